@@ -1,0 +1,154 @@
+"""What the record says over training and over time: curves, rungs, GPU time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from analysis.records import EvalRecord, SweepRecords, TrialRecord
+
+Gpu = tuple[str, int]  # node, index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One station of the race."""
+
+    turns: int
+    reached: int  # trials evaluated there
+    stopped: int  # of these, trials that went no further although more was planned
+    best: float | None  # the highest Combined there, 0..200
+
+
+def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> list[Rung]:
+    """How many of the searched trials reached each rung, and how many ended there."""
+    searched = [t for t in trials if not t.is_base]
+    rungs = []
+    for turns, following in zip(rungs_turns, [*rungs_turns[1:], None], strict=False):
+        there = [e for t in searched if (e := t.eval_at(turns))]
+        ended = [t for t in searched if t.state == "PRUNED" and t.eval_at(turns)]
+        stopped = [t for t in ended if following is None or not t.eval_at(following)]
+        scores = [e.combined for e in there]
+        best = max(scores, default=None)
+        rungs.append(Rung(turns=turns, reached=len(there), stopped=len(stopped), best=best))
+    return rungs
+
+
+def best_so_far(trials: Iterable[TrialRecord]) -> list[tuple[EvalRecord, TrialRecord]]:
+    """The evaluations that beat all before them at as much training or more, in the order of
+    time: higher than every earlier score, whatever its number of turns."""
+    done = sorted(
+        ((e, t) for t in trials if not t.is_base for e in t.evals), key=lambda pair: pair[0].time_s
+    )
+    records: list[tuple[EvalRecord, TrialRecord]] = []
+    for evaluation, trial in done:
+        if not records or evaluation.combined > records[-1][0].combined:
+            records.append((evaluation, trial))
+    return records
+
+
+def common_turns(records: SweepRecords) -> int:
+    """The station at which choices are compared: the highest that at least two thirds of the
+    searched trials reached, else the lowest that any reached; 0 without one. Further on only
+    survivors are left, and the choices that were mostly stopped would look good."""
+    searched = [t for t in records.scored if not t.is_base]
+    reached = {
+        level: sum(t.evals[-1].turns_seen >= level for t in searched)
+        for level in records.levels_turns
+        if level > 0
+    }
+    enough = [level for level, n in reached.items() if n >= 2 * len(searched) / 3]
+    return max(enough) if enough else min((k for k, n in reached.items() if n), default=0)
+
+
+def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
+    """Trial -> Combined at that station, the untuned base and trials that never got there left
+    out: one fidelity, never a mixture."""
+    found = ((t.id, t.eval_at(turns)) for t in records.scored if not t.is_base)
+    return {
+        trial: e.combined for trial, e in found if e and records.level_turns(e.turns_seen) == turns
+    }
+
+
+def gpu_of(evaluation: EvalRecord) -> Gpu:
+    place = evaluation.place
+    return str(place.get("node", "")), int(place.get("gpu") or 0)
+
+
+def name_hours(trials: Iterable[TrialRecord]) -> str:
+    """What an hour is an hour of: `GPU-hours`, or `CPU-hours` where no evaluation had a GPU."""
+    places = [e.place for t in trials for e in t.evals]
+    return "GPU-hours" if any(p.get("gpu") is not None for p in places) else "CPU-hours"
+
+
+def find_lanes(spans: Sequence[tuple[float, float]]) -> list[int]:
+    """A lane for each (start, end), so that spans in one lane do not overlap.
+
+    >>> find_lanes([(0, 2), (1, 3), (2, 4)])
+    [0, 1, 0]
+    """
+    lanes = [0] * len(spans)
+    free_s: list[float] = []  # when each lane ends
+    for i in sorted(range(len(spans)), key=lambda i: spans[i]):
+        start, end = spans[i]
+        free = [k for k, until in enumerate(free_s) if until <= start + 1e-3]
+        lanes[i] = free[0] if free else len(free_s)
+        free_s[lanes[i] : lanes[i] + 1] = [end]
+    return lanes
+
+
+def measure_gpu_hours(trials: Iterable[TrialRecord]) -> dict[str, float]:
+    """Trial -> hours of its GPU: where several trials share one, each moment is divided evenly
+    among those at work."""
+    spans: dict[Gpu, list[tuple[float, float, str]]] = defaultdict(list)
+    hours: dict[str, float] = {}
+    for trial in trials:
+        hours[trial.id] = 0.0
+        for e in trial.evals:
+            spans[gpu_of(e)].append((e.started_s, e.time_s, trial.id))
+    for on_gpu in spans.values():
+        for trial_id, seconds in _share_time(on_gpu).items():
+            hours[trial_id] += seconds / 3600.0
+    return hours
+
+
+def _share_time(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
+    """Seconds by trial: between two events each running span gets an equal part."""
+    events = sorted(
+        [(start, 1, owner) for start, end, owner in spans if end > start]
+        + [(end, -1, owner) for start, end, owner in spans if end > start]
+    )
+    running: dict[str, int] = defaultdict(int)
+    seconds: dict[str, float] = defaultdict(float)
+    before = 0.0
+    for time_s, change, owner in events:
+        at_work = [name for name, n in running.items() if n > 0]
+        for name in at_work:
+            seconds[name] += (time_s - before) / len(at_work)
+        running[owner] += change
+        before = time_s
+    return dict(seconds)
+
+
+def elapsed_s(records: SweepRecords) -> float:
+    """Seconds from the first to the last thing recorded."""
+    starts = [t.started_s for t in records.trials]
+    ends = [e.time_s for t in records.trials for e in t.evals]
+    return max(ends) - min(starts) if ends else 0.0
+
+
+def trained_turns(trials: Iterable[TrialRecord]) -> int:
+    """System turns trained on, over all trials."""
+    return sum(t.evals[-1].turns_seen for t in trials if t.evals)
+
+
+def draw_sparkline(values: Sequence[float], *, low: float = 0.0, high: float = 100.0) -> str:
+    """A curve as eight heights of block.
+
+    >>> draw_sparkline([0, 50, 100])
+    '▁▅█'
+    """
+    blocks = "▁▂▃▄▅▆▇█"
+    span = max(high - low, 1e-9)
+    return "".join(blocks[min(7, max(0, int((v - low) / span * 8)))] for v in values)

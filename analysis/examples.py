@@ -1,0 +1,116 @@
+"""Example dialogues: the same ones from several trials, beside what the corpus says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.records import SweepRecords, TrialRecord
+from trainable.corpus.dialogue import Dialogue
+from trainable.trial import ConfigError
+
+Responses = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What one trial answered."""
+
+    trial: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    user: str | None  # None where the corpus is not at hand
+    gold: str | None
+    replies: tuple[Reply, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    dialogue: str
+    outcomes: Mapping[str, str]  # trial -> success | inform only | neither
+    exchanges: tuple[Exchange, ...]
+
+
+def read_responses(records: SweepRecords, trial: str) -> Responses:
+    """The trial's latest generated dialogues; empty where there are none."""
+    return _read_json(records, trial, "responses.json")
+
+
+def read_outcomes(records: SweepRecords, trial: str) -> dict[str, str]:
+    """Dialogue -> how it went for the trial."""
+    content = _read_json(records, trial, "dialogues.json")
+    return {
+        name: "success" if d["success"] else "inform only" if d["inform"] else "neither"
+        for name, d in content.items()
+        if isinstance(d, Mapping)
+    }
+
+
+def _read_json(records: SweepRecords, trial: str, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((records.folder / "trials" / trial / name).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_corpus(trial: TrialRecord) -> dict[str, Dialogue]:
+    """The dialogues of the trial's corpus by id; empty where the corpus cannot be had."""
+    from trainable.corpus.load import load_corpus
+
+    try:
+        corpus = load_corpus(str(trial.config.get("corpus", "")))
+    except (ConfigError, OSError):
+        return {}
+    return {d.id: d for split in corpus.splits.values() for d in split}
+
+
+def choose_examples(
+    records: SweepRecords, trials: Sequence[TrialRecord], *, count: int = 3
+) -> list[Example]:
+    """Dialogues that all those trials were scored on, those with different outcomes first."""
+    responses = {t.id: read_responses(records, t.id) for t in trials}
+    responses = {k: v for k, v in responses.items() if v}
+    if not responses:
+        return []
+    outcomes = {trial: read_outcomes(records, trial) for trial in responses}
+    common = set.intersection(*(set(r) for r in responses.values()))
+    ranked = sorted(common, key=lambda d: (-len({o.get(d) for o in outcomes.values()}), d))
+    corpus = read_corpus(trials[0]) if ranked else {}
+    lexical = trials[0].config.get("response") == "lexicalised"
+    return [
+        Example(
+            dialogue=name,
+            outcomes={trial: outcomes[trial].get(name, "") for trial in responses},
+            exchanges=line_up(responses, name, corpus.get(name), lexical),
+        )
+        for name in ranked[:count]
+    ]
+
+
+def line_up(
+    responses: Mapping[str, Responses], name: str, dialogue: Dialogue | None, lexical: bool
+) -> tuple[Exchange, ...]:
+    turns = dialogue.turns if dialogue else ()
+    length = max(len(r[name]) for r in responses.values())
+    exchanges = []
+    for i in range(length):
+        turn = turns[i] if i < len(turns) else None
+        replies = tuple(
+            Reply(trial=trial, text=str(r[name][i].get("response", "")))
+            for trial, r in responses.items()
+            if i < len(r[name])
+        )
+        gold = None if turn is None else turn.response if lexical else turn.delexicalised
+        exchanges.append(Exchange(user=turn.user if turn else None, gold=gold, replies=replies))
+    return tuple(exchanges)
+
+
+def take_replies(responses: Responses) -> list[list[str]]:
+    """The generated replies, dialogue by dialogue."""
+    return [[str(turn.get("response", "")) for turn in turns] for turns in responses.values()]

@@ -1,0 +1,59 @@
+"""How values, parameters and modules are spelt for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.records import TrialRecord
+
+
+def label_modules(trial: TrialRecord) -> str:
+    """The adapted modules by name, for a narrow column.
+
+    >>> from trainable.trial import Resolved
+    >>> modules = ("layers.0.q_proj", "layers.0.v_proj", "layers.1.q_proj", "layers.1.v_proj")
+    >>> config = {"method": "lora", "lora_modules": "qv"}
+    >>> resolved = Resolved(modules=modules)
+    >>> label_modules(TrialRecord(id="1", number=1, params={}, config=config, resolved=resolved))
+    'qv: q_proj v_proj'
+    """
+    method = trial.config.get("method")
+    if method == "none":
+        return "untuned"
+    if method == "full":
+        return "all weights"
+    chosen = str(trial.config.get("lora_modules", ""))
+    modules: tuple[str, ...] = trial.resolved.modules if trial.resolved else ()
+    names = sorted({path.rpartition(".")[2] for path in modules})
+    return f"{chosen}: {' '.join(names)}" if names else chosen
+
+
+def label_params(params: Mapping[str, Any]) -> str:
+    """`lora_rank 8, learning_rate 0.001`: what was searched, without the seed."""
+    return ", ".join(f"{k} {format_value(v)}" for k, v in params.items() if k != "seed")
+
+
+def format_value(value: Any) -> str:
+    """A searched value for a reader: four significant digits.
+
+    >>> format_value(0.00031622776), format_value(True), format_value(8)
+    ('0.0003162', 'yes', '8')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def format_count(count: float | None) -> str:
+    """A number of parameters for a reader.
+
+    >>> format_count(1_600_000), format_count(6_738_415_616), format_count(512)
+    ('1.6M', '6.7B', '512')
+    """
+    if count is None:
+        return ""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return f"{count:.0f}"

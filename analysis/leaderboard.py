@@ -1,0 +1,140 @@
+"""The leaderboard: the lab's columns, the official board's, what was searched, and the noise."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from analysis.labels import format_count, format_value
+from analysis.ranking import METRICS, Entry, rank_trials
+from analysis.records import SweepRecords, read_sweep
+from analysis.rows import (
+    BOARDS,
+    searched_fields,
+    to_cells,
+    to_csv,
+    to_parquet,
+    to_row,
+)
+
+TERMINAL_COLUMNS = (
+    *("#", "trial", "Combined", "to best", "Bleu", "Inform", "Success", "Richness"),
+    *("searched", "trainable", "turns"),
+)
+WIDE_ONLY = ("Richness", "trainable")  # left out of a narrow terminal
+
+
+def write_leaderboard(folder: Path) -> None:
+    """Writes leaderboard.md, .csv and .parquet into the sweep's folder, each whole. Raises
+    ConfigError when the folder is no sweep's."""
+    records = read_sweep(folder)
+    entries = rank_trials(records)
+    rows = [to_row(entry) for entry in entries]
+    _write_whole(folder / "leaderboard.md", render_markdown(records, entries).encode())
+    _write_whole(folder / "leaderboard.csv", to_csv(rows).encode())
+    _write_whole(folder / "leaderboard.parquet", to_parquet(rows))
+
+
+def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> str:
+    """A readable table of the first `top` configurations for a terminal of that width."""
+    from rich.console import Console
+    from rich.table import Table
+
+    records = read_sweep(source) if isinstance(source, Path) else source
+    entries = rank_trials(records)
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    if not entries:
+        return describe(records, entries)
+    fields = searched_fields(entries)
+    table = Table(title=f"{records.name}: the leaderboard", box=None, padding=(0, 1, 0, 0))
+    columns = [c for c in TERMINAL_COLUMNS if width >= 110 or c not in WIDE_ONLY]
+    for name in columns:
+        if name == "searched":
+            table.add_column(" · ".join(fields), overflow="fold", min_width=18)
+        else:
+            justify = "left" if name == "trial" else "right"
+            table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    shown = [e for e in entries if e.rank <= top or e.trial.is_base]
+    for entry, following in zip(shown, [*shown[1:], None], strict=True):
+        is_last = following is None or following.level_turns != entry.level_turns
+        cells = _terminal_cells(entry, fields)
+        table.add_row(*(cells[name] for name in columns), end_section=is_last)
+    console.print(table)
+    if len(entries) > len(shown):
+        rest = len(entries) - len(shown)
+        console.print(f"... and {rest} more in leaderboard.md", highlight=False)
+    console.print(describe(records, entries), highlight=False)
+    return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
+
+
+def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
+    """What the figures mean: one sentence a line."""
+    if not entries:
+        states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
+        return f"{records.name}: no trial has a score yet ({states or 'no trials'})."
+    first = entries[0].evals[0]
+    lines = [
+        f"Scored on {first.n_dialogues} {first.split} dialogues with {first.states} states "
+        f"({BOARDS.get(first.states, first.states)} board); Combined = (Inform + Success)/2 + "
+        "BLEU. Richness: type-token ratio over windows of 50 tokens.",
+        "Ranked at equal training: who trained longer comes first, and distances from the best "
+        "are taken at the same number of turns.",
+    ]
+    near = [e for e in entries if e.is_inside_noise]
+    compared = [e for e in entries if e.is_inside_noise is not None]
+    if compared:
+        lines.append(
+            f"~ {len(near)} of {len(compared)} are inside the noise of the best (95 %, paired "
+            "bootstrap over dialogues); the best of many is partly luck."
+        )
+    if records.is_running:
+        lines.append("The sweep has not ended: this is a partial result.")
+    return "\n".join([*lines, *(f"Note: {w}." for w in records.warnings)])
+
+
+def render_markdown(records: SweepRecords, entries: Sequence[Entry]) -> str:
+    """The whole leaderboard as Markdown."""
+    rows = [to_cells(entry) for entry in entries]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
+    failed = [f"Failed: {t.id}: {t.reason}" for t in records.trials if t.state == "FAIL"]
+    blocks = [
+        f"# {records.name}",
+        str(records.space.get("question") or ""),
+        "\n".join(_markdown_line(cells) for cells in table) if rows else "",
+        *describe(records, entries).splitlines(),
+        *failed,
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _markdown_line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
+    resolved, params = entry.trial.resolved, entry.trial.params
+    richness, spread = entry.mean_richness("msttr"), entry.combined_interval
+    seeds = f" x{len(entry.trials)}" if len(entry.trials) > 1 else ""
+    values = [format_value(params[name]) if name in params else "–" for name in fields]
+    mark = "~" if entry.is_inside_noise else ""
+    half = f" ±{(spread[1] - spread[0]) / 2:.1f}" if spread else ""
+    return {
+        "#": str(entry.rank),
+        "trial": entry.trial.id + seeds,
+        "Combined": f"{entry.mean('combined'):.1f}{half}",
+        "to best": "" if entry.behind_best is None else f"{mark}{entry.behind_best:+.1f}",
+        **{metric.capitalize(): f"{entry.mean(metric):.1f}" for metric in METRICS[:3]},
+        "Richness": "" if richness is None else f"{richness:.2f}",
+        "searched": "untuned" if entry.trial.is_base else " · ".join(values),
+        "trainable": format_count(resolved.trainable_params if resolved else None),
+        "turns": str(entry.level_turns),
+    }
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_bytes(content)
+    os.replace(beside, path)

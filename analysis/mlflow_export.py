@@ -1,0 +1,94 @@
+"""python -m analysis.mlflow_export NAME: a sweep as an mlflow experiment in a file store.
+
+One run a trial, with its configuration, its metrics over the turns trained on, and its state.
+Exporting again adds what is new. Needs mlflow (extra: mlflow).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.records import SweepRecords, TrialRecord, find_sweep, read_sweep
+from trainable.trial import ConfigError
+
+METRICS = (
+    *("combined", "bleu", "inform", "success", "loss_nats", "train_s", "eval_s"),
+    *("train_turns_per_s", "tokens_per_s", "peak_gib"),
+)
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+def export_sweep(records: SweepRecords, store: Path) -> int:
+    """Writes the ended trials that the store lacks; returns how many. Raises ConfigError without
+    mlflow."""
+    client = _open_store(store)
+    experiment = client.get_experiment_by_name(records.name)
+    number = experiment.experiment_id if experiment else client.create_experiment(records.name)
+    known = {run.data.tags.get("trial") for run in client.search_runs([number], max_results=50_000)}
+    new = [t for t in records.trials if t.state in STATUS and t.id not in known]
+    for trial in new:
+        _export_trial(client, number, trial)
+    return len(new)
+
+
+def _open_store(store: Path) -> Any:
+    # mlflow 3 prefers a database; a folder of files is what travels with a sweep.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    try:
+        from mlflow import MlflowClient
+    except ImportError:
+        raise ConfigError("mlflow is not installed: pip install mlflow-skinny") from None
+    return MlflowClient(tracking_uri=store.absolute().as_uri())
+
+
+def _export_trial(client: Any, experiment: str, trial: TrialRecord) -> None:
+    from mlflow.entities import Metric, Param
+
+    tags = {"trial": trial.id, "state": trial.state, "mlflow.runName": trial.id}
+    if trial.reason:
+        tags["reason"] = trial.reason
+    started_ms = round(1000 * trial.started_s)
+    run = client.create_run(experiment, start_time=started_ms, tags=tags)
+    params = [Param(name, str(value)) for name, value in trial.config.items()]
+    metrics = [Metric(*values) for values in _list_metrics(trial)]
+    for start in range(0, max(len(metrics), 1), 900):  # a batch takes a thousand at most
+        batch = metrics[start : start + 900]
+        client.log_batch(run.info.run_id, metrics=batch, params=params if start == 0 else [])
+    ended_ms = round(1000 * (trial.ended_s or trial.started_s))
+    client.set_terminated(run.info.run_id, STATUS[trial.state], end_time=ended_ms)
+
+
+def _list_metrics(trial: TrialRecord) -> Iterator[tuple[str, float, int, int]]:
+    """(name, value, unix time in ms, turns trained on)"""
+    for e in trial.evals:
+        values = {name: getattr(e, name) for name in METRICS} | dict(e.richness)
+        for name, value in values.items():
+            if value is not None:
+                yield name, float(value), round(1000 * e.time_s), e.turns_seen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.mlflow_export", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
+    parser.add_argument("--output", type=Path, help="the store; default: mlruns in that folder")
+    flags = parser.parse_args(arguments)
+    try:
+        folder = find_sweep(flags.name)
+        store = flags.output or folder / "mlruns"
+        count = export_sweep(read_sweep(folder), store)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{count} trials exported: mlflow ui --backend-store-uri {store.absolute().as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Figures of one good against another: cost, size, BLEU against Success."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import plotly.graph_objects as go
+
+from analysis.curves import measure_gpu_hours, name_hours
+from analysis.labels import label_params
+from analysis.plots.style import GREY, ORANGE, NothingToPlot, make_figure
+from analysis.ranking import Entry, rank_trials
+from analysis.records import SweepRecords, TrialRecord
+
+
+def plot_pareto(records: SweepRecords) -> go.Figure:
+    """GPU-hours of each trial against its Combined; the line joins those that no cheaper trial
+    beats."""
+    hours = measure_gpu_hours(records.trials)
+    points = sorted(
+        (hours[t.id], t.evals[-1].combined, t) for t in records.scored if hours[t.id] > 0
+    )
+    if not points:
+        raise NothingToPlot("no trial has recorded how long it took")
+    front: list[tuple[float, float, TrialRecord]] = []
+    for point in points:
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    unit = name_hours(records.trials)
+    hover = f"%{{text}}<br>%{{x:.3g}} {unit}: %{{y:.1f}}<extra></extra>"
+    traces = [
+        go.Scatter(
+            x=[p[0] for p in chosen],
+            y=[p[1] for p in chosen],
+            text=[f"trial {p[2].id}: {label_params(p[2].params)}" for p in chosen],
+            name=name,
+            mode=mode,
+            line={"shape": "hv", "color": ORANGE},
+            marker={"size": 8, "color": colour},
+            hovertemplate=hover,
+        )
+        for chosen, name, mode, colour in (
+            (points, "trials", "markers", GREY),
+            (front, "best for the cost", "lines+markers", ORANGE),
+        )
+    ]
+    return make_figure(traces, x=f"{unit} of the trial", y="Combined")
+
+
+def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -> go.Figure:
+    """Combined against the number of parameters (the trainable ones, or the model's), among the
+    trials that trained longest, with 95 % intervals."""
+    entries = [e for e in rank_trials(records) if not e.trial.is_base]
+    level = max((e.level_turns for e in entries), default=0)
+    entries = [e for e in entries if e.level_turns == level and e.trial.resolved]
+    groups: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        config = entry.trial.config
+        name = "base_model" if count == "total_params" else "lora_modules"
+        groups[str(config.get(name) or config.get("method"))].append(entry)
+    if len({getattr(e.trial.resolved, count) for e in entries}) < 2:
+        raise NothingToPlot("all trials that trained longest have the same number of parameters")
+    traces = [
+        go.Scatter(
+            x=[getattr(e.trial.resolved, count) for e in members],
+            y=[e.mean("combined") for e in members],
+            error_y=_make_error_bars(members),
+            text=[f"trial {e.trial.id}: {label_params(e.trial.params)}" for e in members],
+            name=name,
+            mode="markers",
+            marker={"size": 9},
+            hovertemplate="%{text}<br>%{x} parameters: %{y:.1f}<extra></extra>",
+        )
+        for name, members in sorted(groups.items())
+    ]
+    title = "parameters of the model" if count == "total_params" else "trainable parameters"
+    figure = make_figure(traces, x=title, y=f"Combined at {level} turns")
+    return figure.update_xaxes(type="log")
+
+
+def _make_error_bars(entries: list[Entry]) -> dict[str, object]:
+    spreads = [(e.mean("combined"), e.combined_interval) for e in entries]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [s[1] - mean if s else 0.0 for mean, s in spreads],
+        "arrayminus": [mean - s[0] if s else 0.0 for mean, s in spreads],
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def plot_bleu_success(records: SweepRecords) -> go.Figure:
+    """BLEU against Success: fluency and task success need not agree. One colour a station."""
+    entries = rank_trials(records)
+    if not entries:
+        raise NothingToPlot("no trial has a score yet")
+    levels = sorted({e.level_turns for e in entries}, reverse=True)
+    traces = []
+    for level in levels:
+        members = [e for e in entries if e.level_turns == level]
+        traces.append(
+            go.Scatter(
+                x=[e.mean("bleu") for e in members],
+                y=[e.mean("success") for e in members],
+                text=[f"trial {e.trial.id}: {label_params(e.trial.params)}" for e in members],
+                name=f"{level} turns" if level else "untuned",
+                mode="markers",
+                marker={"size": 9, "opacity": 0.75},
+                hovertemplate="%{text}<br>BLEU %{x:.1f}, Success %{y:.1f}<extra></extra>",
+            )
+        )
+    return make_figure(traces, x="BLEU", y="Success")

@@ -1,0 +1,259 @@
+"""Reads a sweep's folder into frozen records: the only way from `runs/NAME` to the analysis.
+
+`Ledger` folds the events of `evals.jsonl` one at a time, so that the live table and the report
+agree on what an event means.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainable.trial import ConfigError, EvalResult, Resolved
+
+FORMAT = 1
+RUNNING = "RUNNING"
+STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL")
+BASE_ID = "base"  # the untuned model, a trial with method="none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRecord(EvalResult):
+    """An evaluation with where and when it was made."""
+
+    place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
+    started_s: float = 0.0  # unix time at which the work for this result began
+    time_s: float = 0.0  # unix time at which it was recorded
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    id: str
+    number: int  # -1: the untuned base
+    params: Mapping[str, Any]  # the searched fields that exist for this trial
+    config: Mapping[str, Any]  # TrialConfig.to_dict(), as recorded
+    resolved: Resolved | None = None  # None until the trial met its model
+    evals: tuple[EvalRecord, ...] = ()  # in the order of turns_seen
+    state: str = RUNNING  # one of STATES
+    reason: str | None = None  # why it failed or was stopped
+    started_s: float = 0.0
+    ended_s: float | None = None
+
+    @property
+    def last(self) -> EvalRecord | None:
+        return self.evals[-1] if self.evals else None
+
+    @property
+    def is_base(self) -> bool:
+        return self.number < 0
+
+    def eval_at(self, turns: int) -> EvalRecord | None:
+        """The first evaluation at or after `turns`: what the rung there was decided on."""
+        return next((e for e in self.evals if e.turns_seen >= turns), None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SweepRecords:
+    """A folder as it was when it was read; equal to itself only, so that rankings can be kept."""
+
+    folder: Path
+    name: str
+    space: Mapping[str, Any]  # name, question, searched, fixed
+    config: Mapping[str, Any]  # SweepConfig
+    versions: Mapping[str, str]
+    commit: str | None
+    created_s: float
+    trials: tuple[TrialRecord, ...]  # by number, the untuned base first
+    notes: tuple[str, ...]  # restarts, resumes, deaths of engines
+    warnings: tuple[str, ...]  # what could not be read or does not fit, one line each
+
+    @property
+    def scored(self) -> tuple[TrialRecord, ...]:
+        """The trials with an evaluation that did not fail."""
+        return tuple(t for t in self.trials if t.evals and t.state != "FAIL")
+
+    @property
+    def searched(self) -> tuple[TrialRecord, ...]:
+        """All but the untuned base."""
+        return tuple(t for t in self.trials if not t.is_base)
+
+    @property
+    def is_running(self) -> bool:
+        """True while trials lack an end or are still to come."""
+        wanted = int(self.config.get("trials") or 0)
+        return any(t.state == RUNNING for t in self.trials) or len(self.searched) < wanted
+
+    @cached_property
+    def levels_turns(self) -> tuple[int, ...]:
+        """The common stations of training in system turns, ascending: 0, the rungs, the end."""
+        rungs = {int(r) for r in self.config.get("rungs_turns") or ()}
+        ends = {int(t.config.get("train_turns") or 0) for t in self.trials}
+        return tuple(sorted({0, *rungs, *ends}))
+
+    def level_turns(self, turns_seen: int) -> int:
+        """The highest station reached with `turns_seen`."""
+        return max(level for level in self.levels_turns if level <= max(turns_seen, 0))
+
+    def count_states(self) -> dict[str, int]:
+        """The number of trials by state, the untuned base left out, in the order of STATES."""
+        states = [t.state for t in self.searched]
+        return {state: states.count(state) for state in STATES if state in states}
+
+
+class Ledger:
+    """Trials as the events tell them."""
+
+    def __init__(self) -> None:
+        self.trials: dict[str, TrialRecord] = {}
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Takes one event of evals.jsonl. What does not fit becomes a warning."""
+        kind = event.get("event")
+        try:
+            if kind == "note":
+                self.notes.append(str(event["text"]))
+            elif kind == "trial":
+                self._open(event)
+            elif kind in ("resolved", "eval", "end"):
+                trial = self.trials[event["trial"]]
+                self.trials[trial.id] = getattr(self, f"_{kind}")(trial, event)
+        except (KeyError, TypeError, ValueError) as error:
+            self.warnings.append(f"{kind} event left out: {type(error).__name__} {error}")
+
+    def _open(self, event: Mapping[str, Any]) -> None:
+        known = self.trials.get(event["trial"])
+        self.trials[event["trial"]] = TrialRecord(
+            id=event["trial"],
+            number=int(event["number"]),
+            params=event["params"],
+            config=event["config"],
+            resolved=known.resolved if known else None,
+            evals=known.evals if known else (),
+            started_s=known.started_s if known else float(event.get("time_s", 0.0)),
+        )
+
+    def _resolved(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
+        values = _known(Resolved, event)
+        return replace(
+            trial, resolved=Resolved(**{**values, "modules": tuple(values.get("modules", ()))})
+        )
+
+    def _eval(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
+        result = read_eval(event)
+        if not math.isfinite(result.combined):
+            raise ValueError(f"trial {trial.id} has a score that is not finite")
+        kept = [e for e in trial.evals if e.turns_seen != result.turns_seen]
+        evals = tuple(sorted([*kept, result], key=lambda e: e.turns_seen))
+        return replace(trial, evals=evals)
+
+    def _end(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
+        if event["state"] not in STATES:
+            raise ValueError(f"state {event['state']!r} is not one of {', '.join(STATES)}")
+        return replace(
+            trial,
+            state=event["state"],
+            reason=event.get("reason"),
+            ended_s=float(event.get("time_s", 0.0)),
+        )
+
+
+def read_eval(values: Mapping[str, Any]) -> EvalRecord:
+    """The evaluation an event spells; fields of other versions are left out or take defaults.
+    Raises KeyError when one without a default lacks."""
+    known = _known(EvalRecord, values)
+    for f in fields(EvalRecord):
+        if f.name not in known and f.default is MISSING and f.default_factory is MISSING:
+            raise KeyError(f.name)
+    intervals = {k: (float(a), float(b)) for k, (a, b) in (known["intervals"] or {}).items()}
+    return EvalRecord(**{**known, "intervals": intervals, "place": known.get("place") or {}})
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f.name: values[f.name] for f in fields(kind) if f.name in values}
+
+
+def find_sweep(name: str | Path) -> Path:
+    """The sweep's folder: a path, a name under runs/, or an example that ships with the package
+    (example/sweep, ...). Raises ConfigError if there is none."""
+    for folder in (Path(name), Path("runs") / name, Path(__file__).parent / name):
+        if (folder / "sweep.json").is_file():
+            return folder
+    there = sorted(p.parent.name for p in Path("runs").glob("*/sweep.json"))
+    raise ConfigError(
+        f"no sweep (a folder with sweep.json) at {name} or runs/{name}: "
+        + (f"give one of {', '.join(there)}" if there else "start one with python -m tune.run")
+    )
+
+
+def read_sweep(folder: Path) -> SweepRecords:
+    """What the folder records, whether the sweep has ended or not. Lines that cannot be read (a
+    torn last one) become warnings. Raises ConfigError when the folder is no sweep's, or of a
+    newer format than this version reads."""
+    header = _read_header(folder)
+    ledger = Ledger()
+    for event in _read_events(folder / "evals.jsonl", ledger.warnings):
+        ledger.add(event)
+    trials = tuple(sorted(ledger.trials.values(), key=lambda t: (t.number, t.id)))
+    space = header.get("space") or {}
+    return SweepRecords(
+        folder=folder,
+        name=str(header.get("name") or folder.name),
+        space=space,
+        config=header.get("config") or {},
+        versions=header.get("versions") or {},
+        commit=header.get("commit"),
+        created_s=float(header.get("created_s") or 0.0),
+        trials=trials,
+        notes=tuple(ledger.notes),
+        warnings=(*ledger.warnings, *_check_space(space, trials)),
+    )
+
+
+def _read_header(folder: Path) -> dict[str, Any]:
+    path = folder / "sweep.json"
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{folder} is not a sweep's folder: it has no sweep.json") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read ({error}): restore it or start anew") from error
+    version = header.get("format") if isinstance(header, dict) else None
+    if not isinstance(version, int):
+        raise ConfigError(f"{path} states no format: it is not a sweep's record")
+    if version > FORMAT:
+        raise ConfigError(
+            f"{path} has format {version}, this version reads up to {FORMAT}: update the package"
+        )
+    return header
+
+
+def _read_events(path: Path, warnings: list[str]) -> Iterable[dict[str, Any]]:
+    if not path.exists():
+        return
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError:
+            where = "the torn last line" if number == len(lines) else f"line {number}"
+            warnings.append(f"{where} of {path.name} cannot be read and is left out")
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _check_space(space: Mapping[str, Any], trials: Iterable[TrialRecord]) -> list[str]:
+    searched = set(space.get("searched") or ())
+    strangers = [t.id for t in trials if not t.is_base and not set(t.params) <= searched]
+    if not strangers:
+        return []
+    return [f"trials of another space than {space.get('name')}: {', '.join(strangers)}"]

@@ -1,0 +1,95 @@
+"""python -m analysis.report NAME: a sweep's answer as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainable.trial import ConfigError
+
+if TYPE_CHECKING:
+    from analysis.records import SweepRecords
+
+PAGE = Path(__file__).with_name("page")
+EXAMPLE_TRIALS, EXAMPLE_DIALOGUES = 3, 4
+
+
+def write_report(folder: Path, output: Path | None = None) -> Path:
+    """Writes the page (by default report.html in the sweep's folder), whole, and returns where.
+    Raises ConfigError when the folder is no sweep's."""
+    from analysis.records import read_sweep
+
+    output = output or folder / "report.html"
+    page = compose_page(read_sweep(folder))
+    beside = output.with_name(f".{output.name}.part")
+    try:
+        beside.write_text(page, encoding="utf-8")
+        os.replace(beside, output)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written ({error}): give --output FILE") from error
+    return output
+
+
+def compose_page(records: SweepRecords) -> str:
+    """The page's HTML."""
+    from string import Template
+
+    from plotly.offline import get_plotlyjs
+
+    from analysis import sections
+    from analysis.examples import choose_examples
+    from analysis.ranking import rank_trials
+
+    entries = rank_trials(records)
+    best = [e.trial for e in entries if not e.trial.is_base][:EXAMPLE_TRIALS]
+    examples = choose_examples(records, best, count=EXAMPLE_DIALOGUES) if best else []
+    columns, rows = sections.show_board(entries)
+    return Template((PAGE / "page.html").read_text("utf-8")).substitute(
+        title=sections.escape(records.name),
+        css=(PAGE / "page.css").read_text("utf-8"),
+        js=(PAGE / "page.js").read_text("utf-8"),
+        plotly=get_plotlyjs(),
+        banner=sections.show_banner(records),
+        question=sections.escape(str(records.space.get("question") or "What did the sweep find?")),
+        tiles=sections.show_tiles(records, entries),
+        answers=sections.show_answers(records, entries),
+        legend=sections.show_legend(records, entries),
+        columns=columns,
+        rows=rows,
+        failures=sections.show_failures(records),
+        figures=sections.show_figures(records),
+        dialogues=sections.show_dialogues(examples),
+        configurations=sections.show_configurations(entries),
+        facts=sections.show_facts(records),
+        notes=sections.show_notes(records),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.report", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html there")
+    flags = parser.parse_args(arguments)
+    started_s = time.monotonic()
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a report shows a corpus that is here, and fetches none
+    try:
+        from analysis.records import find_sweep
+
+        output = write_report(find_sweep(flags.name), flags.output)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    size_mb = output.stat().st_size / 1e6
+    print(f"{output} ({size_mb:.1f} MB, {time.monotonic() - started_s:.1f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

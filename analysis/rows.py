@@ -1,0 +1,145 @@
+"""A configuration as a row: values for the files, text for a reader."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.labels import format_count, format_value, label_modules
+from analysis.ranking import METRICS, Entry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# the official board's column -> name in EvalResult.richness (evaluation spec, section 7)
+BOARD_COLUMNS = {
+    "Av. len.": "avg_lengths",
+    "CBE": "cond_entropy",
+    "#uniq. words": "num_unigrams",
+    "#uniq. 3-grams": "num_trigrams",
+}
+BOARDS = {"gold": "policy optimisation", "predicted": "end-to-end"}
+Row = dict[str, Any]
+
+
+def searched_fields(entries: Sequence[Entry]) -> list[str]:
+    """The searched fields that some configuration has, in the space's order, without the seed."""
+    names = [name for entry in entries for name in entry.trial.params if name != "seed"]
+    return list(dict.fromkeys(names))
+
+
+def to_row(entry: Entry) -> Row:
+    """One configuration as the values of the CSV and Parquet files. A field that has no meaning
+    for it is missing."""
+    first, trial, resolved = entry.evals[0], entry.trial, entry.trial.resolved
+    low, high = entry.combined_interval or (None, None)
+    behind_low, behind_high = entry.behind_interval or (None, None)
+    row: Row = {
+        "rank": entry.rank,
+        "trials": " ".join(t.id for t in entry.trials),
+        "LLM model": trial.config.get("base_model"),
+        "params": resolved.total_params if resolved else None,
+        **{metric.capitalize(): entry.mean(metric) for metric in METRICS[:1]},
+        **{metric.capitalize(): entry.mean(metric) for metric in ("success", "inform")},
+        "Richness": entry.mean_richness("msttr"),
+        "Combined": entry.mean("combined"),
+        "Combined low": low,
+        "Combined high": high,
+        "to best": entry.behind_best,
+        "to best low": behind_low,
+        "to best high": behind_high,
+        "inside noise": entry.is_inside_noise,
+        **{column: entry.mean_richness(name) for column, name in BOARD_COLUMNS.items()},
+        **({"joint accuracy": first.dst.get("joint_accuracy")} if first.dst else {}),
+        **{k: v for k, v in trial.params.items() if k != "seed"},
+        "trainable": resolved.trainable_params if resolved else None,
+        "modules": label_modules(trial),
+        "turns": entry.level_turns,
+        "seeds": len(entry.trials),
+        "state": entry.state,
+        "split": first.split,
+        "dialogues": first.n_dialogues,
+        "states": first.states,
+        "board": BOARDS.get(first.states, first.states),
+    }
+    return row
+
+
+def to_cells(entry: Entry) -> dict[str, str]:
+    """One configuration as text for a reader, column by column; empty where nothing is known."""
+    merged = {"Combined low", "Combined high", "to best low", "to best high", "inside noise"}
+    row = to_row(entry)
+    cells = {k: format_cell(k, v) for k, v in row.items() if k not in merged}
+    return {**cells, "Combined": format_combined(entry), "to best": format_behind(entry)}
+
+
+def format_combined(entry: Entry) -> str:
+    """`81.2 [77.0, 85.1]`"""
+    low_high = entry.combined_interval
+    value = f"{entry.mean('combined'):.1f}"
+    return f"{value} [{low_high[0]:.1f}, {low_high[1]:.1f}]" if low_high else value
+
+
+def format_behind(entry: Entry) -> str:
+    """`-2.1 [-4.0, -0.3]`, with a `~` in front when the noise alone could make it."""
+    if entry.behind_best is None:
+        return "best" if entry.rank == 1 else ""
+    value = f"{entry.behind_best:+.1f}"
+    if entry.behind_interval:
+        low, high = entry.behind_interval
+        value += f" [{low:+.1f}, {high:+.1f}]"
+    return f"~ {value}" if entry.is_inside_noise else value
+
+
+def format_cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name in ("params", "trainable"):
+        return format_count(value)
+    if name in ("Bleu", "Success", "Inform", "Av. len."):
+        return f"{value:.1f}"
+    if name in ("#uniq. words", "#uniq. 3-grams"):
+        return f"{value:.0f}"
+    return f"{value:.2f}" if name in ("Richness", "CBE") else format_value(value)
+
+
+def to_frame(entries: Sequence[Entry]) -> pd.DataFrame:
+    """The rows as a table for a notebook, best first; empty columns are left out."""
+    import pandas as pd
+
+    frame = pd.DataFrame([to_cells(entry) for entry in entries]).fillna("")
+    return frame.loc[:, (frame != "").any()].set_index("rank")
+
+
+def to_csv(rows: list[Row]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def to_parquet(rows: list[Row]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = dict.fromkeys(name for row in rows for name in row)
+    arrays = {name: _to_array([row.get(name) for row in rows]) for name in columns}
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.table(arrays), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _to_array(values: list[Any]) -> Any:
+    """A column; values of different kinds (a rank or a name) become text."""
+    import pyarrow as pa
+
+    kinds = {type(v) for v in values if v is not None}
+    if kinds == {int, float}:
+        values = [None if v is None else float(v) for v in values]
+    elif len(kinds) > 1:
+        values = [None if v is None else str(v) for v in values]
+    return pa.array(values)

@@ -1,0 +1,21 @@
+"""Which layers deserve an adapter? Selections by learning rates, all with one rank and one seed."""
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+from search_spaces.space import Space
+
+# A selection may also be a pattern on whole module paths, as the last one.
+SELECTIONS = ("all-linear", "attention", "ffn", "qv", r"regexp:.*\.(o_proj|down_proj)")
+
+SPACE = Space(
+    name="lora_modules",
+    question="Which of the base model's linear layers should carry a LoRA adapter?",
+    searched={
+        "lora_modules": CategoricalDistribution(SELECTIONS),
+        "learning_rate": FloatDistribution(1e-4, 3e-2, log=True),
+    },
+    first=(
+        {"lora_modules": "all-linear", "learning_rate": 2e-4},  # the lab's own setting
+        *({"lora_modules": name, "learning_rate": 1e-2} for name in SELECTIONS),
+    ),
+)

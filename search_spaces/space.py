@@ -1,0 +1,196 @@
+"""What a space is, and where spaces are found: `search_spaces/NAME.py`, or a file of the user's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    distribution_to_json,
+    json_to_distribution,
+)
+
+from trainable.trial import CONDITIONS, ConfigError, TrialConfig
+
+FIELDS = tuple(f.name for f in fields(TrialConfig))
+DEFAULTS = {f.name: f.default for f in fields(TrialConfig)}
+Choose = Callable[[str, BaseDistribution], Any]
+
+
+class Draw(Protocol):
+    """Whatever draws values: an `optuna.Trial` offers these three."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A question as data. Raises ConfigError when a field is unknown, or searched and fixed."""
+
+    name: str
+    question: str  # the lab's question that this space answers
+    searched: Mapping[str, BaseDistribution]  # TrialConfig field -> what it may be
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # field -> value, over the profile's
+    first: tuple[Mapping[str, Any], ...] = ()  # points tried first, the lab's own among them
+    # field -> (deciding field, its values): searched only then, beside trial.CONDITIONS
+    conditions: Mapping[str, tuple[str, tuple[Any, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (*self.searched, *self.fixed, *self.conditions):
+            if name not in FIELDS:
+                raise ConfigError(
+                    f"space {self.name}: no field is called {name!r}: take one of "
+                    f"{', '.join(FIELDS)} (--set FIELD=VALUE)"
+                )
+        if both := sorted(set(self.searched) & set(self.fixed)):
+            raise ConfigError(
+                f"space {self.name}: {', '.join(both)} is both searched and fixed: keep one"
+            )
+        for point in self.first:
+            self._check_point(point)
+
+    def _check_point(self, point: Mapping[str, Any]) -> None:
+        for name, value in point.items():
+            if name not in self.searched or not contains(self.searched[name], value):
+                raise ConfigError(
+                    f"space {self.name}: the first point {name}={value!r} lies outside what is "
+                    f"searched ({self.searched.get(name, 'it is not searched')})"
+                )
+
+    def sample(self, choose: Choose) -> dict[str, Any]:
+        """A point: `choose(field, distribution)` is asked for every field that exists under the
+        values chosen before it."""
+        point: dict[str, Any] = {}
+        for name, distribution in self.searched.items():
+            if self._exists(name, point):
+                point[name] = choose(name, distribution)
+        return point
+
+    def spell(self, point: Mapping[str, Any], base: Mapping[str, Any]) -> TrialConfig:
+        """The one TrialConfig of a point. Fields of the profile's `base` without a meaning under
+        the others' values are left out, as are fixed ones whose deciding field is searched."""
+        values = {**base, **self.fixed, **point}
+        for decider, allowed, dependants in CONDITIONS:
+            if values.get(decider, DEFAULTS[decider]) in allowed:
+                continue
+            for name in dependants:
+                if name in point or (name in self.fixed and decider not in self.searched):
+                    continue
+                values.pop(name, None)
+        return TrialConfig.from_dict(values)
+
+    def fix(self, values: Mapping[str, Any]) -> Space:
+        """The space with these fields fixed, searched no more."""
+        searched = {name: d for name, d in self.searched.items() if name not in values}
+        first = tuple({n: v for n, v in p.items() if n in searched} for p in self.first)
+        unique = tuple(p for i, p in enumerate(first) if p not in first[:i])
+        return replace(
+            self, searched=searched, fixed={**self.fixed, **values}, first=unique or ({},)
+        )
+
+    def fit_lengths(self, train_turns: int) -> Space:
+        """The space with its choices of train_turns in proportion, the longest of `train_turns`."""
+        lengths = self.searched.get("train_turns")
+        if not isinstance(lengths, CategoricalDistribution):
+            return self
+        choices: tuple[Any, ...] = lengths.choices
+        scaled = {n: max(round(n * train_turns / max(choices)), 1) for n in choices}
+        distribution = CategoricalDistribution(tuple(dict.fromkeys(scaled.values())))
+        first = tuple(
+            {n: scaled[v] if n == "train_turns" else v for n, v in point.items()}
+            for point in self.first
+        )
+        return replace(self, searched={**self.searched, "train_turns": distribution}, first=first)
+
+    def _exists(self, name: str, point: Mapping[str, Any]) -> bool:
+        own = self.conditions.get(name)
+        if own and (own[0] not in point or point[own[0]] not in own[1]):
+            return False
+        return all(
+            point[decider] in allowed
+            for decider, allowed, dependants in CONDITIONS
+            if name in dependants and decider in point
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `Space.from_dict` reads it back."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "searched": {n: json.loads(distribution_to_json(d)) for n, d in self.searched.items()},
+            "fixed": dict(self.fixed),
+            "first": [dict(point) for point in self.first],
+            "conditions": {n: [d, list(v)] for n, (d, v) in self.conditions.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Space:
+        return cls(
+            name=values["name"],
+            question=values["question"],
+            searched={
+                n: json_to_distribution(json.dumps(d)) for n, d in values["searched"].items()
+            },
+            fixed=values["fixed"],
+            first=tuple(values.get("first", ())),
+            conditions={n: (d, tuple(v)) for n, (d, v) in values.get("conditions", {}).items()},
+        )
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether the distribution can yield the value.
+
+    >>> from optuna.distributions import IntDistribution
+    >>> contains(IntDistribution(2, 8, step=2), 3), contains(IntDistribution(2, 8, step=2), 4)
+    (False, True)
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    try:
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError):
+        return False
+
+
+def list_spaces() -> tuple[str, ...]:
+    """The names of the spaces that ship with the package."""
+    here = Path(__file__).parent
+    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "space")))
+
+
+def find_space(name: str) -> Space:
+    """The space of that name, or the SPACE of a file of the user's (`path/to/my_space.py`).
+    Raises ConfigError when there is none."""
+    path = Path(name) if name.endswith(".py") else Path(__file__).with_name(f"{name}.py")
+    if not path.is_file() or (name != str(path) and name not in list_spaces()):
+        raise ConfigError(
+            f"no space is called {name!r}: --space takes one of {', '.join(list_spaces())}, or "
+            "the path of a .py file that defines SPACE"
+        )
+    spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except Exception as error:  # a user's file may raise anything
+        raise ConfigError(
+            f"--space {name} cannot be read: {type(error).__name__}: {error}"
+        ) from error
+    space = getattr(module, "SPACE", None)
+    if not isinstance(space, Space):
+        raise ConfigError(f"--space {name} must define SPACE = Space(...), and does not")
+    return space

@@ -1,0 +1,77 @@
+"""The leaderboard's three files and its table for the terminal."""
+
+import csv
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic import write_header, write_sweep
+
+from analysis.leaderboard import render, write_leaderboard
+from analysis.records import read_sweep
+
+LAB = ["LLM model", "params", "Bleu", "Success", "Inform", "Richness"]
+BOARD = ["Combined", "Av. len.", "CBE", "#uniq. words", "#uniq. 3-grams"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_sweep(tmp_path_factory.mktemp("l") / "sweep", trials=12, failing=(5,))
+    write_leaderboard(folder)
+    return folder
+
+
+def test_the_files_agree(sweep: Path) -> None:
+    with (sweep / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    table = pq.read_table(sweep / "leaderboard.parquet").to_pylist()
+    assert len(rows) == len(table) == 12  # 11 with a score and the untuned base
+    assert [r["trials"] for r in rows] == [r["trials"] for r in table]
+    assert float(rows[0]["Combined"]) == table[0]["Combined"]
+    assert [c for c in rows[0] if c in LAB] == LAB
+    assert set(BOARD) <= set(rows[0])
+    assert {r["split"] for r in table} == {"validation"}
+    assert {r["board"] for r in table} == {"policy optimisation"}
+
+
+def test_a_conditional_field_is_empty_where_it_has_no_meaning(sweep: Path) -> None:
+    table = pq.read_table(sweep / "leaderboard.parquet").to_pylist()
+    for row in table:
+        assert (row["decay_fraction"] is not None) == (row["schedule"] == "wsd")
+
+
+def test_markdown_tells_what_was_measured(sweep: Path) -> None:
+    text = (sweep / "leaderboard.md").read_text()
+    header = next(line for line in text.splitlines() if line.startswith("| rank"))
+    assert header.count("|") == text.splitlines()[5].count("|")
+    assert "40 validation dialogues with gold states (policy optimisation board)" in text
+    assert "paired bootstrap over dialogues" in text
+    assert "Failed: 0005: the loss is not finite" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_terminal_table_fits_and_shows_the_base(sweep: Path, width: int) -> None:
+    lines = render(sweep, width=width, top=3).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("base" in line and "untuned" in line for line in lines)
+    assert any("and 8 more" in line for line in lines)
+
+
+@pytest.mark.parametrize("failing", [(), (0, 1)])
+def test_without_scores_it_says_so(tmp_path: Path, failing: tuple[int, ...]) -> None:
+    write_header(tmp_path, trials=2)
+    if failing:
+        write_sweep(tmp_path, trials=2, failing=failing)
+        lines = (tmp_path / "evals.jsonl").read_text().splitlines()
+        kept = [line for line in lines if '"base"' not in line]
+        (tmp_path / "evals.jsonl").write_text("\n".join(kept) + "\n")
+    write_leaderboard(tmp_path)
+    expected = "2 FAIL" if failing else "no trials"
+    assert f"no trial has a score yet ({expected})" in render(tmp_path)
+    assert pq.read_table(tmp_path / "leaderboard.parquet").num_rows == 0
+
+
+def test_a_running_sweep_is_marked(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", trials=6, unfinished=2)
+    assert read_sweep(folder).is_running
+    assert "The sweep has not ended" in render(folder)

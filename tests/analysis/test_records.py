@@ -1,0 +1,123 @@
+"""Reading a sweep's folder: what is there, what is torn, what is no sweep."""
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic import START_S, write_header, write_sweep
+
+from analysis.records import Ledger, find_sweep, read_sweep
+from trainable.trial import ConfigError, TrialConfig
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sweep(tmp_path_factory.mktemp("r") / "sweep", trials=8, failing=(3,))
+
+
+def test_trials_come_with_config_params_evals_and_state(sweep: Path) -> None:
+    records = read_sweep(sweep)
+    assert [t.number for t in records.trials] == [-1, *range(8)]
+    assert records.count_states()["FAIL"] == 1
+    failed = records.trials[4]
+    assert (failed.state, failed.reason, failed.evals) == ("FAIL", "the loss is not finite", ())
+    trial = next(t for t in records.trials if t.state == "COMPLETE" and not t.is_base)
+    assert TrialConfig.from_dict(trial.config).learning_rate == trial.params["learning_rate"]
+    assert [e.turns_seen for e in trial.evals] == [512, 2048, 8192]
+    assert trial.resolved and trial.resolved.trainable_params > 0
+    assert not records.is_running and not records.warnings
+
+
+def test_a_torn_last_line_is_left_out_with_a_warning(sweep: Path, tmp_path: Path) -> None:
+    text = (sweep / "evals.jsonl").read_text()
+    (tmp_path / "sweep.json").write_text((sweep / "sweep.json").read_text())
+    (tmp_path / "evals.jsonl").write_text(text[:-30])
+    records = read_sweep(tmp_path)
+    assert records.warnings == ("the torn last line of evals.jsonl cannot be read and is left out",)
+    assert records.is_running
+
+
+def test_a_line_torn_before_a_resume_costs_only_itself(sweep: Path, tmp_path: Path) -> None:
+    lines = (sweep / "evals.jsonl").read_text().splitlines()
+    lines[3] = lines[3][:20]
+    (tmp_path / "sweep.json").write_text((sweep / "sweep.json").read_text())
+    (tmp_path / "evals.jsonl").write_text("\n".join(lines) + "\n")
+    records = read_sweep(tmp_path)
+    assert "line 4 of evals.jsonl" in records.warnings[0]
+    assert len(records.trials) == 9
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (None, "not a sweep's folder"),
+        ("{", "cannot be read"),
+        ("[]", "states no format"),
+        ('{"name": "x"}', "states no format"),
+        ('{"format": 99}', "format 99, this version reads up to 1"),
+    ],
+)
+def test_no_sweep_or_a_newer_one_is_refused(
+    tmp_path: Path, header: str | None, message: str
+) -> None:
+    if header is not None:
+        (tmp_path / "sweep.json").write_text(header)
+    with pytest.raises(ConfigError, match=message):
+        read_sweep(tmp_path)
+
+
+def test_an_unknown_name_lists_the_sweeps_there_are(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_header_at = tmp_path / "runs" / "mine"
+    write_header_at.mkdir(parents=True)
+    write_header(write_header_at, trials=1)
+    monkeypatch.chdir(tmp_path)
+    assert find_sweep("mine") == Path("runs/mine")
+    with pytest.raises(ConfigError, match="give one of mine"):
+        find_sweep("yours")
+
+
+def test_fields_of_other_versions_and_scores_that_are_not_finite() -> None:
+    ledger = Ledger()
+    ledger.add({"event": "trial", "trial": "0", "number": 0, "params": {}, "config": {}})
+    score = {"turns_seen": 5, "steps": 1, "loss_nats": 1.0, "bleu": 1.0, "inform": 1.0}
+    more = {"success": 1.0, "richness": {}, "n_dialogues": 1, "n_turns": 1, "split": "validation"}
+    event = {"event": "eval", "trial": "0", **score, **more, "states": "gold", "intervals": {}}
+    ledger.add({**event, "combined": 2.0, "a_field_of_tomorrow": 1})
+    ledger.add({**event, "combined": float("nan"), "turns_seen": 9})
+    ledger.add({**event, "turns_seen": 9})
+    ledger.add({**event, "combined": 2.0, "trial": "7"})
+    assert [e.turns_seen for e in ledger.trials["0"].evals] == [5]
+    assert ledger.warnings == [
+        "eval event left out: ValueError trial 0 has a score that is not finite",
+        "eval event left out: KeyError 'combined'",
+        "eval event left out: KeyError '7'",
+    ]
+
+
+def test_an_evaluation_made_again_replaces_the_first_and_a_restart_reopens(sweep: Path) -> None:
+    ledger = Ledger()
+    events = [json.loads(line) for line in (sweep / "evals.jsonl").read_text().splitlines()]
+    mine = [e for e in events if e.get("trial") == "0000"]
+    for event in mine:
+        ledger.add(event)
+    n_evals = len(ledger.trials["0000"].evals)
+    ledger.add(mine[0])
+    again = {**next(e for e in mine if e["event"] == "eval"), "combined": 1.5}
+    ledger.add(again)
+    trial = ledger.trials["0000"]
+    assert (trial.state, len(trial.evals), trial.evals[0].combined) == ("RUNNING", n_evals, 1.5)
+
+
+def test_trials_of_another_space_are_named(sweep: Path, tmp_path: Path) -> None:
+    write_header(tmp_path, trials=8, space={"name": "other", "searched": {}, "fixed": {}})
+    (tmp_path / "evals.jsonl").write_text((sweep / "evals.jsonl").read_text())
+    assert "another space than other: 0000, 0001" in read_sweep(tmp_path).warnings[0]
+
+
+def test_stations_of_training(sweep: Path) -> None:
+    records = read_sweep(sweep)
+    assert records.levels_turns == (0, 512, 2048, 8192)
+    assert [records.level_turns(n) for n in (0, 511, 519, 8200)] == [0, 0, 512, 8192]
+    assert records.created_s == START_S

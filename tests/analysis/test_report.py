@@ -1,0 +1,114 @@
+"""The report: one page, without network, torch or Ray, whatever the folder holds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import write_header, write_sweep
+
+from analysis.report import main, write_report
+
+ALONE = """
+import sys
+from analysis.report import main
+code = main([sys.argv[1]])
+heavy = sorted({m.partition(".")[0] for m in sys.modules} & {"torch", "ray", "transformers"})
+sys.exit(f"{heavy} imported" if heavy else code)
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = write_sweep(tmp_path_factory.mktemp("p") / "a <b> sweep", trials=12, failing=(2,))
+    return write_report(folder).read_text()
+
+
+def test_neither_torch_nor_ray_is_imported_for_two_hundred_trials(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "big", trials=200, n_dialogues=100)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / "report.html").stat().st_size < 10e6
+
+
+def test_the_page_holds_the_answer_the_board_the_figures_and_the_configuration(page: str) -> None:
+    assert "Which LoRA modules work best?" in page
+    assert "<b>Best: </b>trial" in page
+    assert page.count('type="application/json"') >= 9
+    assert "0002: the loss is not finite" in page
+    assert "--set learning_rate=" in page
+    assert "<mark>[name]</mark>" in page
+
+
+def test_names_from_the_record_are_escaped(page: str) -> None:
+    assert "<h1>a &lt;b&gt; sweep</h1>" in page
+
+
+def test_the_page_asks_the_network_for_nothing(page: str) -> None:
+    assert "default-src 'none'" in page
+    own = page.split('<script type="text/plain" id="plotly">')[0]
+    assert "http://" not in own and "https://" not in own
+
+
+def test_a_conditional_field_is_blank_in_the_rows_without_it(page: str) -> None:
+    rows = [row for row in page.split("<tr ")[1:] if "data-value" in row]
+    constant = next(row for row in rows if 'data-value="constant"' in row)
+    header = page.split("<thead>")[1].split("</thead>")[0].split("<th ")[1:]
+    column = next(i for i, cell in enumerate(header) if "decay_fraction" in cell)
+    assert 'data-value=""' in constant.split("<td ")[1:][column]
+
+
+def keep_lines(folder: Path, *, without: str) -> None:
+    path = folder / "evals.jsonl"
+    lines = [line for line in path.read_text().splitlines() if without not in line]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_folders_with_little_in_them(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    write_header(empty, trials=3)
+    assert "No trial has a score yet" in write_report(empty).read_text()
+    failed = write_sweep(tmp_path / "failed", trials=2, failing=(0, 1))
+    keep_lines(failed, without='"base"')
+    assert "0001: the loss is not finite" in write_report(failed).read_text()
+    one = write_sweep(tmp_path / "one", trials=1)
+    assert "importance needs ten trials" in write_report(one).read_text()
+
+
+def test_a_running_sweep_and_a_torn_line_are_marked(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", trials=8, unfinished=2)
+    with (folder / "evals.jsonl").open("a") as file:
+        file.write('{"event": "eval", "tri')
+    page = write_report(folder).read_text()
+    assert "Partial report: the sweep has not ended" in page
+    assert "the torn last line of evals.jsonl" in page
+
+
+def test_trials_of_another_space_stay_out_of_the_importance(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", trials=12)
+    header = json.loads((folder / "sweep.json").read_text())
+    del header["space"]["searched"]["learning_rate"]
+    (folder / "sweep.json").write_text(json.dumps(header))
+    page = write_report(folder).read_text()
+    assert "trials of another space than synthetic" in page
+    assert "importance needs ten trials" in page
+
+
+@pytest.mark.parametrize("arguments", [["no-such-sweep"], ["no-such-sweep", "--output", "x.html"]])
+def test_a_wrong_name_is_one_line_and_exit_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_output_that_cannot_be_written_names_the_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_sweep(tmp_path / "s", trials=2)
+    assert main([str(folder), "--output", str(tmp_path / "none" / "report.html")]) == 2
+    assert "--output" in capsys.readouterr().err

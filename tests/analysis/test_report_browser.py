@@ -1,0 +1,140 @@
+"""The report in a real browser: it opens, sorts, filters, darkens, fits a phone, needs no net."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import write_sweep
+
+from analysis.report import write_report
+
+pytestmark = pytest.mark.slow
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    *("--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None and not os.environ.get("CI"):
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra: test)")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("b") / "sweep"
+    return write_report(write_sweep(folder, trials=200, n_dialogues=100, failing=(3,)))
+
+
+@pytest.fixture
+def page(browser: Any, report: Path) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
+    page = context.new_page()
+    page.faults, page.asked = [], []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(report.as_uri())
+    yield page
+    assert page.faults == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in page.asked)
+    context.close()
+
+
+def scroll_through(page: Any) -> None:
+    for plot in page.locator(".plot").all():
+        plot.scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelectorAll('.plot:not(.drawn)').length === 0")
+
+
+def test_it_opens_at_once(browser: Any, report: Path) -> None:
+    page = browser.new_page()
+    started_s = time.monotonic()
+    page.goto(report.as_uri())
+    page.locator("#board tbody tr").first.wait_for()
+    elapsed_s = time.monotonic() - started_s
+    page.close()
+    print(f"open after {elapsed_s:.2f} s")
+    assert elapsed_s < 20  # 0.5 s on an idle machine
+
+
+def test_all_figures_are_drawn(page: Any) -> None:
+    scroll_through(page)
+    assert page.locator(".plot.drawn .main-svg").count() >= 11
+    assert page.locator(".plot .parcoords").count() == 1
+
+
+def test_sorting_by_keyboard(page: Any) -> None:
+    header = page.locator("#board th", has_text="Bleu")
+    header.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") == "descending"
+    column = header.evaluate("cell => cell.cellIndex")
+    values = page.evaluate(
+        "c => [...document.querySelectorAll('#board tbody tr')]"
+        ".map(row => +row.cells[c].dataset.value)",
+        column,
+    )
+    assert values == sorted(values, reverse=True)
+    page.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") == "ascending"
+
+
+def test_filtering_by_words(page: Any) -> None:
+    page.get_by_label("Filter").fill("pruned attention")
+    shown = page.locator("#board tbody tr:visible")
+    assert 0 < shown.count() < 200
+    assert f"{shown.count()} of 200 shown" == page.locator("#shown").inner_text()
+    for text in shown.all_inner_texts():
+        assert "attention" in text and "pruned" in text
+
+
+def test_dark_mode_reaches_the_figures(page: Any) -> None:
+    scroll_through(page)
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    ink = page.evaluate("document.getElementById('figure-curves').layout.font.color")
+    assert ink == "#e6e9ec"
+
+
+def test_a_phone_scrolls_in_one_direction(browser: Any, report: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page = context.new_page()
+    page.goto(report.as_uri())
+    scroll_through(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+def test_a_reader_by_ear_finds_names(page: Any) -> None:
+    assert page.get_by_role("navigation", name="Sections").count() == 1
+    assert page.locator("h1").count() == 1
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, input, [role=img], [role=region]')].filter(e =>"
+        " !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"
+    )
+    assert unnamed == 0
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+def test_the_configuration_can_be_copied(browser: Any, report: Path) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(report.as_uri())
+    page.locator("button.copy").first.click()
+    page.locator("button.copy", has_text="Copied").wait_for()
+    assert '"learning_rate"' in page.evaluate("navigator.clipboard.readText()")
+    context.close()

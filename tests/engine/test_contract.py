@@ -1,0 +1,237 @@
+"""The engine's contract (design, section 5): what a trial computes does not depend on its company.
+
+L0 isolation to the bit, L1 equality with peft and torch's AdamW, L2 independence of the pack, of
+joining late, parking and migrating, L5 decoding equal to `generate`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from tiny_trials import make_config, make_spec
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from trainable.engine.batches import DataOrder
+from trainable.engine.pack import Pack
+from trainable.model.base import load_base
+from trainable.trial import TrialConfig
+
+MIXED: list[dict[str, Any]] = [
+    {"lora_rank": 2, "lora_modules": "attention", "learning_rate": 2e-3, "batch_turns": 4},
+    {"lora_rank": 16, "lora_modules": "all-linear", "alpha_over_rank": 0.5, "clip_norm": 0.1},
+    {"lora_rank": 8, "lora_modules": "ffn", "rslora": True, "batch_turns": 20, "weight_decay": 0.1},
+]
+
+
+@pytest.fixture(params=["llama", "neox"])
+def base_folder(request: pytest.FixtureRequest, bases: dict[str, Path]) -> Path:
+    return bases[request.param]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def open_pack(folder: Path, slots: int, pass_tokens: int = 2048) -> Pack:
+    return Pack(load_base(make_spec(folder)), slots, max_rank=16, pass_tokens=pass_tokens)
+
+
+def train(pack: Pack, turns: dict[str, int]) -> None:
+    """All trials to their goals, together as long as they have not reached them."""
+    for key, goal in turns.items():
+        pack.slots[key].goal_turns = goal
+    while busy := [pack.slots[key] for key in turns if pack.slots[key].is_training]:
+        pack.train_pass(busy)
+
+
+def weights(pack: Pack, key: str, folder: Path) -> dict[str, Tensor]:
+    pack.copy_state(key).write(folder)
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: float) -> None:
+    """Relative to each matrix's norm: AdamW divides by the root of small second moments, so that
+    single numbers whose gradient is all rounding error differ more."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert float((other[name] - value).norm()) <= tolerance * float(value.norm()), name
+
+
+def train_with_peft(
+    model: PreTrainedModel, config: TrialConfig, order: DataOrder, adapter: Path, steps: int
+) -> dict[str, Tensor]:
+    """The reference: peft, torch's AdamW and clipping, one dialogue at a time, mean over a step."""
+    peft_model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    trained = [p for p in peft_model.parameters() if p.requires_grad]
+    assert config.learning_rate is not None and config.weight_decay is not None
+    optimizer = torch.optim.AdamW(
+        trained, lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    for _ in range(steps):
+        draws = order.next_step()
+        n_targets = sum(int(draw.window.is_target.sum()) for draw in draws)
+        for draw in draws:
+            ids = torch.from_numpy(draw.window.ids).long()[None]
+            labels = ids.masked_fill(~torch.from_numpy(draw.window.is_target)[None], -100)
+            logits = peft_model(input_ids=ids).logits[:, :-1].flatten(0, 1)
+            loss = torch.nn.functional.cross_entropy(
+                logits, labels[:, 1:].flatten(), reduction="sum", ignore_index=-100
+            )
+            (loss / n_targets).backward()
+        torch.nn.utils.clip_grad_norm_(trained, config.clip_norm or math.inf)
+        optimizer.step()
+        optimizer.zero_grad()
+    state = peft_model.state_dict()
+    return {
+        name.replace(".default", ""): value for name, value in state.items() if ".lora_" in name
+    }
+
+
+@pytest.mark.slow
+def test_l1_a_slot_equals_solo_peft(base_folder: Path, tmp_path: Path) -> None:
+    """Fifty steps in fp32 of three unlike trials in one pack, each against peft by itself. All
+    slots take a pass at a time, so those with small batches make more steps: the goal is steps."""
+    pack = open_pack(base_folder, slots=3, pass_tokens=1024)
+    configs = {str(i): make_config(base_folder, seed=i, **each) for i, each in enumerate(MIXED)}
+    for key, config in configs.items():
+        pack.join(key, config, None)
+        pack.copy_state(key).write(tmp_path / key)
+    while busy := [slot for slot in pack.slots.values() if slot.steps < 50]:
+        for slot in busy:
+            slot.goal_turns = slot.turns_seen + 1
+        pack.train_pass(busy)
+    for key, config in configs.items():
+        task = pack.slots[key].task
+        order = DataOrder(task.train, config.batch_turns or 0, config.seed)
+        model = load_base(make_spec(base_folder)).model
+        expected = train_with_peft(model, config, order, tmp_path / key, steps=50)
+        assert_equal(expected, weights(pack, key, tmp_path / f"{key}-trained"), 3e-5)
+
+
+def test_l0_a_neighbour_changes_no_bit(base_folder: Path, tmp_path: Path) -> None:
+    """Same pack shape, other company: an ordinary neighbour, and one whose weights are NaN."""
+    results = []
+    for spoil in (False, True):
+        pack = open_pack(base_folder, slots=2)
+        pack.join("mine", make_config(base_folder, seed=1, lora_dropout=0.1), None)
+        pack.join("other", make_config(base_folder, seed=2), None)
+        if spoil:
+            pack.bank.params[pack.rows.index("other")] = float("nan")
+        train(pack, {"mine": 60, "other": 60})
+        made = pack.generate([(slot, "validation", 3) for slot in pack.slots.values()])
+        results.append((weights(pack, "mine", tmp_path / str(spoil)), made["mine"]))
+        assert [slot.key for slot in pack.broken_slots()] == (["other"] if spoil else [])
+    (clean, clean_made), (spoilt, spoilt_made) = results
+    assert all(torch.equal(value, spoilt[name]) for name, value in clean.items())
+    assert clean_made == spoilt_made
+
+
+@pytest.mark.parametrize("company", [2, 7])
+def test_l2_dropout_and_order_do_not_depend_on_the_pack(
+    bases: dict[str, Path], tmp_path: Path, company: int
+) -> None:
+    """Alone, in company, and joining late: the same trial up to rounding."""
+    folder = bases["llama"]
+    config = make_config(folder, seed=5, lora_dropout=0.3, batch_turns=12)
+    alone = open_pack(folder, slots=1)
+    alone.join("mine", config, None)
+    train(alone, {"mine": 60})
+    expected = weights(alone, "mine", tmp_path / "alone")
+    crowd = open_pack(folder, slots=company + 1)
+    others = {f"other{i}": 40 + 10 * i for i in range(company)}
+    for i, key in enumerate(others):
+        crowd.join(key, make_config(folder, seed=20 + i, lora_rank=2 + i), None)
+    train(crowd, dict.fromkeys(others, 20))
+    crowd.join("mine", config, None)
+    train(crowd, {**others, "mine": 60})
+    assert_equal(expected, weights(crowd, "mine", tmp_path / "crowd"), 1e-5)
+
+
+def test_l2_parked_resumed_and_migrated(bases: dict[str, Path], tmp_path: Path) -> None:
+    """Saved half-way, resumed in another engine beside a stranger, and saved again."""
+    folder = bases["llama"]
+    config = make_config(folder, seed=5, lora_dropout=0.3, schedule="cosine", train_turns=80)
+    alone = open_pack(folder, slots=1)
+    alone.join("mine", config, None)
+    train(alone, {"mine": 40})
+    alone.copy_state("mine").write(tmp_path / "half")
+    train(alone, {"mine": 80})
+    elsewhere = open_pack(folder, slots=2)
+    elsewhere.join("stranger", make_config(folder, seed=9), None)
+    elsewhere.join("mine", config, str(tmp_path / "half"))
+    assert elsewhere.slots["mine"].steps < alone.slots["mine"].steps
+    train(elsewhere, {"stranger": 40, "mine": 80})
+    assert elsewhere.slots["mine"].steps == alone.slots["mine"].steps
+    expected = weights(alone, "mine", tmp_path / "whole")
+    assert_equal(expected, weights(elsewhere, "mine", tmp_path / "moved"), 1e-5)
+
+
+def test_resumed_equals_uninterrupted_to_the_bit(bases: dict[str, Path], tmp_path: Path) -> None:
+    config = make_config(bases["llama"], lora_dropout=0.1)
+    whole = open_pack(bases["llama"], slots=1)
+    whole.join("mine", config, None)
+    train(whole, {"mine": 40})
+    whole.copy_state("mine").write(tmp_path / "half")
+    train(whole, {"mine": 80})
+    resumed = open_pack(bases["llama"], slots=1)
+    resumed.join("mine", config, str(tmp_path / "half"))
+    train(resumed, {"mine": 80})
+    for name in ("adapter_model.safetensors", "optimizer.safetensors"):
+        whole.copy_state("mine").write(tmp_path / "whole")
+        resumed.copy_state("mine").write(tmp_path / "resumed")
+        expected, found = (load_file(tmp_path / each / name) for each in ("whole", "resumed"))
+        assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:
+    """Two adapters decoded together, greedily, against transformers' `generate` turn by turn."""
+    pack = open_pack(base_folder, slots=2)
+    for key, changes in (("a", MIXED[1]), ("b", {**MIXED[2], "repetition_penalty": 1.3})):
+        pack.join(key, make_config(base_folder, **changes), None)
+    train(pack, {"a": 60, "b": 60})
+    made = pack.generate([(slot, "validation", 4) for slot in pack.slots.values()])
+    for key, slot in pack.slots.items():
+        pack.copy_state(key).write(tmp_path / key)
+        base = load_base(make_spec(base_folder))
+        model = PeftModel.from_pretrained(base.model, tmp_path / key).eval()
+        for window in slot.task.held_out("validation", 4):
+            for turn, prefix in zip(window.turns, window.prompts, strict=True):
+                ids = torch.from_numpy(window.ids[:prefix]).long()[None]
+                out = model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=slot.config.max_new_tokens,
+                    do_sample=False,
+                    repetition_penalty=slot.config.repetition_penalty,
+                    eos_token_id=base.eos_id,
+                    pad_token_id=base.pad_id,
+                )
+                expected = slot.task.decode(out[0, prefix:].tolist())
+                assert made[key][0][window.dialogue_id][turn]["response"] == expected
+
+
+def test_sampled_replies_do_not_depend_on_their_batch(bases: dict[str, Path]) -> None:
+    sampled = {"decoding": "sampling", "temperature": 1.0, "top_p": 0.9}
+    config = make_config(bases["llama"], **sampled)
+    alone = open_pack(bases["llama"], slots=1)
+    alone.join("mine", config, None)
+    few = alone.generate([(alone.slots["mine"], "validation", 3)])["mine"][0]
+    crowd = open_pack(bases["llama"], slots=3)
+    crowd.join("other", make_config(bases["llama"], seed=3, **sampled), None)
+    crowd.join("mine", config, None)
+    crowd.join("greedy", make_config(bases["llama"]), None)
+    many = crowd.generate([(slot, "validation", 8) for slot in crowd.slots.values()])
+    assert all(many["mine"][0][name] == turns for name, turns in few.items())
+    assert many["mine"][0] != many["other"][0]

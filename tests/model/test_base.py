@@ -1,0 +1,184 @@
+"""The base model: its residencies agree, its failures are one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from architectures import build_tokenizer
+
+from trainable.model.base import Base, BaseSpec, load_base
+from trainable.model.source import check_base
+from trainable.trial import ConfigError
+
+Make = Callable[..., str]
+
+
+def load(folder: str, **fields: object) -> Base:
+    return load_base(BaseSpec(base_model=folder, device="cpu", **fields))  # type: ignore[arg-type]
+
+
+def logits(base: Base) -> torch.Tensor:
+    ids = torch.tensor([[1, 3, 4, 3, 5, 4]])
+    extra = {"decoder_input_ids": ids} if base.is_encoder_decoder else {}
+    with torch.no_grad():
+        return base.model(input_ids=ids, **extra).logits
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt_neox", "falcon", "t5"])
+@pytest.mark.parametrize("quantisation", ["nf4", "fp4"])
+def test_dequantised_computes_what_packed_does(
+    make_checkpoint: Make, architecture: str, quantisation: str
+) -> None:
+    folder = make_checkpoint(architecture)
+    packed, plain = (
+        load(folder, quantisation=quantisation, double_quantisation=True, residency=residency)
+        for residency in ("nf4", "dequantized")
+    )
+    assert (packed.residency, plain.residency) == (quantisation, "dequantized")
+    assert torch.equal(logits(packed), logits(plain))
+    assert packed.total_params == plain.total_params
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "bf16", "fp32"])
+def test_other_weights(make_checkpoint: Make, quantisation: str) -> None:
+    base = load(make_checkpoint("llama"), quantisation=quantisation)
+    assert base.residency == quantisation
+    assert torch.isfinite(logits(base)).all()
+    assert base.compute_dtype == (torch.bfloat16 if quantisation == "bf16" else torch.float32)
+
+
+@pytest.mark.parametrize("architecture", ["gpt_neox", "falcon", "t5"])
+def test_frozen_in_train_mode_and_without_dropout(make_checkpoint: Make, architecture: str) -> None:
+    base = load(make_checkpoint(architecture), quantisation="fp32")
+    assert base.model.training
+    assert not any(parameter.requires_grad for parameter in base.model.parameters())
+    assert torch.equal(logits(base), logits(base))
+
+
+def test_random_weights_are_the_same_each_time_and_not_the_checkpoint(
+    make_checkpoint: Make,
+) -> None:
+    folder = make_checkpoint("llama")
+    first, second = (load(folder, quantisation="fp32", initialisation="random") for _ in range(2))
+    assert torch.equal(logits(first), logits(second))
+    assert not torch.equal(logits(first), logits(load(folder, quantisation="fp32")))
+
+
+def test_random_initialisation_leaves_the_callers_generator_alone(make_checkpoint: Make) -> None:
+    folder = make_checkpoint("llama")
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load(folder, initialisation="random", double_quantisation=True)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_tied_heads_count_once(make_checkpoint: Make) -> None:
+    base = load(make_checkpoint("llama"), double_quantisation=True)
+    attention, ffn = 4 * 64 * 64, 3 * 64 * 128
+    assert base.total_params == 64 * 64 + 2 * (attention + ffn + 2 * 64) + 64
+
+
+@pytest.mark.parametrize(
+    ("special", "prefix", "pad"),
+    [
+        ({"bos_token": "<bos>", "pad_token": "<pad>"}, (1,), 0),
+        ({"bos_token": "<eos>", "pad_token": "<eos>"}, (), 0),  # pythia's and many others' way
+        ({}, (), 0),
+        ({"eos_token": "<pad>"}, (), 1),
+    ],
+)
+def test_borders(
+    make_checkpoint: Make, special: dict[str, str], prefix: tuple[int, ...], pad: int
+) -> None:
+    base = load(make_checkpoint("llama", **special), quantisation="fp32")
+    assert base.prefix_ids == prefix
+    assert base.pad_id == pad != base.eos_id
+
+
+def test_model_without_eos(make_checkpoint: Make, tmp_path: Path) -> None:
+    folder = make_checkpoint("llama")
+    build_tokenizer().save_pretrained(folder)
+    (Path(folder) / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises(ConfigError, match="end-of-sequence"):
+        load(folder, quantisation="fp32")
+
+
+def strip_tokenizer(folder: Path) -> None:
+    for path in folder.glob("*token*"):
+        path.unlink()
+
+
+def need_remote_code(folder: Path) -> None:
+    (folder / "config.json").write_text(
+        '{"model_type": "novel", "auto_map": {"AutoConfig": "novel.NovelConfig"}}'
+    )
+
+
+def break_config(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "lla')
+
+
+def break_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def remove_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (strip_tokenizer, "needs a tokenizer"),
+        (need_remote_code, "--trust-remote-code"),
+        (break_config, "cannot be loaded"),
+        (break_weights, "cannot be loaded"),
+        (remove_config, "must hold config.json or exactly one .gguf"),
+    ],
+)
+def test_damaged_folder_is_one_line(
+    make_checkpoint: Make, damage: Callable[[Path], None], words: str
+) -> None:
+    folder = make_checkpoint("llama")
+    damage(Path(folder))
+    with pytest.raises(ConfigError, match=words) as caught:
+        load(folder, double_quantisation=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_check_base_sees_what_is_missing_before_anything_is_loaded(
+    make_checkpoint: Make, tmp_path: Path
+) -> None:
+    folder = make_checkpoint("llama")
+    check_base(folder)
+    check_base("tiny")
+    strip_tokenizer(Path(folder))
+    for missing in (folder, str(tmp_path / "nowhere"), "./nowhere"):
+        with pytest.raises(ConfigError, match="base_model"):
+            check_base(missing)
+
+
+def test_hub_model_that_is_not_cached_when_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for call in (check_base, load):
+        with pytest.raises(ConfigError, match="HF_HUB_OFFLINE is set and it is not in the cache"):
+            call("nobody/no-such-model")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"quantisation": "int4"},
+        {"quantisation": "bf16", "residency": "dequantized"},
+        {"residency": "ram"},
+        {"initialisation": "zeros"},
+    ],
+)
+def test_bad_spec(fields: dict[str, str]) -> None:
+    with pytest.raises(ConfigError):
+        BaseSpec(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,136 @@
+"""Trials by transformers: full finetuning, models that cannot be packed, encoder-decoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    FalconConfig,
+    MptConfig,
+    PretrainedConfig,
+    T5Config,
+)
+
+from trainable.alone import why_alone
+from trainable.entry import open_finetuner
+from trainable.full import PlainFinetuner
+from trainable.model.source import EMBEDDED_FOLDER
+from trainable.trial import ConfigError, TrialConfig
+
+TRAINED: dict[str, Any] = {
+    **{"learning_rate": 1e-3, "schedule": "constant", "warmup_turns": 0, "batch_turns": 8},
+    **{"train_turns": 1000, "weight_decay": 0.0, "clip_norm": 1.0, "max_new_tokens": 8},
+    **{"quantisation": "fp32", "seed": 1},
+}
+FULL: dict[str, Any] = {**TRAINED, "base_model": "tiny", "method": "full"}
+LORA: dict[str, Any] = {
+    **{**TRAINED, "method": "lora", "lora_rank": 4, "alpha_over_rank": 2.0, "rslora": False},
+    **{"lora_modules": "all-linear", "lora_dropout": 0.1},
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    ends["pad_token_id"] = tokenizer.pad_token_id
+    vocabulary = {"vocab_size": len(tokenizer), **ends}
+    configs: dict[str, PretrainedConfig] = {
+        "falcon": FalconConfig(
+            hidden_size=64, num_hidden_layers=2, num_attention_heads=2, **vocabulary
+        ),
+        "mpt": MptConfig(d_model=64, n_heads=2, n_layers=2, expansion_ratio=2, **vocabulary),
+        "t5": T5Config(
+            d_model=64, d_kv=32, d_ff=128, num_layers=2, num_heads=2,
+            decoder_start_token_id=tokenizer.pad_token_id, **vocabulary,
+        ),
+    }  # fmt: skip
+    made = {}
+    for name, config in configs.items():
+        kind: Any = AutoModelForSeq2SeqLM if name == "t5" else AutoModelForCausalLM
+        made[name] = tmp_path_factory.mktemp(name)
+        kind.from_config(config).save_pretrained(made[name])
+        tokenizer.save_pretrained(made[name])
+    return made
+
+
+def weights(finetuner: Any) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in finetuner.model.named_parameters() if p.requires_grad}
+
+
+def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Path) -> None:
+    config = TrialConfig(**FULL)
+    through = open_finetuner(config, "cpu")
+    assert isinstance(through, PlainFinetuner)
+    assert through.resolved.trainable_params == through.resolved.total_params
+    assert "method=full" in through.resolved.execution
+    before = weights(through)
+    through.train_until(16)
+    assert all(not torch.equal(before[n], w) for n, w in weights(through).items())
+    through.save(tmp_path)
+    through.train_until(40)
+    resumed = open_finetuner(config, "cpu")
+    resumed.restore(tmp_path)
+    assert 16 <= resumed.turns_seen < 40
+    resumed.train_until(40)
+    assert resumed.turns_seen == through.turns_seen
+    one, other = weights(through), weights(resumed)
+    assert all(torch.equal(one[n], other[n]) for n in one)
+
+
+def test_from_scratch_begins_worse_than_pretrained() -> None:
+    losses = []
+    for initialisation in ("pretrained", "random"):
+        finetuner = open_finetuner(TrialConfig(**FULL, initialisation=initialisation), "cpu")
+        losses.append(finetuner.evaluate(2).result.loss_nats)
+    assert losses[0] + 1 < losses[1]
+
+
+@pytest.mark.parametrize("name", ["falcon", "mpt", "t5"])
+@pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
+def test_models_that_cannot_be_packed_learn(
+    folders: dict[str, Path], name: str, method: dict[str, Any], tmp_path: Path
+) -> None:
+    config = TrialConfig(**{**method, "base_model": str(folders[name]), "learning_rate": 1e-2})
+    finetuner = open_finetuner(config, "cpu")
+    untrained = finetuner.evaluate(2)
+    finetuner.train_until(80)
+    trained = finetuner.evaluate(2)
+    assert trained.result.loss_nats < untrained.result.loss_nats - 0.1
+    assert trained.result.turns_seen >= 80 and trained.result.n_dialogues == 2
+    assert finetuner.resolved.execution.startswith("solo: ")
+    finetuner.save(tmp_path)
+    again = open_finetuner(config, "cpu")
+    again.restore(tmp_path)
+    assert again.evaluate(2).result.loss_nats == pytest.approx(trained.result.loss_nats)
+
+
+def test_what_runs_in_the_engine_only_is_refused(folders: dict[str, Path]) -> None:
+    contrastive = {"decoding": "contrastive", "top_k": 4, "penalty_alpha": 0.6}
+    with pytest.raises(ConfigError, match="contrastive runs in the engine only"):
+        open_finetuner(TrialConfig(**FULL, **contrastive), "cpu")
+    with pytest.raises(ConfigError, match="target=response"):
+        open_finetuner(TrialConfig(**FULL, target="state+response"), "cpu")
+    with pytest.raises(ConfigError, match="quantisation=bf16 or fp32"):
+        open_finetuner(
+            TrialConfig(**{**FULL, "quantisation": "nf4", "double_quantisation": True}), "cpu"
+        )
+    config = TrialConfig(**{**LORA, "base_model": str(folders["falcon"])})
+    assert why_alone(config) == "the attention of falcon is its own"
+
+
+def test_sixteen_bits_keep_small_steps() -> None:
+    """A step far below bf16's spacing still moves the weights."""
+    config = TrialConfig(**{**FULL, "quantisation": "bf16", "learning_rate": 1e-6})
+    finetuner: Any = open_finetuner(config, "cpu")
+    before = weights(finetuner)
+    finetuner.train_until(8)
+    moved = [not torch.equal(before[n], w) for n, w in weights(finetuner).items()]
+    assert all(moved) and all(w.dtype == torch.float32 for w in before.values())

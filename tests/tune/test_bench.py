@@ -1,0 +1,67 @@
+"""The lab's row of speeds, and what fits."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from trainable.engine import measure
+from tune import bench
+
+TINY = ["--profile", "tiny", "--device", "cpu"]
+
+
+def test_the_row_has_the_lab_s_columns(capsys: pytest.CaptureFixture) -> None:
+    assert bench.main([*TINY, "--seconds", "0.1", "--dialogues", "1", "--pack", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| GPU model | CUDA | train [it/s] | infer [it/s] |")
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells[0] == "cpu" and float(cells[2]) > 0 and float(cells[3]) > 0
+    assert f"torch {torch.__version__}" in lines[-1]
+
+
+def test_the_largest_batch_survives_running_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    tried = []
+
+    def decode(pack: Any, windows: list[Any], config: Any) -> None:
+        tried.append(len(windows))
+        if len(windows) > 37:
+            raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(measure, "decode_at_once", decode)
+    assert bench.main([*TINY, "--largest-batch", "--limit", "1000"]) == 0
+    assert "replies at once: 37" in capsys.readouterr().out
+    assert len(tried) < 15
+
+
+def test_the_longest_reply_is_forced_and_fits_the_window(capsys: pytest.CaptureFixture) -> None:
+    assert bench.main([*TINY, "--longest-reply", "--prompt-tokens", "1015"]) == 0
+    captured = capsys.readouterr()
+    assert "tokens of the longest reply: 9" in captured.out and "--limit" in captured.err
+    assert bench.main([*TINY, "--longest-reply", "--prompt-tokens", "1024"]) == 2
+    assert "leaves none" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_models_that_do_not_fit_are_named_with_their_reason(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert bench.main([*TINY, "--largest-model", "tiny,/no/such/model"]) == 0
+    text = capsys.readouterr().out
+    assert "| tiny | yes |" in text and "| /no/such/model | no: error: " in text
+    assert "the largest that fits: tiny" in text
+
+
+def test_json_is_one_object(capsys: pytest.CaptureFixture) -> None:
+    quick = ["--seconds", "0.1", "--dialogues", "1", "--set", "method=none", "--json"]
+    assert bench.main([*TINY, *quick]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["train [it/s]"] is None and row["infer [it/s]"] > 0
+
+
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    assert bench.main([*TINY, "--pack", "0"]) == 2
+    assert "must be above 0" in capsys.readouterr().err

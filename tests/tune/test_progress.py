@@ -1,0 +1,93 @@
+"""What a running sweep shows: a live table on a terminal, one line an event elsewhere."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+
+from tune.progress import Progress
+
+SWEEP = {"name": "mine", "config": {"trials": 4, "rungs_turns": [100, 300], "train_turns": 900}}
+
+
+def start(number: int) -> dict[str, Any]:
+    params = {"learning_rate": 0.001 * (number + 1)}
+    name = {"trial": f"{number:04d}", "number": number}
+    return {"event": "trial", **name, "params": params, "config": params, "time_s": 10.0 + number}
+
+
+def score(number: int, turns: int, combined: float) -> dict[str, Any]:
+    metrics = {"bleu": 5.0, "inform": 50.0, "success": 40.0, "combined": combined}
+    counts = {"steps": 1, "n_dialogues": 3, "n_turns": 9}
+    rest = {"loss_nats": 1.0, "richness": {}, "split": "validation", "states": "gold"}
+    where = {"place": {"node": "n", "gpu": 1, "slot": 0}, "started_s": 10.0, "time_s": 46.0}
+    return {
+        **{"event": "eval", "trial": f"{number:04d}", "turns_seen": turns, "intervals": {}},
+        **{**metrics, **counts, **rest, **where},
+    }
+
+
+def end(number: int, state: str, reason: str | None = None) -> dict[str, Any]:
+    name = {"trial": f"{number:04d}", "state": state, "reason": reason}
+    return {"event": "end", **name, "time_s": 60.0}
+
+
+EVENTS: list[Mapping[str, Any]] = [
+    *(start(0), start(1), start(2)),
+    *(score(0, 100, 20.0), score(0, 300, 60.0), score(1, 100, 10.0), end(1, "PRUNED", "at 100")),
+    *(end(2, "FAIL", "no memory"), {"event": "note", "text": "engine restarted", "time_s": 61.0}),
+]
+
+
+def test_one_line_an_event_off_a_terminal() -> None:
+    text = StringIO()
+    with Progress(SWEEP, console=Console(file=text)) as progress:
+        for event in EVENTS:
+            progress.on_event(event)
+    lines = text.getvalue().splitlines()
+    assert len(lines) == len(EVENTS)
+    assert lines[0] == "trial 0000 starts: learning_rate 0.001"
+    assert lines[4].startswith("trial 0000 at 300 turns: Combined 60.0")
+    assert lines[-2:] == ["trial 0002 FAIL: no memory", "note: engine restarted"]
+
+
+def show(progress: Progress) -> str:
+    console = Console(file=StringIO(), width=100)
+    console.print(progress.render())
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_table_shows_states_rungs_curves_and_use() -> None:
+    progress = Progress(SWEEP, slots=2, console=Console(file=StringIO()))
+    for event in EVENTS:
+        progress.on_event(event)
+    text = show(progress)
+    assert "1 pruned, 1 running, 1 fail of 4" in text
+    assert "Combined 60.0  (trial 0000, 300 turns" in text
+    assert "1 of 2 busy (50 %), GPUs: 1, 0.01 GPU-hours" in text
+    assert "100 turns" in text and "2 reached" in text
+    running = next(line for line in text.splitlines() if line.startswith("0000"))
+    assert "▃█" in running and "learning_rate 0.001" in running
+    assert "engine restarted" in text
+
+
+def test_the_forecast_waits_for_the_first_end() -> None:
+    progress = Progress(SWEEP, console=Console(file=StringIO()))
+    progress.on_event(start(0))
+    assert progress.forecast_s(60.0) is None
+    progress.on_event(end(0, "COMPLETE"))
+    assert progress.forecast_s(60.0) == 180.0
+
+
+def test_a_download_is_a_bar_until_it_is_done() -> None:
+    progress = Progress(SWEEP, console=Console(file=StringIO()))
+    bar = {"event": "activity", "what": "downloading multiwoz", "total": 10}
+    progress.on_event({**bar, "done": 3})
+    assert "downloading multiwoz" in show(progress)
+    progress.on_event({**bar, "done": 10})
+    assert "downloading multiwoz" not in show(progress)
+
+
+def test_nothing_to_show_yet_is_shown_too() -> None:
+    assert "no score yet" in show(Progress({"name": "new", "config": {}}))

@@ -1,0 +1,149 @@
+"""Bad input is one line and exit code 2, before anything is written."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import make_config, open_search, run_inline
+
+from trainable.trial import ConfigError
+from tune.lock import own_folder
+from tune.run import main, parse_settings
+from tune.versions import check_not_shadowed
+
+TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "--space NAME, or --resume"),
+        (("--space", "nowhere"), "no space is called 'nowhere'"),
+        (("--space", "nowhere.py"), "no space is called"),
+        ((*TOY, "--trials", "0"), "--trials must be at least 1, not 0"),
+        ((*TOY, "--train-turns", "-5"), "--train-turns must be at least 1"),
+        ((*TOY, "--concurrent", "-1"), "--concurrent must be at least 0"),
+        ((*TOY, "--eta", "1"), "--eta must be above 1"),
+        ((*TOY, "--asha", "maybe"), "--asha must be one of stop, promote, off"),
+        ((*TOY, "--pack", "0"), "--pack must be auto or a number from 1"),
+        ((*TOY, "--rungs", "500,100"), "--rungs must rise"),
+        ((*TOY, "--rungs", "100,9000"), "--rungs must rise"),
+        ((*TOY, "--rungs", "9", "--eval-dialogues", "5"), "--eval-dialogues needs a number"),
+        ((*TOY, "--eval-dialogues", "0,5,5"), "--eval-dialogues needs a number from 1"),
+        ((*TOY, "--name", "a/b"), "--name must be a plain folder name"),
+        ((*TOY, "--set", "lora_rnk=8"), "no field is called 'lora_rnk'"),
+        ((*TOY, "--set", "lora_rank=-8"), "lora_rank must lie in"),
+        ((*TOY, "--set", "lora_rank=wide"), "lora_rank must lie in"),
+        ((*TOY, "--set", "lora_rank"), "--set takes FIELD=VALUE"),
+        ((*TOY, "--set", "schedule=wavy"), "schedule must be one of"),
+        ((*TOY, "--set", "num_beams=4"), "num_beams=4 has no meaning with decoding=greedy"),
+        (("--resume", "nothing"), "--resume needs a sweep's folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture, flags: tuple[str, ...], message: str
+) -> None:
+    assert main([*flags, "--storage", str(tmp_path / "runs")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and error.startswith("error: ")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("flags", [("--spaec", "x"), ("--trials", "many"), ("--tri", "3")])
+def test_unknown_flags_and_abbreviations_are_refused(flags: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*TOY, *flags])
+    assert stop.value.code == 2
+
+
+def test_an_existing_folder_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "s").mkdir()
+    assert main([*TOY, "--storage", str(tmp_path), "--name", "s"]) == 2
+    assert "--resume s" in capsys.readouterr().err
+    assert not list((tmp_path / "s").iterdir())
+
+
+def test_a_storage_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([*TOY, "--storage", str(tmp_path / "file")]) == 2
+    assert "--storage must be a folder that can be written" in capsys.readouterr().err
+
+
+def test_resume_refuses_changes_and_foreign_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config, space = make_config(tmp_path, trials=2)
+    run_inline(open_search(config, space)[0])
+    resume = ("--resume", "s", "--storage", str(tmp_path))
+    assert main([*resume, "--seed", "3"]) == 2
+    assert "--seed cannot change with --resume" in capsys.readouterr().err
+    assert main([*resume, "--train-turns", "10"]) == 2
+    assert "may only grow" in capsys.readouterr().err
+    other = tmp_path / "rank.py"
+    other.write_text(
+        "from optuna.distributions import IntDistribution\n"
+        "from search_spaces.space import Space\n"
+        "SPACE = Space(name='r', question='?', searched={'lora_rank': IntDistribution(1, 8)})\n"
+    )
+    assert main([*resume, "--space", str(other)]) == 2
+    assert "no longer searches learning_rate, lora_modules" in capsys.readouterr().err
+    header = config.folder / "sweep.json"
+    header.write_text(header.read_text().replace('"format": 1', '"format": 99'))
+    assert main([*resume]) == 2
+    assert "format 99" in capsys.readouterr().err
+
+
+def test_one_driver_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config, space = make_config(tmp_path, trials=2)
+    run_inline(open_search(config, space)[0])
+    with own_folder(config.folder):
+        assert main(["--resume", "s", "--storage", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "being written by another driver (process" in error and error.count("\n") == 1
+
+
+def test_settings_are_json_or_text() -> None:
+    assert parse_settings(["a=1e-4", "b=true", "c=x=y"]) == {"a": 1e-4, "b": True, "c": "x=y"}
+
+
+def test_a_shadowing_distribution_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_not_shadowed()
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "tune")
+    with pytest.raises(ConfigError, match="another distribution shadows it"):
+        check_not_shadowed()
+
+
+def test_help_is_light() -> None:
+    """What costs seconds is not imported for it (measured in modules, not in seconds)."""
+    code = "import sys, tune.run; tune.run.build_parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "ray", "optuna", "transformers", "numpy", "pandas"}
+    assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
+    flags = [*TOY[:-1], "base_model=toy:0.005", "--storage", str(tmp_path), "--name", "s"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tune.run", *flags], stderr=subprocess.PIPE, text=True
+    )
+    while "eval" not in read_if_there(tmp_path / "s" / "evals.jsonl"):
+        time.sleep(0.2)
+    process.send_signal(2)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume s" in error and "Traceback" not in error
+    quick = ["--resume", "s", "--storage", str(tmp_path), "--trials", "1"]
+    assert subprocess.run([sys.executable, "-m", "tune.run", *quick]).returncode == 0
+
+
+def read_if_there(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

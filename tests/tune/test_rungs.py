@@ -1,0 +1,72 @@
+"""The rung tables against Ray's and against the paper's definition."""
+
+import random
+
+import pytest
+
+from tune.rungs import PromoteRungs, StopRungs
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stopping_decides_as_ray_s_asha(seed: int) -> None:
+    from ray.tune.schedulers.async_hyperband import _Bracket
+
+    class Named:
+        def __init__(self, trial_id: str) -> None:
+            self.trial_id = trial_id
+
+    draw = random.Random(seed)
+    rungs, bracket = StopRungs([10, 30, 90], 3), _Bracket(10, 100, 3, 0)
+    live = [Named(str(i)) for i in range(30)]
+    for turns in (10, 30, 90):
+        draw.shuffle(live)
+        kept = []
+        for trial in live:
+            value = draw.random()
+            goes_on = rungs.report(trial.trial_id, turns, value)
+            assert goes_on == (bracket.on_result(trial, turns, value) == "CONTINUE")
+            kept += [trial] if goes_on else []
+        live = kept
+    assert 0 < len(live) < 10
+
+
+def test_a_repeated_report_changes_nothing() -> None:
+    rungs = StopRungs([10], 3)
+    assert rungs.report("a", 10, 1.0)
+    assert not rungs.report("b", 10, 0.5)
+    assert rungs.report("a", 10, 0.0) and rungs.values == {10: {"a": 1.0, "b": 0.5}}
+
+
+def test_promotion_takes_the_best_third_highest_rung_first() -> None:
+    rungs = PromoteRungs([10, 30], 3)
+    for name, value in zip("abcdef", (1, 2, 3, 4, 5, 6), strict=True):
+        assert not rungs.report(name, 10, value)
+    assert [rungs.promote(), rungs.promote(), rungs.promote()] == ["f", "e", None]
+    for name, value in (("f", 1), ("e", 2)):
+        assert not rungs.report(name, 30, value)
+    assert rungs.promote() is None
+    for name in "ghi":
+        rungs.report(name, 10, 9)
+    assert rungs.promote() == "g"
+    rungs.report("g", 30, 3)
+    assert rungs.promote() == "g"  # from 30, before h from 10
+    assert rungs.promote() == "h"
+
+
+def test_a_dropped_trial_is_not_promoted_but_still_counts() -> None:
+    rungs = PromoteRungs([10], 2)
+    for name, value in zip("abcd", (4, 3, 2, 1), strict=True):
+        rungs.report(name, 10, value)
+    rungs.drop("a")
+    assert [rungs.promote(), rungs.promote()] == ["b", None]
+
+
+def test_at_the_last_call_the_best_goes_on_once() -> None:
+    rungs = PromoteRungs([10, 30], 3)
+    rungs.report("a", 10, 1)
+    rungs.report("b", 10, 2)
+    assert rungs.promote() is None
+    assert rungs.promote_last() == "b"
+    rungs.report("b", 30, 1)
+    assert rungs.promote_last() == "b"
+    assert rungs.promote_last() is None

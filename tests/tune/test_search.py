@@ -1,0 +1,93 @@
+"""The search without Ray: who is tried, who goes on, what is recorded."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import make_config, open_search, run_inline
+
+from analysis.records import SweepRecords, read_sweep
+
+Sweep = Callable[..., SweepRecords]
+
+
+def summarise(records: SweepRecords) -> list[tuple]:
+    """All that decides a leaderboard, without times and places."""
+    return [
+        (t.id, t.state, t.reason, dict(t.config), [(e.turns_seen, e.combined) for e in t.evals])
+        for t in records.trials
+    ]
+
+
+def test_a_sweep_prunes_most_and_finds_a_good_learning_rate(sweep: Sweep) -> None:
+    records = sweep(trials=20)
+    counts = records.count_states()
+    assert counts["PRUNED"] >= 10 and sum(counts.values()) == 20
+    best = max(records.scored, key=lambda t: t.last.combined if t.last else 0.0)
+    base = records.trials[0]
+    assert base.is_base and base.state == "COMPLETE" and base.config["method"] == "none"
+    assert best.last.combined > base.last.combined + 50
+    assert best.params["learning_rate"] > 5e-4
+
+
+def test_the_lab_s_own_setting_comes_first_and_nothing_is_tried_twice(sweep: Sweep) -> None:
+    trials = sweep(trials=16).searched
+    assert trials[0].params == {"lora_modules": "all-linear", "learning_rate": 2e-4}
+    assert len({json.dumps(dict(t.params)) for t in trials}) == 16
+    assert len({t.config["seed"] for t in trials}) == 1
+
+
+@pytest.mark.parametrize("asha", ["stop", "promote", "off"])
+def test_the_same_seed_gives_the_same_sweep(tmp_path: Path, asha: str) -> None:
+    runs = []
+    for name in ("a", "b"):
+        config, space = make_config(tmp_path, name=name, asha=asha)
+        run_inline(open_search(config, space)[0])
+        runs.append(summarise(read_sweep(config.folder)))
+    assert runs[0] == runs[1]
+
+
+def test_promotion_trains_the_best_third_of_each_rung(sweep: Sweep) -> None:
+    records = sweep(trials=18, asha="promote", room=4)
+    first, second = records.config["rungs_turns"]
+    reached = [sum(t.eval_at(r) is not None for t in records.searched) for r in (first, second)]
+    assert reached[0] == 18 and 6 <= reached[1] <= 10  # early arrivals may fall back later
+    assert records.count_states()["COMPLETE"] in (2, 3)
+    at_first = {t.id: t.eval_at(first).combined for t in records.searched}
+    promoted = {t.id for t in records.searched if t.eval_at(second)}
+    best_two = sorted(at_first, key=lambda i: -at_first[i])[:2]
+    assert set(best_two) <= promoted
+
+
+def test_even_a_small_sweep_promotes_a_trial_to_its_end(sweep: Sweep) -> None:
+    assert sweep(trials=2, asha="promote").count_states() == {"COMPLETE": 1, "PRUNED": 1}
+
+
+def test_without_asha_every_trial_reaches_the_end(sweep: Sweep) -> None:
+    records = sweep(trials=5, asha="off")
+    assert records.count_states() == {"COMPLETE": 5}
+    assert all(len(t.evals) == 3 for t in records.searched)
+
+
+def test_failures_are_recorded_and_do_not_end_the_sweep(sweep: Sweep) -> None:
+    diverging = sweep(trials=3, name="nan", fixed={"learning_rate": 0.9})
+    assert diverging.count_states() == {"FAIL": 3}
+    assert all("nan" in (t.reason or "") for t in diverging.searched)
+    heavy = sweep(trials=2, name="oom", fixed={"lora_rank": 1024})
+    assert all("out of memory" in (t.reason or "") for t in heavy.searched)
+
+
+def test_a_finite_space_is_exhausted_and_says_so(sweep: Sweep) -> None:
+    records = sweep(trials=9, fixed={"learning_rate": 1e-3})
+    assert len(records.searched) == 5
+    assert any("no point left" in note for note in records.notes)
+
+
+def test_details_and_checkpoints_are_kept_as_the_contract_says(sweep: Sweep) -> None:
+    records = sweep(trials=8)
+    for trial in records.trials:
+        detail = json.loads((records.folder / f"trials/{trial.id}/dialogues.json").read_text())
+        assert detail["turns_seen"] == trial.last.turns_seen
+        left = list((records.folder / "checkpoints" / trial.id).glob("*"))
+        assert bool(left) == (trial.state == "COMPLETE")

@@ -1,0 +1,159 @@
+"""Whole sweeps on a real Ray, through the command, with the toy finetuner."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from test_search import summarise
+
+from analysis.records import SweepRecords, read_sweep
+from tune.run import main
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+TOY = ("--space", "lora_modules", "--profile", "tiny")
+
+
+def run(storage: Path, *flags: str, base_model: str = "toy") -> tuple[int, Path]:
+    toy = ("--set", f"base_model={base_model}")
+    code = main([*TOY, *toy, "--storage", str(storage), "--name", "s", *flags])
+    return code, storage / "s"
+
+
+def curves(records: SweepRecords) -> dict[str, list[tuple[int, float]]]:
+    return {t.id: [(e.turns_seen, e.combined) for e in t.evals] for t in records.trials}
+
+
+def test_a_sweep_records_ranks_and_prints(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    code, folder = run(tmp_path, "--trials", "8", "--concurrent", "2")
+    records = read_sweep(folder)
+    counts = records.count_states()
+    assert code == 0 and sum(counts.values()) == 8 and counts["PRUNED"] >= 2
+    assert all(t.resolved and t.last.place["pid"] for t in records.trials)
+    out, err = capfd.readouterr()
+    assert "the leaderboard" in out and not err
+    assert not any(word in out for word in ("ray.", "WARNING", "Traceback", "Tune Status"))
+    assert all((folder / f"leaderboard.{e}").stat().st_size for e in ("md", "csv", "parquet"))
+    header = json.loads((folder / "sweep.json").read_text())
+    assert header["format"] == 1 and {"ray", "optuna", "python"} <= set(header["versions"])
+
+
+def test_the_mirror_tells_what_the_records_tell(tmp_path: Path) -> None:
+    _, folder = run(tmp_path, "--trials", "5", "--concurrent", "1")
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+    study = optuna.load_study(study_name="s", storage=storage)
+    records = read_sweep(folder)
+    assert [t.state.name for t in study.trials] == [t.state for t in records.searched]
+    assert [dict(t.params) for t in study.trials] == [dict(t.params) for t in records.searched]
+    for mirrored, trial in zip(study.trials, records.searched, strict=True):
+        steps = {e.turns_seen: e.combined for e in trial.evals}
+        assert mirrored.intermediate_values == steps
+        assert (mirrored.value is None) == (trial.state != "COMPLETE")
+
+
+def test_packed_trials_learn_what_lone_ones_do(tmp_path: Path) -> None:
+    flags = ("--trials", "6", "--asha", "off", "--no-baseline")
+    _, alone = run(tmp_path / "alone", *flags, "--pack", "1", "--concurrent", "1")
+    _, packed = run(tmp_path / "packed", *flags, "--pack", "3")
+    assert curves(read_sweep(packed)) == curves(read_sweep(alone))
+    places = [e.place for t in read_sweep(packed).trials for e in t.evals]
+    assert {p["slot"] for p in places} == {0, 1, 2}
+    assert len({p["engine_pid"] for p in places}) == 1
+
+
+def test_trials_that_fail_are_recorded_and_all_failing_is_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    code, folder = run(tmp_path, "--trials", "2", "--set", "learning_rate=0.9")
+    assert code == 1
+    assert {t.state for t in read_sweep(folder).searched} == {"FAIL"}
+    assert "all 2 trials failed" in capfd.readouterr().err
+
+
+def test_a_finished_sweep_resumed_does_nothing_and_more_trials_extend_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    _, folder = run(tmp_path, "--trials", "3", "--concurrent", "1")
+    before = (folder / "evals.jsonl").read_bytes(), (folder / "sweep.json").read_bytes()
+    assert main(["--resume", "s", "--storage", str(tmp_path)]) == 0
+    assert "is finished" in capfd.readouterr().out
+    after = (folder / "evals.jsonl").read_bytes(), (folder / "sweep.json").read_bytes()
+    assert after == before
+    assert main(["--resume", "s", "--storage", str(tmp_path), "--trials", "5"]) == 0
+    _, reference = run(tmp_path / "whole", "--trials", "5", "--concurrent", "1")
+    assert summarise(read_sweep(folder)) == summarise(read_sweep(reference))
+
+
+class Killer(threading.Thread):
+    """Kills the process that made the n-th evaluation, once it is recorded."""
+
+    def __init__(self, folder: Path, which: str, after: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.which, self.after, self.killed = folder, which, after, 0
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 120
+        while self.after and time.monotonic() < deadline:
+            time.sleep(0.05)
+            path = self.folder / "evals.jsonl"
+            lines = path.read_text().splitlines() if path.exists() else []
+            evals = [json.loads(line) for line in lines if '"event": "eval"' in line]
+            if len(evals) >= self.after[0]:
+                self.after.pop(0)
+                try:
+                    os.kill(evals[-1]["place"][self.which], signal.SIGKILL)
+                    self.killed += 1
+                except ProcessLookupError:
+                    continue
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("which", "pack"), [("pid", "1"), ("pid", "2"), ("engine_pid", "2")])
+def test_a_killed_worker_or_engine_loses_nothing(tmp_path: Path, which: str, pack: str) -> None:
+    flags = ("--trials", "4", "--asha", "off", "--no-baseline", "--concurrent", "2")
+    killer = Killer(tmp_path / "s", which, [2, 5, 8])
+    killer.start()
+    code, folder = run(tmp_path, *flags, "--pack", pack, base_model="toy:0.001")
+    killer.join(timeout=10)
+    records = read_sweep(folder)
+    assert code == 0 and killer.killed >= 1
+    assert records.count_states() == {"COMPLETE": 4}
+    assert any("starts again from its last checkpoint" in note for note in records.notes)
+    _, whole = run(tmp_path / "whole", *flags, base_model="toy:0.001")
+    assert curves(records) == curves(read_sweep(whole))
+
+
+@pytest.mark.slow
+def test_a_driver_killed_at_random_moments_resumes_to_the_undisturbed_sweep(
+    tmp_path: Path,
+) -> None:
+    model, draw, kills = "toy:0.001", random.Random(0), 0
+    flags = ("--trials", "6", "--concurrent", "1")
+    _, whole = run(tmp_path / "whole", *flags, base_model=model)
+    storage = ["--storage", str(tmp_path)]
+    new = [*TOY, "--set", f"base_model={model}", *storage, "--name", "s", *flags]
+    while True:
+        arguments = ["--resume", "s", *storage] if (tmp_path / "s/sweep.json").exists() else new
+        shutil.rmtree(tmp_path / "s") if arguments is new and (tmp_path / "s").exists() else None
+        process = subprocess.Popen([sys.executable, "-m", "tune.run", *arguments])
+        try:
+            assert process.wait(timeout=draw.uniform(4, 12) + kills) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert kills >= 2
+    assert summarise(read_sweep(tmp_path / "s")) == summarise(read_sweep(whole))

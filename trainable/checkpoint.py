@@ -1,0 +1,122 @@
+"""A trial's checkpoints: `checkpoints/TRIAL/TURNS/`, each whole or not there.
+
+A checkpoint is written beside its place, its manifest last, then renamed. It carries the
+evaluation made at that point, so that a worker's death never costs one twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.trial import EvalResult, Evaluation, Finetuner
+
+MANIFEST = "manifest.json"
+EVALUATION = "evaluation.json"
+FORMAT = 1
+KEPT_LAST = 2  # the last, and the one before it in case the last is damaged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    path: Path
+    turns_seen: int
+    combined: float
+
+
+def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation) -> Path:
+    """Saves finetuner and evaluation whole as `folder/TURNS`; drops those needed no more."""
+    place = folder / str(evaluation.result.turns_seen)
+    draft = folder / f".{place.name}-{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    finetuner.save(draft)
+    (draft / EVALUATION).write_text(json.dumps(asdict(evaluation)), encoding="utf-8")
+    manifest = {
+        "format": FORMAT,
+        "turns_seen": evaluation.result.turns_seen,
+        "combined": evaluation.result.combined,
+        "files": {str(p.relative_to(draft)): _fingerprint(p) for p in _list_files(draft)},
+    }
+    with (draft / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(manifest, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if place.exists():  # written before a restart, perhaps damaged since
+        shutil.rmtree(place)
+    draft.rename(place)
+    keep_best_and_last(folder)
+    return place
+
+
+def list_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Those with a readable manifest, by turns_seen, ascending."""
+    found = []
+    for manifest in folder.glob(f"[0-9]*/{MANIFEST}"):
+        try:
+            values = json.loads(manifest.read_text(encoding="utf-8"))
+            found.append(
+                Checkpoint(
+                    path=manifest.parent,
+                    turns_seen=values["turns_seen"],
+                    combined=values["combined"],
+                )
+            )
+        except (OSError, ValueError, KeyError):
+            continue  # torn: `find_last_whole` names it
+    return sorted(found, key=lambda c: c.turns_seen)
+
+
+def find_last_whole(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
+    """The last checkpoint whose every file is as it was written, and one line for each that is
+    not."""
+    known = {c.path: c for c in list_checkpoints(folder)}
+    notes: list[str] = []
+    for path in sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name), reverse=True):
+        if path in known and is_whole(path):
+            return known[path], tuple(notes)
+        notes.append(f"checkpoint {folder.name}/{path.name} is torn: going back to the one before")
+    return None, tuple(notes)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    try:
+        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return all(_fingerprint(checkpoint / name) == was for name, was in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def read_evaluation(checkpoint: Path) -> Evaluation:
+    values = json.loads((checkpoint / EVALUATION).read_text(encoding="utf-8"))
+    result = values["result"]
+    result["intervals"] = {k: (low, high) for k, (low, high) in result["intervals"].items()}
+    return Evaluation(**{**values, "result": EvalResult(**result)})
+
+
+def keep_best_and_last(folder: Path, last: int = KEPT_LAST) -> None:
+    """Removes all but the best checkpoint and the `last` latest ones, and drafts left behind."""
+    there = list_checkpoints(folder)
+    best = max(there, key=lambda c: c.combined, default=None)
+    for checkpoint in there[: max(len(there) - last, 0)]:
+        if checkpoint is not best:
+            shutil.rmtree(checkpoint.path, ignore_errors=True)
+    for draft in folder.glob(".[0-9]*"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _list_files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file())
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    checksum, size = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 22):
+            checksum, size = zlib.crc32(chunk, checksum), size + len(chunk)
+    return {"bytes": size, "crc32": checksum}

@@ -1,0 +1,33 @@
+"""The nouns of the data: frozen dialogues, whatever file they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+State = Mapping[str, Mapping[str, str]]  # domain -> slot -> value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """One exchange: what the user said and what the system answered."""
+
+    user: str
+    response: str  # the system's utterance, lexicalised
+    delexicalised: str  # the same with every annotated span as [slot], as the corpus spells slots
+    state: State  # gold belief state after the user's utterance
+    booked: tuple[str, ...]  # domains booked at this turn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialogue:
+    id: str  # lower case, without .json
+    turns: tuple[Turn, ...]
+    # domain -> {"informable": {slot: value}, "requestable": [canonical slot]}; empty if unknown
+    goal: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains of the goal, sorted."""
+        return tuple(sorted(self.goal))

@@ -1,0 +1,142 @@
+"""Dialogues as token ids: windows that fit the context, with their targets and prompt borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.corpus.dialogue import Dialogue
+from trainable.corpus.prompt import Segment, render
+from trainable.evaluation.database import Database
+from trainable.trial import ConfigError, TrialConfig
+
+Tokenise = Callable[[list[str]], list[list[int]]]  # texts -> token ids, no special tokens added
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A stretch of one dialogue that fits the context window.
+
+    `is_target[i]` says that token i is to be predicted (from the tokens before it). `prompts` has
+    the number of tokens in front of each learnt system response: its prefix for generation.
+    """
+
+    dialogue_id: str
+    ids: NDArray[np.int32]  # [tokens]
+    is_target: NDArray[np.bool_]  # [tokens]
+    turns: tuple[int, ...]  # system turns learnt here, in order
+    prompts: tuple[int, ...]  # tokens before each of those turns' responses
+
+    @property
+    def n_turns(self) -> int:
+        return len(self.turns)
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """Positions of the target tokens; position 0 is never one."""
+        return np.flatnonzero(self.is_target)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTurn:
+    ids: list[int]
+    is_target: list[bool]
+    prompt_tokens: int  # tokens in front of the response
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    prefix: tuple[int, ...]  # in front of every window: BOS, where the model has one
+    eos: int  # closes every target
+
+
+def encode(
+    dialogues: Sequence[Dialogue],
+    config: TrialConfig,
+    database: Database,
+    tokenise: Tokenise,
+    special: SpecialTokens,
+) -> list[Window]:
+    """Every dialogue's windows, in order. Each system turn is a target in exactly one of them.
+
+    With format "dialogues" a dialogue that fits is one window, which costs a third of the tokens
+    of one window a turn and yields the same loss. A longer one continues in further windows that
+    begin at turn borders. Raises ConfigError where one exchange alone does not fit.
+    """
+    segments = [render(dialogue, config, database) for dialogue in dialogues]
+    ids = iter(tokenise([segment.text for group in segments for segment in group]))
+    encoded = [[(segment, next(ids)) for segment in group] for group in segments]
+    windows: list[Window] = []
+    for dialogue, pieces in zip(dialogues, encoded, strict=True):
+        head = list(special.prefix)
+        head += [token for segment, tokens in pieces if segment.turn < 0 for token in tokens]
+        turns = [
+            encode_turn(list(group), special)
+            for number, group in groupby(pieces, key=lambda piece: piece[0].turn)
+            if number >= 0
+        ]
+        windows += split_windows(dialogue.id, head, turns, config)
+    return windows
+
+
+def encode_turn(pieces: list[tuple[Segment, list[int]]], special: SpecialTokens) -> EncodedTurn:
+    ids: list[int] = []
+    is_target: list[bool] = []
+    prompt_tokens = 0
+    for segment, tokens in pieces:
+        prompt_tokens = len(ids)
+        piece = [*tokens, special.eos] if segment.is_target else tokens
+        ids += piece
+        is_target += [segment.is_target] * len(piece)
+    return EncodedTurn(ids, is_target, prompt_tokens)
+
+
+def split_windows(
+    dialogue_id: str, head: list[int], turns: list[EncodedTurn], config: TrialConfig
+) -> list[Window]:
+    """Cuts a dialogue at turn borders into windows that each learn at least one new turn."""
+    room = config.max_length_tokens - len(head)
+    lengths = [len(turn.ids) for turn in turns]
+    windows = []
+    learnt = 0
+    while learnt < len(turns):
+        end = learnt + 1
+        if config.format == "dialogues" and learnt == 0:
+            while end < len(turns) and sum(lengths[: end + 1]) <= room:
+                end += 1
+        start = learnt
+        while start > 0 and sum(lengths[start - 1 : end]) <= room:
+            start -= 1
+        if sum(lengths[start:end]) > room:
+            raise ConfigError(
+                f"turn {learnt} of dialogue {dialogue_id} needs {lengths[learnt] + len(head)} "
+                f"tokens, more than max_length_tokens={config.max_length_tokens}: "
+                "raise it with --set max_length_tokens=VALUE"
+            )
+        windows.append(join_turns(dialogue_id, head, turns[start:end], start, learnt))
+        learnt = end
+    return windows
+
+
+def join_turns(
+    dialogue_id: str, head: list[int], turns: list[EncodedTurn], first: int, learnt: int
+) -> Window:
+    """One window over `turns`, numbered from `first`; those from `learnt` on are targets."""
+    ids, is_target, prompts = list(head), [False] * len(head), []
+    for number, turn in enumerate(turns, start=first):
+        if number >= learnt:
+            prompts.append(len(ids) + turn.prompt_tokens)
+        ids += turn.ids
+        is_target += turn.is_target if number >= learnt else [False] * len(turn.ids)
+    return Window(
+        dialogue_id,
+        np.array(ids, dtype=np.int32),
+        np.array(is_target, dtype=np.bool_),
+        tuple(range(learnt, first + len(turns))),
+        tuple(prompts),
+    )

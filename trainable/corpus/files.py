@@ -1,0 +1,38 @@
+"""Corpus files: read whole, and blamed by name where they are not what they should be."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainable.trial import ConfigError
+
+
+def read_json(path: Path) -> Any:
+    """The file's value; of a .zip, that of the data.json in it. Raises ConfigError."""
+    try:
+        if path.suffix != ".zip":
+            return json.loads(path.read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            name = next(n for n in archive.namelist() if Path(n).name == "data.json")
+            return json.loads(archive.read(name))
+    except (OSError, ValueError, StopIteration, zipfile.BadZipFile) as error:
+        raise ConfigError(
+            f"a corpus file must be whole JSON, and {path} is not ({error}): fetch it again"
+        ) from error
+
+
+@contextmanager
+def expect_fields(place: str) -> Iterator[None]:
+    """Where a field is missing, or of another type, inside: a ConfigError that names the place."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{place} must have MultiWOZ's published fields and has not "
+            f"({type(error).__name__}: {error}): fetch the corpus again"
+        ) from error

@@ -1,0 +1,122 @@
+"""What each dialogue's user was asked to achieve, and what was booked when.
+
+From `goals.json` and `booked_domains.json` (mwzeval's format) where a folder has them, else from
+MultiWOZ 2.1's `data.json` (or `goals_2.1.json`, its goals alone): MultiWOZ 2.2 publishes neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.corpus.files import expect_fields, read_json
+from trainable.evaluation.values import normalise_value
+from trainable.trial import ConfigError
+
+DOMAINS = ("restaurant", "hotel", "attraction", "train", "taxi", "police", "hospital")
+_SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
+# what a user can ask for and the evaluation counts, as MultiWOZ 2.1 spells it
+_REQUESTABLE = {
+    "phone": "PHONE",
+    "address": "ADDRESS",
+    "postcode": "POST",
+    "trainid": "TRAINID",
+    "id": "TRAINID",
+}
+ARCHIVE = Path("data/MultiWOZ_2.1.zip")  # where the official repository keeps data.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aims:
+    """By dialogue id (lower case, without .json)."""
+
+    goals: Mapping[str, dict[str, Any]]
+    booked: Mapping[str, list[list[str]]]  # per system turn
+
+
+def find_aims(folder: Path) -> list[Path]:
+    """The files that `read_aims` reads, goals first. Raises ConfigError where there are none."""
+    goals = _find_first(folder, "goals.json", "data.json", "goals_2.1.json", str(ARCHIVE))
+    booked = _find_first(folder, "booked_domains.json", "data.json", str(ARCHIVE))
+    for what, found in (("goals.json", goals), ("booked_domains.json", booked)):
+        if found is None:
+            raise ConfigError(
+                f"a corpus needs {what}, or MultiWOZ 2.1's data.json to take it from, and {folder} "
+                "has neither: put one there"
+            )
+    return list(dict.fromkeys(path for path in (goals, booked) if path))
+
+
+def _find_first(folder: Path, *names: str) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def read_aims(paths: list[Path]) -> Aims:
+    """Goals and bookings from the files that `find_aims` found."""
+    contents = {path: read_json(path) for path in paths}
+    goals, booked = contents[paths[0]], contents[paths[-1]]
+    with expect_fields(f"goals and bookings of {paths[0].parent}"):
+        return _derive_aims(paths, goals, booked)
+
+
+def _derive_aims(paths: list[Path], goals: Any, booked: Any) -> Aims:
+    if paths[0].name != "goals.json":
+        goals = {shorten_id(name): derive_goal(_get_goal(entry)) for name, entry in goals.items()}
+    if paths[-1].name != "booked_domains.json":
+        booked = {shorten_id(name): derive_booked(entry["log"]) for name, entry in booked.items()}
+    return Aims(goals=goals, booked=booked)
+
+
+def shorten_id(name: str) -> str:
+    """
+    >>> shorten_id("SNG0073.json")
+    'sng0073'
+    """
+    return name.split(".")[0].lower()
+
+
+def _get_goal(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """data.json keeps the goal beside the log, goals_2.1.json has nothing else."""
+    return entry["goal"] if "log" in entry else entry
+
+
+def derive_goal(goal: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A goal of MultiWOZ 2.1 in the evaluation's terms: constraints normalised, and of the
+    requests those that the evaluation counts; a booking asks for a reference."""
+    return {
+        domain: {
+            "informable": dict(map(_normalise, *zip(*goal[domain]["info"].items(), strict=True)))
+            if goal[domain].get("info")
+            else {},
+            "requestable": _find_requests(goal[domain]),
+        }
+        for domain in DOMAINS
+        if goal.get(domain)
+    }
+
+
+def _normalise(name: str, value: str) -> tuple[str, str]:
+    slot = name.lower().replace(" ", "")
+    slot = _SLOTS.get(slot, slot)
+    return slot, normalise_value(slot, value)
+
+
+def _find_requests(wanted: Mapping[str, Any]) -> list[str]:
+    asked = [_REQUESTABLE.get(slot.lower()) for slot in wanted.get("reqt", [])]
+    found = {slot for slot in asked if slot} | ({"REFERENCE"} if wanted.get("book") else set())
+    return sorted(found)
+
+
+def derive_booked(log: list[Mapping[str, Any]]) -> list[list[str]]:
+    """Per system turn of MultiWOZ 2.1's log, the domains with something booked by then. (A taxi
+    has no reference number, so that its bookings do not count.)"""
+    return [
+        sorted(
+            domain
+            for domain, state in turn.get("metadata", {}).items()
+            if domain != "taxi" and state.get("book", {}).get("booked")
+        )
+        for turn in log[1::2]
+    ]

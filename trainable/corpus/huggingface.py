@@ -1,0 +1,146 @@
+"""MultiWOZ 2.2 as the Hugging Face mirrors of `multi_woz_v22` hold it: Parquet, a row a dialogue.
+
+Mirrors carry neither goals nor databases: those come from the dataset's own folder where they are
+there (a local one), else from the official repository. Spans are those of
+`dialogue_acts.span_info`, since the mirrors' `frames.slots` swap two offset fields.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from trainable.corpus.files import expect_fields
+from trainable.corpus.multiwoz import Exchange, parse_state
+from trainable.trial import ConfigError
+
+# our split -> what mirrors call it
+SPLITS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
+# Where the hub keeps its Parquet conversion of a repository with a loading script
+_CONVERTED = "refs/convert/parquet"
+_CONFIG = "v2.2"  # of several that a mirror may hold
+
+
+def fetch_dataset(name: str) -> Path:
+    """The local copy of a hub dataset's Parquet files. Raises ConfigError."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        for revision in (None, _CONVERTED):
+            folder = snapshot_download(
+                name,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=["*.parquet", "**/*.parquet"],
+            )
+            if find_tables(Path(folder)):
+                return Path(folder)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            "--corpus must be cambridge, multiwoz, a folder or a dataset id, and "
+            f"{name!r} cannot be had: {first_line}"
+        ) from error
+    raise ConfigError(f"dataset {name} has no Parquet files: use --corpus multiwoz or a folder")
+
+
+def find_tables(folder: Path) -> dict[str, list[Path]]:
+    """The folder's Parquet files by our split's name; {} if there are none."""
+    inner = folder / _CONFIG if (folder / _CONFIG).is_dir() else folder
+    found = sorted(inner.rglob("*.parquet"))
+    tables: dict[str, list[Path]] = {}
+    for split, names in SPLITS.items():
+        paths = [p for p in found if _names_split(p.relative_to(inner), names)]
+        if paths:
+            tables[split] = paths
+    return tables
+
+
+def _names_split(path: Path, names: tuple[str, ...]) -> bool:
+    """`train/0000.parquet`, `data/train-00000-of-00001.parquet` or `train.parquet`."""
+    return path.parent.name in names or path.stem.split("-")[0] in names
+
+
+def read_dialogues(
+    tables: Mapping[str, list[Path]],
+) -> dict[str, list[tuple[str, list[Exchange]]]]:
+    """Dialogue ids with their exchanges, by split. Raises ConfigError where the layout differs."""
+    for split in SPLITS:
+        if split not in tables:
+            raise ConfigError(f"the dataset has no Parquet file of split {split}: add it")
+    import datasets
+    from datasets.exceptions import DatasetsError
+    from pyarrow import ArrowException
+
+    dialogues = {}
+    with TemporaryDirectory() as scratch, _quieten():  # what is parsed is kept elsewhere
+        for split, paths in tables.items():
+            with expect_fields(f"the dataset's split {split}"):
+                try:
+                    rows = datasets.load_dataset(
+                        "parquet", data_files=[*map(str, paths)], split="train", cache_dir=scratch
+                    )
+                except (DatasetsError, ArrowException) as error:
+                    raise ConfigError(
+                        f"the Parquet files of split {split} cannot be read, first {paths[0]}: "
+                        "fetch the dataset again"
+                    ) from error
+                dialogues[split] = [(row["dialogue_id"], [*_pair_turns(row)]) for row in rows]
+    return dialogues
+
+
+@contextmanager
+def _quieten() -> Iterator[None]:
+    """`datasets` logs a page where one line says it, and draws bars into files."""
+    from datasets.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _pair_turns(row: Mapping[str, Any]) -> Iterator[Exchange]:
+    turns = _list_rows(row["turns"])
+    for asked, answered in zip(turns[::2], turns[1::2], strict=False):
+        if (str(asked["speaker"]), str(answered["speaker"])) not in _SPEAKERS:
+            raise ConfigError(
+                f"USER and SYSTEM must take turns, and {row['dialogue_id']} does not at turn "
+                f"{asked['turn_id']}"
+            )
+        yield Exchange(
+            user=asked["utterance"],
+            system=answered["utterance"],
+            spans=_read_spans(answered["dialogue_acts"]),
+            state=parse_state(_read_frames(asked["frames"])),
+        )
+
+
+_SPEAKERS = {("0", "1"), ("USER", "SYSTEM")}  # class labels, or their names
+
+
+def _list_rows(value: Any) -> list[Mapping[str, Any]]:
+    """A list of structs, also where it is stored as a struct of lists."""
+    if isinstance(value, Mapping):
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    return value
+
+
+def _read_frames(frames: Any) -> Iterator[tuple[str, Mapping[str, list[str]]]]:
+    for frame in _list_rows(frames):
+        values = _list_rows(frame["state"]["slots_values"])
+        yield frame["service"], {v["slots_values_name"]: v["slots_values_list"] for v in values}
+
+
+def _read_spans(acts: Mapping[str, Any]) -> list[list[Any]]:
+    columns = ("act_type", "act_slot_name", "act_slot_value", "span_start", "span_end")
+    return [[span[column] for column in columns] for span in _list_rows(acts["span_info"])]

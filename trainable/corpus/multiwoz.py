@@ -1,0 +1,170 @@
+"""MultiWOZ 2.2's published files as frozen dialogues.
+
+The layout of github.com/budzianowski/multiwoz: train/, dev/, test/ with dialogues_NNN.json,
+dialog_acts.json and db/; a checkout of that repository, or its parts in one folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.corpus.delexicalise import delexicalise
+from trainable.corpus.dialogue import Dialogue, State, Turn
+from trainable.corpus.files import expect_fields, read_json
+from trainable.corpus.goals import Aims, find_aims, read_aims, shorten_id
+from trainable.evaluation.database import DOMAINS, read_rows
+from trainable.trial import ConfigError
+
+SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name
+IN_CHECKOUT = Path("data/MultiWOZ_2.2")
+# Acts may be published for a few dialogues that were withdrawn; a missing file is hundreds.
+_STRAY_ACTS = 10
+
+Splits = dict[str, tuple[Dialogue, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where a folder keeps what."""
+
+    dialogues: Mapping[str, Sequence[Path]]  # by split
+    acts: Path
+    aims: list[Path]
+    database: Path  # a folder
+
+    def __iter__(self) -> Iterator[Path]:
+        for paths in self.dialogues.values():
+            yield from paths
+        yield self.acts
+        yield from self.aims
+        yield from (self.database / f"{domain}_db.json" for domain in DOMAINS)
+
+
+def find_files(folder: Path) -> Files:
+    """The corpus's files in `folder`. Raises ConfigError, naming it, where one is missing."""
+    inner = folder / IN_CHECKOUT if (folder / IN_CHECKOUT).is_dir() else folder
+    files = Files(
+        dialogues={split: _find_dialogues(inner / name) for split, name in SPLITS.items()},
+        acts=inner / "dialog_acts.json",
+        aims=find_aims(folder),
+        database=folder / "db",
+    )
+    for path in files:
+        if not path.is_file():
+            raise ConfigError(f"a corpus in MultiWOZ 2.2's layout needs {path}: put it there")
+    return files
+
+
+def _find_dialogues(folder: Path) -> list[Path]:
+    """dialogues_001.json up to the highest number there is, whether or not all exist."""
+    numbers = [int(p.stem[-3:]) for p in folder.glob("dialogues_[0-9][0-9][0-9].json")]
+    return [folder / f"dialogues_{n:03}.json" for n in range(1, max(numbers, default=1) + 1)]
+
+
+def read_splits(files: Files) -> Splits:
+    """All dialogues, by split. Raises ConfigError where the files do not fit each other."""
+    acts = read_json(files.acts)
+    raw = {
+        split: [d for p in paths for d in read_json(p)] for split, paths in files.dialogues.items()
+    }
+    with expect_fields(f"the dialogues of {files.acts.parent}"):
+        _check_complete(raw, acts, files)
+    aims = read_aims(files.aims)
+    return {
+        split: tuple(
+            build_dialogue(d["dialogue_id"], _pair_turns(d, acts), aims) for d in dialogues
+        )
+        for split, dialogues in raw.items()
+    }
+
+
+def _check_complete(
+    raw: Mapping[str, list[Mapping[str, Any]]], acts: Mapping[str, Any], files: Files
+) -> None:
+    named = [dialogue["dialogue_id"] for dialogues in raw.values() for dialogue in dialogues]
+    if len(set(named)) < len(named):
+        raise ConfigError(f"dialogue ids must be unique, and {files.acts.parent} repeats some")
+    without = [name for name in acts if name not in set(named)] if len(acts) != len(named) else []
+    if len(without) > _STRAY_ACTS:
+        raise ConfigError(
+            f"dialogue files are missing in {files.acts.parent}: dialog_acts.json has "
+            f"{len(without)} dialogues more than they (first: {without[0]}); fetch all of them"
+        )
+    for name in named:
+        if name not in acts:
+            raise ConfigError(
+                f"dialogue {name} has no entry in {files.acts}: fetch that file again"
+            )
+
+
+def _pair_turns(dialogue: Mapping[str, Any], acts: Mapping[str, Any]) -> Iterator[Exchange]:
+    """User and system turn after turn; a last user turn without an answer is left out."""
+    name, turns = dialogue["dialogue_id"], dialogue["turns"]
+    for asked, answered in zip(turns[::2], turns[1::2], strict=False):
+        if (asked["speaker"], answered["speaker"]) != ("USER", "SYSTEM"):
+            raise ConfigError(
+                f"USER and SYSTEM must take turns, and {name} does not at turn {asked['turn_id']}"
+            )
+        annotation = acts[name].get(answered["turn_id"])
+        if annotation is None:
+            raise ConfigError(
+                f"dialog_acts.json has nothing for {name}, turn {answered['turn_id']}: "
+                "fetch that file again"
+            )
+        yield Exchange(
+            user=asked["utterance"],
+            system=answered["utterance"],
+            spans=annotation["span_info"],
+            state=parse_state(
+                (frame["service"], frame["state"]["slot_values"]) for frame in asked["frames"]
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exchange:
+    """A user's and a system's turn as every source gives them."""
+
+    user: str
+    system: str
+    spans: Sequence[Sequence[Any]]  # the system turn's span_info
+    state: State
+
+
+def parse_state(frames: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> State:
+    """Domain -> slot -> the first of the values that frames (service, {"domain-slot": values})
+    list. What the user does not care about is left out, and so are domains without a slot."""
+    state = {}
+    for service, values in frames:
+        slots = {n.split("-")[1]: v[0] for n, v in values.items() if v and "dontcare" not in v}
+        if slots:
+            state[service] = slots
+    return state
+
+
+def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims) -> Dialogue:
+    """The dialogue with its delexicalised responses, goal and bookings (empty where unknown)."""
+    short = shorten_id(name)
+    booked = aims.booked.get(short, [])
+    with expect_fields(f"dialogue {name}"):
+        turns = tuple(
+            Turn(
+                user=exchange.user,
+                response=exchange.system,
+                delexicalised=delexicalise(
+                    exchange.system, exchange.spans, f"{name}, system turn {number}"
+                ),
+                state=exchange.state,
+                booked=tuple(booked[number]) if number < len(booked) else (),
+            )
+            for number, exchange in enumerate(exchanges)
+        )
+    return Dialogue(id=short, turns=turns, goal=aims.goals.get(short, {}))
+
+
+def read_folder(files: Files) -> tuple[Splits, dict[str, list[dict[str, Any]]]]:
+    """Dialogues by split, and the databases' rows by domain."""
+    return read_splits(files), read_rows(files.database)

@@ -1,0 +1,100 @@
+"""Dialogues as text: the lines that a model reads and the lines it learns to write.
+
+One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted) opens a target:
+
+    user> i need a cheap hotel
+    state> hotel pricerange = cheap
+    db> hotel 3
+    bot> there are [value_count] hotels . which area ?<eos>
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainable.corpus.dialogue import Dialogue, State, Turn
+from trainable.evaluation.database import DOMAINS, Database
+from trainable.trial import TrialConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of text that is tokenised by itself, so that prompts and targets meet at a token
+    border whatever surrounds them."""
+
+    text: str
+    is_target: bool  # learnt, and closed by the end-of-sequence token
+    turn: int  # index of the system turn; -1 for the instruction
+
+
+def render(dialogue: Dialogue, config: TrialConfig, database: Database) -> list[Segment]:
+    """The dialogue's segments in order, under the config's context, target and response."""
+    segments = [Segment(f"{config.instruction}\n", False, -1)] if config.instruction else []
+    for number, turn in enumerate(dialogue.turns):
+        segments += render_turn(turn, number, config, database)
+    return segments
+
+
+def render_turn(turn: Turn, number: int, config: TrialConfig, database: Database) -> list[Segment]:
+    """One exchange: the prompt's segments and the targets' in turn."""
+    lead = "\n" if number else ""
+    prompt = f"{lead}user> {turn.user}\n"
+    state = render_state(turn.state)
+    segments = []
+    if config.target == "state+response":
+        segments += [Segment(f"{prompt}state>", False, number), Segment(f" {state}", True, number)]
+        prompt = "\n"
+    elif config.context != "history":
+        prompt += f"state> {state}\n"
+    if config.context == "history+state+db":
+        prompt += f"db> {render_matches(turn.state, database)}\n"
+    response = turn.delexicalised if config.response == "delexicalised" else turn.response
+    return [
+        *segments,
+        Segment(f"{prompt}bot>", False, number),
+        Segment(f" {response.strip()}", True, number),
+    ]
+
+
+def render_state(state: State) -> str:
+    """The belief state in one line; `parse_state` reads it back.
+
+    >>> render_state({"hotel": {"area": "west", "stars": "4"}, "taxi": {}})
+    'hotel area = west , stars = 4'
+    """
+    domains = [
+        f"{domain} " + " , ".join(f"{slot} = {value}" for slot, value in sorted(slots.items()))
+        for domain, slots in sorted(state.items())
+        if slots
+    ]
+    return " ; ".join(domains) or "none"
+
+
+def parse_state(line: str) -> dict[str, dict[str, str]]:
+    """The belief state that a line spells; what cannot be read as `slot = value` is left out.
+
+    >>> parse_state("hotel area = west , stars = 4 ; train day = friday")
+    {'hotel': {'area': 'west', 'stars': '4'}, 'train': {'day': 'friday'}}
+    """
+    state: dict[str, dict[str, str]] = {}
+    for part in line.strip().split(" ; "):
+        domain, _, slots = part.strip().partition(" ")
+        pairs = (pair.partition(" = ") for pair in slots.split(" , "))
+        values = {slot.strip(): value.strip() for slot, sign, value in pairs if sign}
+        if values:
+            state[domain] = values
+    return state
+
+
+def render_matches(state: State, database: Database) -> str:
+    """How many database rows meet each domain's constraints, up to "10+".
+
+    Exact large counts would be noise to the model; whether there are none, one, few or many is
+    what decides the next system action.
+    """
+    counts = []
+    for domain, slots in sorted(state.items()):
+        if slots and domain in DOMAINS:
+            n = len(database.query(domain, slots))
+            counts.append(f"{domain} {n if n < 10 else '10+'}")
+    return " ; ".join(counts) or "none"

@@ -1,0 +1,123 @@
+"""The slot bank: the LoRA weights, gradients and AdamW moments of all slots, one row a slot.
+
+Row s of `params` holds every module's A [in, rank] and B [rank, out] of slot s, one after the
+other, at the bank's rank. A smaller rank, or a module that a trial does not adapt, is zero there
+and stays exactly zero: with A and B both zero neither gets a gradient, and AdamW leaves zeros
+alone. So one row is one trial: to clear, swap, save or step it is to do so to a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainable.engine.counter import combine, uniform_like
+
+
+@dataclass(frozen=True)
+class ModuleShape:
+    in_features: int
+    out_features: int
+
+
+@dataclass(frozen=True)
+class AdapterShape:
+    """The modules that one adapter changes, at which rank and scale."""
+
+    modules: tuple[str, ...]  # full paths
+    rank: int
+    scale: float  # alpha/rank, or alpha/sqrt(rank)
+
+
+@dataclass(frozen=True)
+class SlotRange:
+    """The bank's rows [low, high): those that take part in a pass."""
+
+    low: int
+    high: int
+
+    def __len__(self) -> int:
+        return self.high - self.low
+
+
+class SlotBank:
+    """Rows of adapters for `shapes` (module path -> its linear layer's shape)."""
+
+    def __init__(
+        self,
+        shapes: Mapping[str, ModuleShape],
+        slots: int,
+        max_rank: int,
+        device: torch.device,
+    ) -> None:
+        self.shapes = dict(shapes)
+        self.slots = slots
+        self.max_rank = max_rank
+        self.device = device
+        self.offsets: dict[str, tuple[int, int]] = {}  # module -> where its A and its B begin
+        width = 0
+        for name, shape in self.shapes.items():
+            middle = width + shape.in_features * max_rank
+            self.offsets[name] = (width, middle)
+            width = middle + max_rank * shape.out_features
+        self.width = width  # numbers a slot
+        self.params, self.grads, self.exp_avg, self.exp_avg_sq = (
+            torch.zeros(slots, width, device=device) for _ in range(4)
+        )
+        self.scales = torch.zeros(slots, device=device)
+        self.modules: list[frozenset[str]] = [frozenset()] * slots
+
+    @property
+    def rows(self) -> tuple[Tensor, ...]:
+        """The tensors that hold one row a slot."""
+        return self.params, self.grads, self.exp_avg, self.exp_avg_sq, self.scales
+
+    def clear(self, slot: int) -> None:
+        for tensor in self.rows:
+            tensor[slot] = 0
+        self.modules[slot] = frozenset()
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchanges two slots' rows, so that those of a pass can lie side by side."""
+        if one == other:
+            return
+        for tensor in self.rows:
+            kept = tensor[one].clone()
+            tensor[one] = tensor[other]
+            tensor[other] = kept
+        self.modules[one], self.modules[other] = self.modules[other], self.modules[one]
+
+    def initialise(self, slot: int, shape: AdapterShape, seed: int) -> None:
+        """A fresh adapter as peft makes it: A uniform in +-1/sqrt(in), B zero. The numbers depend
+        on the seed and the module's name alone."""
+        self.clear(slot)
+        self.modules[slot] = frozenset(shape.modules)
+        self.scales[slot] = shape.scale
+        for name in shape.modules:
+            a, _ = self.pair(self.params, name, slot)
+            bound = self.shapes[name].in_features ** -0.5
+            draws = uniform_like(combine(seed, name), (a.shape[0], shape.rank), self.device)
+            a[:, : shape.rank] = (2 * draws - 1) * bound
+
+    def pair(self, rows: Tensor, name: str, slot: int) -> tuple[Tensor, Tensor]:
+        """Views of one slot's A [in, rank] and B [rank, out] of a module, in `rows`."""
+        a, b = self.stack(rows, name, SlotRange(slot, slot + 1))
+        return a[0], b[0]
+
+    def stack(self, rows: Tensor, name: str, span: SlotRange) -> tuple[Tensor, Tensor]:
+        """Views of A [slots, in, rank] and B [slots, rank, out] of a module for a slot range."""
+        shape = self.shapes[name]
+        start, middle = self.offsets[name]
+        stop = middle + self.max_rank * shape.out_features
+        selected = rows[span.low : span.high]
+        a = selected[:, start:middle].unflatten(1, (shape.in_features, self.max_rank))
+        b = selected[:, middle:stop].unflatten(1, (self.max_rank, shape.out_features))
+        return a, b
+
+    def used_modules(self, span: SlotRange) -> Iterator[str]:
+        """The modules that any slot of the range adapts."""
+        used = frozenset().union(*self.modules[span.low : span.high])
+        return (name for name in self.shapes if name in used)

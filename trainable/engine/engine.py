@@ -1,0 +1,226 @@
+"""The engine: one frozen base model, and slots in which trials train and generate together.
+
+A trial joins and leaves at any step. Its verbs may be called from many threads: they queue orders
+for the one thread that owns the device, and wait for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.engine.pack import Pack
+from trainable.engine.slot import Slot
+from trainable.model.base import BaseSpec, load_base
+from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
+from trainable.validation import Generated, score
+
+CHECK_EVERY = 16  # passes between looks at which slots have broken
+
+
+@dataclass
+class Wish:
+    """Something a slot waits for: training to a goal, or generated replies."""
+
+    key: str
+    done: Future[Any]
+    n_dialogues: int = 0
+    split: str = "validation"
+
+
+class Engine:
+    """See the module. `max_rank` and `slots` fix the bank's memory; `pass_tokens` is what the
+    training slots together bring to one pass (None: what the memory affords).
+    Raises ConfigError when the base model cannot be had."""
+
+    def __init__(
+        self, spec: BaseSpec, *, slots: int, max_rank: int, pass_tokens: int | None = None
+    ) -> None:
+        self.pack = Pack(load_base(spec), slots, max_rank, pass_tokens)
+        self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._training: list[Wish] = []
+        self._generating: list[Wish] = []
+        self._n_passes = 0
+        self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
+        self._thread.start()
+
+    def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
+        """Puts a trial into a free slot, fresh or from a checkpoint. Raises TrialFailed when the
+        trial does not fit this engine, ConfigError when its config does not fit the model."""
+        return self._order(lambda: self.pack.join(key, config, checkpoint))
+
+    def train_until(self, key: str, turns: int) -> None:
+        """Waits until the trial has seen `turns` system turns. Raises TrialFailed."""
+        self._order(lambda: self._want_training(key, turns)).result()
+
+    def generate(self, key: str, n_dialogues: int, split: str = "validation") -> Generated:
+        """The trial's replies to the first dialogues of a split's fixed order."""
+        return self._order(lambda: self._want_replies(key, n_dialogues, split)).result()
+
+    def evaluate(self, key: str, n_dialogues: int, split: str = "validation") -> Evaluation:
+        """`generate`, and the score of it, worked out on the calling thread."""
+        return score(self.generate(key, n_dialogues, split))
+
+    def save(self, key: str, folder: str) -> None:
+        """Written by the calling thread: the device only waits for the copy."""
+        self._order(lambda: self.pack.copy_state(key)).write(Path(folder))
+
+    def turns_seen(self, key: str) -> int:
+        return self._order(lambda: self.pack.slots[key].turns_seen)
+
+    def leave(self, key: str) -> None:
+        """Frees the slot; a trial that is not there is no error. Whoever waits for it is told."""
+        self._order(lambda: self._leave(key))
+
+    def close(self) -> None:
+        """Ends the engine's thread and frees the device's memory."""
+        self._orders.put(None)
+        self._thread.join()
+
+    def _order(self, work: Callable[[], Any]) -> Any:
+        done: Future[Any] = Future()
+        self._orders.put((work, done))
+        return done.result()
+
+    def _want_training(self, key: str, turns: int) -> Future[None]:
+        wish = Wish(key, Future())
+        self.pack.slots[key].goal_turns = turns
+        self._training.append(wish)
+        return wish.done
+
+    def _want_replies(self, key: str, n_dialogues: int, split: str) -> Future[Generated]:
+        wish = Wish(key, Future(), n_dialogues, split)
+        self._generating.append(wish)
+        return wish.done
+
+    def _leave(self, key: str) -> None:
+        self._fail(key, TrialFailed("the trial left its slot while it was at work"))
+        self.pack.leave(key)
+
+    # What follows runs on the engine's own thread.
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                is_open = self._take_orders()
+                if not is_open:
+                    break
+                self._work()
+            except torch.OutOfMemoryError as error:
+                self._make_room(error)
+            except Exception as error:  # the engine's own fault: every trial hears of it
+                for wish in [*self._training, *self._generating]:
+                    self._fail(wish.key, error)
+        for wish in [*self._training, *self._generating]:
+            self._fail(wish.key, TrialFailed("the engine was closed"))
+        del self.pack
+
+    def _take_orders(self) -> bool:
+        """Carries out what was asked; waits for it when there is nothing else to do. False: the
+        engine is to end."""
+        while True:
+            is_idle = not self._training and not self._generating
+            try:
+                order = self._orders.get(block=is_idle)
+            except queue.Empty:
+                return True
+            if order is None:
+                return False
+            work, done = order
+            try:
+                done.set_result(work())
+            except Exception as error:
+                done.set_exception(error)
+
+    def _work(self) -> None:
+        self._report_goals()
+        if self._generating and self._should_generate():
+            self._generate()
+        elif self._training:
+            self.pack.train_pass([self.pack.slots[wish.key] for wish in self._training])
+            self._n_passes += 1
+            if self._n_passes % CHECK_EVERY == 0:
+                self._fail_broken()
+
+    def _should_generate(self) -> bool:
+        """Replies are worth waiting for company: slots that are about to be due are let come."""
+        return len(self._generating) >= len(self._training)
+
+    def _report_goals(self) -> None:
+        reached = [w for w in self._training if not self.pack.slots[w.key].is_training]
+        if not reached:
+            return
+        self._fail_broken()
+        for wish in reached:
+            if wish in self._training:
+                self._training.remove(wish)
+                wish.done.set_result(None)
+
+    def _fail_broken(self) -> None:
+        for slot in self.pack.broken_slots():
+            rate = slot.config.learning_rate
+            self._fail(
+                slot.key,
+                TrialFailed(
+                    f"the loss or its gradient is not finite after {slot.turns_seen} turns "
+                    f"(learning_rate={rate})"
+                ),
+            )
+
+    def _generate(self) -> None:
+        due = {wish.key: wish for wish in self._generating}
+        chosen = [w for w in due.values() if w.split == next(iter(due.values())).split]
+        started_s = time.perf_counter()
+        made = self.pack.generate(
+            [(self.pack.slots[w.key], w.split, w.n_dialogues) for w in chosen]
+        )
+        share_s = (time.perf_counter() - started_s) / len(chosen)
+        for wish in chosen:
+            responses, loss = made[wish.key]
+            self._generating.remove(wish)
+            slot = self.pack.slots[wish.key]
+            wish.done.set_result(
+                Generated(
+                    corpus=slot.config.corpus,
+                    response=slot.config.response,
+                    split=wish.split,
+                    n_dialogues=wish.n_dialogues,
+                    responses=responses,
+                    loss_nats=loss,
+                    turns_seen=slot.turns_seen,
+                    steps=slot.steps,
+                    train_s=slot.train_s,
+                    generate_s=share_s,
+                    tokens_seen=slot.tokens_seen,
+                    peak_gib=self.pack.peak_gib(),
+                )
+            )
+
+    def _make_room(self, error: torch.OutOfMemoryError) -> None:
+        """Smaller passes, or, where a slot alone does not fit, the end of that trial."""
+        if self.pack.shrink():
+            return
+        culprit = (self._training or self._generating)[-1]
+        self._fail(
+            culprit.key,
+            TrialFailed(f"out of memory at {self.pack.peak_gib():.1f} GiB: {str(error)[:120]}"),
+        )
+
+    def _fail(self, key: str, error: Exception) -> None:
+        for wishes in (self._training, self._generating):
+            for wish in [w for w in wishes if w.key == key]:
+                wishes.remove(wish)
+                wish.done.set_exception(error)
+        slot: Slot | None = self.pack.slots.get(key)
+        if slot is not None:
+            slot.abandon()

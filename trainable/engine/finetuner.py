@@ -1,0 +1,48 @@
+"""A trial alone: an engine with one slot, behind the Finetuner protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainable.adapter import rank_of
+from trainable.engine.engine import Engine
+from trainable.model.base import BaseSpec
+from trainable.trial import Evaluation, Resolved, TrialConfig
+
+BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
+
+
+def open_solo(config: TrialConfig, device: str) -> SoloFinetuner:
+    """The trial in an engine of its own. Raises ConfigError and TrialFailed as the engine does."""
+    fields = {name: getattr(config, name) for name in BASE_FIELDS}
+    spec = BaseSpec(**fields, device=device)
+    return SoloFinetuner(Engine(spec, slots=1, max_rank=rank_of(config)), config)
+
+
+class SoloFinetuner:
+    """See the Finetuner protocol."""
+
+    def __init__(self, engine: Engine, config: TrialConfig) -> None:
+        self.engine = engine
+        self.config = config
+        self.resolved: Resolved = engine.join("solo", config, None)
+
+    @property
+    def turns_seen(self) -> int:
+        return self.engine.turns_seen("solo")
+
+    def train_until(self, turns: int) -> None:
+        self.engine.train_until("solo", turns)
+
+    def evaluate(self, n_dialogues: int) -> Evaluation:
+        return self.engine.evaluate("solo", n_dialogues)
+
+    def save(self, folder: Path) -> None:
+        self.engine.save("solo", str(folder))
+
+    def restore(self, folder: Path) -> None:
+        self.engine.leave("solo")
+        self.engine.join("solo", self.config, str(folder))
+
+    def close(self) -> None:
+        self.engine.close()

@@ -1,0 +1,183 @@
+"""The LoRA part of a linear layer for all slots of a pass at once.
+
+y = base(x) + scale_s * dropout(x) A_s B_s for the tokens of slot s (LoRA, arXiv 2106.09685). The
+tokens of a pass lie slot after slot, so each product is one kernel whatever the number of slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainable.engine.bank import ModuleShape, SlotBank, SlotRange
+from trainable.engine.counter import MASK, combine, mix
+from trainable.engine.transfer import to_device
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which tokens of a pass belong to which slot. Slots without tokens take no part; unlike
+    numbers of tokens are padded to the largest, so that a product is one batched kernel."""
+
+    counts: tuple[int, ...]  # tokens of each slot of the range
+    token_slots: Tensor  # int64 [tokens]: each token's slot within the range
+    present: Tensor | None  # int64: the slots that have tokens; None: all
+    to_even: Tensor | None  # int64 [present, most]: token or, for padding, their number; None: even
+    from_even: Tensor | None  # int64 [tokens]: place in the flattened even shape
+
+    @classmethod
+    def of(cls, counts: Sequence[int], device: torch.device) -> Layout:
+        sizes = np.asarray(counts, dtype=np.int64)
+        token_slots = to_device(np.repeat(np.arange(len(sizes)), sizes), device)
+        present = None if sizes.all() else to_device(np.flatnonzero(sizes), device)
+        sizes = sizes[sizes > 0]
+        if len(set(sizes.tolist())) <= 1:
+            return cls(tuple(counts), token_slots, present, None, None)
+        columns = np.arange(sizes.max())
+        is_real = columns < sizes[:, None]
+        starts = (sizes.cumsum() - sizes)[:, None]
+        return cls(
+            counts=tuple(counts),
+            token_slots=token_slots,
+            present=present,
+            to_even=to_device(np.where(is_real, starts + columns, sizes.sum()), device),
+            from_even=to_device(np.flatnonzero(is_real), device),
+        )
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """What decides the masks of a pass: one key a token (its slot's seed, its dialogue's place in
+    the data order, its position), and one keep probability a token."""
+
+    token_keys: Tensor  # int64 [tokens, 1]
+    keep: Tensor  # float32 [tokens, 1]
+
+
+class PackedLinear(nn.Module):
+    """A frozen linear layer with every slot's adapter on it."""
+
+    def __init__(self, base: nn.Module, name: str) -> None:
+        super().__init__()
+        self.base = base
+        self.key: Tensor
+        key = torch.tensor(combine("dropout", name), device=device_of(base))
+        self.register_buffer("key", key, persistent=False)  # a tensor: one compiled code for all
+        self.a: Tensor | None = None  # [slots, in, rank]
+        self.b: Tensor | None = None  # [slots, rank, out]
+        self.scale: Tensor | None = None  # [tokens, 1]
+        self.layout: Layout | None = None
+        self.dropout: Dropout | None = None
+
+    def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
+        y = self.base(x)
+        if self.a is None:
+            return y
+        assert self.b is not None and self.layout is not None and self.scale is not None
+        flat = x.reshape(-1, x.shape[-1])  # [tokens, in]
+        if self.dropout is not None:
+            flat = drop(flat, self.dropout, self.key)
+        low = slot_matmul(flat, self.a.to(flat.dtype), self.layout)  # [tokens, rank]
+        low = low * self.scale.to(low.dtype)
+        return y + slot_matmul(low, self.b.to(low.dtype), self.layout).view_as(y)
+
+
+def slot_matmul(x: Tensor, weights: Tensor, layout: Layout) -> Tensor:
+    """[tokens, in] times each token's own slot's matrix of [slots, in, out] -> [tokens, out]."""
+    if layout.present is not None:
+        weights = weights[layout.present]
+    if layout.to_even is None or layout.from_even is None:
+        return torch.bmm(x.unflatten(0, (weights.shape[0], -1)), weights).flatten(0, 1)
+    even = F.pad(x, (0, 0, 0, 1))[layout.to_even]  # a padded place is zero: nothing leaks from it
+    return torch.bmm(even, weights).flatten(0, 1)[layout.from_even]
+
+
+def drop(x: Tensor, dropout: Dropout, module_key: Tensor) -> Tensor:
+    """Inverted dropout whose mask is a function of the token's key, the module and the feature."""
+    token_keys, keep = dropout.token_keys, dropout.keep
+    features = torch.arange(x.shape[-1], device=x.device, dtype=torch.int64)
+    draws = mix((mix((token_keys + module_key) & MASK) + features * 0x9E3779B1) & MASK)
+    kept = draws < (keep * 2.0**32).to(torch.int64)
+    return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def install(model: nn.Module, names: tuple[str, ...]) -> dict[str, PackedLinear]:
+    """Replaces the named linear layers by packed ones, in place."""
+    packed = {}
+    for name in names:
+        parent, _, leaf = name.rpartition(".")
+        owner = model.get_submodule(parent)
+        packed[name] = PackedLinear(getattr(owner, leaf), name)
+        setattr(owner, leaf, packed[name])
+    return packed
+
+
+def device_of(layer: nn.Module) -> torch.device:
+    return next(layer.parameters()).device
+
+
+def shape_of(layer: nn.Module) -> ModuleShape:
+    return ModuleShape(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]
+
+
+class Adapters:
+    """The link between a bank and the packed layers of a model: sets what a pass will use."""
+
+    def __init__(self, bank: SlotBank, layers: dict[str, PackedLinear]) -> None:
+        self.bank = bank
+        self.layers = layers
+        self.trained: SlotRange | None = None  # the range whose leaves hang in the layers
+
+    def begin_training(self, span: SlotRange, layout: Layout, dropout: Dropout | None) -> None:
+        """The range's weights as autograd leaves whose gradients are the bank's own rows."""
+        if self.trained != span:
+            self._hang_leaves(span)
+            self.trained = span
+        self._set_pass(span, layout, dropout)
+
+    def begin_inference(self, span: SlotRange, layout: Layout, dtype: torch.dtype) -> None:
+        """The range's weights as plain tensors in the model's dtype, cast once for many passes."""
+        self.trained = None
+        rows = self.bank.params[span.low : span.high].to(dtype)
+        self._detach_all()
+        for name in self.bank.used_modules(span):
+            layer = self.layers[name]
+            layer.a, layer.b = self.bank.stack(rows, name, SlotRange(0, len(span)))
+        self._set_pass(span, layout, None)
+
+    def relayout(self, span: SlotRange, layout: Layout) -> None:
+        """Another division of tokens among the slots of a begun inference."""
+        self._set_pass(span, layout, None)
+
+    def invalidate(self) -> None:
+        """To be called when rows moved or slots changed: leaves are hung anew."""
+        self.trained = None
+
+    def _hang_leaves(self, span: SlotRange) -> None:
+        self._detach_all()
+        for name in self.bank.used_modules(span):
+            layer = self.layers[name]
+            leaves = []
+            for value, grad in zip(
+                self.bank.stack(self.bank.params, name, span),
+                self.bank.stack(self.bank.grads, name, span),
+                strict=True,
+            ):
+                leaf = value.detach().requires_grad_()
+                leaf.grad = grad
+                leaves.append(leaf)
+            layer.a, layer.b = leaves
+
+    def _detach_all(self) -> None:
+        for layer in self.layers.values():
+            layer.a = layer.b = None
+
+    def _set_pass(self, span: SlotRange, layout: Layout, dropout: Dropout | None) -> None:
+        scale = self.bank.scales[span.low : span.high][layout.token_slots][:, None]
+        for layer in self.layers.values():
+            layer.layout, layer.scale, layer.dropout = layout, scale, dropout

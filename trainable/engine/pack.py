@@ -1,0 +1,285 @@
+"""The device's side of an engine: the slots' rows, and the passes they make together."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainable.engine.attention import NAME, Cached, Packing
+from trainable.engine.bank import SlotBank, SlotRange
+from trainable.engine.batches import DataOrder, Piece
+from trainable.engine.lora import Adapters, install, shape_of
+from trainable.engine.loss import TargetLoss
+from trainable.engine.optimizer import SlotOptimizer
+from trainable.engine.passes import make_dropout, pack_windows, target_weights
+from trainable.engine.replies import Asked, Made, generate
+from trainable.engine.slot import (
+    Slot,
+    SlotState,
+    copy_state,
+    load_adapter,
+    restore_slot,
+    shape_adapter,
+)
+from trainable.engine.task import Tasks
+from trainable.model.base import Base
+from trainable.model.modules import list_linear_paths
+from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
+
+GIB = 2**30
+CACHE_SHARE = 0.3  # of the free GPU memory, for keys and values while generating
+CPU_CACHE_BYTES = GIB
+CPU_PASS_TOKENS = 4096
+# On one H200: above 64k tokens a pass of a 135M model gets no faster a token; activations without
+# recomputation took 36 bytes a layer and hidden number (llama-7b, SmolLM2-135M; bf16).
+MAX_PASS_TOKENS = 65536
+ACTIVATION_BYTES = 36
+ACTIVATION_SHARE = 0.35
+CUDA_FILL_TOKENS = 128  # a slot's tokens in a training pass are filled up to a multiple
+PLAIN = ("dequantized", "bf16", "fp32")  # residencies whose layers compile without breaks
+
+
+class Pack:
+    """Slots over one base model. Not thread-safe: the engine's thread owns it."""
+
+    def __init__(
+        self,
+        base: Base,
+        slots: int,
+        max_rank: int,
+        pass_tokens: int | None = None,
+        compiled: bool | None = None,
+    ) -> None:
+        """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
+        memory. `compiled`: whether the layers are; None: on a GPU, unless the base stays
+        quantised."""
+        check_packable(base)
+        self.base = base
+        self.device = base.device
+        self.model: Any = base.model
+        self.model.config._attn_implementation = NAME
+        self.paths = list_linear_paths(self.model)
+        shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
+        self.bank = SlotBank(shapes, slots, max_rank, self.device)
+        self.adapters = Adapters(self.bank, install(self.model, self.paths))
+        is_cuda = self.device.type == "cuda"
+        self.optimizer = SlotOptimizer(self.bank, compiled=is_cuda)
+        if is_cuda and base.residency in PLAIN if compiled is None else compiled:
+            compile_layers(self.model)
+        self.pass_tokens = pass_tokens or self._afford_tokens()
+        self.tasks = Tasks(base)
+        self.slots: dict[str, Slot] = {}
+        self.rows: list[str | None] = [None] * slots  # bank row -> key
+        self.slots_a_pass = slots  # fewer once memory ran out
+        self.cache_cut: float = 1  # the same for the keys and values while generating
+
+    def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
+        if None not in self.rows:
+            raise TrialFailed(f"all {len(self.rows)} slots of the engine are taken")
+        slot = self._make_slot(key, config)
+        self.place(slot, checkpoint)
+        return Resolved(
+            modules=slot.shape.modules,
+            trainable_params=self._count_trainable(slot),
+            total_params=self.base.total_params,
+            base_residency=self.base.residency,
+            execution="packed" if len(self.rows) > 1 else "solo",
+            device=describe_device(self.device),
+        )
+
+    def place(self, slot: Slot, checkpoint: str | None = None) -> None:
+        """Fills a free row with the slot's adapter: new, brought along, or from a checkpoint."""
+        row = self.rows.index(None)
+        self.bank.initialise(row, slot.shape, slot.config.seed)
+        if checkpoint is not None:
+            restore_slot(slot, self.bank, row, Path(checkpoint))
+        elif slot.config.adapter is not None:
+            load_adapter(slot, self.bank, row, Path(slot.config.adapter))
+        self.slots[slot.key], self.rows[row] = slot, slot.key
+        self.adapters.invalidate()
+
+    def leave(self, key: str) -> None:
+        if self.slots.pop(key, None) is None:
+            return
+        row = self.rows.index(key)
+        self.rows[row] = None
+        self.bank.clear(row)
+        self.optimizer.is_broken[row] = False
+        self.adapters.invalidate()
+
+    def copy_state(self, key: str) -> SlotState:
+        return copy_state(self.slots[key], self.bank, self.rows.index(key))
+
+    def train_pass(self, slots: Sequence[Slot]) -> None:
+        """One pass, forward and backward, over a piece of each slot's step."""
+        for start in range(0, len(slots), self.slots_a_pass):
+            self._train_together(slots[start : start + self.slots_a_pass])
+
+    def _train_together(self, slots: Sequence[Slot]) -> None:
+        started_s = time.perf_counter()
+        slots = self.gather(slots)
+        span = SlotRange(0, len(slots))
+        pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
+        self._run(slots, pieces, span)
+        self.optimizer.step(
+            span, [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
+        )
+        share_s = (time.perf_counter() - started_s) / len(slots)
+        for slot, piece in zip(slots, pieces, strict=True):
+            slot.advance(piece, share_s)
+
+    def gather(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Moves the slots' rows to the front of the bank; the slots in the order of their rows."""
+        wanted = {slot.key for slot in slots}
+        waiting = [row for row, key in enumerate(self.rows) if key in wanted and row >= len(slots)]
+        for row in range(len(slots)):
+            if self.rows[row] not in wanted:
+                self._swap(row, waiting.pop())
+        return [self.slots[str(key)] for key in self.rows[: len(slots)]]
+
+    def _swap(self, one: int, other: int) -> None:
+        self.bank.swap(one, other)
+        self.optimizer.swap(one, other)
+        self.rows[one], self.rows[other] = self.rows[other], self.rows[one]
+        self.adapters.invalidate()
+
+    def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> None:
+        """Adds the gradient of each slot's piece to the slot's row."""
+        windows = [[draw.window for draw in piece.draws] for piece in pieces]
+        fill_to = CUDA_FILL_TOKENS if self.device.type == "cuda" else 0
+        tokens = pack_windows(windows, self.longest(), self.device, fill_to)
+        configs = [slot.config for slot in slots]
+        dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
+        self.adapters.begin_training(span, tokens.layout, dropout)
+        hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
+        loss, _ = TargetLoss.apply(
+            hidden[tokens.before_targets],
+            self.output(),
+            tokens.labels,
+            target_weights(pieces, tokens),
+        )
+        loss.backward()
+
+    def generate(self, asked: Sequence[Asked]) -> dict[str, Made]:
+        """Each trial's replies, all trials decoded together, and its loss on the corpus's own."""
+        with torch.compiler.set_stance("force_eager"):  # shapes change with every finished row
+            return generate(self, asked)
+
+    def broken_slots(self) -> list[Slot]:
+        """Slots whose gradient was not finite: they have not been stepped since."""
+        broken = self.optimizer.is_broken.tolist()
+        keys = [key for key, is_broken in zip(self.rows, broken, strict=True) if is_broken]
+        return [self.slots[key] for key in keys if key is not None]
+
+    def shrink(self) -> bool:
+        """After running out of memory: what is half done is undone, and passes get smaller.
+        False when they cannot."""
+        self.adapters.invalidate()
+        self.bank.grads.zero_()
+        for slot in self.slots.values():
+            slot.restart_step()
+        gc.collect()
+        torch.cuda.empty_cache()
+        if self.slots_a_pass == 1 and self.cache_cut >= 64:
+            return False
+        self.slots_a_pass = max(1, self.slots_a_pass // 2)
+        self.cache_cut *= 2
+        return True
+
+    def peak_gib(self) -> float:
+        return torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
+
+    def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor:
+        """The hidden states [rows, tokens, width] after the last layer, normed."""
+        backbone = self.model.base_model
+        out = backbone(input_ids=ids, position_ids=positions, use_cache=False, packing=packing)
+        return out.last_hidden_state
+
+    def output(self) -> Tensor:
+        return self.model.get_output_embeddings().weight
+
+    def longest(self) -> int:
+        return max(slot.config.max_length_tokens for slot in self.slots.values())
+
+    def _afford_tokens(self) -> int:
+        """Tokens of a pass whose activations take a modest share of the memory that is left."""
+        if self.device.type != "cuda":
+            return CPU_PASS_TOKENS
+        free, _ = torch.cuda.mem_get_info(self.device)
+        sizes = self.model.config
+        bytes_a_token = ACTIVATION_BYTES * sizes.num_hidden_layers * sizes.hidden_size
+        return min(MAX_PASS_TOKENS, int(ACTIVATION_SHARE * free / bytes_a_token))
+
+    def _make_slot(self, key: str, config: TrialConfig) -> Slot:
+        task = self.tasks.of(config)
+        order = None
+        if config.method == "lora":
+            assert config.batch_turns is not None
+            order = DataOrder(task.train, config.batch_turns, config.seed)
+        elif config.method != "none":
+            raise TrialFailed(f"method={config.method} cannot be packed: it runs alone")
+        shape = shape_adapter(config, self.paths)
+        if shape.rank > self.bank.max_rank:
+            raise TrialFailed(
+                f"lora_rank={shape.rank} exceeds this engine's bank of rank {self.bank.max_rank}"
+            )
+        return Slot(key=key, config=config, task=task, shape=shape, order=order)
+
+    def _count_trainable(self, slot: Slot) -> int:
+        if slot.order is None:
+            return 0
+        shapes = (self.bank.shapes[name] for name in slot.shape.modules)
+        return sum(slot.shape.rank * (s.in_features + s.out_features) for s in shapes)
+
+    def room_tokens(self) -> int:
+        """How many tokens' keys and values may be kept at a time while generating."""
+        return int(self._cache_bytes() / self.cache_cut / self._bytes_a_token())
+
+    def _cache_bytes(self) -> float:
+        if self.device.type != "cuda":
+            return CPU_CACHE_BYTES
+        free, _ = torch.cuda.mem_get_info(self.device)
+        reserved = torch.cuda.memory_reserved(self.device)
+        return CACHE_SHARE * (free + reserved - torch.cuda.memory_allocated(self.device))
+
+    def _bytes_a_token(self) -> int:
+        config = self.model.config
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        size = 2 if self.base.compute_dtype == torch.bfloat16 else 4
+        return int(2 * config.num_hidden_layers * kv_heads * width * size)
+
+
+def compile_layers(model: Any) -> None:
+    """Compiles the decoder layers, one piece of code for all of them."""
+    torch._dynamo.config.recompile_limit = 64  # one slot or many, with dropout or not, modules
+    model.enable_input_require_grads()  # or the first layer would be a case of its own
+    for layer in next(m for m in model.base_model.children() if isinstance(m, nn.ModuleList)):
+        layer.compile()
+
+
+def check_packable(base: Base) -> None:
+    """Raises ConfigError where the attention cannot be told which tokens belong together."""
+    is_known = getattr(base.model, "_supports_attention_backend", False)
+    if base.is_encoder_decoder or not is_known:
+        raise ConfigError(
+            f"{type(base.model).__name__} cannot be packed: its attention is its own; run it with "
+            "--pack 1"
+        )
+    output: Any = base.model.get_output_embeddings()
+    if getattr(output, "bias", None) is not None:
+        raise ConfigError(
+            f"{type(base.model).__name__} cannot be packed: its output layer has a bias; run it "
+            "with --pack 1"
+        )
+
+
+def describe_device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,109 @@
+"""One pass of the base model over what every slot of a pack brings, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.corpus.encode import Window
+from trainable.engine.attention import Packing
+from trainable.engine.batches import Piece
+from trainable.engine.counter import MASK, combine
+from trainable.engine.lora import Dropout, Layout
+from trainable.engine.transfer import to_device
+from trainable.trial import TrialConfig
+
+
+@dataclass(frozen=True)
+class PackedTokens:
+    """Windows slot after slot in one flat row, and where the targets are."""
+
+    ids: Tensor  # int64 [1, tokens]
+    positions: Tensor  # int64 [1, tokens]
+    packing: Packing
+    layout: Layout
+    before_targets: Tensor  # int64 [targets]: the token that each target is predicted from
+    labels: Tensor  # int64 [targets]
+    target_slots: Tensor  # int64 [targets]: the slot, within the pass, that each belongs to
+
+
+def pack_windows(
+    slots: Sequence[Sequence[Window]], longest: int, device: torch.device, fill_to: int = 0
+) -> PackedTokens:
+    """The windows of each slot, in order. With `fill_to`, every slot is filled up with windows
+    that nothing is learnt from to the largest slot's tokens, rounded up to a multiple of it."""
+    if fill_to:
+        slots = fill_up(slots, longest, fill_to)
+    windows = [window for group in slots for window in group]
+    counts = tuple(sum(len(window.ids) for window in group) for group in slots)
+    starts = np.cumsum([0] + [len(window.ids) for window in windows])
+    ids = np.concatenate([window.ids for window in windows]).astype(np.int64)
+    targets = np.concatenate(
+        [window.targets + start for window, start in zip(windows, starts[:-1], strict=True)]
+    )
+    n_targets = [sum(len(window.targets) for window in group) for group in slots]
+    packing = Packing([len(window.ids) for window in windows], longest, device)
+    return PackedTokens(
+        ids=to_device(ids, device)[None],
+        positions=packing.positions(),
+        packing=packing,
+        layout=Layout.of(counts, device),
+        before_targets=to_device(targets - 1, device),
+        labels=to_device(ids[targets], device),
+        target_slots=to_device(np.repeat(np.arange(len(slots)), n_targets), device),
+    )
+
+
+def fill_up(
+    slots: Sequence[Sequence[Window]], longest: int, multiple: int
+) -> list[Sequence[Window]]:
+    """Even slots are worth their padding on a GPU: one batched kernel, few shapes to compile."""
+    counts = [sum(len(window.ids) for window in group) for group in slots]
+    most = -(-max(counts) // multiple) * multiple
+    return [
+        [*group, *make_filler(most - count, longest)]
+        for group, count in zip(slots, counts, strict=True)
+    ]
+
+
+def make_filler(tokens: int, longest: int) -> list[Window]:
+    """Windows of token 0 without targets, as many as it takes."""
+    lengths = [longest] * (tokens // longest) + ([tokens % longest] if tokens % longest else [])
+    return [
+        Window("", np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.bool_), (), ())
+        for n in lengths
+    ]
+
+
+def target_weights(pieces: Sequence[Piece], tokens: PackedTokens) -> Tensor:
+    """[targets]: one over the targets of the whole step of each target's slot, so that a slot's
+    pieces add up to the mean over its batch, whatever its neighbours bring."""
+    shares = np.array([1.0 / piece.batch_targets for piece in pieces], dtype=np.float32)
+    return to_device(shares, tokens.labels.device)[tokens.target_slots]
+
+
+def make_dropout(
+    configs: Sequence[TrialConfig],
+    pieces: Sequence[Piece],
+    counts: Sequence[int],
+    device: torch.device,
+) -> Dropout | None:
+    """The masks' keys of a pass whose slots have `counts` tokens, filling included; None where no
+    slot drops anything."""
+    rates = [config.lora_dropout or 0.0 for config in configs]
+    if not any(rates):
+        return None
+    keys = np.zeros((sum(counts), 1), dtype=np.int64)
+    keep = np.repeat(1.0 - np.array(rates, dtype=np.float32), counts)[:, None]
+    starts = np.cumsum(counts) - counts
+    for config, piece, start in zip(configs, pieces, starts, strict=True):
+        for draw in piece.draws:
+            stop = start + len(draw.window.ids)
+            places = np.arange(stop - start) * 0x85EBCA6B
+            keys[start:stop, 0] = (combine(config.seed, draw.place) + places) & MASK
+            start = stop
+    return Dropout(token_keys=to_device(keys, device), keep=to_device(keep, device))

@@ -1,0 +1,149 @@
+"""The replies under way in a decoding: whose they are, and their keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.corpus.encode import Window
+from trainable.engine.attention import Cached
+from trainable.engine.lora import Layout
+from trainable.engine.passes import PackedTokens
+from trainable.engine.sampling import Chooser
+from trainable.trial import TrialConfig
+
+BRANCHING = ("beam", "contrastive")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One response to generate: a slot's prompt, as a prefix of one of its windows."""
+
+    slot: int  # whose adapter reads it
+    reader: int  # whose config decodes it: the slot itself, or one with the same adapter and text
+    window: int  # among the windows of the chunk, slot after slot
+    prefix: int  # tokens in front of the response
+    dialogue_id: str
+    turn: int
+
+
+class Batch:
+    """The rows still being generated, with their keys and values."""
+
+    def __init__(
+        self, rows: Sequence[Row], n_slots: int, max_new: int, device: torch.device
+    ) -> None:
+        self.rows = rows
+        self.n_slots = n_slots
+        self.max_new = max_new
+        self.step = 0
+        self.slots = np.array([row.slot for row in rows])
+        self.origin = torch.arange(len(rows), device=device)
+        self.finished = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        self.lengths = torch.tensor([row.prefix for row in rows], device=device)
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+        self.hidden = torch.empty(0)
+
+    @classmethod
+    def start(
+        cls,
+        rows: Sequence[Row],
+        tokens: PackedTokens,
+        hidden: Tensor,
+        kept: list[tuple[Tensor, Tensor]],
+        max_new: int,
+    ) -> Batch:
+        """Copies each row's prefix out of the prefill `kept`, emptying it layer by layer."""
+        batch = cls(rows, len(tokens.layout.counts), max_new, hidden.device)
+        index = batch.prompt_index(tokens)  # [rows, columns]
+        lines = torch.arange(len(rows), device=hidden.device)
+        batch.hidden = hidden[index[lines, batch.lengths - 1]]
+        while kept:
+            for side, value in zip((batch.keys, batch.values), kept.pop(0), strict=True):
+                room = (len(rows), value.shape[1], index.shape[1] + max_new, value.shape[2])
+                cache = value.new_zeros(room)
+                cache[:, :, : index.shape[1]] = value[index].transpose(1, 2)
+                side.append(cache)
+        return batch
+
+    def prompt_index(self, tokens: PackedTokens) -> Tensor:
+        """[rows, columns]: where each row's prefix lies in the prefill. Columns beyond a prefix
+        repeat its last token: hidden from attention, and never foreign."""
+        starts = tokens.packing.borders[:-1].long()
+        windows = torch.tensor([row.window for row in self.rows], device=starts.device)
+        columns = torch.arange(max(row.prefix for row in self.rows), device=starts.device)
+        last = self.lengths[:, None] - 1
+        return starts[windows][:, None] + torch.minimum(columns[None], last)
+
+    def positions(self) -> Tensor:
+        return self.lengths[:, None]
+
+    def cached(self) -> Cached:
+        return Cached(self.keys, self.values, self.lengths)
+
+    def layout(self) -> Layout:
+        counts = np.bincount(self.slots, minlength=self.n_slots)
+        return Layout.of(counts.tolist(), self.origin.device)
+
+    def drop_finished(self, chooser: Chooser) -> bool:
+        """Keeps the unfinished rows once they are fewer than half; True when none is left."""
+        alive = (~self.finished).nonzero()[:, 0]
+        if len(alive) == 0:
+            return True
+        if 2 * len(alive) > len(self.finished):
+            return False
+        self.slots = self.slots[alive.cpu().numpy()]
+        self.origin, self.lengths = self.origin[alive], self.lengths[alive]
+        self.finished = self.finished[alive]
+        for side in (self.keys, self.values):
+            for layer in range(len(side)):
+                side[layer] = side[layer][alive]
+        chooser.keep(alive)
+        return False
+
+
+def list_rows(windows: Sequence[Sequence[Window]], leaders: Sequence[int]) -> list[Row]:
+    """Every turn of every window, slot after slot, and under it reader after reader."""
+
+    def walk() -> Iterator[Row]:
+        first = 0
+        for slot, group in enumerate(windows):
+            for reader in (reader for reader, leader in enumerate(leaders) if leader == slot):
+                for number, window in enumerate(group, start=first):
+                    for turn, prefix in zip(window.turns, window.prompts, strict=True):
+                        yield Row(slot, reader, number, prefix, window.dialogue_id, turn)
+            first += len(group)
+
+    return list(walk())
+
+
+def group_rows(rows: Sequence[Row], configs: Sequence[TrialConfig]) -> list[list[Row]]:
+    """All rows that take one token a pass together; those of each search by themselves."""
+    groups: dict[int, list[Row]] = {}
+    for row in rows:
+        is_branching = configs[row.reader].decoding in BRANCHING
+        groups.setdefault(row.reader if is_branching else -1, []).append(row)
+    return list(groups.values())
+
+
+def count_columns(config: TrialConfig) -> int:
+    """Columns of keys and values that a row may need beyond its prompt's."""
+    if config.decoding == "beam":
+        return config.max_new_tokens * (config.num_beams or 1)
+    if config.decoding == "contrastive":
+        return config.max_new_tokens + (config.top_k or 1)
+    return config.max_new_tokens
+
+
+def count_columns_a_turn(prompt: int, configs: Sequence[TrialConfig]) -> int:
+    """Columns that one turn with a prompt of so many takes at a time, decoded under all of these:
+    the plain ones stand side by side, a search by itself."""
+    columns = {True: [0], False: [0]}
+    for config in configs:
+        columns[config.decoding in BRANCHING].append(prompt + count_columns(config))
+    return max(sum(columns[False]), *columns[True])

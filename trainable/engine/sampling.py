@@ -1,0 +1,120 @@
+"""The next token of every row: the likeliest, or a draw that only (seed, dialogue, turn) decide.
+
+What shapes the scores (temperature, top-k, top-p, typical-p, repetition) is transformers' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
+
+from trainable.engine.counter import MASK, combine, uniform
+from trainable.trial import TrialConfig
+
+
+@dataclass(frozen=True)
+class RowKey:
+    """Whose reply a row is."""
+
+    slot: int
+    dialogue_id: str
+    turn: int
+    prompt: NDArray[np.int32]
+
+
+class Chooser:
+    """Chooses for all rows of a decoding, slot after slot, each by its slot's config."""
+
+    def __init__(self, configs: Sequence[TrialConfig], eos_id: int, pad_id: int) -> None:
+        self.configs = configs
+        self.eos_id = eos_id
+        self.pad_id = pad_id
+        self.processors = [make_processors(config) for config in configs]
+        self.needs_history = any(
+            config.repetition_penalty != 1.0 or config.no_repeat_ngram_size for config in configs
+        )
+        self.last = torch.empty(0, dtype=torch.int64)  # [rows]: the newest token
+
+    def begin(self, rows: Sequence[RowKey], device: torch.device) -> None:
+        self.slots = np.array([row.slot for row in rows])
+        keys = [combine(self.configs[r.slot].seed, r.dialogue_id, r.turn) for r in rows]
+        self.keys = torch.tensor(keys, device=device)  # [rows]
+        # [rows, tokens]: prompts padded on the left as `generate` pads them, and the replies
+        self.history = torch.empty(len(rows), 0, dtype=torch.int64, device=device)
+        if self.needs_history:
+            longest = max(len(row.prompt) for row in rows)
+            padded = np.full((len(rows), longest), self.pad_id, dtype=np.int64)
+            for line, row in zip(padded, rows, strict=True):
+                line[longest - len(row.prompt) :] = row.prompt
+            self.history = torch.from_numpy(padded).to(device)
+
+    def choose(self, logits: Tensor, start: int, step: int) -> Tensor:
+        """The tokens [rows] of the rows from `start` on, from their logits [rows, vocabulary]."""
+        tokens = logits.argmax(-1)
+        slots = self.slots[start : start + len(logits)]
+        for slot in np.unique(slots):
+            config = self.configs[slot]
+            is_plain = not self.processors[slot] and config.decoding != "sampling"
+            if is_plain and step >= config.min_new_tokens:
+                continue
+            mine = np.flatnonzero(slots == slot)
+            part = slice(int(mine[0]), int(mine[-1]) + 1)  # a slot's rows lie side by side
+            rows = slice(start + part.start, start + part.stop)
+            tokens[part] = self._choose_shaped(logits[part], rows, int(slot), step)
+        return tokens
+
+    def _choose_shaped(self, logits: Tensor, rows: slice, slot: int, step: int) -> Tensor:
+        config = self.configs[slot]
+        scores = self.processors[slot](self.history[rows], logits)  # type: ignore[arg-type]
+        if step < config.min_new_tokens:
+            scores[:, self.eos_id] = float("-inf")
+        if config.decoding != "sampling":
+            return scores.argmax(-1)
+        draws = uniform((self.keys[rows] + step * 0x9E3779B1) & MASK).double()
+        cumulated = scores.softmax(-1).double().cumsum(-1)  # float64: the same for any batch
+        reached = cumulated > (draws * cumulated[:, -1])[:, None]
+        return reached.to(torch.uint8).argmax(-1)  # the first to pass the draw
+
+    def append(self, tokens: Tensor) -> None:
+        self.last = tokens
+        if self.needs_history:
+            self.history = torch.cat([self.history, tokens[:, None]], dim=1)
+
+    def keep(self, alive: Tensor) -> None:
+        """Only these rows go on."""
+        self.slots = self.slots[alive.cpu().numpy()]
+        self.keys, self.last, self.history = self.keys[alive], self.last[alive], self.history[alive]
+
+
+def make_processors(config: TrialConfig) -> LogitsProcessorList:
+    """The config's processors, in the order in which transformers' `generate` applies them."""
+    made = LogitsProcessorList()
+    if config.repetition_penalty != 1.0:
+        made.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+    if config.no_repeat_ngram_size:
+        made.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+    if config.decoding != "sampling":
+        return made
+    if config.temperature is not None:
+        made.append(TemperatureLogitsWarper(float(config.temperature)))
+    if config.top_k is not None:
+        made.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1:
+        made.append(TopPLogitsWarper(config.top_p))
+    if config.typical_p is not None and config.typical_p < 1:
+        made.append(TypicalLogitsWarper(config.typical_p))
+    return made

@@ -1,0 +1,26 @@
+"""How a run is carried out, where that decides no trial's outcome: told to every process that the
+run starts by its environment."""
+
+from __future__ import annotations
+
+import os
+
+DETERMINISTIC = "QLORA_DIALOGUE_DETERMINISTIC"
+TRUST_REMOTE_CODE = "QLORA_DIALOGUE_TRUST_REMOTE_CODE"
+
+
+def trusts_remote_code() -> bool:
+    return os.environ.get(TRUST_REMOTE_CODE) == "1"
+
+
+def is_deterministic() -> bool:
+    return os.environ.get(DETERMINISTIC) == "1"
+
+
+def set_environment(*, deterministic: bool, trust_remote_code: bool) -> None:
+    """To be called before any process is started, and before torch meets a GPU."""
+    if deterministic:
+        os.environ[DETERMINISTIC] = "1"
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's own condition
+    if trust_remote_code:
+        os.environ[TRUST_REMOTE_CODE] = "1"

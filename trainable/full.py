@@ -1,0 +1,329 @@
+"""A trial alone, by transformers itself: all weights trained, or a model that cannot be packed.
+
+Full finetuning at 16 bits computes in bf16 over 32-bit weights: in bf16 alone, steps as small as a
+finetuning's would round to nothing. Sampled replies are a function of the seed and of the batch
+they are generated in, where the engine's are of (seed, dialogue, turn).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import GenerationConfig
+
+from trainable.alone import why_alone
+from trainable.corpus.encode import Window
+from trainable.engine.batches import DataOrder, cut_step
+from trainable.engine.counter import combine
+from trainable.engine.optimizer import learning_rate_at
+from trainable.engine.task import Task, Tasks, group_by_dialogue
+from trainable.model.base import BaseSpec, load_base
+from trainable.model.modules import resolve_modules
+from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
+from trainable.validation import Generated, score
+
+GIB = 2**30
+PASS_TOKENS = 4096
+IGNORED = -100  # torch's label of what is no target
+Prompt = tuple[str, int, list[int]]  # dialogue, system turn, tokens in front of its reply
+
+
+def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
+    """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
+    from trainable.seq2seq import Seq2SeqFinetuner
+
+    check_plain(config)
+    fields = ("base_model", "initialisation", "quantisation", "double_quantisation")
+    spec = BaseSpec(**{name: getattr(config, name) for name in fields}, device=device)
+    base = load_base(spec)
+    kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
+    return kind(config, base)
+
+
+def check_plain(config: TrialConfig) -> None:
+    if config.method == "full" and config.quantisation not in ("bf16", "fp32"):
+        raise ConfigError(
+            f"method=full trains the weights themselves, and quantisation={config.quantisation} "
+            "freezes them: give --set quantisation=bf16 or fp32"
+        )
+    if config.decoding == "contrastive":
+        raise ConfigError(
+            f"decoding=contrastive runs in the engine only, and this trial cannot "
+            f"({why_alone(config)}): take greedy, sampling or beam (--set decoding=)"
+        )
+    if config.target == "state+response":
+        raise ConfigError(
+            f"target=state+response runs in the engine only, and this trial cannot "
+            f"({why_alone(config)}): give --set target=response"
+        )
+
+
+class PlainFinetuner:
+    """See the Finetuner protocol."""
+
+    def __init__(self, config: TrialConfig, base: Any) -> None:
+        self.config, self.base = config, base
+        self.task: Task = Tasks(base).of(config)
+        self.model, modules = prepare(config, base.model)
+        self.device: torch.device = base.device
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer: Any = None
+        self.order: DataOrder | None = None
+        if config.method != "none":
+            assert config.batch_turns is not None and config.weight_decay is not None
+            self.optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
+            self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
+        self.turns, self.steps, self.tokens_seen = 0, 0, 0
+        self.train_s = 0.0
+        self.rows_a_batch = 64 if self.device.type == "cuda" else 32
+        self.resolved = Resolved(
+            modules=modules,
+            trainable_params=sum(p.numel() for p in trained) if config.method != "none" else 0,
+            total_params=base.total_params,
+            base_residency=base.residency,
+            execution=f"solo: {why_alone(config) or 'by transformers'}",
+            device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+        )
+
+    @property
+    def turns_seen(self) -> int:
+        return self.turns
+
+    def train_until(self, turns: int) -> None:
+        started_s = time.perf_counter()
+        while self.order is not None and self.turns < turns:
+            self._step()
+        self.train_s += time.perf_counter() - started_s
+
+    def _step(self) -> None:
+        assert self.order is not None and self.config.clip_norm is not None
+        rate = learning_rate_at(self.config, self.turns)
+        draws = self.order.next_step()
+        # one stream of random numbers a step, so that a resumed trial goes on with the same
+        torch.manual_seed(combine(self.config.seed, "dropout", self.steps))
+        for piece in cut_step(draws, PASS_TOKENS):
+            nats, _ = self.sum_nats([draw.window for draw in piece.draws])
+            (nats / piece.batch_targets).backward()
+            self.tokens_seen += piece.n_tokens
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
+        if not torch.isfinite(norm):
+            raise TrialFailed(
+                f"the loss or its gradient is not finite after {self.turns} turns "
+                f"(learning_rate={self.config.learning_rate})"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.turns += sum(draw.window.n_turns for draw in draws)
+        self.steps += 1
+
+    def autocast(self) -> Any:
+        is_mixed = self.config.method == "full" and self.config.quantisation == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed)
+
+    def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
+        """The summed loss over the windows' targets, and their number."""
+        ids, mask = self.pad([window.ids.tolist() for window in windows], left=False)
+        labels = torch.full_like(ids, IGNORED)
+        for row, window in enumerate(windows):
+            targets = torch.from_numpy(window.targets).to(ids.device)
+            labels[row, targets] = ids[row, targets]
+        with self.autocast():
+            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        nats = F.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum"
+        )
+        return nats, int((labels != IGNORED).sum())
+
+    def pad(self, rows: Sequence[list[int]], *, left: bool) -> tuple[Tensor, Tensor]:
+        """ids and attention mask [rows, longest]."""
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self.base.pad_id, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            part = slice(longest - len(row), longest) if left else slice(0, len(row))
+            ids[i, part] = torch.tensor(row)
+            mask[i, part] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def evaluate(self, n_dialogues: int) -> Evaluation:
+        started_s = time.perf_counter()
+        windows = self.task.held_out("validation", n_dialogues)
+        with torch.no_grad(), quiet_dropout(self.model):
+            losses = [self.sum_nats([window]) for window in windows]
+            torch.manual_seed(self.config.seed)
+            texts = self._reply([prompt for w in windows for prompt in list_prompts(w)])
+        generated = Generated(
+            corpus=self.config.corpus,
+            response=self.config.response,
+            split="validation",
+            n_dialogues=n_dialogues,
+            responses=group_by_dialogue(texts),
+            loss_nats=float(sum(nats for nats, _ in losses)) / max(sum(n for _, n in losses), 1),
+            turns_seen=self.turns,
+            steps=self.steps,
+            train_s=self.train_s,
+            generate_s=time.perf_counter() - started_s,
+            tokens_seen=self.tokens_seen,
+            peak_gib=self._peak_gib(),
+        )
+        return score(generated)
+
+    def _reply(self, prompts: list[Prompt]) -> dict[tuple[str, int], str]:
+        """Replies in batches of like length, halved when memory runs out."""
+        waiting = sorted(prompts, key=lambda prompt: -len(prompt[2]))
+        texts: dict[tuple[str, int], str] = {}
+        while waiting:
+            batch = waiting[: self.rows_a_batch]
+            try:
+                replies = self.say([ids for _, _, ids in batch])
+            except torch.OutOfMemoryError:
+                if self.rows_a_batch == 1:
+                    raise
+                self.rows_a_batch //= 2
+                gc.collect()
+                torch.cuda.empty_cache()
+                continue
+            for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
+                texts[dialogue, turn] = self.task.decode(reply)
+            waiting = waiting[len(batch) :]
+        return texts
+
+    def say(self, prompts: list[list[int]]) -> list[list[int]]:
+        """The tokens of a reply to each prompt."""
+        ids, mask = self.pad(prompts, left=True)
+        with self.autocast():
+            out = self.model.generate(
+                input_ids=ids, attention_mask=mask, generation_config=self.generation()
+            )
+        return [row.tolist() for row in out[:, ids.shape[1] :]]
+
+    def generation(self) -> GenerationConfig:
+        """The config's decoding in transformers' words."""
+        config = self.config
+        shaping = {
+            name: getattr(config, name)
+            for name in ("temperature", "top_k", "top_p", "typical_p", "num_beams")
+            if getattr(config, name) is not None
+        }
+        if config.decoding == "beam":
+            shaping["length_penalty"] = (
+                1.0 if config.length_penalty is None else config.length_penalty
+            )
+        if config.decoding == "sampling":
+            shaping.setdefault("top_k", 0)  # transformers' own default is 50
+        return GenerationConfig(
+            do_sample=config.decoding == "sampling",
+            max_new_tokens=config.max_new_tokens,
+            min_new_tokens=config.min_new_tokens or None,
+            repetition_penalty=config.repetition_penalty,
+            no_repeat_ngram_size=config.no_repeat_ngram_size,
+            eos_token_id=self.base.eos_id,
+            pad_token_id=self.base.pad_id,
+            **shaping,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Weights as transformers (or, of an adapter, peft) writes them; beside them the
+        optimizer's state and the place in the data order."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.config.method != "none":
+            self.model.save_pretrained(folder)
+            torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
+        self.base.tokenizer.save_pretrained(folder)
+        state = {
+            **{"turns_seen": self.turns, "steps": self.steps, "tokens_seen": self.tokens_seen},
+            **{"train_s": self.train_s, "config": self.config.to_dict()},
+            "position": 0 if self.order is None else self.order.position,
+        }
+        (folder / "trainer.json").write_text(json.dumps(state, indent=1) + "\n")
+
+    def restore(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        if self.order is not None:
+            weights: dict[str, Tensor] = {}
+            for path in sorted(folder.glob("*.safetensors")):
+                weights |= load_file(path)
+            load_weights(self.model, weights, self.config.method)
+            state = torch.load(folder / "optimizer.pt", map_location=self.device, weights_only=True)
+            self.optimizer.load_state_dict(state)
+        kept = json.loads((folder / "trainer.json").read_text())
+        self.turns, self.steps = kept["turns_seen"], kept["steps"]
+        self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
+        if self.order is not None:
+            self.order.position = kept["position"]
+
+    def close(self) -> None:
+        del self.model, self.optimizer
+        self.base = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _peak_gib(self) -> float:
+        return torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
+
+
+def prepare(config: TrialConfig, model: Any) -> tuple[Any, tuple[str, ...]]:
+    """The model ready to train what the method trains, and the modules it adapts."""
+    if config.method == "full":
+        return model.float().requires_grad_(True), ()
+    if config.method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        assert config.lora_modules is not None and config.lora_rank is not None
+        modules = resolve_modules(model, config.lora_modules)
+        torch.manual_seed(config.seed)
+        divisor = config.lora_rank**0.5 if config.rslora else config.lora_rank
+        adapter = LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_scale * divisor,  # type: ignore[arg-type]
+            lora_dropout=config.lora_dropout or 0.0,
+            use_rslora=bool(config.rslora),
+            target_modules=list(modules),
+            task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
+        )
+        return get_peft_model(model, adapter), modules
+    if config.adapter is not None:
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(model, config.adapter), ()
+    return model, ()
+
+
+def load_weights(model: Any, weights: dict[str, Tensor], method: str) -> None:
+    if method == "lora":
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, weights)
+    else:
+        model.load_state_dict(weights, strict=False)  # tied weights are stored once
+        model.tie_weights()
+
+
+@contextmanager
+def quiet_dropout(model: Any) -> Iterator[None]:
+    """Adapters without dropout for a while; the base has none, and keeps its mode."""
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    for layer in layers:
+        layer.eval()
+    yield
+    for layer in layers:
+        layer.train()
+
+
+def list_prompts(window: Window) -> Iterator[Prompt]:
+    for turn, prefix in zip(window.turns, window.prompts, strict=True):
+        yield window.dialogue_id, turn, window.ids[:prefix].tolist()

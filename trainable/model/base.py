@@ -1,0 +1,231 @@
+"""The frozen base model: loaded or re-initialised, quantised or not, with its tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from trainable.environment import is_deterministic, trusts_remote_code
+from trainable.model.quantise import count_params, dequantise, has_room, quantise
+from trainable.model.source import Source, explained, locate
+from trainable.trial import ConfigError, check_choice
+
+FOUR_BIT = ("nf4", "fp4")
+INITIAL_SEED = 0  # of initialisation="random": the same weights for every trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSpec:
+    """What decides a base model: the fields of TrialConfig, and how it is held."""
+
+    base_model: str = "tiny"  # "tiny" (embedded), a hub id or a folder
+    initialisation: str = "pretrained"  # pretrained | random
+    quantisation: str = "nf4"  # nf4 | fp4 | int8 | bf16 | fp32
+    double_quantisation: bool | None = None  # nf4 and fp4 only
+    residency: str = "auto"  # 4-bit weights: auto | nf4 (packed, as quantised) | dequantized
+    device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
+    trust_remote_code: bool = field(default_factory=trusts_remote_code)
+
+    def __post_init__(self) -> None:
+        check_choice("initialisation", self.initialisation, ("pretrained", "random"))
+        check_choice("quantisation", self.quantisation, (*FOUR_BIT, "int8", "bf16", "fp32"))
+        check_choice("residency", self.residency, ("auto", "nf4", "dequantized"))
+        if self.residency != "auto" and self.quantisation not in FOUR_BIT:
+            raise ConfigError(
+                f"residency={self.residency} has no meaning with quantisation={self.quantisation} "
+                "(only with nf4 or fp4): leave it at auto"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A frozen model in train mode, whose dropout probabilities are all 0: train mode then computes
+    what eval mode does, and keeps bitsandbytes' CPU kernels from repacking the weights (lossy)."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    residency: str  # nf4 | fp4 | dequantized | int8 | bf16 | fp32: how the weights are held
+    total_params: int  # tied ones once, without adapters
+    compute_dtype: torch.dtype
+    prefix_ids: tuple[int, ...]  # tokens in front of every sequence: BOS, where the model has one
+    eos_id: int
+    pad_id: int  # fills masked positions, never equal to eos_id, always in the vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        return bool(self.model.config.is_encoder_decoder)
+
+
+def load_base(spec: BaseSpec) -> Base:
+    """The base model of that spec on its device. Raises ConfigError when it is not there, has no
+    tokenizer, is gated, needs remote code, or does not fit the spec."""
+    # where a kernel has no such form (on a GPU, packed attention's backward) torch warns, once
+    torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
+    source = locate(spec.base_model)
+    device = pick_device(spec.device)
+    dtype = pick_compute_dtype(spec.quantisation, device)
+    with explained(spec.base_model):
+        config = AutoConfig.from_pretrained(
+            source.name, trust_remote_code=spec.trust_remote_code, **source.arguments
+        )
+        tokenizer = load_tokenizer(spec, source)
+        silence_dropout(config)
+        model = build_model(spec, source, config, dtype, device)
+    residency = settle(model, spec, dtype)
+    prefix_ids, eos_id = read_borders(tokenizer, spec.base_model)
+    return Base(
+        model=model,
+        tokenizer=tokenizer,
+        residency=residency,
+        total_params=count_params(model),
+        compute_dtype=dtype,
+        prefix_ids=prefix_ids,
+        eos_id=eos_id,
+        pad_id=pick_pad_id(tokenizer, eos_id),
+    )
+
+
+def pick_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device={device} needs a GPU that torch can use, and there is none")
+    return torch.device(device)
+
+
+def pick_compute_dtype(quantisation: str, device: torch.device) -> torch.dtype:
+    """bf16 and fp32 weights compute in their own type; quantised ones in fp32 on the CPU, in bf16
+    on a GPU."""
+    if quantisation in ("bf16", "fp32"):
+        return {"bf16": torch.bfloat16, "fp32": torch.float32}[quantisation]
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def silence_dropout(config: Any) -> None:
+    """Sets every dropout probability of a configuration (and of those inside it) to 0."""
+    for name, value in list(vars(config).items()):
+        if isinstance(value, float) and ("drop" in name or name.endswith("_pdrop")):
+            setattr(config, name, 0.0)
+        elif hasattr(value, "to_dict") and name.endswith("config"):
+            silence_dropout(value)
+
+
+def build_model(
+    spec: BaseSpec, source: Source, config: Any, dtype: torch.dtype, device: torch.device
+) -> PreTrainedModel:
+    """The model with its weights, quantised, on the device."""
+    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    is_quantised = spec.quantisation not in ("bf16", "fp32")
+    arguments: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
+    if spec.initialisation == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(INITIAL_SEED)
+            model = kind.from_config(config, dtype=dtype, **arguments)
+        model = model.to(device)
+    else:
+        if is_quantised and source.gguf_file is None:
+            arguments["quantization_config"] = bitsandbytes_config(spec, dtype)
+        arguments |= {"config": config, "dtype": dtype, "device_map": {"": device}}
+        model = kind.from_pretrained(source.name, **source.arguments, **arguments)
+    if source.gguf_file is not None:
+        drop_quantiser(model)
+    if is_quantised:
+        quantise(model, spec.quantisation, bool(spec.double_quantisation))
+    return model
+
+
+def bitsandbytes_config(spec: BaseSpec, dtype: torch.dtype) -> BitsAndBytesConfig:
+    if spec.quantisation == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=spec.quantisation,
+        bnb_4bit_use_double_quant=bool(spec.double_quantisation),
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def settle(model: PreTrainedModel, spec: BaseSpec, dtype: torch.dtype) -> str:
+    """Freezes the model in train mode without dropout, dequantises it where asked for or where
+    there is room, and returns the residency."""
+    model.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    residency = spec.quantisation
+    if spec.residency == "dequantized" or (
+        spec.quantisation in FOUR_BIT
+        and spec.residency == "auto"
+        and has_room(model, dtype, model.device)
+    ):
+        dequantise(model, dtype)
+        drop_quantiser(model)
+        residency = "dequantized"
+    model.train()
+    return residency
+
+
+def drop_quantiser(model: Any) -> None:
+    """Makes transformers and peft see an ordinary model: one that may be saved, and adapted."""
+    model.hf_quantizer = None
+    model.is_quantized = model.is_loaded_in_4bit = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def load_tokenizer(spec: BaseSpec, source: Source) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(
+            source.name, trust_remote_code=spec.trust_remote_code, **source.arguments
+        )
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        if "custom code" in str(error) or "gated" in str(error):
+            raise
+        raise ConfigError(
+            f"a base model needs a tokenizer, and {spec.base_model!r} has none that loads "
+            f"({str(error).splitlines()[0][:150]}): save it there with tokenizer.save_pretrained"
+        ) from error
+
+
+def read_borders(
+    tokenizer: PreTrainedTokenizerBase, base_model: str
+) -> tuple[tuple[int, ...], int]:
+    """(tokens in front of every sequence, the token that ends a reply), by the tokenizer's own
+    rules: what it puts in front of a text, or else its BOS where that is not also its EOS."""
+    eos_id, bos_id = tokenizer.eos_token_id, tokenizer.bos_token_id
+    if eos_id is None:
+        raise ConfigError(
+            f"a base model needs an end-of-sequence token, and the tokenizer of {base_model!r} has "
+            "none: set tokenizer.eos_token and save it (--set base_model=)"
+        )
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    prefix = whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)]
+    if not prefix and bos_id is not None and bos_id != eos_id:
+        prefix = [bos_id]
+    return tuple(prefix), int(eos_id)
+
+
+def pick_pad_id(tokenizer: PreTrainedTokenizerBase, eos_id: int) -> int:
+    """The tokenizer's pad token, unless it is missing, EOS or an addition to the vocabulary (some
+    models have no row for it): then the first token that is not EOS. Masks tell padding apart, so
+    the value decides nothing."""
+    pad_id = tokenizer.pad_token_id
+    if pad_id is None or pad_id == eos_id or pad_id >= tokenizer.vocab_size:
+        pad_id = 1 if eos_id == 0 else 0
+    return int(pad_id)

@@ -1,0 +1,91 @@
+"""Linear layers to 4 or 8 bits in place, and 4-bit layers back to the values they stand for."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import torch
+from bitsandbytes.functional import dequantize_4bit
+from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+
+# Share of the free GPU memory, or of the machine's memory, that dequantised weights may take.
+CUDA_SHARE = 0.40
+CPU_SHARE = 0.25
+
+
+def quantise(model: torch.nn.Module, quantisation: str, double: bool) -> None:
+    """Replaces every plain linear layer but the output layer by its nf4, fp4 or int8 form.
+
+    transformers does this while it loads a checkpoint; this serves weights that come from
+    elsewhere (random, GGUF), and subclasses of nn.Linear that transformers leaves out (falcon's).
+    What an architecture keeps in fp32 stays whole: t5's feed-forward casts its input to the type of
+    the weight, and a packed weight's type is uint8.
+    """
+    done = (Linear4bit, Linear8bitLt)
+    find_output = getattr(model, "get_output_embeddings", lambda: None)
+    output_layer = find_output()
+    kept = getattr(model, "_keep_in_fp32_modules", None) or ()
+    for path, layer in list(model.named_modules()):
+        is_linear = isinstance(layer, torch.nn.Linear) and not isinstance(layer, done)
+        is_kept = layer is output_layer or path.rsplit(".", 1)[-1] in kept
+        if is_linear and not is_kept:
+            model.set_submodule(path, to_quantised(layer, quantisation, double))
+
+
+def to_quantised(layer: Any, quantisation: str, double: bool) -> torch.nn.Module:
+    """The bitsandbytes layer that holds this linear layer's weights, on the same device."""
+    sizes = (layer.in_features, layer.out_features, layer.bias is not None)
+    weight, device, dtype = layer.weight.data, layer.weight.device, layer.weight.dtype
+    new: Any
+    with torch.device("meta"):
+        if quantisation == "int8":
+            new = Linear8bitLt(*sizes, has_fp16_weights=False)
+            new.weight = Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+        else:
+            new = Linear4bit(*sizes, compute_dtype=dtype, quant_type=quantisation)
+            new.weight = Params4bit(
+                weight,
+                requires_grad=False,
+                quant_type=quantisation,
+                compress_statistics=double,
+                module=new,
+            )
+    new.bias = layer.bias
+    return new.to(device)
+
+
+def dequantise(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Replaces every 4-bit layer by a plain one that holds the same values in `dtype`, exactly as
+    bitsandbytes' own forward pass dequantises them."""
+    for path, layer in list(model.named_modules()):
+        if isinstance(layer, Linear4bit):
+            packed: Any = layer.weight
+            values = dequantize_4bit(packed.data, packed.quant_state).to(dtype)
+            with torch.device("meta"):
+                plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+            plain.weight = torch.nn.Parameter(values, requires_grad=False)
+            plain.bias = layer.bias
+            model.set_submodule(path, plain)
+
+
+def count_params(model: torch.nn.Module) -> int:
+    """Parameters of the model, tied ones once, packed 4-bit ones as what they stand for."""
+    return sum(count_values(parameter) for parameter in model.parameters())
+
+
+def count_values(parameter: Any) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return math.prod(state.shape) if state is not None else parameter.numel()
+
+
+def has_room(model: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the model's 4-bit weights, dequantised to `dtype`, take a modest share of the memory
+    that is there."""
+    packed = [p for p in model.parameters() if getattr(p, "quant_state", None) is not None]
+    needed_bytes = sum(count_values(p) for p in packed) * dtype.itemsize
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        return needed_bytes < CUDA_SHARE * free_bytes
+    return needed_bytes < CPU_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

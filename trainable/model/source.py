@@ -1,0 +1,125 @@
+"""Where a base model's files are, and what to say when they cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.trial import ConfigError
+
+EMBEDDED = "tiny"
+EMBEDDED_FOLDER = Path(__file__).parent / "tiny_weights"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What transformers' `from_pretrained` takes: a folder or hub id, and a GGUF file in it."""
+
+    name: str
+    gguf_file: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {} if self.gguf_file is None else {"gguf_file": self.gguf_file}
+
+
+def locate(base_model: str) -> Source:
+    """The embedded model, an existing folder (a checkpoint, or exactly one .gguf file), or else
+    a hub id, unread. Raises ConfigError on a folder that holds no model."""
+    if base_model == EMBEDDED:
+        return Source(name=str(EMBEDDED_FOLDER))
+    folder = Path(base_model).expanduser()
+    if folder.is_dir():
+        return locate_in_folder(folder)
+    if folder.is_file() or base_model.startswith(("/", ".", "~")) or base_model.count("/") > 1:
+        raise ConfigError(
+            f"base_model must be an existing folder, a hub id or {EMBEDDED!r}, and {base_model!r} "
+            "is no folder: correct --set base_model=FOLDER"
+        )
+    return Source(name=base_model)
+
+
+def locate_in_folder(folder: Path) -> Source:
+    gguf_files = sorted(folder.glob("*.gguf"))
+    if (folder / "config.json").is_file():
+        return Source(name=str(folder))
+    if len(gguf_files) == 1:
+        return Source(name=str(folder), gguf_file=gguf_files[0].name)
+    raise ConfigError(
+        f"a base model's folder must hold config.json or exactly one .gguf file, and "
+        f"{str(folder)!r} holds no config.json and {len(gguf_files)} .gguf files: "
+        "correct --set base_model=FOLDER"
+    )
+
+
+def check_base(base_model: str) -> None:
+    """Raises ConfigError where it is plain, without loading a weight, that the model is not there
+    or has no tokenizer. A hub id's configuration is fetched (and cached)."""
+    source = locate(base_model)
+    if source.gguf_file is not None or base_model == EMBEDDED:
+        return
+    with explained(base_model):
+        if Path(source.name).is_dir():
+            json.loads((Path(source.name) / "config.json").read_text(encoding="utf-8"))
+            check_tokenizer_files(Path(source.name))
+        else:
+            from huggingface_hub import hf_hub_download
+
+            hf_hub_download(source.name, "config.json")
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    known = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+    if not any((folder / name).is_file() for name in known):
+        raise ConfigError(
+            f"a base model needs a tokenizer, and {str(folder)!r} holds none of "
+            f"{', '.join(known)}: save it there with tokenizer.save_pretrained (--set base_model=)"
+        )
+
+
+@contextmanager
+def explained(base_model: str) -> Iterator[None]:
+    """Turns what transformers and the hub raise on missing or broken files into a ConfigError."""
+    from huggingface_hub.errors import HFValidationError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (OSError, ValueError, ImportError, SafetensorError, HFValidationError) as error:
+        raise ConfigError(explain(base_model, error)) from error
+
+
+def explain(base_model: str, error: BaseException) -> str:
+    """One line: what is wrong with the base model and what to do about it."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    causes = list(walk_causes(error))
+    names = {type(cause).__name__ for cause in causes}
+    text = " ".join(str(cause) for cause in causes)
+    start = f"base_model={base_model!r} cannot be loaded:"
+    if "GatedRepoError" in names or "gated repo" in text:
+        return f"{start} its licence is gated; accept it on its hub page and run `hf auth login`"
+    if "custom code" in text or "trust_remote_code" in text:
+        return f"{start} it runs code from its repository; allow that with --trust-remote-code"
+    if "RepositoryNotFoundError" in names or "not a valid model identifier" in text:
+        return f"{start} the hub knows no such model (or it is private); correct --set base_model="
+    if "LocalEntryNotFoundError" in names or "couldn't connect" in text:
+        why = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else "the hub cannot be reached"
+        return f"{start} {why} and it is not in the cache; download it first or name a folder"
+    if "gguf" in text.lower() and isinstance(error, ImportError):
+        return f"{start} a GGUF file needs the package gguf; run `pip install gguf`"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{start} {lines[0][:300]} (--set base_model=)"
+
+
+def walk_causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__

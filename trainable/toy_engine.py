@@ -1,0 +1,47 @@
+"""The verbs of an engine over toy finetuners, so that packing and its faults can be tried without
+a model."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from trainable.toy import ToyFinetuner
+from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
+
+
+class ToyEngine:
+    """See `trainable.engine.engine.Engine`. Thread-safe: slots only share the count of them."""
+
+    def __init__(self, slots: int, max_rank: int) -> None:
+        self.slots, self.max_rank = slots, max_rank
+        self._trials: dict[str, ToyFinetuner] = {}
+        self._lock = threading.Lock()
+
+    def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
+        if (config.lora_rank or 0) > self.max_rank:
+            raise TrialFailed(f"rank {config.lora_rank} exceeds the engine's {self.max_rank}")
+        trial = ToyFinetuner(config)
+        if checkpoint is not None:
+            trial.restore(Path(checkpoint))
+        with self._lock:
+            if len(self._trials) >= self.slots:
+                raise RuntimeError(f"all {self.slots} slots are taken")
+            self._trials[key] = trial
+        return trial.resolved
+
+    def train_until(self, key: str, turns: int) -> None:
+        self._trials[key].train_until(turns)
+
+    def evaluate(self, key: str, n_dialogues: int) -> Evaluation:
+        return self._trials[key].evaluate(n_dialogues)
+
+    def save(self, key: str, folder: str) -> None:
+        self._trials[key].save(Path(folder))
+
+    def turns_seen(self, key: str) -> int:
+        return self._trials[key].turns_seen
+
+    def leave(self, key: str) -> None:
+        with self._lock:
+            self._trials.pop(key, None)

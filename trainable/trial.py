@@ -1,0 +1,276 @@
+"""One trial: what decides its outcome, what it yields, and what every way of running it offers.
+
+Standard library only: the search, the spaces and the analysis import this without torch or Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "initialisation": ("pretrained", "random"),
+    "quantisation": ("nf4", "fp4", "int8", "bf16", "fp32"),
+    "method": ("lora", "full", "none"),
+    "schedule": ("constant", "linear", "cosine", "wsd"),
+    "format": ("dialogues", "turns"),
+    "context": ("history", "history+state", "history+state+db"),
+    "response": ("delexicalised", "lexicalised"),
+    "target": ("response", "state+response"),
+    "decoding": ("greedy", "sampling", "beam", "contrastive"),
+}
+# field -> (lowest, highest) value allowed, both included
+RANGES: dict[str, tuple[float, float]] = {
+    "lora_rank": (1, 1024),
+    "alpha_over_rank": (1e-3, 1e3),
+    "lora_dropout": (0.0, 0.9),
+    "learning_rate": (1e-8, 10.0),
+    "warmup_turns": (0, 10**9),
+    "decay_fraction": (0.0, 1.0),
+    "batch_turns": (1, 10**6),
+    "train_turns": (0, 10**9),
+    "weight_decay": (0.0, 1.0),
+    "clip_norm": (1e-6, 1e6),
+    "max_length_tokens": (16, 10**6),
+    "max_new_tokens": (1, 4096),
+    "min_new_tokens": (0, 4096),
+    "repetition_penalty": (0.1, 10.0),
+    "no_repeat_ngram_size": (0, 100),
+    "temperature": (1e-3, 100.0),
+    "top_k": (1, 10**6),
+    "top_p": (1e-6, 1.0),
+    "typical_p": (1e-6, 1.0),
+    "num_beams": (2, 64),
+    "length_penalty": (-10.0, 10.0),
+    "penalty_alpha": (0.0, 1.0),
+    "seed": (0, 2**31 - 1),
+}
+# (field that decides, its values, fields that exist only then): absent fields are None
+CONDITIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("quantisation", ("nf4", "fp4"), ("double_quantisation",)),
+    (
+        "method",
+        ("lora",),
+        ("lora_rank", "alpha_over_rank", "rslora", "lora_modules", "lora_dropout"),
+    ),
+    (
+        "method",
+        ("lora", "full"),
+        (
+            *("learning_rate", "schedule", "warmup_turns", "batch_turns"),
+            *("weight_decay", "clip_norm"),
+        ),
+    ),
+    ("schedule", ("wsd",), ("decay_fraction",)),
+    ("decoding", ("sampling",), ("temperature", "top_p", "typical_p")),
+    ("decoding", ("sampling", "contrastive"), ("top_k",)),
+    ("decoding", ("beam",), ("num_beams", "length_penalty")),
+    ("decoding", ("contrastive",), ("penalty_alpha",)),
+)
+# A condition's field that may still be left out (None) where it has a meaning.
+OPTIONAL = frozenset({"temperature", "top_k", "top_p", "typical_p", "length_penalty"})
+
+
+class ConfigError(ValueError):
+    """Bad input, in one line: the rule, the value, the flag, the remedy. Commands exit with 2."""
+
+
+class TrialFailed(RuntimeError):
+    """A trial that cannot go on (a loss that is not finite, no memory): its reason, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that decides the outcome of one run, and nothing else. A field without a meaning
+    under the others' values is None (`CONDITIONS`). Raises ConfigError when a field is wrong."""
+
+    # the model
+    base_model: str = "tiny"  # "tiny" (embedded), "toy" (a formula), a hub id or a folder
+    initialisation: str = "pretrained"
+    quantisation: str = "nf4"
+    double_quantisation: bool | None = None
+    method: str = "lora"
+    adapter: str | None = None  # folder or hub id of an adapter to start from (or only decode with)
+    # LoRA
+    lora_rank: int | None = None
+    alpha_over_rank: float | None = None
+    rslora: bool | None = None  # scale alpha/sqrt(rank) in place of alpha/rank
+    lora_modules: str | None = None  # all-linear | attention | ffn | qv | regexp:<pattern>
+    lora_dropout: float | None = None
+    # training; the unit of all lengths is the system turn
+    learning_rate: float | None = None
+    schedule: str | None = None
+    warmup_turns: int | None = None
+    decay_fraction: float | None = None  # wsd: the share of train_turns that decays, at the end
+    batch_turns: int | None = None  # a step takes whole dialogues until it holds this many turns
+    train_turns: int = 0
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    # the task
+    corpus: str = "cambridge"  # "cambridge" (embedded), "multiwoz", a folder or a dataset id
+    format: str = "dialogues"  # one sequence a dialogue, or one a turn with its history
+    context: str = "history"
+    response: str = "delexicalised"
+    target: str = "response"
+    instruction: str | None = None  # a line in front of every sequence
+    max_length_tokens: int = 1024
+    # decoding
+    decoding: str = "greedy"
+    max_new_tokens: int = 80
+    min_new_tokens: int = 0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    typical_p: float | None = None
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    penalty_alpha: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
+        for name, (low, high) in RANGES.items():
+            check_range(name, getattr(self, name), low, high)
+        for decider, values, dependants in CONDITIONS:
+            self._check_condition(decider, values, dependants)
+        if self.decoding == "contrastive" and self.top_k is None:
+            raise ConfigError("contrastive search needs top_k: give it with --set top_k=4, say")
+
+    def _check_condition(
+        self, decider: str, values: tuple[str, ...], dependants: tuple[str, ...]
+    ) -> None:
+        applies = getattr(self, decider) in values
+        for name in dependants:
+            value = getattr(self, name)
+            if applies and value is None and name not in OPTIONAL:
+                raise ConfigError(
+                    f"{name} is needed with {decider}={getattr(self, decider)}: "
+                    f"give it with --set {name}=VALUE"
+                )
+            if not applies and value is not None:
+                raise ConfigError(
+                    f"{name}={value} has no meaning with {decider}={getattr(self, decider)} "
+                    f"(only with {' or '.join(values)}): leave it out"
+                )
+
+    @property
+    def lora_scale(self) -> float:
+        """alpha/rank, or alpha/sqrt(rank) with rank-stabilised LoRA (arXiv 2312.03732)."""
+        assert self.lora_rank is not None and self.alpha_over_rank is not None
+        alpha = self.alpha_over_rank * self.lora_rank
+        return alpha / self.lora_rank**0.5 if self.rslora else self.alpha_over_rank
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that have a meaning, JSON-ready: `TrialConfig.from_dict` reads them back."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config those fields spell. Raises ConfigError on a field that does not exist."""
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ConfigError(
+                    f"no field is called {name!r}: --set takes one of {', '.join(sorted(known))}"
+                )
+        return cls(**values)
+
+
+def check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        raise ConfigError(
+            f"{name} must be one of {', '.join(allowed)}, not {value!r} (--set {name}=)"
+        )
+
+
+def check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ConfigError(
+            f"{name} must lie in [{low:g}, {high:g}], not {value!r} (--set {name}=VALUE)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalResult:
+    """One validation of one trial. Rates and BLEU lie in 0..100, Combined in 0..200
+    (evaluation spec, section 8)."""
+
+    turns_seen: int  # system turns trained on: the resource of ASHA and the x-axis everywhere
+    steps: int  # optimizer steps
+    loss_nats: float | None  # mean over the target tokens of the dialogues evaluated
+    bleu: float
+    inform: float
+    success: float
+    combined: float
+    richness: dict[str, float]  # evaluation spec, section 7
+    n_dialogues: int
+    n_turns: int
+    split: str  # train | validation | test
+    states: str  # gold (policy optimisation board) | predicted (end-to-end board)
+    intervals: dict[str, tuple[float, float]]  # metric -> 95 % bootstrap interval over dialogues
+    dst: dict[str, float] | None = None  # evaluation spec, section 9; predicted states only
+    train_s: float = 0.0  # seconds of training since the trial's start, evaluations left out
+    eval_s: float = 0.0  # seconds of this evaluation
+    train_turns_per_s: float = 0.0
+    tokens_per_s: float = 0.0
+    peak_gib: float = 0.0
+
+
+# The names that Ray's scheduler and Optuna see.
+RESOURCE = "turns_seen"
+OBJECTIVE = "combined"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A result with what stands behind it, per dialogue and per turn."""
+
+    result: EvalResult
+    # dialogue id -> {"inform": 0|1, "success": 0|1,
+    #                 "bleu": [4 n-gram matches, 4 n-gram totals, hypothesis and reference tokens]}
+    dialogues: dict[str, dict[str, Any]]
+    # dialogue id -> one {"response": ...} a system turn: mwzeval's format
+    responses: dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a trial's config came to on the model it met: recorded with its first result."""
+
+    modules: tuple[str, ...] = field(default_factory=tuple)  # full paths of the adapted modules
+    trainable_params: int = 0
+    total_params: int = 0
+    base_residency: str = ""  # nf4 | dequantized | 16 or 32 bit: how the frozen base is held
+    execution: str = ""  # packed | solo, and why solo when it could not be packed
+    device: str = ""  # GPU model or "cpu"
+
+
+class Finetuner(Protocol):
+    """One trial in the making, wherever it runs: alone, as a slot of an engine, or a formula."""
+
+    resolved: Resolved
+
+    @property
+    def turns_seen(self) -> int: ...
+
+    def train_until(self, turns: int) -> None:
+        """Trains to the first step border at or after `turns`. Raises TrialFailed."""
+
+    def evaluate(self, n_dialogues: int) -> Evaluation:
+        """Generates and scores the first `n_dialogues` of the nested validation subset."""
+
+    def save(self, folder: Path) -> None:
+        """Everything needed to go on bit for bit, in `folder`; the adapter in peft's format."""
+
+    def restore(self, folder: Path) -> None:
+        """Goes on from what `save` wrote."""
+
+    def close(self) -> None:
+        """Gives back memory or the slot."""

@@ -1,0 +1,156 @@
+"""The untuned model through the same evaluation: python -m tune.baseline
+
+Alone it makes a sweep's folder of one trial; with --sweep it adds the untuned model to a sweep that
+was started without it. --compare A B puts two recorded trials side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainable.trial import ConfigError
+
+if TYPE_CHECKING:
+    from search_spaces.space import Space
+    from trainable.trial import TrialConfig
+    from tune.config import SweepConfig
+
+QUESTION = "What does the model answer without any finetuning?"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = build_parser().parse_args(arguments)
+    try:
+        if flags.compare:
+            return show_comparison(flags.compare, flags.examples)
+        return add_to_sweep(flags) if flags.sweep else start(flags)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def show_comparison(names: Sequence[str], examples: int) -> int:
+    from analysis.comparison import compare, find_side
+
+    one, other = (find_side(name) for name in names)
+    print(compare(one, other, examples=examples))
+    return 0
+
+
+def start(flags: argparse.Namespace) -> int:
+    """The untuned model in a folder of its own."""
+    from search_spaces.space import Space
+    from tune.checks import make_folder
+    from tune.config import compose, pick_profile
+    from tune.recorder import write_header
+    from tune.run import parse_settings, pick_name
+    from tune.sweep import compose_header
+
+    space = Space(name="baseline", question=QUESTION, searched={}).fix(parse_settings(flags.set))
+    profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
+    name = flags.name or pick_name(Path(flags.storage), space.name)
+    given = {"name": name, "space": space.name, "storage": flags.storage, "trials": 1}
+    config = compose(profile, given)
+    trial = spell_untuned(space, config)
+    print(f"{config.name}: the untuned {trial.base_model} on {trial.corpus}, {profile} ({why})")
+    make_folder(config.folder)
+    header = compose_header(config, space, None)
+    write_header(config.folder, {**header, "config": {**header["config"], "trials": 0}})
+    return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
+
+
+def add_to_sweep(flags: argparse.Namespace) -> int:
+    """The untuned model in the leaderboard of an existing sweep."""
+    from analysis.leaderboard import render
+    from analysis.records import find_sweep, read_sweep
+    from search_spaces.space import Space
+    from tune.config import SweepConfig
+
+    if flags.set or flags.name:
+        raise ConfigError("--set and --name have no meaning with --sweep: it has its own settings")
+    records = read_sweep(find_sweep(flags.sweep))
+    if any(t.is_base and t.evals for t in records.trials):
+        print(render(records))
+        print(f"{records.name} has its baseline already")
+        return 0
+    folder = records.folder.absolute()
+    config = SweepConfig.from_dict(
+        {**records.config, "storage": str(folder.parent), "name": folder.name}
+    )
+    trial = spell_untuned(Space.from_dict(records.space), config)
+    return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
+
+
+def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
+    from tune.checks import check_materials
+    from tune.search import drop_training
+
+    point = space.first[0] if space.first else {}
+    trial = drop_training(space.spell(point, config.base))
+    check_materials([trial])
+    return trial
+
+
+def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> int:
+    """Evaluates and records the untuned model, and prints the leaderboard."""
+    from analysis.leaderboard import render, write_leaderboard
+    from trainable.entry import open_finetuner
+    from trainable.lease import Report
+    from tune.lock import own_folder
+    from tune.quiet import quieten
+    from tune.recorder import Recorder
+    from tune.search import BASE_ID, BASE_NUMBER
+
+    quieten()
+    with own_folder(config.folder):
+        recorder = Recorder(config.folder)
+        finetuner: Any = None
+        try:
+            started_s = time.time()
+            recorder.record_trial(BASE_ID, BASE_NUMBER, {}, trial)
+            finetuner = open_finetuner(trial, device)
+            recorder.record_resolved(BASE_ID, finetuner.resolved)
+            evaluation = finetuner.evaluate(n_dialogues)
+            report = Report(trial=BASE_ID, evaluation=evaluation, started_s=started_s)
+            recorder.record_eval(report)
+            recorder.record_end(BASE_ID, "COMPLETE", None)
+        finally:
+            if finetuner is not None:
+                finetuner.close()
+            recorder.close()
+        write_leaderboard(config.folder)
+    print(render(config.folder))
+    print(f"the baseline is in {config.folder}")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.baseline", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="SWEEP (its best) or SWEEP:TRIAL, twice",
+    )
+    parser.add_argument("--examples", type=int, default=3, help="dialogues shown by --compare (3)")
+    parser.add_argument("--sweep", help="add the untuned model to this sweep's leaderboard")
+    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
+    parser.add_argument("--dialogues", type=int, help="validated on (default: the profile's end)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
+    )
+    parser.add_argument("--name", help="folder under --storage; default: baseline-NN")
+    parser.add_argument("--storage", default="runs", help="the folder that holds the sweeps")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What can be known to be wrong before Ray starts. Each check raises ConfigError in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from search_spaces.space import Space
+from trainable.adapter import read_adapter_config
+from trainable.trial import ConfigError, TrialConfig
+
+LEAST_FREE_GIB = 0.25
+
+
+def check_space(space: Space, base: Mapping[str, Any]) -> list[TrialConfig]:
+    """The configs of the space's corners: its first points, its lowest and highest values, and
+    every choice of every field."""
+    points = [dict(point) for point in space.first]
+    points += [space.sample(_take(0)), space.sample(_take(-1))]
+    for name, distribution in space.searched.items():
+        if isinstance(distribution, CategoricalDistribution):
+            for choice in distribution.choices:
+                points.append(space.sample(_take(0, {name: choice})))
+    corners = [{**space.sample(_take(0, point)), **point} for point in points]
+    return [space.spell(corner, base) for corner in corners]
+
+
+def _take(end: int, given: Mapping[str, Any] | None = None) -> Any:
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        if given and name in given:
+            return given[name]
+        if isinstance(distribution, CategoricalDistribution):
+            return distribution.choices[end]
+        return (distribution.low, distribution.high)[end]  # type: ignore[attr-defined]
+
+    return choose
+
+
+def check_materials(configs: Iterable[TrialConfig]) -> None:
+    """Every base model, corpus and adapter that the configs name is there."""
+    real = [c for c in configs if c.base_model.partition(":")[0] != "toy"]
+    for adapter in sorted({c.adapter for c in real if c.adapter is not None}):
+        read_adapter_config(Path(adapter))
+    for base_model in sorted({c.base_model for c in real}):
+        from trainable.model.source import check_base
+
+        check_base(base_model)
+    for corpus in sorted({c.corpus for c in real}):
+        from trainable.corpus.load import load_corpus
+
+        load_corpus(corpus)
+
+
+def check_train_turns(configs: Iterable[TrialConfig], train_turns: int) -> None:
+    longest = max(c.train_turns for c in configs)
+    if longest > train_turns:
+        raise ConfigError(
+            f"no trial may train longer than the sweep: train_turns={longest} is above "
+            f"--train-turns {train_turns}"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """The new sweep's folder, made by nobody else, on a disk with room."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder.parent, error) from error
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        raise ConfigError(
+            f"the sweep {folder} exists: go on with it (--resume {folder.name}), or choose another "
+            "--name"
+        ) from None
+    except OSError as error:
+        raise unwritable(folder.parent, error) from error
+    check_disk(folder)
+
+
+def unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--storage must be a folder that can be written, and {folder} is not ({error.strerror})"
+    )
+
+
+def check_disk(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"the sweep's folder must be writable, and {folder} is not (--storage)")
+    free_gib = shutil.disk_usage(folder).free / 2**30
+    if free_gib < LEAST_FREE_GIB:
+        raise ConfigError(
+            f"the disk of {folder} must have {LEAST_FREE_GIB} GiB free, and has {free_gib:.2f}: "
+            "make room, or choose another --storage"
+        )

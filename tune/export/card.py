@@ -1,0 +1,220 @@
+"""README.md: the model card, with metadata by the Hub client's own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.labels import format_count, format_value, label_modules
+from analysis.ranking import METRICS, rank_trials
+from analysis.rows import to_cells
+from tune.export.choice import Choice
+from tune.export.metrics import Data, Scored, to_model_index
+from tune.export.origin import MERGED
+from tune.export.snippets import Example, show_asking, show_loading
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
+
+CURVE = "learning_curve.png"
+TOP = 5  # configurations of the leaderboard
+COLUMNS = ("rank", "trials", "Combined", "to best", "Bleu", "Inform", "Success", "turns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """All that a card tells."""
+
+    choice: Choice
+    where: str  # the repository, or the folder's own name
+    base: str | None  # the base's hub id; None: the merged model alone
+    record: Mapping[str, Any]  # trial.json
+    scores: Sequence[Scored]
+    data: Data
+    licence: str | None  # of the base model
+    dtype: str  # float32 | bfloat16: what the trial computed in
+    prefix_ids: tuple[int, ...]
+    example: Example
+
+    @property
+    def title(self) -> str:
+        return f"{self.choice.records.name}, trial {self.choice.trial.id}"
+
+
+def write_card(export: Export) -> ModelCard:
+    """The card. Raises ValueError where the client's classes refuse its metadata."""
+    from huggingface_hub import ModelCard, ModelCardData
+
+    has_adapter = export.base is not None
+    data = ModelCardData(
+        language="en",
+        license=export.licence,
+        library_name="peft" if has_adapter else "transformers",
+        base_model=export.base,
+        base_model_relation="adapter" if has_adapter else None,
+        pipeline_tag="text-generation",
+        datasets=[export.data.hub_id] if export.data.hub_id else None,
+        tags=["task-oriented-dialogue", "lora", "qlora"],
+        model_name=export.title,
+        eval_results=to_model_index(export.scores, export.data),
+    )
+    sections = (
+        *(introduce(export), load(export), ask(export), score(export), configure(export)),
+        *(rank(export), draw(), describe_merge(export), count_cost(export), license_(export)),
+    )
+    body = "\n\n".join(section for section in sections if section)
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
+
+
+def introduce(export: Export) -> str:
+    choice, config = export.choice, export.choice.config
+    what = "A LoRA adapter" if export.base else "A model with its LoRA adapter merged in"
+    on = f"of [{export.base}](https://huggingface.co/{export.base})" if export.base else ""
+    question = choice.records.space.get("question")
+    return "\n\n".join(
+        [
+            f"# {export.title}",
+            f"{what} {on} for the system's side of task-oriented dialogue, trained on "
+            f"{choice.evaluation.turns_seen:,} system turns of {export.data.name} "
+            f"({config.response} replies, base held in {config.quantisation}).".replace("  ", " "),
+            f"It comes out of the hyperparameter search `{choice.records.name}`"
+            + (f", which asked: {question}" if question else "."),
+        ]
+    )
+
+
+def load(export: Export) -> str:
+    parts = ["## Loading it"]
+    if export.base:
+        parts.append(show_loading(export.choice.config, export.base, export.where, export.dtype))
+        if export.choice.trial.resolved and (
+            export.choice.trial.resolved.base_residency == "dequantized"
+        ):
+            parts.append(
+                "`dequantize` gives the very numbers that the adapter was trained on; without it "
+                "bitsandbytes' own 4-bit kernels round differently in the last bits, and now and "
+                "then a reply changes."
+            )
+    if MERGED in export.record:
+        parts.append(f"The merged model, without peft and bitsandbytes, is in `{MERGED}/`:")
+        parts.append(show_loading(export.choice.config, None, export.where, export.dtype))
+    return "\n\n".join(parts)
+
+
+def ask(export: Export) -> str:
+    config = export.choice.config
+    return "\n\n".join(
+        [
+            "## Asking it",
+            f"A conversation is one text, each piece tokenised by itself (context: "
+            f"{config.context}; target: {config.target}); longer ones lose their first turns, down "
+            f"to {config.max_length_tokens} tokens. At validation it was asked this, among others:",
+            show_asking(export.example, export.prefix_ids, export.where, config.decoding),
+            f"and it answered: `{export.example.reply}`",
+        ]
+    )
+
+
+def score(export: Export) -> str:
+    header = ["Split", "Dialogues", "Board", *(m.capitalize() for m in METRICS)]
+    rows = [
+        [s.split, str(s.n_dialogues), s.board, *(s.show(metric) for metric in METRICS)]
+        for s in export.scores
+    ]
+    is_test_there = any(s.split == "test" for s in export.scores)
+    return "\n\n".join(
+        [
+            "## Scores",
+            table([header, *rows]),
+            "In brackets: 95 % intervals over dialogues (bootstrap). Combined = (Inform + "
+            "Success)/2 + BLEU. Every reply follows the corpus's own earlier turns. The trial was "
+            "chosen by its validation scores, which flatters them a little"
+            + ("." if is_test_there else "; the test split has not been scored."),
+        ]
+    )
+
+
+def configure(export: Export) -> str:
+    choice = export.choice
+    resolved, shown = choice.trial.resolved, export.record["config"]
+    rows = [
+        [f"`{name}`" + (" (searched)" if name in choice.trial.params else ""), format_value(value)]
+        for name, value in shown.items()
+    ]
+    if resolved:
+        rows.append(["adapted layers", label_modules(choice.trial)])
+        rows.append(["trainable parameters", format_count(resolved.trainable_params)])
+    return "## Configuration\n\n" + table([["Field", "Value"], *rows])
+
+
+def rank(export: Export) -> str:
+    entries = rank_trials(export.choice.records)
+    cells = [to_cells(entry) for entry in entries[:TOP]]
+    rows = [[row.get(column, "") for column in COLUMNS] for row in cells]
+    return "\n\n".join(
+        [
+            f"## The search's best {len(rows)} of {len(entries)} configurations",
+            table([list(COLUMNS), *rows]),
+            "`~`: the noise alone could make that difference.",
+        ]
+    )
+
+
+def draw() -> str:
+    return f"## Learning curves\n\n![Combined over system turns trained on]({CURVE})"
+
+
+def describe_merge(export: Export) -> str:
+    figures = export.record.get(MERGED)
+    if not figures:
+        return ""
+    told = [
+        "## The merged model",
+        f"Merged in fp32 into the weights that the trial was trained on and rounded to "
+        f"{figures['dtype']}; read back, it equals what was written in every bit.",
+    ]
+    if figures["replies_as_recorded"] is not None:
+        told.append(
+            f"Of {figures['turns']} validation replies, {figures['replies_as_recorded']:.1%} are "
+            "those recorded when the trial was scored."
+        )
+    if other := figures.get("original_weights"):
+        told.append(
+            "The base's 4-bit weights were brought back to numbers before the merge. The same "
+            "adapter on the original weights is another model: its weights differ by "
+            f"{other['weight_distance']:.1%}, its predictions by {other['kl_nats_per_token']:.4f} "
+            f"nats a token (KL), and {other['same_replies']:.1%} of its replies are the same."
+        )
+    return "\n\n".join(told)
+
+
+def count_cost(export: Export) -> str:
+    resolved = export.choice.trial.resolved
+    device = resolved.device if resolved and resolved.device else "cpu"
+    hours = export.record["gpu_hours"]
+    unit = "hours of one machine's CPU" if device == "cpu" else f"GPU-hours ({device})"
+    return (
+        f"## Cost\n\nThis trial, its validations included: {hours:.3g} {unit}; where trials share "
+        "a device, its time is divided among those at work. No power was measured: kg CO2e = hours "
+        "× the device's power in kW × the site's PUE × the grid's kg CO2e a kWh."
+    )
+
+
+def license_(export: Export) -> str:
+    base = export.base or export.record["config"]["base_model"]
+    of_base = export.licence or "unknown here; its own page tells it"
+    return (
+        f"## Licence\n\nThe base model {base}: {of_base}; its terms hold for what is "
+        f"built on it. The data, {export.data.name} ({export.data.source}): "
+        f"{export.data.licence or 'see there'}."
+    )
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *rest = [list(row) for row in rows]
+    lines = [head, ["---"] * len(head), *rest]
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
+    )

@@ -1,0 +1,94 @@
+"""Which trials go out, and from which checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.ranking import Entry, rank_trials
+from analysis.records import EvalRecord, SweepRecords, TrialRecord
+from trainable.checkpoint import is_whole
+from trainable.trial import ConfigError, TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A finished trial at its end: what the leaderboard scored, and the checkpoint it scored."""
+
+    records: SweepRecords
+    trial: TrialRecord
+    config: TrialConfig
+    evaluation: EvalRecord
+    checkpoint: Path
+
+
+def choose_trials(
+    records: SweepRecords, *, trial: str | None, metric: str, top: int
+) -> list[Choice]:
+    """The named trial, or the best `top` configurations, each by the best of its seeds. Those
+    that trained longest come first, as in the leaderboard. Raises ConfigError."""
+    if trial is not None:
+        return [open_choice(records, find_trial(records, trial))]
+    entries = [e for e in rank_trials(records) if any(is_exportable(t) for t in e.trials)]
+    if not entries:
+        states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
+        raise ConfigError(
+            f"an export needs a finished trial with an adapter, and {records.name} has none "
+            f"({states or 'no trials'}): finish it with python -m tune.run --resume {records.name}"
+        )
+    entries.sort(key=lambda e: (-e.level_turns, -e.mean(metric), e.rank))
+    return [open_choice(records, pick_seed(entry, metric)) for entry in entries[:top]]
+
+
+def is_exportable(trial: TrialRecord) -> bool:
+    is_lora = not trial.is_base and trial.config.get("method") == "lora"
+    return is_lora and trial.state == "COMPLETE" and bool(trial.evals)
+
+
+def pick_seed(entry: Entry, metric: str) -> TrialRecord:
+    pairs = zip(entry.trials, entry.evals, strict=True)
+    there = [(getattr(e, metric), t) for t, e in pairs if is_exportable(t)]
+    return max(there, key=lambda pair: pair[0])[1]
+
+
+def find_trial(records: SweepRecords, name: str) -> TrialRecord:
+    """The trial called that. Raises ConfigError where it is not there or cannot be exported."""
+    found = next((t for t in records.trials if t.id == name), None)
+    if found is None:
+        there = ", ".join(t.id for t in records.searched if is_exportable(t)) or "none"
+        raise ConfigError(
+            f"--trial must name a trial of {records.name}, and {name!r} is none: "
+            f"those that can be exported are {there}"
+        )
+    if found.config.get("method") != "lora":
+        raise ConfigError(
+            f"only method=lora leaves an adapter to export, and trial {name} has method="
+            f"{found.config.get('method')}: choose another --trial"
+        )
+    if not is_exportable(found):
+        raise ConfigError(
+            f"only a finished trial can be exported, and {name} is {found.state}"
+            f"{f' ({found.reason})' if found.reason else ''}: choose another --trial"
+        )
+    return found
+
+
+def open_choice(records: SweepRecords, trial: TrialRecord) -> Choice:
+    """The trial with its last checkpoint. Raises ConfigError where that is torn or of a toy."""
+    config = TrialConfig.from_dict(trial.config)
+    if config.base_model.partition(":")[0] == "toy":
+        raise ConfigError(
+            f"base_model={config.base_model} is a formula without weights: nothing to export"
+        )
+    evaluation = trial.evals[-1]
+    checkpoint = records.folder / "checkpoints" / trial.id / str(evaluation.turns_seen)
+    needed: Sequence[str] = ("adapter_config.json", "adapter_model.safetensors", "evaluation.json")
+    if not is_whole(checkpoint) or not all((checkpoint / name).is_file() for name in needed):
+        raise ConfigError(
+            f"an export needs a whole checkpoint, and {checkpoint} is torn or gone: restore it, or "
+            "choose another --trial"
+        )
+    return Choice(
+        records=records, trial=trial, config=config, evaluation=evaluation, checkpoint=checkpoint
+    )

@@ -1,0 +1,170 @@
+"""Takes a sweep's best adapter to where others can use it: a folder, or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainable.trial import ConfigError
+from tune.quiet import quieten
+
+if TYPE_CHECKING:
+    from tune.export.choice import Choice
+    from tune.export.push import Target
+
+EXIT_BAD_INPUT = 2
+METRICS = ("combined", "bleu", "inform", "success")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.export", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
+    choice = parser.add_argument_group("which trial")
+    choice.add_argument("--trial", metavar="ID", help="this one (default: the best)")
+    choice.add_argument("--metric", choices=METRICS, default="combined", help="best by this")
+    choice.add_argument(
+        "--top", type=int, default=1, metavar="N", help="the best N, each as OUT/ID or user/name-ID"
+    )
+    content = parser.add_argument_group("what goes out")
+    content.add_argument(
+        "--merged", action="store_true", help="also the whole model, the adapter merged in"
+    )
+    content.add_argument("--base-model-id", metavar="ID", help="hub id of the base, where local")
+    content.add_argument("--dataset-id", metavar="ID", help="hub id of the data, where local")
+    content.add_argument("--licence", metavar="ID", help="of the base (default: its page's)")
+    content.add_argument(
+        "--scores",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="test scores for the card: tune.evaluate --adapter OUT --json FILE",
+    )
+    place = parser.add_argument_group("where it goes")
+    place.add_argument("--out", type=Path, metavar="FOLDER", help="write the folder here")
+    place.add_argument("--repo", metavar="USER/NAME", help="push it to the Hub")
+    place.add_argument("--public", action="store_true", help="a new repository is public")
+    place.add_argument("--revision", metavar="BRANCH", help="push to this branch")
+    place.add_argument("--pr", action="store_true", help="open a pull request")
+    place.add_argument("--dry-run", action="store_true", help="send nothing, print what would go")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = build_parser().parse_args(arguments)
+    try:
+        return export(flags)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+
+
+def export(flags: argparse.Namespace) -> int:
+    quieten()
+    check_flags(flags)
+    target = aim(flags)
+
+    from analysis.records import find_sweep, read_sweep
+    from tune.export.choice import choose_trials
+
+    records = read_sweep(find_sweep(flags.name))
+    choices = choose_trials(records, trial=flags.trial, metric=flags.metric, top=flags.top)
+    if len(choices) < flags.top:
+        print(f"only {len(choices)} of the best {flags.top} can be exported", file=sys.stderr)
+    for choice in choices:
+        own = target and replace(target, repo=name_part(target.repo, choice, flags.top, "-"))
+        with open_folder(flags, choice) as folder:
+            export_one(flags, choice, folder, own)
+    return 0
+
+
+def check_flags(flags: argparse.Namespace) -> None:
+    if not flags.out and not flags.repo:
+        raise ConfigError("an export needs a place: --out FOLDER, --repo USER/NAME, or both")
+    if flags.top < 1 or (flags.top > 1 and flags.trial):
+        raise ConfigError(f"--top must be at least 1, and 1 with --trial, not {flags.top}")
+    if flags.top > 1 and flags.scores:
+        raise ConfigError("--scores are of one adapter: choose it with --trial, without --top")
+    if not flags.repo:
+        for name in ("public", "revision", "pr", "dry_run"):
+            if getattr(flags, name):
+                raise ConfigError(f"--{name.replace('_', '-')} has no meaning without --repo")
+
+
+def aim(flags: argparse.Namespace) -> Target | None:
+    from tune.export.push import Target
+
+    if not flags.repo:
+        return None
+    return Target(
+        repo=flags.repo, is_public=flags.public, revision=flags.revision, opens_pr=flags.pr
+    )
+
+
+def name_part(whole: str, choice: Choice, top: int, sign: str) -> str:
+    """The place of one of several trials."""
+    return whole if top == 1 else f"{whole}{sign}{choice.trial.id}"
+
+
+@contextlib.contextmanager
+def open_folder(flags: argparse.Namespace, choice: Choice) -> Iterator[Path]:
+    """A draft of --out, or a folder that is gone afterwards."""
+    from tune.export.folder import placed
+
+    if flags.out:
+        with placed(Path(name_part(str(flags.out), choice, flags.top, "/"))) as draft:
+            yield draft
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def export_one(
+    flags: argparse.Namespace, choice: Choice, folder: Path, target: Target | None
+) -> None:
+    from tune.export.folder import Wanted, write_export
+
+    out = Path(name_part(str(flags.out), choice, flags.top, "/")) if flags.out else None
+    wanted = Wanted(
+        where=target.repo if target else str(out and out.name),
+        base_model_id=flags.base_model_id,
+        dataset_id=flags.dataset_id,
+        licence=flags.licence,
+        scores=flags.scores,
+        is_merged=flags.merged,
+    )
+    record = write_export(choice, wanted, folder)
+    print(
+        f"trial {choice.trial.id} of {choice.records.name}: Combined "
+        f"{choice.evaluation.combined:.1f} on {choice.evaluation.n_dialogues} "
+        f"{choice.evaluation.split} dialogues, base {record['config']['base_model']}"
+    )
+    if out:
+        print(f"folder {out}")
+    if target:
+        send(flags, choice, folder, target)
+
+
+def send(flags: argparse.Namespace, choice: Choice, folder: Path, target: Target) -> None:
+    from tune.export.push import list_files, push_folder
+
+    if flags.dry_run:
+        kind = "public" if target.is_public else "private"
+        at = "a pull request to" if target.opens_pr else f"branch {target.revision or 'main'} of"
+        print(f"would go to {at} {target.repo} (a new repository would be {kind}):")
+        for name in list_files(folder):
+            print(f"{(folder / name).stat().st_size:>14,} bytes  {name}")
+        return
+    from huggingface_hub import HfApi
+
+    title = f"Trial {choice.trial.id} of {choice.records.name}"
+    pushed = push_folder(HfApi(), folder, target, title)
+    print(f"pushed: {pushed.url}" if pushed.is_new else f"nothing has changed: {pushed.url}")

@@ -1,0 +1,161 @@
+"""The folder that goes out: written beside its place, then put there whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.checkpoint import read_evaluation
+from trainable.trial import ConfigError
+from tune.export.card import CURVE, Export, write_card
+from tune.export.choice import Choice
+from tune.export.metrics import (
+    describe_data,
+    read_scores,
+    take_validation,
+    to_entries,
+    write_entries,
+)
+from tune.export.origin import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    GENERATION,
+    MERGED,
+    RECORD,
+    compose_record,
+    find_licence,
+    name_base,
+)
+from tune.export.snippets import pick_example
+from tune.export.tokens import load_tokens, spell_generation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How a trial is to go out: the command's flags."""
+
+    where: str  # the repository, or the folder's own name
+    base_model_id: str | None = None
+    dataset_id: str | None = None
+    licence: str | None = None  # of the base model
+    scores: Sequence[Path] = ()  # files of tune.evaluate --json
+    is_merged: bool = False
+
+
+@contextmanager
+def placed(out: Path) -> Iterator[Path]:
+    """A draft to write into, which takes `out`'s place at the end. Raises ConfigError where that
+    is taken by anything but an earlier export."""
+    is_free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not is_free and not (out / RECORD).is_file():
+        raise ConfigError(
+            f"--out must be a new or empty folder or an earlier export, and {out} is none: choose "
+            "another"
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise ConfigError(f"--out must be a folder that can be written: {error}") from error
+    try:
+        yield draft
+        open_to_read(draft)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def open_to_read(folder: Path) -> None:
+    """Temporary folders and safetensors' files are made for their owner alone."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]:
+    """Writes all files into the folder; returns trial.json's content. Raises ConfigError."""
+    base = name_base(choice.config, wanted.base_model_id, is_merged=wanted.is_merged)
+    record = compose_record(choice, base)
+    data = describe_data(choice.config.corpus, wanted.dataset_id)
+    scores = [read_scores(path, record["adapter_sha256"]) for path in wanted.scores]
+    scores.insert(0, take_validation(choice.evaluation))
+    tokens = load_tokens(choice.config)
+    generation = spell_generation(choice.config, tokens)
+    dtype = pick_dtype(choice)
+    generation.to_json_file(folder / GENERATION)
+    if base is not None:
+        write_adapter(choice, base, folder)
+    if wanted.is_merged:
+        from tune.export.merge import write_merged
+
+        record[MERGED] = write_merged(choice, tokens, generation, dtype, folder / MERGED)
+    draw_curve(choice, folder / CURVE)
+    write_entries(to_entries(scores, data), folder, name=choice.config.corpus.rpartition("/")[2])
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    responses = read_evaluation(choice.checkpoint).responses
+    export = Export(
+        choice=choice,
+        where=wanted.where,
+        base=base,
+        record=record,
+        scores=scores,
+        data=data,
+        licence=find_licence(choice.config, base, wanted.licence),
+        dtype=dtype,
+        prefix_ids=tokens.prefix_ids,
+        example=pick_example(choice.config, choice.evaluation.split, responses),
+    )
+    write_card(export).save(folder / "README.md")
+    return record
+
+
+def pick_dtype(choice: Choice) -> str:
+    """What the trial computed in: fp32 on a CPU, bf16 on a GPU, or its base's own type."""
+    resolved = choice.trial.resolved
+    on_cpu = resolved is None or resolved.device in ("", "cpu")
+    match choice.config.quantisation:
+        case "fp32":
+            return "float32"
+        case "bf16":
+            return "bfloat16"
+    return "float32" if on_cpu else "bfloat16"
+
+
+def write_adapter(choice: Choice, base: str, folder: Path) -> None:
+    """The checkpoint's adapter, with the base's hub id in the place of a local name."""
+    shutil.copyfile(choice.checkpoint / ADAPTER, folder / ADAPTER)
+    config = json.loads((choice.checkpoint / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
+    text = json.dumps(config, indent=1) + "\n"
+    (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+
+
+def draw_curve(choice: Choice, path: Path) -> None:
+    """The sweep's learning curves, the exported trial's among those by name."""
+    from analysis.plots import plot_curves
+    from analysis.static import draw_static
+
+    figure = plot_curves(choice.records)
+    evals = choice.trial.evals
+    if choice.trial.id not in [trace.name for trace in figure.data]:
+        figure.add_scatter(
+            x=[e.turns_seen for e in evals],
+            y=[e.combined for e in evals],
+            name=choice.trial.id,
+            mode="lines+markers",
+            line={"width": 3},
+        )
+    try:
+        draw_static(figure).save(path)
+    except ImportError as error:
+        raise ConfigError(
+            "the card's learning curve needs matplotlib: run `pip install '.[analysis]'`"
+        ) from error

@@ -1,0 +1,180 @@
+"""The adapter merged into the base it was trained on, checked, and set against the usual merge.
+
+A 4-bit base is first brought back to the values that it stood for in training. Merging into the
+original weights instead gives another model: by how much is measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+
+from trainable.checkpoint import read_evaluation
+from trainable.corpus.encode import Window
+from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
+from trainable.model.quantise import dequantise
+from trainable.model.source import explained, locate
+from trainable.trial import ConfigError, TrialConfig
+from tune.export.choice import Choice
+from tune.export.origin import GENERATION
+from tune.export.tokens import Tokens, encode_dialogues
+
+MEASURED_DIALOGUES = 4  # of the validation's fixed order
+SHARD = "2GB"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a merged model makes of some validation dialogues."""
+
+    log_probs: Tensor  # [targets, vocabulary], fp32
+    replies: list[str]  # one a system turn
+
+
+def write_merged(
+    choice: Choice, tokens: Tokens, generation: GenerationConfig, dtype_name: str, folder: Path
+) -> dict[str, Any]:
+    """Writes the model into the folder in the type called so, reads it back, and returns the
+    figures. Raises ConfigError where the quantisation cannot be merged or what is read differs."""
+    if choice.config.quantisation == "int8":
+        raise ConfigError(
+            "--merged needs a base in nf4, fp4, bf16 or fp32: int8 rounds the activations too, so "
+            "that no merged weights compute the same"
+        )
+    dtype = getattr(torch, dtype_name)
+    model = write_shards(choice, tokens, generation, dtype, folder)
+    windows, recorded = pick_windows(choice, tokens)
+    probe = measure(model, tokens, windows, generation)
+    is_greedy = choice.config.decoding == "greedy"
+    figures = {
+        "dtype": dtype_name,
+        "dialogues": len({window.dialogue_id for window in windows}),
+        "turns": len(recorded),
+        "replies_as_recorded": share_equal(probe.replies, recorded) if is_greedy else None,
+    }
+    if choice.config.quantisation not in FOUR_BIT:
+        return figures
+    other = merge(choice, "fp32" if dtype == torch.float32 else "bf16", dtype)
+    other_probe = measure(other, tokens, windows, generation)
+    return {**figures, "original_weights": set_apart(model, probe, other, other_probe)}
+
+
+def write_shards(
+    choice: Choice, tokens: Tokens, generation: GenerationConfig, dtype: torch.dtype, folder: Path
+) -> PreTrainedModel:
+    """Merges, writes, and returns the model as transformers reads it back."""
+    merged = merge(choice, choice.config.quantisation, dtype)
+    merged.save_pretrained(folder, max_shard_size=SHARD)
+    tokens.tokenizer.save_pretrained(folder)
+    generation.to_json_file(folder / GENERATION)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    check_equal(merged.state_dict(), model.state_dict())
+    return model
+
+
+def merge(choice: Choice, quantisation: str, dtype: torch.dtype) -> PreTrainedModel:
+    """The base, quantised and brought back (or not quantised), plus the adapter; added up in
+    fp32 and rounded once."""
+    base = cast(load_values(choice.config, quantisation, dtype), torch.float32)
+    whole: Any = PeftModel.from_pretrained(base, str(choice.checkpoint)).merge_and_unload()
+    return cast(whole, dtype)
+
+
+def cast(model: Any, dtype: torch.dtype) -> Any:
+    """The parameters in that type; buffers (rotary frequencies) keep theirs, as on loading."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model.eval()
+
+
+def load_values(config: TrialConfig, quantisation: str, dtype: torch.dtype) -> Any:
+    """The base's weights on the CPU as plain numbers; 4-bit ones exactly as they dequantise."""
+    is_four_bit = quantisation in FOUR_BIT
+    spec = BaseSpec(
+        base_model=config.base_model,
+        initialisation=config.initialisation,
+        quantisation=quantisation,
+        double_quantisation=config.double_quantisation if is_four_bit else None,
+        device="cpu",
+    )
+    source = locate(config.base_model)
+    with explained(config.base_model):
+        shape = AutoConfig.from_pretrained(source.name, **source.arguments)
+        model = build_model(spec, source, shape, dtype, torch.device("cpu"))
+    if is_four_bit:
+        dequantise(model, dtype)
+        drop_quantiser(model)
+    return model
+
+
+def check_equal(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
+    differing = [n for n, v in expected.items() if n not in found or not torch.equal(v, found[n])]
+    if differing:
+        raise ConfigError(
+            f"the merged model read back differs from what was written in {len(differing)} "
+            f"tensors ({differing[0]} first): check the disk of --out"
+        )
+
+
+def pick_windows(choice: Choice, tokens: Tokens) -> tuple[list[Window], list[str]]:
+    """The first validation dialogues, and the replies that the engine gave to their turns."""
+    windows = encode_dialogues(choice.config, tokens, choice.evaluation.split, MEASURED_DIALOGUES)
+    responses = read_evaluation(choice.checkpoint).responses
+    return windows, [responses[w.dialogue_id][t]["response"] for w in windows for t in w.turns]
+
+
+@torch.no_grad()
+def measure(
+    model: Any, tokens: Tokens, windows: Sequence[Window], generation: GenerationConfig
+) -> Probe:
+    """Teacher-forced log-probabilities of all targets, and greedy replies to all turns."""
+    greedy = make_greedy(generation)
+    log_probs, replies = [], []
+    for window in windows:
+        ids = torch.from_numpy(window.ids).long()[None]
+        logits = model(ids).logits[0, torch.from_numpy(window.targets) - 1]
+        log_probs.append(logits.float().log_softmax(-1))
+        for prefix in window.prompts:
+            made = model.generate(ids[:, :prefix], generation_config=greedy)
+            text = tokens.tokenizer.decode(made[0, prefix:], skip_special_tokens=True)
+            replies.append(str(text).strip())
+    return Probe(torch.cat(log_probs), replies)
+
+
+def make_greedy(generation: Any) -> GenerationConfig:
+    kept = ("eos_token_id", "pad_token_id", "max_new_tokens", "min_new_tokens")
+    shaped = ("repetition_penalty", "no_repeat_ngram_size")
+    return GenerationConfig(**{name: getattr(generation, name) for name in (*kept, *shaped)})
+
+
+def set_apart(
+    model: PreTrainedModel, probe: Probe, other: PreTrainedModel, other_probe: Probe
+) -> dict[str, float]:
+    """How far the adapter on the original weights is from the merged model."""
+    divergence = (probe.log_probs.exp() * (probe.log_probs - other_probe.log_probs)).sum(-1)
+    return {
+        "weight_distance": round(weight_distance(model, other), 6),
+        "kl_nats_per_token": round(float(divergence.mean()), 6),
+        "same_replies": share_equal(probe.replies, other_probe.replies),
+    }
+
+
+@torch.no_grad()
+def weight_distance(model: PreTrainedModel, other: PreTrainedModel) -> float:
+    """The norm of the difference over the norm of `other`, all weights taken together."""
+    values = dict(other.named_parameters())
+    pairs = [(p.float(), values[name].float()) for name, p in model.named_parameters()]
+    apart = sum(float((a - b).square().sum()) for a, b in pairs)
+    return (apart / sum(float(b.square().sum()) for _, b in pairs)) ** 0.5
+
+
+def share_equal(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    """The share of places with equal texts, 0..1."""
+    return round(sum(a == b for a, b in zip(ours, theirs, strict=True)) / max(len(ours), 1), 4)

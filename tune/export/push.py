@@ -1,0 +1,164 @@
+"""An exported folder onto the Hub: one commit, made again after a fault, and never twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainable.trial import ConfigError
+from tune.export.hub import check_repo_name, persist
+from tune.export.origin import ADAPTER_CONFIG, MERGED, RECORD, hash_file
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+
+OURS = (f"{MERGED}/", ".eval_results/")  # folders that an export owns: what is stale there goes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where an export goes. Raises ConfigError where that breaks a rule."""
+
+    repo: str  # user/name
+    is_public: bool = False
+    revision: str | None = None  # a branch, made where it is not there
+    opens_pr: bool = False  # a pull request in the place of a commit
+
+    def __post_init__(self) -> None:
+        check_repo_name(self.repo, "--repo")
+        if self.revision and self.opens_pr:
+            raise ConfigError(
+                "--pr opens a pull request against the main branch: leave out --revision"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    url: str
+    is_new: bool  # False: everything was there already
+
+
+def push_folder(api: HfApi, folder: Path, target: Target, title: str) -> Pushed:
+    """Creates the repository where it is not there, and commits the folder to it. Raises
+    ConfigError; nothing is committed then."""
+    check_rights(persist(api.whoami), target)
+    remote = find_repo(api, target.repo)
+    if remote is not None:
+        check_base(api, folder, target.repo)
+    else:
+        persist(lambda: api.create_repo(target.repo, private=not target.is_public, exist_ok=True))
+    if target.revision:
+        branch = target.revision
+        persist(lambda: api.create_branch(target.repo, branch=branch, exist_ok=True))
+    title = f"{title} ({fingerprint(folder)[:12]})"
+    if target.opens_pr and (url := find_pull_request(api, target.repo, title)):
+        return Pushed(url=url, is_new=False)
+    before = persist(lambda: api.repo_info(target.repo, revision=target.revision)).sha
+    done = persist(lambda: commit(api, folder, target, title))
+    return Pushed(url=done.pr_url or done.commit_url, is_new=done.oid != before)
+
+
+def check_rights(user: dict[str, Any], target: Target) -> None:
+    """Refuses what the token cannot do before anything is sent."""
+    namespace = target.repo.partition("/")[0]
+    places = [user["name"], *(org["name"] for org in user.get("orgs", ()))]
+    if namespace not in places:
+        raise ConfigError(
+            f"--repo must be in a namespace of the token's user ({', '.join(places)}), and "
+            f"{target.repo} is in {namespace}"
+        )
+    role = user.get("auth", {}).get("accessToken", {}).get("role")
+    if role == "read":
+        raise ConfigError(
+            "the token may only read: use one with the role write (https://huggingface.co/settings/tokens)"
+        )
+
+
+def find_repo(api: HfApi, repo: str) -> Any:
+    """What the Hub says of the repository; None where it is not there."""
+    return persist(lambda: api.repo_info(repo) if api.repo_exists(repo) else None)
+
+
+def check_base(api: HfApi, folder: Path, repo: str) -> None:
+    """Raises ConfigError where the repository holds an adapter of another base model."""
+    ours = json.loads((folder / RECORD).read_text(encoding="utf-8"))["config"]["base_model"]
+    for name, key in ((RECORD, "config"), (ADAPTER_CONFIG, None)):
+        theirs = read_remote(api, repo, name)
+        if theirs is None:
+            continue
+        base = (theirs.get(key) or {}).get("base_model") if key else None
+        base = base or theirs.get("base_model_name_or_path")
+        if base != ours:
+            raise ConfigError(
+                f"{repo} holds an adapter of {base}, and this one is of {ours}: choose another "
+                "--repo"
+            )
+        return
+
+
+def read_remote(api: HfApi, repo: str, name: str) -> dict[str, Any] | None:
+    """A JSON file of the repository; None where it is not there."""
+    if not persist(lambda: api.file_exists(repo, name)):
+        return None
+    path = persist(lambda: api.hf_hub_download(repo, name))
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content
+
+
+def find_pull_request(api: HfApi, repo: str, title: str) -> str | None:
+    """The address of an open pull request of that title: the same export, made before."""
+    found = persist(
+        lambda: list(
+            api.get_repo_discussions(repo, discussion_type="pull_request", discussion_status="open")
+        )
+    )
+    return next((str(pr.url) for pr in found if pr.title == title), None)
+
+
+def commit(api: HfApi, folder: Path, target: Target, title: str) -> CommitInfo:
+    """One commit of all files, whatever their sizes: `upload_folder` would make several of a
+    large folder. Files that are there already are left out, so that a second try after a lost
+    answer, or a second export, commits nothing."""
+    operations: list[CommitOperationAdd | CommitOperationDelete] = []
+    operations += list_additions(folder)
+    operations += list_deletions(api, folder, target)
+    return api.create_commit(
+        target.repo,
+        operations,
+        commit_message=title,
+        revision=target.revision,
+        create_pr=target.opens_pr,
+    )
+
+
+def list_additions(folder: Path) -> list[CommitOperationAdd]:
+    from huggingface_hub import CommitOperationAdd
+
+    return [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name)
+        for name in list_files(folder)
+    ]
+
+
+def list_deletions(api: HfApi, folder: Path, target: Target) -> list[CommitOperationDelete]:
+    """Files of an earlier export that this one has not."""
+    from huggingface_hub import CommitOperationDelete
+
+    here = set(list_files(folder))
+    there = api.list_repo_files(target.repo, revision=target.revision)
+    stale = [name for name in there if name.startswith(OURS) and name not in here]
+    return [CommitOperationDelete(path_in_repo=name) for name in stale]
+
+
+def list_files(folder: Path) -> list[str]:
+    """Paths in the folder, sorted, as the Hub spells them."""
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def fingerprint(folder: Path) -> str:
+    """The SHA-256 of all files' names and contents."""
+    lines = "".join(f"{hash_file(folder / name)} {name}\n" for name in list_files(folder))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""The code of a card: how to load the model, and how to ask it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from trainable.corpus.load import load_corpus
+from trainable.corpus.prompt import Segment, render
+from trainable.corpus.subset import validation_subset
+from trainable.trial import TrialConfig
+from tune.export.origin import MERGED
+
+# arguments of `generate` for what has left transformers' core for a repository of the Hub
+OUTSIDE = {
+    "contrastive": ', custom_generate="transformers-community/contrastive-search", '
+    "trust_remote_code=True"
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One validation turn: what stood in front of the reply, and the reply given."""
+
+    segments: tuple[Segment, ...]
+    reply: str
+
+
+def pick_example(
+    config: TrialConfig, split: str, responses: dict[str, list[dict[str, str]]]
+) -> Example:
+    """The second system turn of the first dialogue (its only one, where it has one)."""
+    corpus = load_corpus(config.corpus)
+    (dialogue,) = validation_subset(corpus.get_split(split), 1)
+    turn = min(1, len(dialogue.turns) - 1)
+    segments = render(replace(dialogue, turns=dialogue.turns[: turn + 1]), config, corpus.database)
+    return Example(segments=tuple(segments[:-1]), reply=responses[dialogue.id][turn]["response"])
+
+
+def show_loading(config: TrialConfig, base: str | None, where: str, dtype: str) -> str:
+    """Five lines of Python at the most; `base` None: for the merged model."""
+    if base is None:
+        return fence(
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            # without adapter_kwargs transformers takes the base that the adapter beside it names
+            f'model = AutoModelForCausalLM.from_pretrained("{where}", subfolder="{MERGED}", '
+            f'adapter_kwargs={{"subfolder": "{MERGED}"}}, dtype="{dtype}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{where}", subfolder="{MERGED}")',
+        )
+    quantiser, ending = show_quantiser(config, dtype)
+    names = "AutoModelForCausalLM, AutoTokenizer" + (", BitsAndBytesConfig" if quantiser else "")
+    argument = f", quantization_config={quantiser}" if quantiser else ""
+    return fence(
+        "from peft import PeftModel",
+        f"from transformers import {names}",
+        f'base = AutoModelForCausalLM.from_pretrained("{base}", dtype="{dtype}"{argument}){ending}',
+        f'model = PeftModel.from_pretrained(base, "{where}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{base}")',
+    )
+
+
+def show_quantiser(config: TrialConfig, dtype: str) -> tuple[str, str]:
+    """(the quantisation's argument or nothing, what brings the weights back to numbers)."""
+    if config.quantisation == "int8":
+        return "BitsAndBytesConfig(load_in_8bit=True)", ""
+    if config.quantisation in ("nf4", "fp4"):
+        settings = (
+            f'load_in_4bit=True, bnb_4bit_quant_type="{config.quantisation}", '
+            f"bnb_4bit_use_double_quant={bool(config.double_quantisation)}, "
+            f'bnb_4bit_compute_dtype="{dtype}"'
+        )
+        return f"BitsAndBytesConfig({settings})", ".dequantize()"
+    return "", ""
+
+
+def show_asking(example: Example, prefix_ids: tuple[int, ...], where: str, decoding: str) -> str:
+    pieces = [
+        f"    ({json.dumps(s.text, ensure_ascii=False)}, {s.is_target}),"
+        + ("  # True: one of its own lines, closed by the end-of-sequence token" * is_first)
+        for s, is_first in mark_first_target(example.segments)
+    ]
+    return fence(
+        "import torch",
+        "from transformers import GenerationConfig",
+        "",
+        "conversation = [",
+        *pieces,
+        "]",
+        f"ids = {list(prefix_ids)}",
+        "for text, is_own in conversation:",
+        "    ids += tokenizer(text, add_special_tokens=False).input_ids",
+        "    ids += [tokenizer.eos_token_id] * is_own",
+        f'decoding = GenerationConfig.from_pretrained("{where}")',
+        "made = model.generate(input_ids=torch.tensor([ids]).to(model.device), "
+        f"generation_config=decoding{OUTSIDE.get(decoding, '')})",
+        "print(tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True).strip())",
+    )
+
+
+def mark_first_target(segments: tuple[Segment, ...]) -> list[tuple[Segment, bool]]:
+    first = next((i for i, s in enumerate(segments) if s.is_target), None)
+    return [(s, i == first) for i, s in enumerate(segments)]
+
+
+def fence(*lines: str) -> str:
+    return "\n".join(["```python", *lines, "```"])

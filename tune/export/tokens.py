@@ -1,0 +1,79 @@
+"""The base's tokenizer with the engine's reading of its borders, and validation text in its ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from trainable.corpus.encode import SpecialTokens, Window, encode
+from trainable.corpus.load import load_corpus
+from trainable.corpus.subset import validation_subset
+from trainable.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    tokenizer: Any
+    prefix_ids: tuple[int, ...]  # in front of every sequence
+    eos_id: int
+    pad_id: int
+
+
+def load_tokens(config: TrialConfig) -> Tokens:
+    """Raises ConfigError where the base model is not there."""
+    from trainable.model.base import BaseSpec, load_tokenizer, pick_pad_id, read_borders
+    from trainable.model.source import explained, locate
+
+    spec = BaseSpec(base_model=config.base_model, quantisation="fp32")
+    with explained(config.base_model):
+        tokenizer = load_tokenizer(spec, locate(config.base_model))
+    prefix_ids, eos_id = read_borders(tokenizer, config.base_model)
+    return Tokens(
+        tokenizer=tokenizer,
+        prefix_ids=prefix_ids,
+        eos_id=eos_id,
+        pad_id=pick_pad_id(tokenizer, eos_id),
+    )
+
+
+def encode_dialogues(config: TrialConfig, tokens: Tokens, split: str, n: int) -> list[Window]:
+    """The first `n` dialogues of a split's fixed order, as the engine reads them at validation."""
+    corpus = load_corpus(config.corpus)
+    return encode(
+        validation_subset(corpus.get_split(split), n),
+        replace(config, format="dialogues"),
+        corpus.database,
+        lambda texts: list(tokens.tokenizer(texts, add_special_tokens=False)["input_ids"]),
+        SpecialTokens(tokens.prefix_ids, tokens.eos_id),
+    )
+
+
+def spell_generation(config: TrialConfig, tokens: Tokens) -> GenerationConfig:
+    """generation_config.json: the trial's decoding as transformers spells it. What the trial left
+    out is switched off, not left to a default."""
+    from transformers import GenerationConfig
+
+    values: dict[str, Any] = {
+        "eos_token_id": tokens.eos_id,
+        "pad_token_id": tokens.pad_id,
+        "max_new_tokens": config.max_new_tokens,
+        "min_new_tokens": config.min_new_tokens or None,
+        "repetition_penalty": config.repetition_penalty,
+        "no_repeat_ngram_size": config.no_repeat_ngram_size,
+        "do_sample": config.decoding == "sampling",
+        "num_beams": config.num_beams or 1,
+    }
+    match config.decoding:
+        case "sampling":
+            values["temperature"] = config.temperature or 1.0
+            values["top_k"] = config.top_k or 0
+            values["top_p"] = config.top_p or 1.0
+            values["typical_p"] = config.typical_p or 1.0
+        case "beam":
+            values["length_penalty"] = config.length_penalty
+        case "contrastive":
+            values |= {"penalty_alpha": config.penalty_alpha, "top_k": config.top_k}
+    return GenerationConfig(**{name: v for name, v in values.items() if v is not None})

@@ -1,0 +1,161 @@
+"""Ray, started quietly, and what it offers: how many trials at a time, with what each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.adapter import rank_of
+from trainable.trial import TrialConfig
+from tune.config import SweepConfig
+
+# Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    gpus: float
+    cpus: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How trials are carried out."""
+
+    room: int  # trials at a time
+    share: Mapping[str, float]  # of the cluster, for one trial's worker
+    slots: int  # trials on one engine; 1: each alone in its process
+    why: str
+    pool: str | None = None  # the pool's name
+    release: Callable[[str], None] = lambda trial: None  # frees the trial's slot at once
+    close: Callable[[], None] = lambda: None
+
+    def describe(self) -> str:
+        packing = f"{self.slots} on one base model" if self.slots > 1 else "each in its own process"
+        return f"up to {self.room} trials at a time, {packing} ({self.why})"
+
+
+def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
+    """Decides on packing, and starts the pool where there is any."""
+    from tune.pool import base_of, choose_slots, close_pool, start_pool
+
+    n_gpus = int(fleet.gpus)
+    slots, why = choose_slots(config.pack, configs, on_gpus=n_gpus > 0)
+    if slots == 1:
+        room = config.concurrent or n_gpus or max(int(fleet.cpus), 1)
+        return Workers(room=room, share=split(fleet, room), slots=1, why=why)
+    name = f"pool-{config.name}-{os.getpid()}"
+    bases = len({base_of(c) for c in configs})
+    max_rank = max(map(rank_of, configs), default=1)
+    pool = start_pool(name, slots=slots, max_rank=max_rank, on_gpus=n_gpus > 0, bases=bases)
+    return Workers(
+        room=config.concurrent or max(n_gpus, 1) * slots * bases,
+        share={"cpu": 0.01},
+        slots=slots,
+        why=why,
+        pool=name,
+        release=lambda trial: pool.release.remote(trial),
+        close=lambda: close_pool(pool),
+    )
+
+
+def split(fleet: Fleet, room: int) -> dict[str, float]:
+    """What one of `room` trials takes that run alone in their processes."""
+    if fleet.gpus:
+        return {
+            "cpu": max(1, fleet.cpus // max(room, fleet.gpus)),
+            "gpu": min(fleet.gpus / room, 1),
+        }
+    return {"cpu": max(fleet.cpus // room, 1) if room <= fleet.cpus else fleet.cpus / room}
+
+
+@contextlib.contextmanager
+def start_ray(log: Path) -> Iterator[Fleet]:
+    """A Ray of our own, or the cluster that RAY_ADDRESS names. Whatever it has to say goes to
+    `log`, as does all that is printed meanwhile: keep a Console of before for what matters."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        import ray
+
+        was_there = ray.is_initialized()
+        if not was_there:
+            dashboard = None if os.environ.get("RAY_ADDRESS") else False
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        _send_logs(logging.StreamHandler(file))
+        try:
+            offer = ray.cluster_resources()
+            yield Fleet(gpus=offer.get("GPU", 0), cpus=offer.get("CPU", 1))
+        finally:
+            _send_logs(logging.NullHandler())
+            if not was_there:
+                ray.shutdown()
+
+
+def _send_logs(handler: logging.Handler) -> None:
+    for name in ("ray", "ray.tune", "ray.data"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+    warnings.filterwarnings("ignore", module="ray")
+
+
+def run_leases(adapters: tuple[Any, Any, Any], share: Mapping[str, float], room: int) -> None:
+    """Runs Ray Tune with a searcher, a scheduler and a callback, until the searcher says that it
+    is finished."""
+    from ray import tune as ray_tune
+
+    from trainable.entry import DialogueTrial
+
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(room)
+    searcher, scheduler, callback = adapters
+    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+        ray_tune.Tuner(
+            ray_tune.with_resources(DialogueTrial, dict(share)),
+            tune_config=ray_tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # until the searcher ends it
+                reuse_actors=True,
+                trial_name_creator=_name_lease,
+                trial_dirname_creator=_name_folder,
+            ),
+            run_config=ray_tune.RunConfig(
+                name="leases",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[callback],
+                checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+
+
+def _name_lease(trial: Any) -> str:
+    return f"{trial.config['lease'].trial}-{trial.trial_id}"
+
+
+def _name_folder(trial: Any) -> str:
+    return str(trial.trial_id)

@@ -1,0 +1,64 @@
+"""Whole dialogues written freely, scored for richness and perplexity: python -m tune.free
+
+A tuned model is given as `--set method=none --set adapter=FOLDER`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from trainable.trial import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = build_parser().parse_args(arguments)
+    try:
+        return run(flags)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(flags: argparse.Namespace) -> int:
+    from trainable.engine.free import write_dialogues
+    from trainable.evaluation.richness import measure_richness
+    from tune.bench import open_pack, spell_trial
+    from tune.quiet import quieten
+
+    quieten()
+    if flags.turns < 1:
+        raise ConfigError(f"--turns must be at least 1, not {flags.turns}")
+    config = spell_trial(flags)
+    pack = open_pack(config, 1, flags.device)
+    made = write_dialogues(pack, pack.slots["0"], flags.dialogues, flags.turns)
+    for number, dialogue in enumerate(made.dialogues[: flags.show], start=1):
+        print(f"### {number}\n" + "\n".join(f"user> {text}" for text in dialogue) + "\n")
+    richness = measure_richness(made.replies)
+    print("| LLM model | dialogues | replies | perplexity | " + " | ".join(richness) + " |")
+    print("| " + " | ".join(["---"] * (4 + len(richness))) + " |")
+    cells = [config.base_model, str(len(made.dialogues)), str(len(made.replies))]
+    cells += [f"{made.perplexity:.2f}", *(f"{value:.2f}" for value in richness.values())]
+    print("| " + " | ".join(cells) + " |")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.free", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
+    )
+    parser.add_argument("--dialogues", type=int, default=16, help="to write (16)")
+    parser.add_argument("--turns", type=int, default=6, help="exchanges of each at most (6)")
+    parser.add_argument("--show", type=int, default=2, help="dialogues printed (2)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+    parser.set_defaults(pack=1, seconds=1.0)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

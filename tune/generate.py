@@ -1,0 +1,134 @@
+"""Replies for tune.evaluate: an adapter or a model, from a folder or the Hub, in the engine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainable.trial import CONDITIONS, ConfigError, TrialConfig
+from tune.quiet import quieten
+
+if TYPE_CHECKING:
+    from trainable.corpus.load import Corpus
+    from trainable.evaluation.predictions import Responses
+
+# fields of a trial that say how it was trained: they decide nothing here
+TRAINING = frozenset(
+    name for decider, _, names in CONDITIONS if decider in ("method", "schedule") for name in names
+)
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "trial.json")
+KEY = "evaluated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What is to be evaluated."""
+
+    config: TrialConfig
+    adapter_sha256: str | None = None  # of an exported trial's adapter
+
+
+def generate_responses(args: argparse.Namespace) -> tuple[Responses, Corpus, str | None]:
+    """(replies, their corpus, the adapter's SHA-256 where it is known)."""
+    quieten()
+    from trainable.corpus.load import load_corpus
+    from tune.run import parse_settings
+
+    settings = parse_settings(args.set) | ({"corpus": args.corpus} if args.corpus else {})
+    if args.adapter:
+        system = open_adapter(args.adapter, args.base_model, settings, args.device)
+    elif args.base_model:
+        raise ConfigError("--base-model has no meaning with --model: leave it out")
+    else:
+        system = open_model(args.model, settings, args.device)
+    corpus = load_corpus(system.config.corpus)
+    there = len(corpus.get_split(args.split))
+    n_dialogues = there if args.dialogues is None else args.dialogues
+    if not 1 <= n_dialogues <= there:
+        raise ConfigError(f"--dialogues must lie in [1, {there}], not {n_dialogues}")
+    args.partial = args.partial or n_dialogues < there
+    responses = generate(system, args.split, n_dialogues, args.device)
+    return responses, corpus, system.adapter_sha256
+
+
+def open_adapter(
+    name: str, base_model: str | None, settings: Mapping[str, Any], device: str
+) -> System:
+    """An exported trial, or any LoRA adapter in peft's format; of an export without its adapter,
+    the merged model. Raises ConfigError."""
+    from trainable.adapter import read_adapter_config
+    from tune.export.origin import ADAPTER, ADAPTER_CONFIG, MERGED, hash_file, read_record
+
+    folder = fetch(name, ADAPTER_FILES)
+    record = read_record(folder)
+    if record and not (folder / ADAPTER_CONFIG).is_file():
+        folder = fetch(name, (f"{MERGED}/*", "trial.json"))
+        return open_model(str(folder / MERGED), settings, device)
+    base = base_model or str(read_adapter_config(folder)["base_model_name_or_path"])
+    if not (folder / ADAPTER).is_file():
+        raise ConfigError(f"--adapter {name} holds no {ADAPTER}: give a LoRA adapter of peft's")
+    told = pick_fields(record, device) | {"base_model": base, "adapter": str(folder)}
+    config = TrialConfig.from_dict({**told, **settings, "method": "none"})
+    return System(config=config, adapter_sha256=hash_file(folder / ADAPTER))
+
+
+def open_model(name: str, settings: Mapping[str, Any], device: str) -> System:
+    """A whole model as it is; of an export's merged one, with the trial's task and decoding."""
+    from tune.export.origin import read_record
+
+    record = read_record(Path(name))
+    own = {"base_model": name, "initialisation": "pretrained", **pick_precision(device)}
+    told = {n: v for n, v in pick_fields(record, device).items() if n != "double_quantisation"}
+    config = TrialConfig.from_dict({**told, **own, **settings, "method": "none"})
+    return System(config=config, adapter_sha256=record.get("adapter_sha256"))
+
+
+def pick_fields(record: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """What an exported trial says of the model, the task and the decoding."""
+    kept = {n: v for n, v in record.get("config", {}).items() if n not in TRAINING}
+    return kept or {"corpus": "multiwoz", **pick_precision(device)}
+
+
+def pick_precision(device: str) -> dict[str, Any]:
+    from trainable.model.base import pick_device
+
+    return {"quantisation": "bf16" if pick_device(device).type == "cuda" else "fp32"}
+
+
+def fetch(name: str, patterns: tuple[str, ...]) -> Path:
+    """The folder of that name, or the repository's files, downloaded once. Raises ConfigError."""
+    from tune.export.hub import check_repo_name, persist
+
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.startswith((".", "/", "~")):
+        raise ConfigError(f"--adapter must be a folder that exists or a hub id, not {name!r}")
+    check_repo_name(name, "--adapter")
+    from huggingface_hub import snapshot_download
+
+    return Path(persist(lambda: snapshot_download(name, allow_patterns=list(patterns))))
+
+
+def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[str, Any]:
+    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format.
+    Raises ConfigError where model, corpus or decoding are not there."""
+    from trainable.adapter import rank_of
+    from trainable.engine.engine import Engine
+    from trainable.engine.finetuner import BASE_FIELDS
+    from trainable.model.base import BaseSpec
+    from trainable.trial import TrialFailed
+
+    config = system.config
+    spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS}, device=device)
+    engine = Engine(spec, slots=1, max_rank=rank_of(config))
+    try:
+        engine.join(KEY, config, None)
+        return engine.generate(KEY, n_dialogues, split).responses
+    except TrialFailed as error:
+        raise ConfigError(f"the replies cannot be generated: {error}") from error
+    finally:
+        engine.close()

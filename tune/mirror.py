@@ -1,0 +1,63 @@
+"""The sweep as `optuna-dashboard runs/NAME/optuna.journal` shows it. Written, never read back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from search_spaces.space import Space
+from trainable.trial import OBJECTIVE, RESOURCE
+
+FILE = "optuna.journal"
+
+
+class Mirror:
+    """Takes the recorder's events. The study is named after the sweep; it is written anew by every
+    driver, so its states are those of the records. The lock is one that holds on NFS."""
+
+    def __init__(self, folder: Path, name: str, space: Space) -> None:
+        self.space = space
+        self.ids: dict[str, int] = {}
+        for stale in (folder / FILE, *folder.glob(f"{FILE}.lock*")):
+            stale.unlink(missing_ok=True)
+        path = str(folder / FILE)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.storage = JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+        self.study = self.storage.create_new_study([StudyDirection.MAXIMIZE], name)
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "trial" and event["number"] >= 0 and event["trial"] not in self.ids:
+            self._open(event)
+        elif event.get("trial") not in self.ids:
+            return
+        elif kind == "eval":
+            trial = self.ids[event["trial"]]
+            self.storage.set_trial_intermediate_value(trial, event[RESOURCE], event[OBJECTIVE])
+        elif kind == "end":
+            self._end(self.ids[event["trial"]], event)
+
+    def _open(self, event: Mapping[str, Any]) -> None:
+        params = {n: v for n, v in event["params"].items() if n in self.space.searched}
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions={name: self.space.searched[name] for name in params},
+            user_attrs={"trial": event["trial"]},
+        )
+        self.ids[event["trial"]] = self.storage.create_new_trial(self.study, template)
+
+    def _end(self, trial: int, event: Mapping[str, Any]) -> None:
+        if event.get("reason"):
+            self.storage.set_trial_user_attr(trial, "reason", event["reason"])
+        state = TrialState[event["state"]]
+        steps = self.storage.get_trial(trial).intermediate_values
+        value = [steps[max(steps)]] if state == TrialState.COMPLETE and steps else None
+        self.storage.set_trial_state_values(trial, state, value)

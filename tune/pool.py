@@ -1,0 +1,221 @@
+"""Engines on the cluster's GPUs: started where there is room, shared by trials, healed.
+
+The pool is one light actor. A trial's worker asks it for a slot, and then speaks to the engine
+itself. An engine holds one frozen base model; a sweep over several base models or quantisations
+runs one engine of each on a GPU, side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainable.alone import why_alone
+from trainable.entry import POOL_NAMESPACE, is_toy
+from trainable.trial import TrialConfig
+
+BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
+PING_S = 5.0
+START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
+GPU_SLOTS = 8  # of --pack auto
+Base = tuple[Any, ...]
+
+
+def base_of(config: TrialConfig) -> Base:
+    """What decides which engine can hold the trial."""
+    return tuple(getattr(config, name) for name in BASE_FIELDS)
+
+
+def can_pack(configs: Iterable[TrialConfig]) -> str | None:
+    """None when engines can hold all of these, else why not."""
+    return next((why for c in configs if (why := why_alone(c)) is not None), None)
+
+
+class EngineActor:
+    """An engine in its own process. The engine's verbs block; Ray calls them from many threads."""
+
+    def __init__(self, config: TrialConfig, slots: int, max_rank: int) -> None:
+        if is_toy(config):
+            from trainable.toy_engine import ToyEngine
+
+            self.engine: Any = ToyEngine(slots, max_rank)
+            return
+        from trainable.engine.engine import Engine
+        from trainable.model.base import BaseSpec
+
+        spec = BaseSpec(**dict(zip(BASE_FIELDS, base_of(config), strict=True)))
+        self.engine = Engine(spec, slots=slots, max_rank=max_rank)
+
+    def call(self, verb: str, *arguments: Any) -> Any:
+        return getattr(self.engine, verb)(*arguments)
+
+    def where(self) -> dict[str, Any]:
+        import ray
+
+        gpus = ray.get_gpu_ids()
+        return {
+            "node": os.uname().nodename,
+            "gpu": gpus[0] if gpus else None,
+            "engine_pid": os.getpid(),
+        }
+
+
+@dataclass
+class Berth:
+    """An engine as the pool knows it."""
+
+    actor: Any
+    base: Base
+    place: dict[str, Any] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)  # lease's key -> slot
+
+
+class Pool:
+    """An asynchronous actor: its methods interleave at every await, and nowhere else."""
+
+    def __init__(
+        self, start: Callable[[TrialConfig], Any], *, slots: int, capacity: Callable[[], int]
+    ) -> None:
+        self.start = start  # starts an engine's actor
+        self.slots = slots
+        self.capacity = capacity  # engines at a time, as the cluster is now
+        self.berths: list[Berth] = []
+        self.changed = asyncio.Condition()
+        self.n_leases = 0
+
+    async def lease(self, trial: str, config: TrialConfig) -> tuple[str, Any, dict[str, Any]]:
+        """(key, engine, place): waits until an engine has room. What a dead worker of the same
+        trial still held is freed."""
+        await self.release(trial)
+        while True:
+            await self._bury_dead()
+            key, berth = await self._take_slot(trial, config)
+            if berth is None:
+                continue
+            try:
+                if not berth.place:
+                    where = berth.actor.where.remote()
+                    berth.place = await asyncio.wait_for(_as_future(where), START_S)
+            except TimeoutError:
+                self._drop(berth)
+                continue
+            return key, berth.actor, {**berth.place, "slot": berth.slots[key]}
+
+    async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, Berth | None]:
+        async with self.changed:
+            berth = self._find_room(base_of(config)) or self._start_engine(config)
+            if berth is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.changed.wait(), PING_S)
+                return "", None
+            self.n_leases += 1
+            key = f"{trial}.{self.n_leases}"
+            berth.slots[key] = min(set(range(self.slots)) - set(berth.slots.values()))
+            return key, berth
+
+    async def release(self, trial: str) -> None:
+        """Frees whatever the trial holds."""
+        held = [k for b in self.berths for k in b.slots if k.rpartition(".")[0] == trial]
+        for key in held:
+            await self.release_key(key)
+
+    async def release_key(self, key: str) -> None:
+        for berth in self.berths:
+            if key in berth.slots:
+                with contextlib.suppress(Exception):  # a dead engine holds nothing
+                    await asyncio.wait_for(berth.actor.call.remote("leave", key), 60)
+                berth.slots.pop(key, None)
+        await self._tell()
+
+    async def bury(self, key: str) -> None:
+        """The engine that held this lease is dead."""
+        self.berths = [b for b in self.berths if key not in b.slots]
+        await self._tell()
+
+    async def close(self) -> None:
+        for berth in list(self.berths):
+            self._drop(berth)
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def _bury_dead(self) -> None:
+        """Drops engines that are known to be dead; one that is still loading counts as alive."""
+        for berth in list(self.berths):
+            try:
+                await asyncio.wait_for(_as_future(berth.actor.__ray_ready__.remote()), PING_S)
+            except TimeoutError:
+                continue
+            except Exception:
+                self._drop(berth)
+
+    def _drop(self, berth: Berth) -> None:
+        import ray
+
+        if berth in self.berths:
+            self.berths.remove(berth)
+            ray.kill(berth.actor)
+
+    def _find_room(self, base: Base) -> Berth | None:
+        """The least filled engine with that base."""
+        fitting = [b for b in self.berths if b.base == base and len(b.slots) < self.slots]
+        is_worth_another = len(self.berths) < self.capacity() and all(b.slots for b in fitting)
+        return None if is_worth_another else min(fitting, key=lambda b: len(b.slots), default=None)
+
+    def _start_engine(self, config: TrialConfig) -> Berth | None:
+        """A new engine, in place of an idle one with another base if need be."""
+        if len(self.berths) >= self.capacity():
+            idle = next((b for b in self.berths if not b.slots), None)
+            if idle is None:
+                return None
+            self._drop(idle)
+        berth = Berth(self.start(config), base_of(config))
+        self.berths.append(berth)
+        return berth
+
+
+def _as_future(reference: Any) -> Any:
+    return asyncio.wrap_future(reference.future())
+
+
+def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: int) -> Any:
+    """The pool's actor, which starts engines as trials ask for them: `bases` of them on each GPU,
+    or on the CPU where there are none."""
+    import ray
+
+    share = {"num_gpus": 1 / bases, "num_cpus": 1} if on_gpus else {"num_cpus": 0}
+    engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, **share)
+
+    def start(config: TrialConfig) -> Any:
+        return engine.remote(config, slots, max_rank)
+
+    def capacity() -> int:
+        return max(int(ray.cluster_resources().get("GPU", 0)), 1) * bases
+
+    pool = ray.remote(Pool).options(
+        name=name, namespace=POOL_NAMESPACE, num_cpus=0, max_concurrency=1000
+    )
+    return pool.remote(start, slots=slots, capacity=capacity)
+
+
+def close_pool(pool: Any) -> None:
+    """Ends the engines and the pool, for a cluster that outlives the sweep."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        ray.get(pool.close.remote(), timeout=PING_S)
+        ray.kill(pool)
+
+
+def choose_slots(pack: str, configs: Sequence[TrialConfig], on_gpus: bool) -> tuple[int, str]:
+    """(trials on one engine, why): 1 runs each trial alone in its process."""
+    if reason := can_pack(configs):
+        return 1, reason
+    if pack != "auto":
+        return int(pack), "--pack"
+    return (GPU_SLOTS, "there is a GPU") if on_gpus else (1, "there is no GPU")

@@ -1,0 +1,121 @@
+"""The next point to try: Optuna's TPE on everything that is known.
+
+A proposal is a function of (space, history, seed, number) alone: the study is laid out anew from
+the history each time and the sampler is seeded with the number. So a search that was killed and
+built again from its records proposes what the undisturbed one would have.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search_spaces.space import Draw, Space
+
+RANDOM_TRIALS = 8  # before the model of what is good means anything
+TPE_ATTEMPTS, ATTEMPTS = 8, 400  # at a point that was not tried yet
+INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One trial as the sampler sees it. PRUNED is compared at its last step only, and only with
+    others there: fidelities never mix."""
+
+    params: Mapping[str, Any]
+    state: str  # COMPLETE | PRUNED | FAIL | RUNNING
+    steps: Mapping[int, float] = field(default_factory=dict)  # milestone in turns -> score
+    infeasible: bool = False  # it failed by its own doing: diverged, or no memory
+
+
+def propose(
+    space: Space, history: Sequence[Tried], seed: int, number: int
+) -> dict[str, Any] | None:
+    """A point of the space not tried before, first points first; None when there is none left."""
+    taken = {_key(t.params) for t in history}
+    first = next((p for p in space.first if not _is_tried(p, history)), None)
+    past = [_freeze(space, t) for t in history]
+    for attempt in range(ATTEMPTS):
+        sampler = _open_sampler(seed, number, attempt)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.add_trials(past if attempt < TPE_ATTEMPTS else ())
+        if first is not None and attempt < TPE_ATTEMPTS:
+            study.enqueue_trial(dict(first))
+        point = space.sample(_suggest_with(study.ask()))
+        if _key(point) not in taken:
+            return point
+    return None
+
+
+def _open_sampler(seed: int, number: int, attempt: int) -> BaseSampler:
+    own_seed = (seed * 1_000_003 + number) * 1_009 + attempt
+    if attempt >= TPE_ATTEMPTS:
+        return RandomSampler(seed=own_seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return TPESampler(
+            n_startup_trials=RANDOM_TRIALS,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            seed=own_seed % 2**32,
+        )
+
+
+def _suggest_with(draw: Draw) -> Any:
+    def choose(name: str, d: BaseDistribution) -> Any:
+        if isinstance(d, FloatDistribution):
+            return draw.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+        if isinstance(d, IntDistribution):
+            return draw.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+        assert isinstance(d, CategoricalDistribution)
+        return draw.suggest_categorical(name, d.choices)
+
+    return choose
+
+
+class _Shared(FrozenTrial):
+    """Ended trials are never changed, so a study may hold them without a deep copy of each."""
+
+    def __deepcopy__(self, memo: Any) -> FrozenTrial:
+        return copy.copy(self)
+
+
+def _freeze(space: Space, tried: Tried) -> FrozenTrial:
+    params = {n: v for n, v in tried.params.items() if n in space.searched}
+    last = tried.steps[max(tried.steps)] if tried.steps else None
+    state = TrialState.PRUNED if tried.infeasible else TrialState[tried.state]
+    trial = create_trial(
+        state=state,
+        value=last if state == TrialState.COMPLETE else None,
+        params=params,
+        distributions={name: space.searched[name] for name in params},
+        intermediate_values=dict(tried.steps),
+        constraints={INFEASIBLE: 1.0 if tried.infeasible else -1.0},
+    )
+    if state.is_finished():
+        trial.__class__ = _Shared
+    return trial
+
+
+def _is_tried(point: Mapping[str, Any], history: Iterable[Tried]) -> bool:
+    return any(all(t.params.get(n) == v for n, v in point.items()) for t in history)
+
+
+def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(params.items()))

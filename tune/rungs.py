@@ -1,0 +1,120 @@
+"""ASHA's rung tables (Li et al., arXiv 1810.05934), pure: no Ray, no clock, no files.
+
+`StopRungs` decides when a trial reports (the stopping type, as Ray's). `PromoteRungs` is the
+paper's: a trial pauses at its rung until it is among the best 1/eta there. Both are a function of
+the reports in their order, so that the records of a sweep rebuild them. Higher values are better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Rungs(Protocol):
+    def report(self, trial: str, turns: int, value: float) -> bool:
+        """Enters the value at the rung of that many turns; whether the trial goes on now."""
+
+    def promote(self) -> str | None:
+        """A waiting trial that has earned to go on; it waits no more. None: there is none."""
+
+    def promote_last(self) -> str | None:
+        """The same when nothing else will ever report: the best of the highest rung, if nobody
+        got past that. So even a small sweep sees a trial to its end."""
+
+    def drop(self, trial: str) -> None:
+        """The trial will not go on, whatever it earns; its values stay."""
+
+
+class NoRungs:
+    """Every trial runs to its end."""
+
+    def report(self, trial: str, turns: int, value: float) -> bool:
+        return True
+
+    def promote(self) -> str | None:
+        return None
+
+    def promote_last(self) -> str | None:
+        return None
+
+    def drop(self, trial: str) -> None:
+        pass
+
+
+class StopRungs:
+    """A trial stops when it is below the (1 - 1/eta) quantile of those that came before it; the
+    first at a rung goes on."""
+
+    def __init__(self, rungs_turns: Sequence[int], eta: float) -> None:
+        self.eta = eta
+        self.values: dict[int, dict[str, float]] = {turns: {} for turns in rungs_turns}
+
+    def report(self, trial: str, turns: int, value: float) -> bool:
+        rung = self.values.get(turns)
+        if rung is None or trial in rung:
+            return True
+        before = list(rung.values())
+        rung[trial] = value
+        return not before or value >= float(np.percentile(before, (1 - 1 / self.eta) * 100))
+
+    def promote(self) -> str | None:
+        return None
+
+    def promote_last(self) -> str | None:
+        return None
+
+    def drop(self, trial: str) -> None:
+        pass
+
+
+class PromoteRungs:
+    """A trial pauses at every rung; of n values at a rung the best floor(n/eta) are promoted."""
+
+    def __init__(self, rungs_turns: Sequence[int], eta: float) -> None:
+        self.eta = eta
+        self.values: dict[int, dict[str, float]] = {turns: {} for turns in rungs_turns}
+        self.waiting: dict[int, set[str]] = {turns: set() for turns in rungs_turns}
+
+    def report(self, trial: str, turns: int, value: float) -> bool:
+        for waiting in self.waiting.values():
+            waiting.discard(trial)  # it was promoted from there
+        rung = self.values.get(turns)
+        if rung is None:
+            return True
+        if trial not in rung:
+            rung[trial] = value
+        self.waiting[turns].add(trial)
+        return False
+
+    def promote(self) -> str | None:
+        for turns in sorted(self.values, reverse=True):  # the highest rung first
+            rung = self.values[turns]
+            ranked = sorted(rung, key=lambda trial: (-rung[trial], trial))
+            for trial in ranked[: math.floor(len(ranked) / self.eta)]:
+                if trial in self.waiting[turns]:
+                    self.waiting[turns].discard(trial)
+                    return trial
+        return None
+
+    def promote_last(self) -> str | None:
+        reached = [turns for turns in sorted(self.values) if self.values[turns]]
+        if not reached or self.waiting[reached[-1]] != set(self.values[reached[-1]]):
+            return None
+        rung = self.values[reached[-1]]
+        best = min(rung, key=lambda trial: (-rung[trial], trial))
+        self.waiting[reached[-1]].discard(best)
+        return best
+
+    def drop(self, trial: str) -> None:
+        for waiting in self.waiting.values():
+            waiting.discard(trial)
+
+
+def open_rungs(asha: str, rungs_turns: Sequence[int], eta: float) -> Rungs:
+    if asha == "stop":
+        return StopRungs(rungs_turns, eta)
+    return PromoteRungs(rungs_turns, eta) if asha == "promote" else NoRungs()
