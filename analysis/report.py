@@ -78,7 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html there")
     flags = parser.parse_args(arguments)
     started_s = time.monotonic()
-    os.environ["HF_HUB_OFFLINE"] = "1"  # a report shows a corpus that is here, and fetches none
     try:
         from analysis.records import find_sweep
 
@@ -92,4 +91,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a report shows a corpus that is here, and fetches none
     sys.exit(main())
