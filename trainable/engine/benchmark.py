@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder
-from trainable.engine.pack import GIB, Pack
+from trainable.engine.memory import GIB
+from trainable.engine.pack import Pack
 from trainable.engine.slot import Slot, shape_adapter
 from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise

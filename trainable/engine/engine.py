@@ -116,8 +116,6 @@ class Engine:
                 if not is_open:
                     break
                 self._work()
-            except torch.OutOfMemoryError as error:
-                self._make_room(error)
             except Exception as error:  # the engine's own fault: every trial hears of it
                 for wish in [*self._training, *self._generating]:
                     self._fail(wish.key, error)
@@ -139,18 +137,51 @@ class Engine:
             work, done = order
             try:
                 done.set_result(work())
+            except torch.OutOfMemoryError as error:
+                done.set_exception(self._describe_shortage(error))
+                self.pack.free_memory()
             except Exception as error:
                 done.set_exception(error)
 
     def _work(self) -> None:
         self._report_goals()
         if self._generating and self._should_generate():
-            self._generate()
+            self._generate_within_memory()
         elif self._training:
-            self.pack.train_pass([self.pack.slots[wish.key] for wish in self._training])
-            self._n_passes += 1
-            if self._n_passes % CHECK_EVERY == 0:
-                self._fail_broken()
+            self._train_within_memory()
+
+    def _train_within_memory(self) -> None:
+        """A pass; smaller ones from now on where the memory is short, and where a trial alone is
+        too large, the end of that trial."""
+        try:
+            self._train()
+            return
+        except torch.OutOfMemoryError as error:
+            shortage = self._describe_shortage(error)
+        if not self.pack.shrink_passes():
+            self._fail(self.pack.at_work[-1], shortage)
+            self.pack.pass_tokens = self.pack.afforded_tokens
+
+    def _generate_within_memory(self) -> None:
+        """The same with replies: where even one at a time is too much, whoever asked last fails."""
+        try:
+            self._generate()
+            return
+        except torch.OutOfMemoryError as error:
+            shortage = self._describe_shortage(error)
+        if not self.pack.shrink_cache():
+            self._fail(self._generating[-1].key, shortage)
+            self.pack.cache_cut = 1
+
+    def _describe_shortage(self, error: torch.OutOfMemoryError) -> TrialFailed:
+        reason = str(error).partition(". ")[0]
+        return TrialFailed(f"out of memory at {self.pack.peak_gib():.1f} GiB: {reason}")
+
+    def _train(self) -> None:
+        self.pack.train_pass([self.pack.slots[wish.key] for wish in self._training])
+        self._n_passes += 1
+        if self._n_passes % CHECK_EVERY == 0:
+            self._fail_broken()
 
     def _should_generate(self) -> bool:
         """Replies are worth waiting for company: slots that are about to be due are let come."""
@@ -205,16 +236,6 @@ class Engine:
                     peak_gib=self.pack.peak_gib(),
                 )
             )
-
-    def _make_room(self, error: torch.OutOfMemoryError) -> None:
-        """Smaller passes, or, where a slot alone does not fit, the end of that trial."""
-        if self.pack.shrink():
-            return
-        culprit = (self._training or self._generating)[-1]
-        self._fail(
-            culprit.key,
-            TrialFailed(f"out of memory at {self.pack.peak_gib():.1f} GiB: {str(error)[:120]}"),
-        )
 
     def _fail(self, key: str, error: Exception) -> None:
         for wishes in (self._training, self._generating):

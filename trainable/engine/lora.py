@@ -6,8 +6,10 @@ tokens of a pass lie slot after slot, so each product is one kernel whatever the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,11 +101,39 @@ def slot_matmul(x: Tensor, weights: Tensor, layout: Layout) -> Tensor:
 
 def drop(x: Tensor, dropout: Dropout, module_key: Tensor) -> Tensor:
     """Inverted dropout whose mask is a function of the token's key, the module and the feature."""
-    token_keys, keep = dropout.token_keys, dropout.keep
+    dropped: Tensor = MaskedDrop.apply(x, dropout.token_keys, dropout.keep, module_key)
+    return dropped
+
+
+class MaskedDrop(torch.autograd.Function):
+    """Dropout that keeps no mask for the backward pass: it draws the same one again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, token_keys: Tensor, keep: Tensor, module_key: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(token_keys, keep, module_key)
+        return choose_mask_kernel(x.device)(x, token_keys, keep, module_key)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = grads
+        return choose_mask_kernel(grad.device)(grad, *ctx.saved_tensors), None, None, None
+
+
+def apply_mask(x: Tensor, token_keys: Tensor, keep: Tensor, module_key: Tensor) -> Tensor:
+    """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
     features = torch.arange(x.shape[-1], device=x.device, dtype=torch.int64)
     draws = mix((mix((token_keys + module_key) & MASK) + features * 0x9E3779B1) & MASK)
     kept = draws < (keep * 2.0**32).to(torch.int64)
     return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+@cache
+def choose_mask_kernel(device: torch.device) -> Callable[..., Tensor]:
+    """On a GPU the mask's integer arithmetic is one compiled kernel; its dozen steps taken one by
+    one would cost more than the layer's own product."""
+    return torch.compile(apply_mask, dynamic=True) if device.type == "cuda" else apply_mask
 
 
 def install(model: nn.Module, names: tuple[str, ...]) -> dict[str, PackedLinear]:

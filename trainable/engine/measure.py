@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from trainable.corpus.encode import Window
-from trainable.engine.pack import GIB, Pack
+from trainable.engine.memory import GIB
+from trainable.engine.pack import Pack
 from trainable.engine.replies import decode_chunks
 from trainable.trial import TrialConfig
 

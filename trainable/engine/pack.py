@@ -16,6 +16,7 @@ from trainable.engine.bank import SlotBank, SlotRange
 from trainable.engine.batches import DataOrder, Piece
 from trainable.engine.lora import Adapters, install, shape_of
 from trainable.engine.loss import TargetLoss
+from trainable.engine.memory import GIB, afford_cache, afford_pass
 from trainable.engine.optimizer import SlotOptimizer
 from trainable.engine.passes import make_dropout, pack_windows, target_weights
 from trainable.engine.replies import Asked, Made, generate
@@ -32,17 +33,7 @@ from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
 
-GIB = 2**30
-CACHE_SHARE = 0.3  # of the free GPU memory, for keys and values while generating
-CPU_CACHE_BYTES = GIB
-CPU_PASS_TOKENS = 4096
-# On one H200: above 64k tokens a pass of a 135M model gets no faster a token; activations without
-# recomputation took 36 bytes a layer and hidden number (llama-7b, SmolLM2-135M; bf16).
-MAX_PASS_TOKENS = 65536
-ACTIVATION_BYTES = 36
-ACTIVATION_SHARE = 0.35
 CUDA_FILL_TOKENS = 128  # a slot's tokens in a training pass are filled up to a multiple
-PLAIN = ("dequantized", "bf16", "fp32")  # residencies whose layers compile without breaks
 
 
 class Pack:
@@ -54,11 +45,12 @@ class Pack:
         slots: int,
         max_rank: int,
         pass_tokens: int | None = None,
-        compiled: bool | None = None,
+        compiled: bool = False,
     ) -> None:
         """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
-        memory. `compiled`: whether the layers are; None: on a GPU, unless the base stays
-        quantised."""
+        memory. `compiled`: the layers, too. That pays where every pass has one shape (the
+        benchmark). In a sweep the shapes change with every trial that comes and goes: compiling
+        for them took all the host's memory (torch 2.11 on an H200)."""
         check_packable(base)
         self.base = base
         self.device = base.device
@@ -70,14 +62,16 @@ class Pack:
         self.adapters = Adapters(self.bank, install(self.model, self.paths))
         is_cuda = self.device.type == "cuda"
         self.optimizer = SlotOptimizer(self.bank, compiled=is_cuda)
-        if is_cuda and base.residency in PLAIN if compiled is None else compiled:
+        if compiled:
             compile_layers(self.model)
-        self.pass_tokens = pass_tokens or self._afford_tokens()
+        self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
+            self.model.config, self.device
+        )
         self.tasks = Tasks(base)
         self.slots: dict[str, Slot] = {}
         self.rows: list[str | None] = [None] * slots  # bank row -> key
-        self.slots_a_pass = slots  # fewer once memory ran out
-        self.cache_cut: float = 1  # the same for the keys and values while generating
+        self.at_work: list[str] = []  # the trials of the training pass under way
+        self.cache_cut: float = 1  # more once memory ran out for keys and values
 
     def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
         if None not in self.rows:
@@ -117,13 +111,16 @@ class Pack:
         return copy_state(self.slots[key], self.bank, self.rows.index(key))
 
     def train_pass(self, slots: Sequence[Slot]) -> None:
-        """One pass, forward and backward, over a piece of each slot's step."""
-        for start in range(0, len(slots), self.slots_a_pass):
-            self._train_together(slots[start : start + self.slots_a_pass])
+        """One pass, forward and backward, over a piece of each slot's step; several where not
+        every slot can bring a whole dialogue to one."""
+        together = max(1, self.pass_tokens // self.longest())
+        for start in range(0, len(slots), together):
+            self._train_together(slots[start : start + together])
 
     def _train_together(self, slots: Sequence[Slot]) -> None:
         started_s = time.perf_counter()
         slots = self.gather(slots)
+        self.at_work = [slot.key for slot in slots]
         span = SlotRange(0, len(slots))
         pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
         self._run(slots, pieces, span)
@@ -177,20 +174,31 @@ class Pack:
         keys = [key for key, is_broken in zip(self.rows, broken, strict=True) if is_broken]
         return [self.slots[key] for key in keys if key is not None]
 
-    def shrink(self) -> bool:
-        """After running out of memory: what is half done is undone, and passes get smaller.
-        False when they cannot."""
-        self.adapters.invalidate()
+    def shrink_passes(self) -> bool:
+        """After a training pass ran out of memory: the steps under way begin anew in passes half
+        as large. False: they cannot be smaller."""
+        self.free_memory()
         self.bank.grads.zero_()
         for slot in self.slots.values():
             slot.restart_step()
-        gc.collect()
-        torch.cuda.empty_cache()
-        if self.slots_a_pass == 1 and self.cache_cut >= 64:
+        if self.pass_tokens < self.longest():
             return False
-        self.slots_a_pass = max(1, self.slots_a_pass // 2)
+        self.pass_tokens //= 2
+        return True
+
+    def shrink_cache(self) -> bool:
+        """The same after generating did."""
+        self.free_memory()
+        if self.room_tokens() < self.longest():
+            return False
         self.cache_cut *= 2
         return True
+
+    def free_memory(self) -> None:
+        self.adapters.invalidate()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def peak_gib(self) -> float:
         return torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
@@ -206,15 +214,6 @@ class Pack:
 
     def longest(self) -> int:
         return max(slot.config.max_length_tokens for slot in self.slots.values())
-
-    def _afford_tokens(self) -> int:
-        """Tokens of a pass whose activations take a modest share of the memory that is left."""
-        if self.device.type != "cuda":
-            return CPU_PASS_TOKENS
-        free, _ = torch.cuda.mem_get_info(self.device)
-        sizes = self.model.config
-        bytes_a_token = ACTIVATION_BYTES * sizes.num_hidden_layers * sizes.hidden_size
-        return min(MAX_PASS_TOKENS, int(ACTIVATION_SHARE * free / bytes_a_token))
 
     def _make_slot(self, key: str, config: TrialConfig) -> Slot:
         task = self.tasks.of(config)
@@ -239,22 +238,8 @@ class Pack:
 
     def room_tokens(self) -> int:
         """How many tokens' keys and values may be kept at a time while generating."""
-        return int(self._cache_bytes() / self.cache_cut / self._bytes_a_token())
-
-    def _cache_bytes(self) -> float:
-        if self.device.type != "cuda":
-            return CPU_CACHE_BYTES
-        free, _ = torch.cuda.mem_get_info(self.device)
-        reserved = torch.cuda.memory_reserved(self.device)
-        return CACHE_SHARE * (free + reserved - torch.cuda.memory_allocated(self.device))
-
-    def _bytes_a_token(self) -> int:
-        config = self.model.config
-        heads = config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        size = 2 if self.base.compute_dtype == torch.bfloat16 else 4
-        return int(2 * config.num_hidden_layers * kv_heads * width * size)
+        tokens = afford_cache(self.model.config, self.base.compute_dtype, self.device)
+        return int(tokens / self.cache_cut)
 
 
 def compile_layers(model: Any) -> None:

@@ -1,0 +1,117 @@
+"""Out of memory at a join, in a step, while generating: the others go on unharmed.
+
+A pass that is too large is refused where CUDA would refuse it: this machine may have no GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_trials import make_config, make_spec
+
+from trainable.engine.engine import Engine
+from trainable.trial import TrialFailed
+
+GOAL_TURNS = 30
+
+
+@pytest.fixture
+def engine(bases: dict[str, Path]) -> Iterator[Engine]:
+    engine = Engine(make_spec(bases["llama"]), slots=3, max_rank=8, pass_tokens=4096)
+    yield engine
+    engine.close()
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: Callable) -> list[Any]:
+    """The method runs out of memory on arguments for which `when` holds; those refused."""
+    work, refused = getattr(owner, name), []
+
+    def limited(*arguments: Any) -> Any:
+        if when(*arguments):
+            refused.append(arguments)
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return work(*arguments)
+
+    monkeypatch.setattr(owner, name, limited)
+    return refused
+
+
+def train_together(engine: Engine, keys: list[str]) -> dict[str, BaseException | None]:
+    with ThreadPoolExecutor(len(keys)) as threads:
+        futures = {key: threads.submit(engine.train_until, key, GOAL_TURNS) for key in keys}
+        return {key: future.exception() for key, future in futures.items()}
+
+
+def test_passes_shrink_until_they_fit_and_nobody_notices(
+    engine: Engine, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_tokens(slots: Any, pieces: Any, span: Any) -> int:
+        return sum(piece.n_tokens for piece in pieces)
+
+    refused = refuse(monkeypatch, engine.pack, "_run", lambda *a: count_tokens(*a) > 600)
+    for key in "abc":
+        engine.join(key, make_config(bases["llama"], seed=ord(key)), None)
+    assert set(train_together(engine, [*"abc"]).values()) == {None}
+    assert refused and engine.pack.pass_tokens < 4096
+    engine.save("a", str(tmp_path / "short"))
+    roomy = Engine(make_spec(bases["llama"]), slots=1, max_rank=8)
+    roomy.join("a", make_config(bases["llama"], seed=ord("a")), None)
+    roomy.train_until("a", GOAL_TURNS)
+    roomy.save("a", str(tmp_path / "roomy"))
+    roomy.close()
+    found, expected = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("short", "roomy")
+    )
+    for name, value in expected.items():
+        assert float((found[name] - value).norm()) <= 1e-5 * float(value.norm()), name
+
+
+def test_a_trial_too_large_by_itself_fails_alone(
+    engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, engine.pack, "_run", lambda slots, *_: "big" in [s.key for s in slots])
+    for key in ("small", "big", "other"):
+        engine.join(key, make_config(bases["llama"]), None)
+    ends = train_together(engine, ["small", "big", "other"])
+    assert ends["small"] is None and ends["other"] is None
+    assert isinstance(ends["big"], TrialFailed)
+    assert str(ends["big"]).startswith("out of memory at ")
+    assert engine.pack.pass_tokens == 4096  # the one that did not fit is out
+
+
+def test_a_join_without_room_fails_alone(
+    engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.join("first", make_config(bases["llama"]), None)
+    refuse(monkeypatch, engine.pack.bank, "initialise", lambda row, shape, seed: seed == 13)
+    with pytest.raises(TrialFailed, match="out of memory"):
+        engine.join("second", make_config(bases["llama"], seed=13), None)
+    engine.join("third", make_config(bases["llama"]), None)
+    assert set(train_together(engine, ["first", "third"]).values()) == {None}
+
+
+def test_replies_come_in_smaller_chunks(
+    engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import trainable.engine.replies as replies
+
+    engine.join("a", make_config(bases["llama"], max_new_tokens=4), None)
+    expected = engine.generate("a", 4).responses
+    monkeypatch.setattr("trainable.engine.memory.CPU_CACHE_BYTES", 2**23)
+    take = replies.take_chunk
+
+    def limited(pack: Any, queues: Any, readers: Any) -> Any:
+        chunk = take(pack, queues, readers)
+        if sum(map(len, chunk)) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return chunk
+
+    monkeypatch.setattr(replies, "take_chunk", limited)
+    assert engine.generate("a", 4).responses == expected
+    assert engine.pack.cache_cut > 1

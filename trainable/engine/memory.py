@@ -1,0 +1,48 @@
+"""What an engine's memory affords: tokens of a training pass, keys and values while generating."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+GIB = 2**30
+CACHE_SHARE = 0.3  # of the free GPU memory, for keys and values while generating
+CPU_CACHE_BYTES = GIB
+CPU_PASS_TOKENS = 4096
+# On one H200: above 64k tokens a pass of a 135M model gets no faster a token; activations without
+# recomputation took 36 bytes a layer and hidden number (llama-7b, SmolLM2-135M; bf16).
+MAX_PASS_TOKENS = 65536
+ACTIVATION_BYTES = 36
+ACTIVATION_SHARE = 0.35
+
+
+def afford_pass(sizes: Any, device: torch.device) -> int:
+    """Tokens of a pass whose activations take a modest share of the memory that is left. `sizes`:
+    the model's configuration."""
+    if device.type != "cuda":
+        return CPU_PASS_TOKENS
+    free, _ = torch.cuda.mem_get_info(device)
+    bytes_a_token = ACTIVATION_BYTES * sizes.num_hidden_layers * sizes.hidden_size
+    return min(MAX_PASS_TOKENS, int(ACTIVATION_SHARE * free / bytes_a_token))
+
+
+def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device) -> int:
+    """Tokens whose keys and values may be kept at a time."""
+    return int(count_free_bytes(device) / count_cache_bytes(sizes, dtype))
+
+
+def count_free_bytes(device: torch.device) -> float:
+    if device.type != "cuda":
+        return CPU_CACHE_BYTES
+    free, _ = torch.cuda.mem_get_info(device)
+    reserved = torch.cuda.memory_reserved(device)
+    return CACHE_SHARE * (free + reserved - torch.cuda.memory_allocated(device))
+
+
+def count_cache_bytes(sizes: Any, dtype: torch.dtype) -> int:
+    """Bytes of one token's keys and values."""
+    heads = sizes.num_attention_heads
+    width = getattr(sizes, "head_dim", None) or sizes.hidden_size // heads
+    kv_heads = getattr(sizes, "num_key_value_heads", None) or heads
+    return int(2 * sizes.num_hidden_layers * kv_heads * width * dtype.itemsize)
