@@ -56,16 +56,23 @@ class Workers:
 
 def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
     """Decides on packing, and starts the pool where there is any."""
-    from tune.pool import base_of, choose_slots, close_pool, start_pool
+    from tune.packing import choose_slots, measure_on_gpu
+    from tune.pool import base_of, close_pool, start_pool
 
     n_gpus = int(fleet.gpus)
-    slots, why = choose_slots(config.pack, configs, on_gpus=n_gpus > 0)
+    bases = len({base_of(c) for c in configs})
+    max_rank = max(map(rank_of, configs), default=1)
+    slots, why = choose_slots(
+        config.pack,
+        configs,
+        on_gpus=n_gpus > 0,
+        bases=bases,
+        measure=lambda trial: measure_on_gpu(trial, max_rank),
+    )
     if slots == 1:
         room = config.concurrent or n_gpus or max(int(fleet.cpus), 1)
         return Workers(room=room, share=split(fleet, room), slots=1, why=why)
     name = f"pool-{config.name}-{os.getpid()}"
-    bases = len({base_of(c) for c in configs})
-    max_rank = max(map(rank_of, configs), default=1)
     pool = start_pool(name, slots=slots, max_rank=max_rank, on_gpus=n_gpus > 0, bases=bases)
     return Workers(
         room=config.concurrent or max(n_gpus, 1) * slots * bases,

@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainable.alone import why_alone
 from trainable.entry import POOL_NAMESPACE, is_toy
 from trainable.trial import TrialConfig
 
 BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
 PING_S = 5.0
 START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
-GPU_SLOTS = 8  # of --pack auto
 Base = tuple[Any, ...]
 
 
@@ -30,9 +28,11 @@ def base_of(config: TrialConfig) -> Base:
     return tuple(getattr(config, name) for name in BASE_FIELDS)
 
 
-def can_pack(configs: Iterable[TrialConfig]) -> str | None:
-    """None when engines can hold all of these, else why not."""
-    return next((why for c in configs if (why := why_alone(c)) is not None), None)
+def spec_of(config: TrialConfig) -> Any:
+    """The BaseSpec of that base, in a process that may import torch."""
+    from trainable.model.base import BaseSpec
+
+    return BaseSpec(**dict(zip(BASE_FIELDS, base_of(config), strict=True)))
 
 
 class EngineActor:
@@ -45,10 +45,8 @@ class EngineActor:
             self.engine: Any = ToyEngine(slots, max_rank)
             return
         from trainable.engine.engine import Engine
-        from trainable.model.base import BaseSpec
 
-        spec = BaseSpec(**dict(zip(BASE_FIELDS, base_of(config), strict=True)))
-        self.engine = Engine(spec, slots=slots, max_rank=max_rank)
+        self.engine = Engine(spec_of(config), slots=slots, max_rank=max_rank)
 
     def call(self, verb: str, *arguments: Any) -> Any:
         return getattr(self.engine, verb)(*arguments)
@@ -210,12 +208,3 @@ def close_pool(pool: Any) -> None:
     with contextlib.suppress(ray.exceptions.RayError):
         ray.get(pool.close.remote(), timeout=PING_S)
         ray.kill(pool)
-
-
-def choose_slots(pack: str, configs: Sequence[TrialConfig], on_gpus: bool) -> tuple[int, str]:
-    """(trials on one engine, why): 1 runs each trial alone in its process."""
-    if reason := can_pack(configs):
-        return 1, reason
-    if pack != "auto":
-        return int(pack), "--pack"
-    return (GPU_SLOTS, "there is a GPU") if on_gpus else (1, "there is no GPU")

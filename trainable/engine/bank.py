@@ -8,7 +8,7 @@ alone. So one row is one trial: to clear, swap, save or step it is to do so to a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -121,3 +121,9 @@ class SlotBank:
         """The modules that any slot of the range adapts."""
         used = frozenset().union(*self.modules[span.low : span.high])
         return (name for name in self.shapes if name in used)
+
+
+def count_slot_bytes(shapes: Iterable[ModuleShape], max_rank: int) -> int:
+    """Bytes of one slot's rows: weights, gradients and both moments, in float32."""
+    width = sum(max_rank * (shape.in_features + shape.out_features) for shape in shapes)
+    return 4 * 4 * width

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainable.engine.attention import NAME, Cached, Packing
 from trainable.engine.bank import SlotBank, SlotRange
@@ -45,12 +45,9 @@ class Pack:
         slots: int,
         max_rank: int,
         pass_tokens: int | None = None,
-        compiled: bool = False,
     ) -> None:
         """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
-        memory. `compiled`: the layers, too. That pays where every pass has one shape (the
-        benchmark). In a sweep the shapes change with every trial that comes and goes: compiling
-        for them took all the host's memory (torch 2.11 on an H200)."""
+        memory."""
         check_packable(base)
         self.base = base
         self.device = base.device
@@ -62,8 +59,6 @@ class Pack:
         self.adapters = Adapters(self.bank, install(self.model, self.paths))
         is_cuda = self.device.type == "cuda"
         self.optimizer = SlotOptimizer(self.bank, compiled=is_cuda)
-        if compiled:
-            compile_layers(self.model)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
             self.model.config, self.device
         )
@@ -240,14 +235,6 @@ class Pack:
         """How many tokens' keys and values may be kept at a time while generating."""
         tokens = afford_cache(self.model.config, self.base.compute_dtype, self.device)
         return int(tokens / self.cache_cut)
-
-
-def compile_layers(model: Any) -> None:
-    """Compiles the decoder layers, one piece of code for all of them."""
-    torch._dynamo.config.recompile_limit = 64  # one slot or many, with dropout or not, modules
-    model.enable_input_require_grads()  # or the first layer would be a case of its own
-    for layer in next(m for m in model.base_model.children() if isinstance(m, nn.ModuleList)):
-        layer.compile()
 
 
 def check_packable(base: Base) -> None:

@@ -1,0 +1,46 @@
+"""How many trials share an engine, and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainable.engine.knee import Knee, find_knee
+from trainable.trial import TrialConfig
+from tune.config import BASES
+from tune.packing import choose_slots
+from tune.pool import spec_of
+
+TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
+KNEE = Knee(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)
+
+
+def choose(pack: str, config: TrialConfig, *, on_gpus: bool = True, bases: int = 1) -> int:
+    return choose_slots(pack, [config], on_gpus=on_gpus, bases=bases, measure=lambda config: KNEE)[
+        0
+    ]
+
+
+def test_auto_takes_the_knee_as_far_as_the_memory_goes() -> None:
+    assert choose("auto", TINY) == 8
+    assert choose("auto", TINY, bases=2) == 6  # two engines share the GPU's memory
+    assert choose("auto", TINY, bases=20) == 1
+    assert choose("auto", TINY, on_gpus=False) == 1
+    assert choose("3", TINY) == 3
+
+
+def test_what_cannot_be_packed_runs_alone_and_says_so() -> None:
+    fields = {n: v for n, v in BASES["tiny"].items() if not n.startswith(("lora", "alpha", "rs"))}
+    full = TrialConfig(**{**fields, "method": "full", "warmup_turns": 0, "train_turns": 400})
+    slots, why = choose_slots("8", [TINY, full], on_gpus=True, bases=1, measure=pytest.fail)
+    assert slots == 1 and "method=full" in why
+
+
+def test_the_choice_says_what_was_measured() -> None:
+    why = choose_slots("auto", [TINY], on_gpus=True, bases=1, measure=lambda config: KNEE)[1]
+    assert why == "measured tokens/s by slots 4: 100, 8: 180, 16: 190; memory for 12"
+
+
+def test_a_real_engine_is_measured() -> None:
+    knee = find_knee(spec_of(TINY), TINY, max_rank=16, budget_s=0.05)
+    assert knee.slots in knee.tokens_per_s and knee.slots <= knee.fitting
+    assert all(rate > 0 for rate in knee.tokens_per_s.values())

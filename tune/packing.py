@@ -1,0 +1,59 @@
+"""How many trials share one engine: as asked, or as many as pay on this cluster's GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from trainable.alone import why_alone
+from trainable.entry import is_toy
+from trainable.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from trainable.engine.knee import Knee
+
+UNMEASURED_SLOTS = 8  # where nothing is trained whose speed could be measured
+
+
+def choose_slots(
+    pack: str,
+    configs: Sequence[TrialConfig],
+    *,
+    on_gpus: bool,
+    bases: int,
+    measure: Callable[[TrialConfig], Knee],
+) -> tuple[int, str]:
+    """(trials on one engine, why): 1 runs each trial alone in its process. `bases` engines share
+    a GPU. On the CPU a pack gains nothing: a process a core reads more tokens a second."""
+    if reason := find_obstacle(configs):
+        return 1, reason
+    if pack != "auto":
+        return int(pack), "--pack"
+    if not on_gpus:
+        return 1, "there is no GPU"
+    trained = [c for c in configs if c.method == "lora" and not is_toy(c)]
+    if not trained:
+        return UNMEASURED_SLOTS, "there is a GPU"
+    knee = measure(trained[0])
+    return max(1, min(knee.slots, knee.fitting // bases)), knee.describe()
+
+
+def find_obstacle(configs: Iterable[TrialConfig]) -> str | None:
+    """Why engines cannot hold all of these; None: they can."""
+    return next((why for c in configs if (why := why_alone(c)) is not None), None)
+
+
+def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
+    """The knee of trials like this one on a GPU of the cluster, in a process that ends with it."""
+    import ray
+
+    task = ray.remote(num_gpus=1, max_calls=1)(find_knee_here)
+    knee: Knee = ray.get(task.remote(config, max_rank))
+    return knee
+
+
+def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
+    from trainable.engine.knee import find_knee
+    from tune.pool import spec_of
+
+    return find_knee(spec_of(config), config, max_rank)
