@@ -1,0 +1,101 @@
+"""L3: in bf16 a slot's gradient is no further from the exact one than solo peft's is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from tiny_trials import make_config
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from trainable.engine.batches import DataOrder, Draw
+from trainable.engine.pack import Pack
+from trainable.model.base import BaseSpec, load_base
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SEEDS = (0, 1, 2)
+
+
+def load(folder: Path, quantisation: str) -> PreTrainedModel:
+    return load_base(
+        BaseSpec(base_model=str(folder), quantisation=quantisation, device=DEVICE)
+    ).model
+
+
+def give_weights(pack: Pack) -> None:
+    """B away from zero, so that A has a gradient too."""
+    generator = torch.Generator().manual_seed(0)
+    for row, key in enumerate(pack.rows):
+        for name in pack.slots[str(key)].shape.modules:
+            b = pack.bank.pair(pack.bank.params, name, row)[1]
+            rank = pack.slots[str(key)].shape.rank
+            b[:rank] = 0.05 * torch.randn(rank, b.shape[1], generator=generator).to(b.device)
+
+
+def gradients_of_peft(model: PreTrainedModel, adapter: Path, draws: list[Draw]) -> Tensor:
+    """Of the mean loss over one step's targets, in bf16 as peft is commonly trained if the model
+    is; flat, by name."""
+    peft_model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+    is_16_bit = model.dtype == torch.bfloat16
+    n_targets = sum(int(draw.window.is_target.sum()) for draw in draws)
+    for draw in draws:
+        ids = torch.from_numpy(draw.window.ids).long()[None].to(DEVICE)
+        labels = ids.masked_fill(~torch.from_numpy(draw.window.is_target)[None].to(DEVICE), -100)
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=is_16_bit):
+            logits = peft_model(input_ids=ids).logits[:, :-1].flatten(0, 1).float()
+        loss = torch.nn.functional.cross_entropy(
+            logits, labels[:, 1:].flatten(), reduction="sum", ignore_index=-100
+        )
+        (loss / n_targets).backward()
+    named = {n: p.grad for n, p in peft_model.named_parameters() if p.requires_grad}
+    return torch.cat([named[n].float().flatten() for n in sorted(named)])
+
+
+def gradients_of_slots(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """The bank's gradients after one pass, in peft's order and shapes."""
+    monkeypatch.setattr(pack.optimizer, "step", lambda span, settings: None)
+    pack.train_pass(list(pack.slots.values()))
+    found = {}
+    for row, key in enumerate(pack.rows):
+        shape = pack.slots[str(key)].shape
+        named = {}
+        for name in shape.modules:
+            a, b = pack.bank.pair(pack.bank.grads, name, row)
+            named[f"base_model.model.{name}.lora_A.default.weight"] = a[:, : shape.rank].T
+            named[f"base_model.model.{name}.lora_B.default.weight"] = b[: shape.rank].T
+        found[str(key)] = torch.cat([named[n].flatten() for n in sorted(named)])
+    return found
+
+
+@pytest.mark.parametrize("architecture", ["llama", "neox"])
+def test_l3_the_gradient_in_bf16(
+    bases: dict[str, Path], architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bases[architecture]
+    base = load_base(BaseSpec(base_model=str(folder), quantisation="bf16", device=DEVICE))
+    base.model.save_pretrained(tmp_path / "rounded")
+    base.tokenizer.save_pretrained(tmp_path / "rounded")
+    pack = Pack(base, slots=len(SEEDS), max_rank=16, pass_tokens=16384)
+    configs = {
+        str(seed): make_config(folder, quantisation="bf16", seed=seed, lora_rank=4 + 6 * seed)
+        for seed in SEEDS
+    }
+    for key, config in configs.items():
+        pack.join(key, config, None)
+    give_weights(pack)
+    tasks = {key: slot.task for key, slot in pack.slots.items()}
+    for key in configs:
+        pack.copy_state(key).write(tmp_path / key)
+    found = gradients_of_slots(pack, monkeypatch)
+    errors = {"slot": 0.0, "solo": 0.0}
+    for key, config in configs.items():
+        draws = DataOrder(tasks[key].train, config.batch_turns or 0, config.seed).next_step()
+        exact = gradients_of_peft(load(tmp_path / "rounded", "fp32"), tmp_path / key, draws)
+        solo = gradients_of_peft(load(folder, "bf16"), tmp_path / key, draws)
+        errors["slot"] += float((found[key] - exact).norm() / exact.norm()) / len(SEEDS)
+        errors["solo"] += float((solo - exact).norm() / exact.norm()) / len(SEEDS)
+    print(f"{architecture} on {DEVICE}: relative error of the gradient {errors}")
+    assert 0 < errors["slot"] <= 1.1 * errors["solo"]
