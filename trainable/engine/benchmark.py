@@ -25,7 +25,9 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder
 from trainable.engine.memory import GIB
+from trainable.engine.measure import synchronise
 from trainable.engine.pack import Pack
+from trainable.engine.shares import measure_shares
 from trainable.engine.slot import Slot, shape_adapter
 from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise
@@ -110,11 +112,6 @@ def time_steps(step: Callable[[], None], device: torch.device, budget_s: float) 
     return statistics.median(times)
 
 
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def solo_peft_step(model: Any, windows: list[Window], sequences: int) -> Callable[[], None]:
     """peft as it is commonly used: eager, NF4 layers, whole logits, fused AdamW."""
     from peft import LoraConfig, get_peft_model
@@ -187,7 +184,8 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 except torch.OutOfMemoryError:
                     print(f"{how}: {slots} slots do not fit", flush=True)
                     break
-                yield case | describe(how, slots, step_s, sequences * tokens, device)
+                row = case | describe(how, slots, step_s, sequences * tokens, device)
+                yield row | ({"shares": measure_shares(pack, step)} if arguments.shares else {})
             del pack, base, step
 
 
@@ -230,6 +228,9 @@ def render(rows: list[dict[str, Any]]) -> str:
             f"{r['trial_steps_per_s']:.1f} | {r['tokens_per_s']:,.0f} | {ratio:.1f}x | "
             f"{r['peak_gib']:.1f} |"
         )
+    for r in (row for row in rows if "shares" in row):
+        parts = ", ".join(f"{part} {100 * share:.0f} %" for part, share in r["shares"].items())
+        lines.append(f"\n{r['work']}, {r['how']}, {r['slots']} slots: {parts}")
     return "\n".join(lines)
 
 
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--how", nargs="+", default=["dequantized+compiled"])
     parser.add_argument("--no-peft", dest="peft", action="store_false")
     parser.add_argument("--budget-s", type=float, default=3.0, help="for timing one case")
+    parser.add_argument("--shares", action="store_true", help="where the time of a step goes")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = []
