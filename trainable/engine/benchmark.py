@@ -24,8 +24,8 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder
-from trainable.engine.memory import GIB
 from trainable.engine.measure import synchronise
+from trainable.engine.memory import peak_gib
 from trainable.engine.pack import Pack
 from trainable.engine.shares import measure_shares
 from trainable.engine.slot import Slot, shape_adapter
@@ -208,10 +208,6 @@ def forget(device: torch.device) -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     torch.compiler.reset()
-
-
-def peak_gib(device: torch.device) -> float:
-    return torch.cuda.max_memory_allocated() / GIB if device.type == "cuda" else 0.0
 
 
 def render(rows: list[dict[str, Any]]) -> str:

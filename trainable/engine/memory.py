@@ -46,3 +46,8 @@ def count_cache_bytes(sizes: Any, dtype: torch.dtype) -> int:
     width = getattr(sizes, "head_dim", None) or sizes.hidden_size // heads
     kv_heads = getattr(sizes, "num_key_value_heads", None) or heads
     return int(2 * sizes.num_hidden_layers * kv_heads * width * dtype.itemsize)
+
+
+def peak_gib(device: torch.device) -> float:
+    """The most that torch has held there since its counters were reset; 0 on the CPU."""
+    return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else 0.0

@@ -16,7 +16,7 @@ from trainable.engine.bank import SlotBank, SlotRange
 from trainable.engine.batches import DataOrder, Piece
 from trainable.engine.lora import Adapters, install, shape_of
 from trainable.engine.loss import TargetLoss
-from trainable.engine.memory import GIB, afford_cache, afford_pass
+from trainable.engine.memory import afford_cache, afford_pass, peak_gib
 from trainable.engine.optimizer import SlotOptimizer
 from trainable.engine.passes import make_dropout, pack_windows, target_weights
 from trainable.engine.replies import Asked, Made, generate
@@ -196,7 +196,7 @@ class Pack:
             torch.cuda.empty_cache()
 
     def peak_gib(self) -> float:
-        return torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
+        return peak_gib(self.device)
 
     def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor:
         """The hidden states [rows, tokens, width] after the last layer, normed."""
