@@ -50,10 +50,22 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         from trainable.model.source import check_base
 
         check_base(base_model)
+        check_selections(base_model, {c.lora_modules for c in real if c.base_model == base_model})
     for corpus in sorted({c.corpus for c in real}):
         from trainable.corpus.load import load_corpus
 
         load_corpus(corpus)
+
+
+def check_selections(base_model: str, selections: Iterable[str | None]) -> None:
+    """Each compiles and, where the model's weights are here, takes a layer of it."""
+    from trainable.model.selections import check_selection, select_paths
+    from trainable.model.source import read_layer_paths
+
+    for selection in sorted(s for s in selections if s is not None):
+        check_selection(selection)
+        if paths := read_layer_paths(base_model):
+            select_paths(paths, selection)
 
 
 def check_train_turns(configs: Iterable[TrialConfig], train_turns: int) -> None:

@@ -6,8 +6,10 @@ import pytest
 from architectures import CONFIGS, build
 from bitsandbytes.nn.modules import Linear4bit
 
+from trainable.model.base import BaseSpec, load_base
 from trainable.model.modules import list_linear_paths, resolve_modules
 from trainable.model.quantise import quantise
+from trainable.model.source import read_layer_paths
 from trainable.trial import ConfigError
 
 # architecture -> selection -> the last parts of the paths it takes in every layer
@@ -90,3 +92,10 @@ def test_quantised_layers_are_the_same_ones() -> None:
         quantise(model, "nf4", double=True)
         assert list_linear_paths(model) == before
         assert all(isinstance(model.get_submodule(path), Linear4bit) for path in before)
+
+
+def test_the_layers_are_known_from_the_weights_files() -> None:
+    """Enough to refuse a selection before anything is loaded."""
+    paths = read_layer_paths("tiny")
+    assert paths is not None
+    assert sorted(paths) == sorted(list_linear_paths(load_base(BaseSpec(device="cpu")).model))

@@ -13,6 +13,7 @@ from tune.lock import own_folder
 from tune.run import main, parse_settings
 from tune.versions import check_not_shadowed
 
+TINY = ("--space", "lora_modules", "--profile", "tiny")
 TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")
 
 
@@ -38,6 +39,9 @@ TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy"
         ((*TOY, "--set", "lora_rank=wide"), "lora_rank must lie in"),
         ((*TOY, "--set", "lora_rank"), "--set takes FIELD=VALUE"),
         ((*TOY, "--set", "schedule=wavy"), "schedule must be one of"),
+        ((*TINY, "--set", "lora_modules=regexp:("), "it does not compile"),
+        ((*TINY, "--set", "lora_modules=regexp:zzz"), "matches none: their names end in down_proj"),
+        ((*TINY, "--set", "lora_modules=atention"), "lora_modules must be one of"),
         ((*TOY, "--set", "num_beams=4"), "num_beams=4 has no meaning with decoding=greedy"),
         (("--resume", "nothing"), "--resume needs a sweep's folder"),
     ],

@@ -53,7 +53,9 @@ def load_corpus(name: str) -> Corpus:
     if folder.is_dir():
         return read_tables(name, folder) if find_tables(folder) else read_corpus(name, folder)
     if name.startswith((".", "/", "~")):
-        raise ConfigError(f"--corpus must be a folder that exists, and {name} does not")
+        raise ConfigError(
+            f"corpus must be a folder that exists, and {name} does not (--corpus, --set corpus=)"
+        )
     return read_tables(name, fetch_dataset(name))
 
 

@@ -19,7 +19,7 @@ from trainable.engine.bank import AdapterShape, SlotBank
 from trainable.engine.batches import DataOrder, Draw, Piece, cut_step
 from trainable.engine.optimizer import StepSettings, learning_rate_at
 from trainable.engine.task import Task
-from trainable.model.modules import select_paths
+from trainable.model.selections import select_paths
 from trainable.trial import ConfigError, TrialConfig
 
 PEFT_PREFIX = "base_model.model."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,30 @@ def check_base(base_model: str) -> None:
             from huggingface_hub import hf_hub_download
 
             hf_hub_download(source.name, "config.json")
+
+
+def read_layer_paths(base_model: str) -> tuple[str, ...] | None:
+    """Paths of the model's matrices but embeddings and output layer, read from the headers of its
+    weights' files; None where those are not here, or not in safetensors."""
+    from safetensors import safe_open
+
+    source = locate(base_model)
+    folder = Path(source.name)
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else find_cached(source.name)
+    paths = []
+    for path in files:
+        with explained(base_model), safe_open(path, framework="np") as weights:
+            names = [n for n in weights.keys() if n.endswith(".weight")]  # noqa: SIM118
+            paths += [n for n in names if len(weights.get_slice(n).get_shape()) == 2]
+    outside = re.compile(r"embed|lm_head|wte|wpe|shared")
+    return tuple(n.removesuffix(".weight") for n in paths if not outside.search(n)) or None
+
+
+def find_cached(hub_id: str) -> list[Path]:
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(hub_id, "model.safetensors")
+    return [Path(path)] if isinstance(path, str) else []
 
 
 def check_tokenizer_files(folder: Path) -> None:
