@@ -60,8 +60,10 @@ class ReportScheduler(Unpickled, FIFOScheduler):
 
 
 class FaultCallback(Unpickled, ray_tune.Callback):
-    def __init__(self, search: Search, release: Callable[[str], None]) -> None:
-        self.search, self.release = search, release
+    def __init__(
+        self, search: Search, release: Callable[[str], None], check: Callable[[], None]
+    ) -> None:
+        self.search, self.release, self.check = search, release, check
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -69,6 +71,7 @@ class FaultCallback(Unpickled, ray_tune.Callback):
         result.pop("report", None)  # recorded; Ray need not keep it
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.check()  # where Ray itself is lost, it is not the trial's fault
         self.release(lease_of(trial).trial)
         self.search.interrupt(lease_of(trial).trial, describe_fault(trial))
 

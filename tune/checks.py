@@ -86,6 +86,8 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir()
     except FileExistsError:
+        if is_unwritten(folder):  # its driver was killed before the first word
+            return
         raise ConfigError(
             f"the sweep {folder} exists: go on with it (--resume {folder.name}), or choose another "
             "--name"
@@ -93,6 +95,12 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise unwritable(folder.parent, error) from error
     check_disk(folder)
+
+
+def is_unwritten(folder: Path) -> bool:
+    """Whether nothing is there but the lock of a driver, which tells one that is alive."""
+    strangers = (p.name for p in folder.iterdir() if p.name not in (".lock", "owner.json"))
+    return all(name.startswith((".owner.json-", ".sweep.json-")) for name in strangers)
 
 
 def unwritable(folder: Path, error: OSError) -> ConfigError:

@@ -15,6 +15,7 @@ from typing import Any
 from trainable.adapter import rank_of
 from trainable.trial import TrialConfig
 from tune.config import SweepConfig
+from tune.fate import CLUSTER_PATIENCE_S, PATIENCE_S, Guard, Watch, find_doors
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
 SETTINGS = {
@@ -35,6 +36,7 @@ SETTINGS = {
 class Fleet:
     gpus: float
     cpus: float
+    check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +110,29 @@ def start_ray(log: Path) -> Iterator[Fleet]:
     ):
         import ray
 
-        was_there = ray.is_initialized()
-        if not was_there:
-            dashboard = None if os.environ.get("RAY_ADDRESS") else False
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
-        _send_logs(logging.StreamHandler(file))
-        try:
+        with contextlib.ExitStack() as stack:
+            if not ray.is_initialized():
+                stack.enter_context(_connect())
+            _send_logs(logging.StreamHandler(file))
+            stack.callback(_send_logs, logging.NullHandler())
+            patience_s = CLUSTER_PATIENCE_S if os.environ.get("RAY_ADDRESS") else PATIENCE_S
+            watch = stack.enter_context(Watch(find_doors(), patience_s, log.parent.parent.name))
             offer = ray.cluster_resources()
-            yield Fleet(gpus=offer.get("GPU", 0), cpus=offer.get("CPU", 1))
+            yield Fleet(gpus=offer.get("GPU", 0), cpus=offer.get("CPU", 1), check=watch.check)
+
+
+@contextlib.contextmanager
+def _connect() -> Iterator[None]:
+    import ray
+
+    is_own = not os.environ.get("RAY_ADDRESS")
+    with Guard() if is_own else contextlib.nullcontext():
+        dashboard = False if is_own else None
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        try:
+            yield
         finally:
-            _send_logs(logging.NullHandler())
-            if not was_there:
-                ray.shutdown()
+            ray.shutdown()
 
 
 def _send_logs(handler: logging.Handler) -> None:

@@ -196,7 +196,7 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
         return max(int(ray.cluster_resources().get("GPU", 0)), 1) * bases
 
     pool = ray.remote(Pool).options(
-        name=name, namespace=POOL_NAMESPACE, num_cpus=0, max_concurrency=1000
+        name=name, namespace=POOL_NAMESPACE, num_cpus=0, max_concurrency=1000, max_restarts=-1
     )
     return pool.remote(start, slots=slots, capacity=capacity)
 

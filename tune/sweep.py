@@ -109,7 +109,8 @@ def drive(search: Search, header: Mapping[str, Any], records: SweepRecords | Non
         search.recorder.listeners += [mirror, Standings(folder), progress, *reporters]
         search.recorder.record_note(workers.describe())
         scheduler = ReportScheduler(search, workers.release)
-        adapters = (LeaseSearcher(search), scheduler, FaultCallback(search, workers.release))
+        faults = FaultCallback(search, workers.release, fleet.check)
+        adapters = (LeaseSearcher(search), scheduler, faults)
         with progress, contextlib.closing(workers):
             run_leases(adapters, workers.share, search.room)
         for reporter in reporters:

@@ -9,6 +9,7 @@ import pytest
 from conftest import make_config, open_search, run_inline
 
 from trainable.trial import ConfigError
+from tune.checks import make_folder
 from tune.lock import own_folder
 from tune.run import main, parse_settings
 from tune.versions import check_not_shadowed
@@ -66,9 +67,17 @@ def test_an_existing_folder_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "evals.jsonl").write_text("")
     assert main([*TOY, "--storage", str(tmp_path), "--name", "s"]) == 2
     assert "--resume s" in capsys.readouterr().err
-    assert not list((tmp_path / "s").iterdir())
+    assert [p.name for p in (tmp_path / "s").iterdir()] == ["evals.jsonl"]
+
+
+def test_a_folder_whose_driver_was_killed_before_its_first_word_is_free(tmp_path: Path) -> None:
+    make_folder(tmp_path / "s")
+    (tmp_path / "s" / ".sweep.json-7").write_text("{")
+    with own_folder(tmp_path / "s"):
+        make_folder(tmp_path / "s")
 
 
 def test_a_storage_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

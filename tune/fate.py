@@ -1,0 +1,125 @@
+"""A driver and its Ray share their fate: neither is left behind by the other's death.
+
+Run as a script (by `Guard`), it waits for its driver's end and kills what that left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from fnmatch import fnmatch
+
+import psutil
+
+EXIT_PAUSED = 1
+PATIENCE_S = 3.0  # of a Ray of our own, without an answer
+CLUSTER_PATIENCE_S = 50.0  # of a cluster, whose head may come back; Ray's own is 60
+LOOK_S = 1.0
+SWEEPS = 20  # of the guard's broom: a dying raylet may still start a worker
+Doors = Mapping[str, tuple[str, int]]  # what listens there -> host, port
+
+
+class Guard:
+    """Kills what is left of the Ray that this process starts inside the block when the driver has
+    ended, in whatever way: an engine that outlives its driver keeps its GPU's memory."""
+
+    def __enter__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl+C is for the driver
+        )
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Watch:
+    """Ends the driver when its Ray is dead: nothing of it can be relied on then, not even to say
+    so, and all that counts is in the sweep's folder."""
+
+    def __init__(self, doors: Doors, patience_s: float, name: str) -> None:
+        self.doors, self.patience_s, self.name = doors, patience_s, name
+        self.is_over = threading.Event()
+
+    def __enter__(self) -> Watch:
+        threading.Thread(target=self._look, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+
+    def check(self) -> None:
+        """Returns when every door answers; ends the process when one does not for long."""
+        since_s = time.monotonic()
+        while (closed := find_closed(self.doors)) and not self.is_over.is_set():
+            if time.monotonic() - since_s > self.patience_s:
+                show_cursor = "\x1b[?25h" if sys.__stderr__ and sys.__stderr__.isatty() else ""
+                text = f"Ray is lost ({closed} does not answer): paused; go on with --resume "
+                os.write(2, f"{show_cursor}\n{text}{self.name}\n".encode())
+                os._exit(EXIT_PAUSED)
+            time.sleep(LOOK_S / 4)
+
+    def _look(self) -> None:
+        while not self.is_over.wait(LOOK_S):
+            self.check()
+
+
+def find_closed(doors: Doors) -> str | None:
+    """The first that nobody listens at."""
+    for name, address in doors.items():
+        try:
+            socket.create_connection(address, timeout=LOOK_S).close()
+        except OSError:
+            return f"{name} at {address[0]}:{address[1]}"
+    return None
+
+
+def find_doors() -> Doors:
+    """Of the Ray that this process is connected to: its head, and the node of this process."""
+    import ray
+
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    here = next(n for n in ray.nodes() if n["NodeID"] == context.get_node_id())
+    node = (here["NodeManagerAddress"], here["NodeManagerPort"])
+    return {"the head": (host.strip("[]"), int(port)), "the raylet": node}
+
+
+def find_session(driver: int) -> list[psutil.Process]:
+    """The processes of the Ray session that this driver began, itself left out. They are known by
+    the logs they write, under session_TIME_PID: Ray's names and parents change."""
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == driver:
+            continue
+        try:
+            files = [f for f in process.open_files() if getattr(f, "mode", "w") != "r"]
+        except psutil.Error:
+            continue  # another's, or gone
+        if any(fnmatch(f.path, f"*/session_*_{driver}/*") for f in files):
+            found.append(process)
+    return found
+
+
+def main() -> None:
+    sys.stdin.read()  # until the driver's end closes it
+    for _ in range(SWEEPS):
+        if not (left := find_session(int(sys.argv[1]))):
+            return
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main()
