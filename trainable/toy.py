@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainable.adapter import read_adapter_config
 from trainable.trial import (
     ConfigError,
     EvalResult,
@@ -39,6 +40,9 @@ class ToyFinetuner:
         self.config = config
         self.sleep_s = _read_sleep(config.base_model)
         self._turns = 0
+        self._ahead_turns = 0  # what the adapter it starts from had seen
+        if config.adapter is not None:
+            self._ahead_turns = read_adapter_config(Path(config.adapter))["turns"]
         self._chain = ""  # depends on every step taken: tells a replay from a true continuation
         params = _count_params(config)
         self.resolved = Resolved(
@@ -63,13 +67,15 @@ class ToyFinetuner:
             if (self.config.learning_rate or 0.0) >= DIVERGING_RATE:
                 raise TrialFailed(f"the loss is nan after {self._turns} turns")
             step = self.config.batch_turns or 1
-            time.sleep(self.sleep_s * step)
+            if self.sleep_s:
+                time.sleep(self.sleep_s * step)
             self._turns += step
             self._chain = hashlib.sha256(f"{self._chain}{self._turns}".encode()).hexdigest()
 
     def evaluate(self, n_dialogues: int) -> Evaluation:
-        quality = _quality(self.config, self._turns)
-        noise = random.Random(f"{sorted(self.config.to_dict().items())} {self._turns}")
+        quality = _quality(self.config, self._turns + self._ahead_turns)
+        settings = {n: v for n, v in self.config.to_dict().items() if n != "adapter"}  # a path
+        noise = random.Random(f"{sorted(settings.items())} {self._turns}")
         quality = min(max(quality + noise.gauss(0.0, 0.01), 0.01), 0.99)
         dialogues = {f"toy{i:04d}": _score(i, quality) for i in range(n_dialogues)}
         return Evaluation(
@@ -85,6 +91,8 @@ class ToyFinetuner:
     def save(self, folder: Path) -> None:
         state = {"turns": self._turns, "chain": self._chain}
         (folder / "toy.json").write_text(json.dumps(state), encoding="utf-8")
+        adapter = {"r": self.config.lora_rank, "turns": self._turns + self._ahead_turns}
+        (folder / "adapter_config.json").write_text(json.dumps(adapter), encoding="utf-8")
 
     def restore(self, folder: Path) -> None:
         state = json.loads((folder / "toy.json").read_text(encoding="utf-8"))
@@ -124,6 +132,13 @@ def _quality(config: TrialConfig, turns: int) -> float:
     asymptote = (0.45 + 0.4 * min(capacity, 1.0)) * math.exp(-0.35 * miss**2)
     pace_turns = 300 * (3e-3 / rate) ** 0.4
     return 0.05 + asymptote * (1 - math.exp(-turns / pace_turns))
+
+
+def expected_combined(config: TrialConfig, turns: int) -> float:
+    """Combined after `turns` without noise, as over infinitely many dialogues: what a search on
+    the toy tries to find the best of."""
+    quality = _quality(config, turns)
+    return 100 * quality**1.75 + 50 * (quality + quality**2)
 
 
 def _score(index: int, quality: float) -> dict[str, Any]:

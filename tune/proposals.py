@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ from search_spaces.space import Draw, Space
 RANDOM_TRIALS = 8  # before the model of what is good means anything
 TPE_ATTEMPTS, ATTEMPTS = 8, 400  # at a point that was not tried yet
 INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
+
+Key = frozenset[tuple[str, Any]]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -48,7 +50,9 @@ def propose(
 ) -> dict[str, Any] | None:
     """A point of the space not tried before, first points first; None when there is none left."""
     taken = {_key(t.params) for t in history}
-    first = next((p for p in space.first if not _is_tried(p, history)), None)
+    first = _find_first(space, history, taken)
+    if first is not None and (whole := _complete(space, first)):
+        return whole
     past = [_freeze(space, t) for t in history]
     for attempt in range(ATTEMPTS):
         sampler = _open_sampler(seed, number, attempt)
@@ -60,6 +64,12 @@ def propose(
         if _key(point) not in taken:
             return point
     return None
+
+
+def draw(space: Space, seed: int, n: int) -> tuple[dict[str, Any], ...]:
+    """n points at random."""
+    study = optuna.create_study(sampler=RandomSampler(seed=seed))
+    return tuple(space.sample(_suggest_with(study.ask())) for _ in range(n))
 
 
 def _open_sampler(seed: int, number: int, attempt: int) -> BaseSampler:
@@ -113,9 +123,25 @@ def _freeze(space: Space, tried: Tried) -> FrozenTrial:
     return trial
 
 
-def _is_tried(point: Mapping[str, Any], history: Iterable[Tried]) -> bool:
-    return any(all(t.params.get(n) == v for n, v in point.items()) for t in history)
+def _find_first(
+    space: Space, history: Sequence[Tried], taken: Container[Key]
+) -> Mapping[str, Any] | None:
+    """The next of the space's first points."""
+    for point in space.first:
+        if _key(point) in taken:
+            continue
+        if not any(all(t.params.get(n) == v for n, v in point.items()) for t in history):
+            return point
+    return None
 
 
-def _key(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(params.items()))
+def _complete(space: Space, point: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The point without the fields that have no meaning; None if some are left to choose."""
+    try:
+        return space.sample(lambda name, _: point[name])
+    except KeyError:
+        return None
+
+
+def _key(params: Mapping[str, Any]) -> Key:
+    return frozenset(params.items())

@@ -1,0 +1,164 @@
+"""The simulator: its clock by hand arithmetic, its decisions against a real sweep's."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_config, open_search, run_inline
+
+from analysis.records import read_sweep
+from trainable.trial import TrialConfig
+from tune.run import main as run_sweep
+from tune.simulate.clock import Clock
+from tune.simulate.command import main
+from tune.simulate.curves import Formula, Recorded, Stretch
+from tune.simulate.outcome import pick, run, simulate, summarise
+
+
+class Paced(Formula):
+    """The toy's scores at paces that are easy to add up: trial i takes i + 1 seconds a turn."""
+
+    def __init__(self, trials: int) -> None:
+        super().__init__()
+        self.config = replace(
+            self.config, trials=trials, train_turns=100, rungs_turns=(50,), eval_dialogues=(5, 5)
+        )
+        self.config = replace(self.config, base={**self.config.base, "train_turns": 100})
+        self.order: list[TrialConfig] = []
+
+    def advance(self, config: TrialConfig, seen: int, milestone: tuple[int, int]) -> Stretch:
+        stretch = super().advance(config, seen, milestone)
+        if config not in self.order:
+            self.order.append(config)
+        pace_s = self.order.index(config) + 1
+        return replace(stretch, seconds=float(stretch.turns * pace_s))
+
+
+def measure(clock: Clock) -> tuple[float, float, float, int]:
+    return (
+        pytest.approx(clock.now_s),
+        pytest.approx(clock.gpu_s),
+        pytest.approx(clock.slot_s),
+        clock.turns,
+    )
+
+
+def test_lone_trials_take_their_own_time() -> None:
+    """Trials of 100 and 200 s side by side; the third, of 300 s, follows the first."""
+    assert measure(run(Paced(3), "random", 2, 1, 0)) == (400, 600, 600, 300)
+
+
+def test_packed_trials_advance_in_lockstep_at_their_mean_pace() -> None:
+    """Two trials of 1 and 2 s a turn: 100 turns of both in 150 s, then the third alone."""
+    assert measure(run(Paced(3), "random", 1, 2, 0)) == (450, 450, 600, 300)
+
+
+def test_time_adds_up_whatever_the_rungs_decide() -> None:
+    clock = run(Paced(8), "stop", 2, 3, 0)
+    assert clock.gpu_s <= 2 * clock.now_s and clock.slot_s <= 3 * clock.gpu_s
+    assert clock.turns == sum(t.turns_seen for t in clock.search.searched)
+
+
+@pytest.mark.parametrize("method", ["tpe", "tpe-stop", "tpe-promote", "promote"])
+def test_the_same_seed_gives_the_same_outcome(method: str) -> None:
+    curves = Formula()
+    curves.config = replace(curves.config, trials=12)
+    assert simulate(curves, method, 2, 4, 3) == simulate(curves, method, 2, 4, 3)
+
+
+def tell(trials: Any) -> list[tuple]:
+    return [(t.id, t.state, t.reason, t.config.to_dict(), list(t.scores.values())) for t in trials]
+
+
+def tell_recorded(folder: Path) -> list[tuple]:
+    return [
+        (t.id, t.state, t.reason, dict(t.config), [e.combined for e in t.evals])
+        for t in read_sweep(folder).searched
+    ]
+
+
+@pytest.mark.parametrize("asha", ["off", "stop", "promote"])
+def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> None:
+    config, space = make_config(tmp_path, asha=asha, trials=14, baseline=False)
+    run_inline(open_search(config, space)[0])
+    curves = Formula()
+    curves.config = replace(curves.config, trials=14)
+    clock = run(curves, {"off": "tpe"}.get(asha, f"tpe-{asha}"), 1, 1, 0)
+    assert tell(clock.search.searched) == tell_recorded(config.folder)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_one_slot_decides_as_a_real_sweep_one_at_a_time(tmp_path: Path) -> None:
+    flags = "--space lora_modules --profile tiny --set base_model=toy --no-baseline --name s"
+    flags += " --trials 8 --concurrent 1 --asha promote --storage"
+    assert run_sweep([*flags.split(), str(tmp_path)]) == 0
+    curves = Formula()
+    curves.config = replace(curves.config, trials=8)
+    clock = run(curves, "tpe-promote", 1, 1, 0)
+    assert tell(clock.search.searched) == tell_recorded(tmp_path / "s")
+
+
+def test_recorded_curves_are_replayed_as_they_were(tmp_path: Path) -> None:
+    config, space = make_config(tmp_path, asha="off", trials=12, baseline=False)
+    run_inline(open_search(config, space)[0])
+    records = read_sweep(config.folder)
+    curves = Recorded(records)
+    clock = run(curves, "random", 1, 1, 5)
+    ends = {json.dumps(dict(t.params)): t.last for t in records.searched}
+    for trial in clock.search.searched:
+        assert list(trial.scores.values())[-1] == ends[json.dumps(dict(trial.params))].combined
+    took_s = sum(t.last.train_s + sum(e.eval_s for e in t.evals) for t in records.searched)
+    assert clock.now_s == pytest.approx(took_s)
+    assert curves.worth(pick(clock.search)) == curves.best == max(e.combined for e in ends.values())
+
+
+def test_promotion_spends_less_than_stopping_and_both_less_than_no_asha() -> None:
+    curves = Formula()
+    curves.config = replace(curves.config, trials=27)
+    stop, promote, random = (
+        summarise([simulate(curves, method, 1, 8, seed) for seed in range(20)])
+        for method in ("stop", "promote", "random")
+    )
+    assert random["training"] == (27, 27, 27) and random["regret"] == random["random_regret"]
+    assert promote["training"][2] < stop["training"][1] < stop["training"][2] < 15
+
+
+def test_the_command_prints_and_writes_one_row_a_method_and_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    flags = "--trials 6 --slots 1,8 --pack 1,4 --seeds 2 --methods random,promote --out"
+    assert main([*flags.split(), str(tmp_path / "new" / "toy")]) == 0
+    table = (tmp_path / "new" / "toy.md").read_text()
+    assert capsys.readouterr().out == table and table.count("\n") == 2 + 6
+    with (tmp_path / "new" / "toy.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["method"], r["slots"], r["gpus"]) for r in rows[2:4]] == [
+        ("random", "8", "8"),
+        ("promote", "8", "8"),
+    ]
+    assert float(rows[0]["training"]) == 6 and float(rows[1]["training"]) < 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "clause"),
+    [
+        ("--methods hyperband", "--methods takes random, stop"),
+        ("--curves nowhere", "no sweep"),
+        ("--rungs 800,400", "--rungs must rise"),
+        ("--curves example/sweep", "does not spell a sweep's settings"),
+        ("--curves FOLDER --methods tpe", "proposes points of its own"),
+        ("--curves FOLDER --trials 1000", "--trials must be at most 2"),
+        ("--curves FOLDER --rungs 7", "--rungs must be among"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    flags: str, clause: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config, space = make_config(tmp_path, asha="off", trials=2, baseline=False)
+    run_inline(open_search(config, space)[0])
+    assert main(flags.replace("FOLDER", str(config.folder)).split()) == 2
+    err = capsys.readouterr().err
+    assert clause in err and err.count("\n") == 1

@@ -1,0 +1,174 @@
+"""ASHA against random search without training anything: python -m tune.simulate
+
+Replays learning curves (the toy's formula, or those that a sweep with --asha off has recorded)
+through the real search on a virtual clock, on any number of GPUs, alone or packed. Prints, and
+with --out writes, one row a method and machine: means over the seeds with 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainable.trial import ConfigError
+
+if TYPE_CHECKING:
+    from tune.simulate.curves import Curves
+
+FORMULA = "toy"
+Row = dict[str, str | int | float]
+COLUMNS = {  # field of Outcome -> (heading, digits)
+    "makespan_h": ("makespan, h", 3),
+    "gpu_h": ("GPU-hours", 3),
+    "training": ("training spent", 1),
+    "busy": ("slots busy", 2),
+    "completed": ("completed", 1),
+    "regret": ("regret", 2),
+    "random_regret": ("random's regret for that training", 2),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = build_parser().parse_args(arguments)
+    try:
+        curves = open_curves(flags)
+        check_methods(flags.methods, flags.curves)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rows = []
+    for row in simulate_all(curves, flags):
+        rows.append(row)
+        print(f"{row['method']} on {row['slots']} slots: done", file=sys.stderr, flush=True)
+    print(render(rows))
+    if flags.out:
+        write(flags.out, rows)
+    return 0
+
+
+def open_curves(flags: argparse.Namespace) -> Curves:
+    from analysis.records import find_sweep, read_sweep
+    from tune.config import fit_evals
+    from tune.simulate.curves import Formula, Recorded
+
+    is_formula = flags.curves == FORMULA
+    curves = Formula() if is_formula else Recorded(read_sweep(find_sweep(flags.curves)))
+    config = curves.config
+    given = {"trials": flags.trials, "eta": flags.eta, "rungs_turns": flags.rungs}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if flags.rungs:
+        if not is_formula:
+            check_recorded(flags.rungs, config.rungs_turns)
+        changes["eval_dialogues"] = fit_evals(config.eval_dialogues, len(flags.rungs))
+    curves.config = replace(config, **changes)
+    curves.draw(0, curves.config.trials)
+    return curves
+
+
+def check_recorded(rungs: Sequence[int], recorded: Sequence[int]) -> None:
+    if set(rungs) - set(recorded):
+        raise ConfigError(
+            f"--rungs must be among those that the curves were recorded at, "
+            f"{', '.join(map(str, recorded))}, not {', '.join(map(str, rungs))}"
+        )
+
+
+def check_methods(methods: Iterable[str], curves: str) -> None:
+    from tune.simulate.outcome import METHODS
+
+    for method in methods:
+        if method not in METHODS:
+            raise ConfigError(f"--methods takes {', '.join(METHODS)}, not {method!r}")
+        if METHODS[method][1] == "tpe" and curves != FORMULA:
+            raise ConfigError(
+                f"{method} proposes points of its own, and recorded curves end at those recorded: "
+                f"leave it out of --methods, or take --curves {FORMULA}"
+            )
+
+
+def simulate_all(curves: Curves, flags: argparse.Namespace) -> Iterator[Row]:
+    from tune.simulate.outcome import simulate, summarise
+
+    for slots in flags.slots:
+        for pack in flags.pack:
+            if slots % pack:
+                continue
+            for method in flags.methods:
+                outcomes = [
+                    simulate(curves, method, slots // pack, pack, seed)
+                    for seed in range(flags.seeds)
+                ]
+                row: Row = {"method": method, "slots": slots, "gpus": slots // pack}
+                for name, (mean, low, high) in summarise(outcomes).items():
+                    row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+                yield row
+
+
+def render(rows: Sequence[Row]) -> str:
+    """A Markdown table: mean [95 % interval]."""
+    lines = ["| search | slots | GPUs |" + "".join(f" {h} |" for h, _ in COLUMNS.values())]
+    lines.append("|---|--:|--:|" + "--:|" * len(COLUMNS))
+    for row in rows:
+        cells = [f"{row['method']}", f"{row['slots']}", f"{row['gpus']}"]
+        for name, (_, digits) in COLUMNS.items():
+            mean, low, high = (f"{row[f'{name}{end}']:.{digits}f}" for end in ("", "_low", "_high"))
+            cells.append(mean if low == high else f"{mean} [{low}, {high}]")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write(stem: Path, rows: Sequence[Row]) -> None:
+    """STEM.md and STEM.csv."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    stem.with_suffix(".md").write_text(render(rows) + "\n", encoding="utf-8")
+    with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def parse_counts(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"takes whole numbers from 1, as 1,8,64, not {text!r}")
+    return numbers
+
+
+def parse_count(text: str) -> int:
+    (number,) = parse_counts(text)
+    return number
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.simulate", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--curves",
+        default=FORMULA,
+        metavar="SWEEP",
+        help="the recorded sweep to replay: a name under runs/ or a folder; toy: the formula",
+    )
+    parser.add_argument("--trials", type=parse_count, help="of one sweep")
+    parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")
+    parser.add_argument("--eta", type=float, help="the best 1/eta of a rung go on")
+    parser.add_argument("--slots", type=parse_counts, default=(1, 8, 16, 64, 1000), metavar="A,B,C")
+    parser.add_argument(
+        "--pack", type=parse_counts, default=(1,), metavar="A,B", help="slots of one GPU"
+    )
+    parser.add_argument(
+        "--methods", type=parse_names, default=("random", "stop", "promote"), metavar="A,B"
+    )
+    parser.add_argument("--seeds", type=parse_count, default=20, help="sweeps a row")
+    parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.md and STEM.csv")
+    return parser

@@ -1,0 +1,105 @@
+"""What a simulated sweep came to, and the mean of many with its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainable.trial import Evaluation, TrialConfig
+from tune.recorder import Recorder
+from tune.search import Search
+from tune.simulate.clock import Clock
+from tune.simulate.curves import Curves
+
+# name -> (asha, who proposes): random points, or Optuna's TPE after the space's first ones
+METHODS = {
+    "random": ("off", "random"),
+    "stop": ("stop", "random"),
+    "promote": ("promote", "random"),
+    "tpe": ("off", "tpe"),
+    "tpe-stop": ("stop", "tpe"),
+    "tpe-promote": ("promote", "tpe"),
+}
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One simulated sweep."""
+
+    makespan_h: float
+    gpu_h: float  # of GPUs with a trial on them
+    training: float  # spent on all trials, in whole trainings of one
+    busy: float  # share of the slots' time from start to end, 0..1
+    completed: float  # trials
+    regret: float  # Combined: the best point there is, minus the one this sweep picks
+    random_regret: float  # of as many random points as `training`, each trained to its end
+
+
+class Unrecorded(Recorder):
+    """Writes nothing."""
+
+    def __init__(self) -> None:
+        self.folder = Path("unrecorded")
+        self.say = lambda text: None
+
+    def _append(self, event: dict[str, Any]) -> None: ...
+
+    def _write_details(self, trial: str, evaluation: Evaluation) -> None: ...
+
+
+def simulate(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Outcome:
+    """A sweep of `curves.config.trials` trials on `gpus` engines of `pack` slots each."""
+    clock = run(curves, method, gpus, pack, seed)
+    training = clock.turns / curves.config.train_turns
+    return Outcome(
+        makespan_h=clock.now_s / 3600,
+        gpu_h=clock.gpu_s / 3600,
+        training=training,
+        busy=clock.slot_s / (gpus * pack * clock.now_s),
+        completed=sum(t.state == "COMPLETE" for t in clock.search.searched),
+        regret=curves.best - curves.worth(pick(clock.search)),
+        random_regret=curves.best - draw_and_pick(curves, seed, max(round(training), 1)),
+    )
+
+
+def run(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Clock:
+    """The same, as it stands at its end."""
+    asha, proposer = METHODS[method]
+    config = replace(curves.config, asha=asha, seed=seed)
+    space = curves.space
+    if proposer == "random":
+        space = replace(space, first=curves.draw(seed, config.trials))
+    clock = Clock(Search(config, space, Unrecorded()), curves, gpus, pack)
+    clock.run()
+    return clock
+
+
+def pick(search: Search) -> TrialConfig:
+    """The trial that leads the leaderboard: the best of those that went furthest."""
+    scored = [t for t in search.searched if t.scores]
+    return max(scored, key=lambda t: (max(t.scores), t.scores[max(t.scores)])).config
+
+
+def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
+    """What random search with n of the same points finds."""
+    end = curves.config.milestones(curves.config.train_turns)[-1]
+    points = curves.draw(seed, curves.config.trials)[:n]
+    configs = [curves.space.spell(point, curves.config.base) for point in points]
+    return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.combined))
+
+
+def summarise(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float, float]]:
+    """Field -> mean and its 95 % interval, by the bootstrap over the sweeps."""
+    rows = np.array([list(asdict(o).values()) for o in outcomes])
+    draws = np.random.default_rng(0).integers(len(rows), size=(RESAMPLES, len(rows)))
+    lows, highs = np.percentile(rows[draws].mean(axis=1), (2.5, 97.5), axis=0)
+    columns = zip(rows.mean(axis=0), lows, highs, strict=True)
+    return {
+        f.name: (float(mean), float(low), float(high))
+        for f, (mean, low, high) in zip(fields(Outcome), columns, strict=True)
+    }
