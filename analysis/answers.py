@@ -42,7 +42,7 @@ def answer(records: SweepRecords, entries: Sequence[Entry]) -> list[str]:
 def _compared(records: SweepRecords) -> tuple[list[TrialRecord], int]:
     turns = common_turns(records)
     scores = scores_at(records, turns)
-    return [t for t in records.searched if t.id in scores], turns
+    return [t for t in records.studied if t.id in scores], turns
 
 
 def _name_best(entries: Sequence[Entry]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -136,6 +137,17 @@ def elapsed_s(records: SweepRecords) -> float:
     starts = [t.started_s for t in records.trials]
     ends = [e.time_s for t in records.trials for e in t.evals]
     return max(ends) - min(starts) if ends else 0.0
+
+
+def worked_s(trials: Iterable[TrialRecord], since_s: float | None = None) -> float:
+    """Seconds of a sweep's work: those in which some trial was at work under former drivers, and
+    all since the present one began at `since_s` (unix time; None: there is none)."""
+    total_s, until_s = 0.0, 0.0
+    evals = [e for t in trials for e in t.evals if since_s is None or e.time_s <= since_s]
+    for started_s, ended_s in sorted((e.started_s, e.time_s) for e in evals):
+        total_s += max(ended_s - max(started_s, until_s), 0.0)
+        until_s = max(until_s, ended_s)
+    return total_s + (0.0 if since_s is None else time.time() - since_s)
 
 
 def trained_turns(trials: Iterable[TrialRecord]) -> int:

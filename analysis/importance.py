@@ -34,7 +34,7 @@ def measure_importance(records: SweepRecords, turns: int) -> Importance | None:
     field took more than one value."""
     distributions = read_distributions(records.space)
     scores = scores_at(records, turns)
-    trials = [t for t in records.searched if t.id in scores and _fits(t, distributions)]
+    trials = [t for t in records.studied if t.id in scores and _fits(t, distributions)]
     fields = varying_fields(trials)
     if len(trials) < MIN_TRIALS or not fields:
         return None

@@ -43,6 +43,8 @@ class TrialRecord:
     reason: str | None = None  # why it failed or was stopped
     started_s: float = 0.0
     ended_s: float | None = None
+    # of a clone (`tune.clone`): {"trial", "set", "warm", "in_study"}; None: it was proposed
+    origin: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> EvalRecord | None:
@@ -83,10 +85,20 @@ class SweepRecords:
         return tuple(t for t in self.trials if not t.is_base)
 
     @property
+    def proposed(self) -> tuple[TrialRecord, ...]:
+        """The searched ones without clones."""
+        return tuple(t for t in self.searched if t.origin is None)
+
+    @property
+    def studied(self) -> tuple[TrialRecord, ...]:
+        """The searched ones without clones that lie outside the space."""
+        return tuple(t for t in self.searched if t.origin is None or t.origin.get("in_study"))
+
+    @property
     def is_running(self) -> bool:
         """True while trials lack an end or are still to come."""
         wanted = int(self.config.get("trials") or 0)
-        return any(t.state == RUNNING for t in self.trials) or len(self.searched) < wanted
+        return any(t.state == RUNNING for t in self.trials) or len(self.proposed) < wanted
 
     @cached_property
     def levels_turns(self) -> tuple[int, ...]:
@@ -136,6 +148,7 @@ class Ledger:
             config=event["config"],
             resolved=known.resolved if known else None,
             evals=known.evals if known else (),
+            origin=event.get("origin"),
             started_s=known.started_s if known else float(event.get("time_s", 0.0)),
         )
 
@@ -253,7 +266,8 @@ def _read_events(path: Path, warnings: list[str]) -> Iterable[dict[str, Any]]:
 
 def _check_space(space: Mapping[str, Any], trials: Iterable[TrialRecord]) -> list[str]:
     searched = set(space.get("searched") or ())
-    strangers = [t.id for t in trials if not t.is_base and not set(t.params) <= searched]
+    known = [t for t in trials if not t.is_base and t.origin is None]
+    strangers = [t.id for t in known if not set(t.params) <= searched]
     if not strangers:
         return []
     return [f"trials of another space than {space.get('name')}: {', '.join(strangers)}"]

@@ -35,6 +35,19 @@ def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation)
     draft = folder / f".{place.name}-{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
+    try:
+        _write_draft(draft, finetuner, evaluation)
+        if place.exists():  # written before a restart, perhaps damaged since
+            shutil.rmtree(place)
+        draft.rename(place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)  # gives its room back where the disk is full
+        raise
+    keep_best_and_last(folder)
+    return place
+
+
+def _write_draft(draft: Path, finetuner: Finetuner, evaluation: Evaluation) -> None:
     finetuner.save(draft)
     (draft / EVALUATION).write_text(json.dumps(asdict(evaluation)), encoding="utf-8")
     manifest = {
@@ -47,11 +60,6 @@ def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation)
         json.dump(manifest, file)
         file.flush()
         os.fsync(file.fileno())
-    if place.exists():  # written before a restart, perhaps damaged since
-        shutil.rmtree(place)
-    draft.rename(place)
-    keep_best_and_last(folder)
-    return place
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from ray import tune as ray_tune
 
 from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.lease import Lease, Report
+from trainable.storage import StorageFault, check_there, insist
 from trainable.trial import (
     OBJECTIVE,
     RESOURCE,
@@ -30,7 +33,7 @@ from trainable.trial import (
 
 POOL_NAMESPACE = "sweep"
 LEASE_TIMEOUT_S = 1800.0  # for a slot to become free, and a model to be loaded
-OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")  # torch's, by name: torch is not imported here
+HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
 
 
 class DialogueTrial(ray_tune.Trainable):
@@ -51,10 +54,12 @@ class DialogueTrial(ray_tune.Trainable):
                 notes = self._open()
             evaluation = self._restored_evaluation(is_first) or self._advance()
         except (TrialFailed, ConfigError) as error:
-            return self._fail(str(error), started_s)
+            return self._end(started_s, failure=str(error))
+        except StorageFault as error:
+            return self._end(started_s, lost=str(error.strerror))
         except Exception as error:
-            if type(error).__name__ in OUT_OF_MEMORY:
-                return self._fail(f"out of memory: {error}", started_s)
+            if is_out_of_memory(error):
+                return self._end(started_s, failure=describe_shortage(error))
             raise  # the machinery's fault: Ray tries again, from the last checkpoint
         assert self.finetuner is not None
         report = Report(
@@ -70,6 +75,7 @@ class DialogueTrial(ray_tune.Trainable):
 
     def _open(self) -> tuple[str, ...]:
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
+        insist(self._check_storage)
         checkpoint, notes = find_last_whole(self.lease.checkpoints)
         if checkpoint is not None:
             self.last = read_evaluation(checkpoint.path)
@@ -103,13 +109,28 @@ class DialogueTrial(ray_tune.Trainable):
         evaluation = self.finetuner.evaluate(n_dialogues)
         if not math.isfinite(evaluation.result.combined):
             raise TrialFailed(f"{OBJECTIVE} is {evaluation.result.combined} after {turns} turns")
-        write_checkpoint(self.lease.checkpoints, self.finetuner, evaluation)
+        insist(lambda: self._save(evaluation))
         self.last = evaluation
         return evaluation
 
-    def _fail(self, reason: str, started_s: float) -> dict[str, Any]:
+    def _save(self, evaluation: Evaluation) -> None:
+        assert self.finetuner is not None
+        self._check_storage()
+        write_checkpoint(self.lease.checkpoints, self.finetuner, evaluation)
+
+    def _check_storage(self) -> None:
+        """A storage that is away looks like one without checkpoints."""
+        check_there(self.lease.checkpoints.parent.parent / HEADER)
+
+    def _end(
+        self, started_s: float, failure: str | None = None, lost: str | None = None
+    ) -> dict[str, Any]:
         report = Report(
-            trial=self.lease.trial, failure=reason, place=self._place(), started_s=started_s
+            trial=self.lease.trial,
+            failure=failure,
+            lost=lost,
+            place=self._place(),
+            started_s=started_s,
         )
         return {"report": report, RESOURCE: 0}
 
@@ -158,6 +179,23 @@ def is_toy(config: TrialConfig) -> bool:
     return config.base_model.partition(":")[0] == "toy"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of the GPU or the host. torch's kind is known by its name: torch is not imported here."""
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or is_torchs
+
+
+def describe_shortage(error: BaseException) -> str:
+    """With the most that this process has held, and the first sentence of what was said."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        peak_gib = torch.cuda.max_memory_allocated() / 2**30
+    else:
+        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    reason = str(error).partition(". ")[0].strip() or type(error).__name__
+    return f"out of memory at {peak_gib:.1f} GiB: {reason}"
+
+
 class PooledFinetuner:
     """A trial in a slot of an engine, which lives in another process, perhaps on another node.
     When the engine dies every verb raises; the next lease goes to another engine."""
@@ -168,9 +206,12 @@ class PooledFinetuner:
 
     def __init__(self, lease: Lease, pool: str, checkpoint: Path | None) -> None:
         self.pool = ray.get_actor(pool, namespace=POOL_NAMESPACE)
-        self.key, self.engine, self.place = ray.get(
-            self.pool.lease.remote(lease.trial, lease.config), timeout=LEASE_TIMEOUT_S
-        )
+        try:
+            self.key, self.engine, self.place = ray.get(
+                self.pool.lease.remote(lease.trial, lease.config), timeout=LEASE_TIMEOUT_S
+            )
+        except TrialFailed as error:
+            raise TrialFailed(str(getattr(error, "cause", error))) from None
         start = None if checkpoint is None else str(checkpoint)
         self.resolved: Resolved = self._call("join", lease.config, start, timeout=LEASE_TIMEOUT_S)
 
@@ -203,6 +244,6 @@ class PooledFinetuner:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, TrialFailed | ConfigError):
                 raise TrialFailed(str(error.cause)) from None
-            if type(error.cause).__name__ in OUT_OF_MEMORY:
-                raise TrialFailed(f"out of memory: {error.cause}") from None
+            if isinstance(error.cause, OSError | MemoryError):
+                raise error.cause from None
             raise

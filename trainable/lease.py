@@ -30,6 +30,7 @@ class Report:
     trial: str
     evaluation: Evaluation | None = None  # None: the trial failed
     failure: str | None = None
+    lost: str | None = None  # the storage took no checkpoint, and why: not the trial's fault
     resolved: Resolved | None = None  # with the first report of a worker
     place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
     started_s: float = 0.0  # unix time at which the work for this report began

@@ -47,8 +47,8 @@ def start(flags: argparse.Namespace) -> int:
     from search_spaces.space import Space
     from tune.checks import make_folder
     from tune.config import compose, pick_profile
+    from tune.flags import parse_settings, pick_name
     from tune.recorder import write_header
-    from tune.run import parse_settings, pick_name
     from tune.sweep import compose_header
 
     space = Space(name="baseline", question=QUESTION, searched={}).fix(parse_settings(flags.set))
@@ -88,7 +88,7 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
 
 def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
     from tune.checks import check_materials
-    from tune.search import drop_training
+    from tune.trials import drop_training
 
     point = space.first[0] if space.first else {}
     trial = drop_training(space.spell(point, config.base))
@@ -104,7 +104,7 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
     from tune.lock import own_folder
     from tune.quiet import quieten
     from tune.recorder import Recorder
-    from tune.search import BASE_ID, BASE_NUMBER
+    from tune.trials import BASE_ID, BASE_NUMBER
 
     quieten()
     with own_folder(config.folder):
@@ -122,7 +122,6 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
         finally:
             if finetuner is not None:
                 finetuner.close()
-            recorder.close()
         write_leaderboard(config.folder)
     print(render(config.folder))
     print(f"the baseline is in {config.folder}")

@@ -62,7 +62,7 @@ def spell_trial(flags: argparse.Namespace) -> TrialConfig:
     from search_spaces.space import Space
     from tune.checks import check_materials
     from tune.config import compose, pick_profile
-    from tune.run import parse_settings
+    from tune.flags import parse_settings
 
     if flags.pack < 1 or flags.dialogues < 1 or flags.seconds <= 0:
         raise ConfigError("--pack, --dialogues and --seconds must be above 0")

@@ -3,16 +3,22 @@ reports, and a callback for faults. All decisions are the search's; no state liv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune as ray_tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from trainable.lease import Lease
+from trainable.storage import StorageFault
 from tune.search import Search
+
+RECOUNT_S = 2.0
 
 
 class Unpickled:
@@ -25,11 +31,14 @@ class Unpickled:
 class LeaseSearcher(Unpickled, Searcher):
     """A Ray trial is one lease: a stretch of work on a trial of ours, not the trial itself."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: Search, count_room: Callable[[], int]) -> None:
         super().__init__()
-        self.search = search
+        self.search, self.count_room = search, count_room
+        self.counted_s = time.monotonic()
 
     def suggest(self, trial_id: str) -> Any:
+        if time.monotonic() - self.counted_s > RECOUNT_S:  # nodes come and go
+            self.search.room, self.counted_s = self.count_room(), time.monotonic()
         lease = self.search.lease()
         if lease is not None:
             return {"lease": lease}
@@ -53,8 +62,9 @@ class ReportScheduler(Unpickled, FIFOScheduler):
         self.search, self.release = search, release
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if self.search.report(result["report"]):
-            return TrialScheduler.CONTINUE
+        with keep_fault(self.search):
+            if self.search.fault is None and self.search.report(result["report"]):
+                return TrialScheduler.CONTINUE
         self.release(lease_of(trial).trial)
         return TrialScheduler.STOP
 
@@ -73,7 +83,43 @@ class FaultCallback(Unpickled, ray_tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.check()  # where Ray itself is lost, it is not the trial's fault
         self.release(lease_of(trial).trial)
-        self.search.interrupt(lease_of(trial).trial, describe_fault(trial))
+        with keep_fault(self.search):
+            self.search.interrupt(lease_of(trial).trial, describe_fault(trial))
+
+
+class ControlCallback(Unpickled, ray_tune.Callback):
+    """Lets the driver hear what is asked of it. What it raises ends Ray Tune's loop."""
+
+    def __init__(
+        self, search: Search, look: Callable[[], list[str]], release: Callable[[str], None]
+    ) -> None:
+        self.search, self.look, self.release = search, look, release
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.search.fault is not None:
+            raise self.search.fault
+        for stopped in self.look():
+            self.release(stopped)
+            for trial in trials:
+                if lease_of(trial).trial == stopped:
+                    end_worker(trial)
+
+
+def end_worker(trial: Any) -> None:
+    """Kills the process of one that is stopped while it works alone; a slot's is only waiting."""
+    worker = trial.temporary_state.ray_actor
+    if worker is not None and lease_of(trial).pool is None and not trial.is_finished():
+        ray.kill(worker)
+
+
+@contextlib.contextmanager
+def keep_fault(search: Search) -> Iterator[None]:
+    """Ray Tune wraps what is raised while it handles a result: the fault is kept for the next
+    step."""
+    try:
+        yield
+    except StorageFault as fault:
+        search.fault = search.fault or fault
 
 
 def lease_of(trial: Any) -> Lease:

@@ -65,6 +65,7 @@ SCALES: dict[str, dict[str, Any]] = {
     },
     "lab": {"trials": 48, "train_turns": 30_000, "eta": 3, "eval_dialogues": (100, 200, 400, 1000)},
 }
+BUDGETS = ("max_failed_trials", "max_gpu_hours", "max_hours", "stop_if_no_improvement")
 WARMUP = 0.03  # of the training
 
 
@@ -87,6 +88,10 @@ class SweepConfig:
     pack: str = "auto"  # trials on one engine: auto, or a number; 1: each in its own process
     baseline: bool = True  # also evaluate the untuned base model
     max_failures: int = 3  # restarts of one trial after a fault of the machinery
+    max_failed_trials: int = 0  # more end the sweep; 0: a quarter of the trials, but at least 5
+    max_gpu_hours: float = 0  # 0: no limit; without a GPU, hours of a machine
+    max_hours: float = 0  # of work, pauses left out; 0: no limit
+    stop_if_no_improvement: int = 0  # trials that end without a new best; 0: no limit
     report_to: tuple[str, ...] = ()  # tensorboard, mlflow, wandb, trackio
     storage: str = "runs"
     metric: str = OBJECTIVE
@@ -115,9 +120,10 @@ class SweepConfig:
 
     def _check_counts(self) -> None:
         lowest = {"trials": 1, "train_turns": 1, "seed": 0, "concurrent": 0, "max_failures": 0}
+        lowest |= dict.fromkeys(BUDGETS, 0)
         for name, low in lowest.items():
             value = getattr(self, name)
-            if value < low:
+            if not value >= low:
                 flag = "--" + name.replace("_", "-")
                 raise ConfigError(f"{flag} must be at least {low}, not {value}")
 

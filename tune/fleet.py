@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from trainable.adapter import rank_of
 from trainable.trial import TrialConfig
 from tune.config import SweepConfig
-from tune.fate import CLUSTER_PATIENCE_S, PATIENCE_S, Guard, Watch, find_doors
+from tune.fate import Guard, Watch, choose_patience, find_doors
+from tune.shares import Node, count_room, read_nodes, split
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
 SETTINGS = {
@@ -27,23 +29,30 @@ SETTINGS = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the search keeps to the room that there is
     "TUNE_WARN_THRESHOLD_S": "30",
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",
 }
 
 
+ONE_CPU = {"cpu": 1}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    gpus: float
-    cpus: float
+    nodes: Sequence[Node]
     check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
+
+    def count_units(self) -> int:
+        """What an hour is spent of: GPUs, or machines where there is none."""
+        return _count_gpus(self.nodes) or len(self.nodes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
     """How trials are carried out."""
 
-    room: int  # trials at a time
+    count_room: Callable[[], int]  # trials at a time, on the nodes that there are now
     share: Mapping[str, float]  # of the cluster, for one trial's worker
     slots: int  # trials on one engine; 1: each alone in its process
     why: str
@@ -53,7 +62,7 @@ class Workers:
 
     def describe(self) -> str:
         packing = f"{self.slots} on one base model" if self.slots > 1 else "each in its own process"
-        return f"up to {self.room} trials at a time, {packing} ({self.why})"
+        return f"up to {self.count_room()} trials at a time, {packing} ({self.why})"
 
 
 def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
@@ -61,7 +70,7 @@ def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> 
     from tune.packing import choose_slots, measure_on_gpu
     from tune.pool import base_of, close_pool, start_pool
 
-    n_gpus = int(fleet.gpus)
+    n_gpus = _count_gpus(fleet.nodes)
     bases = len({base_of(c) for c in configs})
     max_rank = max(map(rank_of, configs), default=1)
     slots, why = choose_slots(
@@ -72,12 +81,17 @@ def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> 
         measure=lambda trial: measure_on_gpu(trial, max_rank),
     )
     if slots == 1:
-        room = config.concurrent or n_gpus or max(int(fleet.cpus), 1)
-        return Workers(room=room, share=split(fleet, room), slots=1, why=why)
+        share = split(fleet.nodes, config.concurrent or n_gpus or count_room(fleet.nodes, ONE_CPU))
+        return Workers(
+            count_room=lambda: config.concurrent or count_room(read_nodes(), share),
+            share=share,
+            slots=1,
+            why=why,
+        )
     name = f"pool-{config.name}-{os.getpid()}"
     pool = start_pool(name, slots=slots, max_rank=max_rank, on_gpus=n_gpus > 0, bases=bases)
     return Workers(
-        room=config.concurrent or max(n_gpus, 1) * slots * bases,
+        count_room=lambda: config.concurrent or max(_count_gpus(read_nodes()), 1) * slots * bases,
         share={"cpu": 0.01},
         slots=slots,
         why=why,
@@ -87,14 +101,8 @@ def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> 
     )
 
 
-def split(fleet: Fleet, room: int) -> dict[str, float]:
-    """What one of `room` trials takes that run alone in their processes."""
-    if fleet.gpus:
-        return {
-            "cpu": max(1, fleet.cpus // max(room, fleet.gpus)),
-            "gpu": min(fleet.gpus / room, 1),
-        }
-    return {"cpu": max(fleet.cpus // room, 1) if room <= fleet.cpus else fleet.cpus / room}
+def _count_gpus(nodes: Iterable[Node]) -> int:
+    return sum(int(node.gpus) for node in nodes)
 
 
 @contextlib.contextmanager
@@ -104,7 +112,7 @@ def start_ray(log: Path) -> Iterator[Fleet]:
     os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
-        log.open("a", encoding="utf-8") as file,
+        _open_log(log) as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):
@@ -115,20 +123,37 @@ def start_ray(log: Path) -> Iterator[Fleet]:
                 stack.enter_context(_connect())
             _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
-            patience_s = CLUSTER_PATIENCE_S if os.environ.get("RAY_ADDRESS") else PATIENCE_S
-            watch = stack.enter_context(Watch(find_doors(), patience_s, log.parent.parent.name))
-            offer = ray.cluster_resources()
-            yield Fleet(gpus=offer.get("GPU", 0), cpus=offer.get("CPU", 1), check=watch.check)
+            name = log.parent.parent.name
+            watch = stack.enter_context(Watch(find_doors(), choose_patience(), name))
+            yield Fleet(nodes=read_nodes(), check=watch.check)
+
+
+class _Log(io.FileIO):
+    """What is said there is worth no error: a full disk takes none of it."""
+
+    def write(self, content: Any) -> int:
+        with contextlib.suppress(OSError):
+            super().write(content)
+        return len(content)
+
+
+def _open_log(path: Path) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedWriter(_Log(path, "a")), "utf-8", line_buffering=True)
 
 
 @contextlib.contextmanager
 def _connect() -> Iterator[None]:
     import ray
 
-    is_own = not os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
+    is_own = address == "local"
     with Guard() if is_own else contextlib.nullcontext():
-        dashboard = False if is_own else None
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=dashboard)
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if is_own else None,
+        )
         try:
             yield
         finally:
@@ -143,15 +168,14 @@ def _send_logs(handler: logging.Handler) -> None:
     warnings.filterwarnings("ignore", module="ray")
 
 
-def run_leases(adapters: tuple[Any, Any, Any], share: Mapping[str, float], room: int) -> None:
-    """Runs Ray Tune with a searcher, a scheduler and a callback, until the searcher says that it
+def run_leases(adapters: tuple[Any, ...], share: Mapping[str, float]) -> None:
+    """Runs Ray Tune with a searcher, a scheduler and callbacks, until the searcher says that it
     is finished."""
     from ray import tune as ray_tune
 
     from trainable.entry import DialogueTrial
 
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(room)
-    searcher, scheduler, callback = adapters
+    searcher, scheduler, *callbacks = adapters
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         ray_tune.Tuner(
             ray_tune.with_resources(DialogueTrial, dict(share)),
@@ -167,7 +191,7 @@ def run_leases(adapters: tuple[Any, Any, Any], share: Mapping[str, float], room:
                 name="leases",
                 storage_path=scratch,
                 verbose=0,
-                callbacks=[callback],
+                callbacks=callbacks,
                 checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()

@@ -35,7 +35,7 @@ def generate_responses(args: argparse.Namespace) -> tuple[Responses, Corpus, str
     """(replies, their corpus, the adapter's SHA-256 where it is known)."""
     quieten()
     from trainable.corpus.load import load_corpus
-    from tune.run import parse_settings
+    from tune.flags import parse_settings
 
     settings = parse_settings(args.set) | ({"corpus": args.corpus} if args.corpus else {})
     if args.adapter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -14,13 +15,15 @@ from filelock import FileLock, Timeout
 from trainable.trial import ConfigError
 from tune.recorder import write_json
 
+PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
+
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[None]:
     """Holds the folder while the block runs. Raises ConfigError when a live driver has it."""
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner.json"
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=PATIENCE_S)
     try:
         lock.acquire()
     except Timeout:
@@ -31,9 +34,29 @@ def own_folder(folder: Path) -> Iterator[None]:
     try:
         write_json(owner, {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()})
         yield
-        owner.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it tells nothing once the lock is free
+            owner.unlink(missing_ok=True)
     finally:
         lock.release()
+
+
+def find_owner(folder: Path) -> str | None:
+    """Who drives the sweep now, in words; None: nobody. For any node that sees the folder."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            return None
+    except Timeout:
+        return _describe(folder / "owner.json")
+
+
+def read_since(folder: Path) -> float | None:
+    """Unix time at which the present driver began; None: there is none."""
+    try:
+        owner = json.loads((folder / "owner.json").read_text(encoding="utf-8"))
+        return float(owner["since_s"]) if find_owner(folder) else None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _describe(owner: Path) -> str:

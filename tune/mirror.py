@@ -34,8 +34,9 @@ class Mirror:
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
-        if kind == "trial" and event["number"] >= 0 and event["trial"] not in self.ids:
-            self._open(event)
+        if kind == "trial":
+            if event["number"] >= 0 and event["trial"] not in self.ids and is_inside(event):
+                self._open(event)
         elif event.get("trial") not in self.ids:
             return
         elif kind == "eval":
@@ -61,3 +62,8 @@ class Mirror:
         steps = self.storage.get_trial(trial).intermediate_values
         value = [steps[max(steps)]] if state == TrialState.COMPLETE and steps else None
         self.storage.set_trial_state_values(trial, state, value)
+
+
+def is_inside(event: Mapping[str, Any]) -> bool:
+    """Whether a trial is of the space: a clone may lie outside."""
+    return bool((event.get("origin") or {"in_study": True})["in_study"])

@@ -43,6 +43,16 @@ def find_obstacle(configs: Iterable[TrialConfig]) -> str | None:
     return next((why for c in configs if (why := why_alone(c)) is not None), None)
 
 
+def find_misfit(config: TrialConfig, slots: int, configs: Iterable[TrialConfig]) -> str | None:
+    """Why workers that were chosen for `configs` cannot carry out another; None: they can."""
+    from tune.pool import base_of
+
+    if slots == 1:
+        return None
+    is_held = base_of(config) in {base_of(c) for c in configs}
+    return why_alone(config) or (None if is_held else "no engine holds its base model")
+
+
 def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
     """The knee of trials like this one on a GPU of the cluster, in a process that ends with it."""
     import ray

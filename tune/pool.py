@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainable.entry import POOL_NAMESPACE, is_toy
-from trainable.trial import TrialConfig
+from trainable.entry import POOL_NAMESPACE, describe_shortage, is_out_of_memory, is_toy
+from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
 PING_S = 5.0
@@ -39,20 +39,26 @@ class EngineActor:
     """An engine in its own process. The engine's verbs block; Ray calls them from many threads."""
 
     def __init__(self, config: TrialConfig, slots: int, max_rank: int) -> None:
-        if is_toy(config):
-            from trainable.toy_engine import ToyEngine
-
-            self.engine: Any = ToyEngine(slots, max_rank)
-            return
-        from trainable.engine.engine import Engine
-
-        self.engine = Engine(spec_of(config), slots=slots, max_rank=max_rank)
+        self.engine: Any = None
+        self.failure: str | None = None
+        try:
+            self.engine = open_engine(config, slots, max_rank)
+        except (ConfigError, TrialFailed) as error:
+            self.failure = str(error)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.failure = f"{describe_shortage(error)} (while the base model was loaded)"
 
     def call(self, verb: str, *arguments: Any) -> Any:
         return getattr(self.engine, verb)(*arguments)
 
     def where(self) -> dict[str, Any]:
+        """Where it is. Raises TrialFailed where no engine can be had: the trials' own doing."""
         import ray
+
+        if self.failure is not None:
+            raise TrialFailed(self.failure)
 
         gpus = ray.get_gpu_ids()
         return {
@@ -60,6 +66,17 @@ class EngineActor:
             "gpu": gpus[0] if gpus else None,
             "engine_pid": os.getpid(),
         }
+
+
+def open_engine(config: TrialConfig, slots: int, max_rank: int) -> Any:
+    """Raises ConfigError where the base model cannot be had."""
+    if is_toy(config):
+        from trainable.toy_engine import ToyEngine
+
+        return ToyEngine(slots, max_rank)
+    from trainable.engine.engine import Engine
+
+    return Engine(spec_of(config), slots=slots, max_rank=max_rank)
 
 
 @dataclass
@@ -101,6 +118,9 @@ class Pool:
             except TimeoutError:
                 self._drop(berth)
                 continue
+            except TrialFailed as error:
+                self._drop(berth)
+                raise TrialFailed(str(getattr(error, "cause", error))) from None
             return key, berth.actor, {**berth.place, "slot": berth.slots[key]}
 
     async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, Berth | None]:

@@ -20,6 +20,7 @@ from analysis.curves import (
     measure_gpu_hours,
     name_hours,
     trained_turns,
+    worked_s,
 )
 from analysis.labels import label_params
 from analysis.records import RUNNING, STATES, Ledger, TrialRecord
@@ -30,20 +31,26 @@ SHOWN_TRIALS = 16
 
 class Progress:
     """Shows a sweep from its events. `sweep` is the content of sweep.json; `slots` the number of
-    trials that can run at once. A context manager: the live table is up while it is entered.
+    trials that can run at once; `since_s` the unix time at which the driver began (None: there is
+    none, or the first event will say). A context manager: the live table is up while it is entered.
 
     Besides the events of evals.jsonl it takes {"event": "activity", "what": str, "done": number,
     "total": number | None}: a bar for a download, a model being loaded, an evaluation."""
 
     def __init__(
-        self, sweep: Mapping[str, Any], *, slots: int = 1, console: Console | None = None
+        self,
+        sweep: Mapping[str, Any],
+        *,
+        slots: int = 1,
+        console: Console | None = None,
+        since_s: float | None = None,
     ) -> None:
         self.sweep = sweep
         self.slots = max(slots, 1)
         self.console = console or Console()
         self.ledger = Ledger()
         self.activities: dict[str, tuple[float, float | None]] = {}
-        self.started_s: float | None = None
+        self.since_s = since_s
         self.live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -67,8 +74,8 @@ class Progress:
             self._on_activity(event)
             return
         self.ledger.add(event)
-        if self.started_s is None:
-            self.started_s = float(event.get("time_s") or time.time())
+        if self.since_s is None:
+            self.since_s = float(event.get("time_s") or time.time())
         if self.live is None and (line := describe_event(event, self.ledger)):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -108,11 +115,13 @@ class Progress:
             for state in STATES
             if (n := sum(t.state == state for t in self.trials))
         )
-        wanted = self.sweep.get("config", {}).get("trials")
+        wanted = self._count_wanted()
         grid.add_row("trials", Text.assemble(counts, f" of {wanted}" if wanted else ""))
         grid.add_row("best", self._describe_best())
         grid.add_row("speed", self._describe_speed())
-        grid.add_row("slots", self._describe_gpus())
+        if self.since_s is not None:
+            grid.add_row("slots", self._describe_slots())
+        grid.add_row("spent", self._describe_spent())
         return grid
 
     def _describe_best(self) -> str:
@@ -128,35 +137,43 @@ class Progress:
         )
 
     def _describe_speed(self) -> str:
-        elapsed_s = time.time() - (self.started_s or time.time())
+        elapsed_s = worked_s(self.trials, self.since_s)
         turns = trained_turns(self.trials)
         rate = turns / elapsed_s if elapsed_s > 0 else 0.0
-        left_s = self.forecast_s(elapsed_s)
+        left_s = self.forecast(elapsed_s)
         forecast = "" if left_s is None else f", about {format_duration(left_s)} left"
         return f"{rate:.1f} turns/s over {format_duration(elapsed_s)}{forecast}"
 
-    def forecast_s(self, elapsed_s: float) -> float | None:
-        """Seconds still to go if the trials to come cost what the ended ones did; None before
-        the first end. A running trial counts by half."""
-        wanted = int(self.sweep.get("config", {}).get("trials") or 0)
+    def forecast(self, spent: float) -> float | None:
+        """How much is still to be spent (seconds, hours, ...) if the trials to come cost what the
+        ended ones did; None before the first end. A running trial counts by half."""
+        wanted = self._count_wanted()
         ended = sum(t.state != RUNNING for t in self.trials)
         if not ended or not wanted:
             return None
         running = len(self.trials) - ended
         done = ended + running / 2
-        return elapsed_s / done * max(wanted - done, 0.0)
+        return spent / done * max(wanted - done, 0.0)
 
-    def _describe_gpus(self) -> str:
+    def _count_wanted(self) -> int:
+        """Trials that the sweep will have had: those to be proposed, and clones."""
+        proposed = int(self.sweep.get("config", {}).get("trials") or 0)
+        return proposed and proposed + sum(t.origin is not None for t in self.trials)
+
+    def _describe_slots(self) -> str:
         running = [t for t in self.trials if t.state == RUNNING]
         evals = [e for t in self.trials for e in t.evals]
         gpus = {gpu_of(e) for e in evals if e.place.get("gpu") is not None}
-        hours = sum(measure_gpu_hours(self.trials).values())
         use = min(100.0, 100.0 * len(running) / self.slots)
         where = f", GPUs: {len(gpus)}" if gpus else ""
-        return (
-            f"{len(running)} of {self.slots} busy ({use:.0f} %){where}, "
-            f"{hours:.2f} {name_hours(self.trials)}"
-        )
+        return f"{len(running)} of {self.slots} busy ({use:.0f} %){where}"
+
+    def _describe_spent(self) -> str:
+        trials = list(self.ledger.trials.values())
+        hours = sum(measure_gpu_hours(trials).values())
+        left = self.forecast(hours)
+        more = f", about {left:.2f} to come" if left else ""
+        return f"{hours:.2f} {name_hours(trials)}{more}"
 
     def _render_rungs(self) -> Table:
         rungs = count_rungs(self.trials, self.sweep.get("config", {}).get("rungs_turns") or ())

@@ -7,7 +7,8 @@ from dataclasses import replace
 from analysis.records import SweepRecords, TrialRecord
 from search_spaces.space import Space, contains
 from trainable.trial import ConfigError, TrialConfig
-from tune.search import ENDED, Progress, Search
+from tune.search import Search
+from tune.trials import ENDED, Progress
 
 
 def rebuild(search: Search, records: SweepRecords) -> None:
@@ -34,17 +35,20 @@ def _reopen(search: Search, record: TrialRecord) -> TrialRecord:
     is_short = record.config.get("train_turns", turns) < turns
     if record.is_base or record.state != "COMPLETE" or not is_short:
         return record
-    if "train_turns" in search.space.searched:
+    own_length = record.origin is not None and "train_turns" in record.origin["set"]
+    if own_length or "train_turns" in search.space.searched:
         return record
     config = TrialConfig.from_dict({**record.config, "train_turns": turns})
-    search.recorder.record_trial(record.id, record.number, record.params, config)
+    search.recorder.record_trial(record.id, record.number, record.params, config, record.origin)
     return replace(record, config=config.to_dict(), state="RUNNING", reason=None)
 
 
 def _restore_trial(search: Search, record: TrialRecord) -> Progress:
     config = TrialConfig.from_dict(record.config)
     params = {name: record.config[name] for name in search.space.searched if name in record.config}
-    trial = Progress(record.id, record.number, {} if record.is_base else params, config)
+    if record.is_base or (record.origin and not record.origin["in_study"]):
+        params = dict(record.params)
+    trial = Progress(record.id, record.number, params, config, origin=record.origin)
     trial.is_resolved = record.resolved is not None
     return trial
 

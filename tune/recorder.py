@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.records import FORMAT, SweepRecords
+from analysis.records import FORMAT, RUNNING, SweepRecords
 from trainable.checkpoint import keep_best_and_last
 from trainable.lease import Report
+from trainable.storage import StorageFault, insist
 from trainable.trial import Evaluation, Resolved, TrialConfig
 
 Event = Mapping[str, Any]
@@ -24,33 +25,46 @@ class Listener(Protocol):
 
 
 class Recorder:
-    """Appends events to evals.jsonl, each on disk before anyone hears of it. Raises OSError when
-    the storage does not take them."""
+    """Appends events to evals.jsonl, each on disk before anyone hears of it. A storage that does
+    not answer is tried again, and `say` told. Raises StorageFault when it takes no more; what was
+    written of an event then is cut off before the next."""
 
-    def __init__(self, folder: Path, listeners: Iterable[Listener] = ()) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        listeners: Iterable[Listener] = (),
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.folder, self.say = folder, say
         self.listeners = list(listeners)
         self._last_s = 0.0
         folder.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(folder / "evals.jsonl")
-        self._file = (folder / "evals.jsonl").open("a", encoding="utf-8")
+        self._path = folder / "evals.jsonl"
+        self._path.touch()
+        self._size = insist(self._cut_torn_line, say)  # of the whole lines, in bytes
 
     def record_trial(
-        self, trial: str, number: int, params: Mapping[str, Any], config: TrialConfig
+        self,
+        trial: str,
+        number: int,
+        params: Mapping[str, Any],
+        config: TrialConfig,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
+        """`origin`: of a clone, see tune.clone."""
         values = {"number": number, "params": dict(params), "config": config.to_dict()}
-        self._append({"event": "trial", "trial": trial, **values})
+        own = {"origin": dict(origin)} if origin else {}
+        self._append({"event": "trial", "trial": trial, **values, **own})
 
     def record_resolved(self, trial: str, resolved: Resolved) -> None:
         self._append({"event": "resolved", "trial": trial, **asdict(resolved)})
 
     def record_eval(self, report: Report) -> None:
-        assert report.evaluation is not None
-        self._write_details(report.trial, report.evaluation)
+        evaluation = report.evaluation
+        assert evaluation is not None
+        insist(lambda: self._write_details(report.trial, evaluation), self.say)
         place = {"place": dict(report.place), "started_s": report.started_s}
-        self._append(
-            {"event": "eval", "trial": report.trial, **asdict(report.evaluation.result), **place}
-        )
+        self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 
     def record_end(self, trial: str, state: str, reason: str | None) -> None:
         """Also drops the checkpoints that nobody needs any more."""
@@ -61,22 +75,40 @@ class Recorder:
         else:
             shutil.rmtree(checkpoints, ignore_errors=True)
 
-    def record_note(self, text: str) -> None:
-        self._append({"event": "note", "text": text})
-
-    def close(self) -> None:
-        self._file.close()
+    def record_note(self, text: str, **facts: Any) -> None:
+        self._append({"event": "note", "text": text, **facts})
 
     def _append(self, event: dict[str, Any]) -> None:
         self._last_s = max(time.time(), self._last_s + 1e-6)  # the order survives in the times
         event["time_s"] = round(self._last_s, 6)
-        self._file.write(json.dumps(event, allow_nan=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        for listener in self.listeners:
-            listener.on_event(event)
+        line = (json.dumps(event, allow_nan=False) + "\n").encode()
+        insist(lambda: self._write_line(line), self.say)
+        self._size += len(line)
+        try:
+            for listener in self.listeners:
+                listener.on_event(event)
+        except OSError as error:  # the event is safe; what mirrors it is written anew by --resume
+            raise StorageFault(error.errno, error.strerror or str(error)) from error
+
+    def _write_line(self, line: bytes) -> None:
+        """Never makes the file: where it is gone, the storage is."""
+        with self._path.open("r+b", buffering=0) as file:
+            file.truncate(self._size)
+            file.seek(self._size)
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+
+    def _cut_torn_line(self) -> int:
+        """A driver that died while writing left half a line: new events must not be glued to it."""
+        content = self._path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(self._path, whole)
+        return whole
 
     def _write_details(self, trial: str, evaluation: Evaluation) -> None:
+        os.stat(self._path)
         folder = self.folder / "trials" / trial
         folder.mkdir(parents=True, exist_ok=True)
         seen = {"turns_seen": evaluation.result.turns_seen}
@@ -98,29 +130,18 @@ def write_header(folder: Path, header: Mapping[str, Any]) -> None:
     write_json(folder / "sweep.json", {"format": FORMAT, **header})
 
 
-def replay_events(records: SweepRecords) -> Iterable[Event]:
-    """The events that spell these records, in the order of their times where it matters."""
+def replay_events(records: SweepRecords) -> list[Event]:
+    """The events that spell these records, in the order of their times."""
+    events: list[dict[str, Any]] = []
     for t in records.trials:
-        yield {
-            **{"event": "trial", "trial": t.id, "number": t.number, "params": dict(t.params)},
-            **{"config": dict(t.config), "time_s": t.started_s},
-        }
+        begun = {"event": "trial", "trial": t.id, "number": t.number, "params": dict(t.params)}
+        own = {"origin": dict(t.origin)} if t.origin else {}
+        events.append({**begun, "config": dict(t.config), "time_s": t.started_s, **own})
         if t.resolved is not None:
-            yield {"event": "resolved", "trial": t.id, **asdict(t.resolved), "time_s": t.started_s}
-    evals = [(e, t.id) for t in records.trials for e in t.evals]
-    for e, trial in sorted(evals, key=lambda pair: pair[0].time_s):
-        yield {"event": "eval", "trial": trial, **asdict(e)}
-    for t in records.trials:
-        if t.state != "RUNNING":
+            resolved = {"event": "resolved", "trial": t.id, **asdict(t.resolved)}
+            events.append({**resolved, "time_s": t.started_s})
+        events += [{"event": "eval", "trial": t.id, **asdict(e)} for e in t.evals]
+        if t.state != RUNNING:
             end = {"state": t.state, "reason": t.reason, "time_s": t.ended_s}
-            yield {"event": "end", "trial": t.id, **end}
-
-
-def _cut_torn_line(path: Path) -> None:
-    """A driver that died while writing left half a line: new events must not be glued to it."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(path, whole)
+            events.append({"event": "end", "trial": t.id, **end})
+    return sorted(events, key=lambda event: event["time_s"])

@@ -7,38 +7,40 @@ goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.space import Space
 from trainable.lease import Lease, Report
-from trainable.trial import CONDITIONS, OBJECTIVE, TrialConfig
+from trainable.storage import StorageFault
+from trainable.trial import TrialConfig
 from tune.config import SweepConfig
-from tune.proposals import Tried, propose
+from tune.proposals import propose
 from tune.recorder import Recorder
 from tune.rungs import open_rungs
+from tune.trials import (
+    ASKED,
+    BASE_ID,
+    BASE_NUMBER,
+    ENDED,
+    FAULT,
+    Progress,
+    drop_training,
+    find_wrong,
+    is_studied,
+    view,
+)
 
-BASE_ID, BASE_NUMBER = "base", -1
-ENDED = ("COMPLETE", "PRUNED", "FAIL")
-FAULT = "given up"  # begins the reason of a failure that was not the trial's own doing
 
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """Why a search gives out no more work before its end."""
 
-@dataclass
-class Progress:
-    """What the search knows of one trial."""
-
-    id: str
-    number: int
-    params: Mapping[str, Any]
-    config: TrialConfig
-    state: str = "QUEUED"  # or RUNNING (leased), WAITING (at its rung), one of ENDED
-    faults: int = 0  # workers lost since the driver started
-    is_resolved: bool = False  # it has met its model
-    turns_seen: int = -1  # of the last evaluation reported
-    scores: dict[int, float] = field(default_factory=dict)  # milestone in turns -> score
-    reason: str | None = None
+    why: str
+    remedy: str = ""  # the flag that lets it go on
+    code: int = 0  # the command's exit code
 
 
 class Search:
@@ -49,20 +51,24 @@ class Search:
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
         self.is_exhausted = False  # the space has no point left
+        self.closing: Closing | None = None  # a budget is spent, or somebody asked
+        self.fault: OSError | None = None  # the storage does not take what happens
 
     # What is asked
 
     def lease(self) -> Lease | None:
         """Work for one more worker: an interrupted trial, one that earned promotion, or a new
         one. None when there is no room or nothing to do now."""
-        if len(self.running) >= self.room:
+        if self.closing or self.fault or len(self.running) >= self.room:
             return None
         trial = self._next_queued() or self._next_promoted() or self._open_next()
         if trial is None and not self.running:
             trial = self._known(self.rungs.promote_last())
         if trial is None:
             return None
-        trial.state = "RUNNING"
+        if self.closing:  # while it was being opened
+            return None
+        trial.state, trial.since_s = "RUNNING", time.time()
         return Lease(
             trial=trial.id,
             config=trial.config,
@@ -81,6 +87,11 @@ class Search:
         """All but the untuned base, by number."""
         return sorted((t for t in self.trials.values() if t.number >= 0), key=lambda t: t.number)
 
+    @property
+    def proposed(self) -> list[Progress]:
+        """The searched ones without clones: what `trials` counts."""
+        return [t for t in self.searched if t.origin is None]
+
     def milestones(self, trial: Progress) -> tuple[tuple[int, int], ...]:
         return self.config.milestones(trial.config.train_turns)
 
@@ -88,8 +99,9 @@ class Search:
 
     def report(self, report: Report) -> bool:
         """Takes a worker's report; whether it goes on with the trial. A report heard before (a
-        worker that was restarted repeats its last) changes nothing."""
+        worker that was restarted repeats its last) changes nothing. Raises StorageFault."""
         trial = self.trials[report.trial]
+        trial.since_s = time.time()
         for note in report.notes:
             self.recorder.record_note(note)
         if trial.state != "RUNNING":
@@ -97,17 +109,23 @@ class Search:
         if report.resolved is not None and not trial.is_resolved:
             self.recorder.record_resolved(trial.id, report.resolved)
             trial.is_resolved = True
+        if report.lost is not None:
+            trial.state = "QUEUED"
+            raise StorageFault(0, report.lost)
         if report.evaluation is None:
             return self._end(trial, "FAIL", report.failure or "the worker reported no metric")
         result = report.evaluation.result
         if result.turns_seen <= trial.turns_seen:
             return True
-        if not math.isfinite(result.combined):
-            return self._end(trial, "FAIL", f"{OBJECTIVE} is {result.combined}")
+        if wrong := find_wrong(result):
+            return self._end(trial, "FAIL", wrong)
         self.recorder.record_eval(report)
         goes_on = self.hear(trial, result.turns_seen, result.combined)
         if not goes_on and trial.state == "RUNNING":
             self.settle(trial)
+        if goes_on and self.closing:
+            trial.state = "QUEUED"  # until the sweep is resumed
+            return False
         return goes_on
 
     def hear(self, trial: Progress, turns_seen: int, score: float) -> bool:
@@ -144,6 +162,19 @@ class Search:
         text = f"trial {trial_id} starts again from its last checkpoint: {fault}"
         self.recorder.record_note(text)
 
+    def stop(self, trial_id: str) -> None:
+        """The user has seen enough of the trial."""
+        trial = self.trials[trial_id]
+        at = f" at {max(trial.scores)} turns" if trial.scores else " before its first evaluation"
+        self._end(trial, "PRUNED", ASKED + at)
+
+    def clone(
+        self, params: Mapping[str, Any], config: TrialConfig, origin: Mapping[str, Any]
+    ) -> Progress:
+        """One more trial, on top of those that are proposed."""
+        number = len(self.searched)
+        return self._open(f"{number:04d}", number, params, config, origin)
+
     def finish(self) -> None:
         """Nothing runs and nothing will: whoever still waits at a rung was not promoted."""
         for trial in self.searched:
@@ -174,26 +205,31 @@ class Search:
             point = self.space.first[0] if self.space.first else {}
             config = drop_training(self.space.spell(point, self.config.base))
             return self._open(BASE_ID, BASE_NUMBER, {}, config)
-        number = len(self.searched)
-        if number >= self.config.trials or self.is_exhausted:
+        number, proposed = len(self.searched), len(self.proposed)
+        if proposed >= self.config.trials or self.is_exhausted:
             return None
-        history = [view(trial) for trial in self.searched]
+        history = [view(trial) for trial in self.searched if is_studied(trial)]
         params = propose(self.space, history, self.config.seed, number)
         if params is None:
             self.is_exhausted = True
             self.recorder.record_note(
-                f"the space has no point left: {number} of {self.config.trials} trials tried them"
+                f"the space has no point left: {proposed} of {self.config.trials} trials tried them"
             )
             return None
         config = self.space.spell(params, self.config.base)
         return self._open(f"{number:04d}", number, params, config)
 
     def _open(
-        self, trial_id: str, number: int, params: Mapping[str, Any], config: TrialConfig
+        self,
+        trial_id: str,
+        number: int,
+        params: Mapping[str, Any],
+        config: TrialConfig,
+        origin: Mapping[str, Any] | None = None,
     ) -> Progress:
-        trial = Progress(trial_id, number, params, config)
+        trial = Progress(trial_id, number, params, config, origin=origin)
+        self.recorder.record_trial(trial_id, number, params, config, origin)
         self.trials[trial_id] = trial
-        self.recorder.record_trial(trial_id, number, params, config)
         return trial
 
     def _end(self, trial: Progress, state: str, reason: str | None) -> bool:
@@ -201,25 +237,3 @@ class Search:
         self.rungs.drop(trial.id)
         self.recorder.record_end(trial.id, state, reason)
         return False
-
-
-def view(trial: Progress) -> Tried:
-    """The trial as the sampler sees it. One that waits at its rung has been judged there."""
-    states = {"QUEUED": "RUNNING", "WAITING": "PRUNED"}
-    own_doing = trial.state == "FAIL" and not (trial.reason or "").startswith(FAULT)
-    return Tried(
-        params=trial.params,
-        state=states.get(trial.state, trial.state),
-        steps=trial.scores,
-        infeasible=own_doing,
-    )
-
-
-def drop_training(config: TrialConfig) -> TrialConfig:
-    """The untuned base under the same task and decoding."""
-    values = {**config.to_dict(), "method": "none", "train_turns": 0}
-    values.pop("adapter", None)
-    for decider, allowed, dependants in CONDITIONS:
-        if decider in ("method", "schedule") and values.get(decider) not in allowed:
-            values = {name: v for name, v in values.items() if name not in dependants}
-    return TrialConfig.from_dict(values)

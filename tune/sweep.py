@@ -13,16 +13,21 @@ from typing import Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
-from trainable.trial import ConfigError
+from trainable.storage import StorageFault, insist
+from trainable.trial import ConfigError, TrialConfig
+from tune.budget import Budget
 from tune.checks import check_space
 from tune.config import SweepConfig
+from tune.control import Control, Paused
+from tune.disk import describe_usage
 from tune.lock import own_folder
 from tune.rebuild import rebuild
 from tune.recorder import Recorder, replay_events, write_header
-from tune.search import ENDED, Search
+from tune.search import Search
+from tune.trials import ENDED
 from tune.versions import read_commit, read_versions
 
-EXIT_INTERRUPTED = 130
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
 
 
 def start_sweep(config: SweepConfig, space: Space) -> int:
@@ -38,30 +43,40 @@ def resume_sweep(config: SweepConfig, space: Space) -> int:
 
 
 def run(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
-    header = compose_header(config, space, records)
-    if records is None or has_changed(header, records):
-        write_header(config.folder, header)
-    recorder = Recorder(config.folder)
-    search = Search(config, space, recorder)
     try:
-        if records is not None:
-            rebuild(search, records)
-        if not has_work(search):
-            print(f"{config.name} is finished: there is nothing to do (more with --trials N)")
-        else:
-            if records is not None:
-                print(note_resumption(search))
-            drive(search, header, records)
-            search.finish()
+        return pursue(config, space, records)
     except KeyboardInterrupt:
         print(f"\ninterrupted: go on with --resume {config.name}", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except OSError as error:
-        where = f"the sweep's folder cannot be written ({error.strerror or error})"
+    except Paused as pause:
+        print(f"{pause}: go on with --resume {config.name}")
+        return 0
+    except StorageFault as fault:
+        where = f"{config.folder} cannot be written ({fault.strerror})"
         print(f"{where}: paused; go on with --resume {config.name}", file=sys.stderr)
-        return 1
-    finally:
-        recorder.close()
+        return EXIT_FAILED
+
+
+def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
+    """Raises StorageFault, Paused."""
+    header = compose_header(config, space, records)
+    if records is None or has_changed(header, records):
+        insist(lambda: write_header(config.folder, header), print)
+    search = Search(config, space, Recorder(config.folder, say=print))
+    budget = Budget(search)
+    if records is not None:
+        rebuild(search, records)
+        budget.replay(replay_events(records))
+    control = Control(search, budget)
+    control.open()
+    if not has_work(search):
+        print(f"{config.name} is finished: there is nothing to do (more with --trials N)")
+    elif search.closing is None:
+        if records is not None:
+            print(note_resumption(search))
+        drive(search, header, control)
+        if search.closing is None:
+            search.finish()
     return conclude(search)
 
 
@@ -80,42 +95,58 @@ def note_resumption(search: Search) -> str:
 
 def has_work(search: Search) -> bool:
     is_open = any(t.state not in ENDED for t in search.trials.values())
-    return is_open or len(search.searched) < search.config.trials
+    return is_open or len(search.proposed) < search.config.trials
 
 
-def drive(search: Search, header: Mapping[str, Any], records: SweepRecords | None) -> None:
+def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
     """Everything that needs Ray."""
     from rich.console import Console
 
-    from tune.bridge import FaultCallback, LeaseSearcher, ReportScheduler
+    from tune.bridge import ControlCallback, FaultCallback, LeaseSearcher, ReportScheduler
     from tune.fleet import run_leases, staff, start_ray
     from tune.mirror import Mirror
+    from tune.packing import find_misfit
     from tune.progress import Progress
     from tune.report_to import Reporter
 
     config, folder = search.config, search.config.folder
     console = Console(file=sys.stdout)
+    search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
     with start_ray(folder / "logs" / "ray.log") as fleet:
-        workers = staff(fleet, config, check_space(search.space, config.base))
-        search.room, search.pool = workers.room, workers.pool
+        configs = list_configs(search)
+        workers = staff(fleet, config, configs)
+        search.room, search.pool = workers.count_room(), workers.pool
+        control.budget.share = fleet.count_units() / search.room
+        control.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
         mirror = Mirror(folder, config.name, search.space)
         progress = Progress(header, slots=search.room, console=console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
-        for event in replay_events(records) if records else ():
+        for event in replay_events(read_sweep(folder)):
             mirror.on_event(event)
             for reporter in reporters:
                 reporter.on_event(event)
             progress.ledger.add(event)
-        search.recorder.listeners += [mirror, Standings(folder), progress, *reporters]
-        search.recorder.record_note(workers.describe())
+        search.recorder.listeners += [control.budget, mirror, Standings(folder), progress]
+        search.recorder.listeners += reporters
+        search.recorder.record_note(workers.describe(), room=search.room)
         scheduler = ReportScheduler(search, workers.release)
-        faults = FaultCallback(search, workers.release, fleet.check)
-        adapters = (LeaseSearcher(search), scheduler, faults)
+        adapters = (
+            LeaseSearcher(search, workers.count_room),
+            scheduler,
+            FaultCallback(search, workers.release, fleet.check),
+            ControlCallback(search, control.look, workers.release),
+        )
         with progress, contextlib.closing(workers):
-            run_leases(adapters, workers.share, search.room)
+            run_leases(adapters, workers.share)
         for reporter in reporters:
             if reporter.failure:
                 search.recorder.record_note(reporter.failure)
+
+
+def list_configs(search: Search) -> list[TrialConfig]:
+    """All kinds of trials that are to come: the space's corners, and clones."""
+    clones = [t.config for t in search.searched if t.origin and t.state not in ENDED]
+    return [*check_space(search.space, search.config.base), *clones]
 
 
 class Standings:
@@ -135,18 +166,23 @@ class Standings:
 
 
 def conclude(search: Search) -> int:
-    """Writes and prints the leaderboard; 1 if every trial failed, else 0."""
+    """Writes and prints the leaderboard; the command's exit code: 1 if every trial failed, or more
+    than may."""
     from analysis.leaderboard import render, write_leaderboard
 
-    folder = search.config.folder
+    folder, name = search.config.folder, search.config.name
     write_leaderboard(folder)
     print(render(folder))
-    print(f"the sweep is in {folder}")
+    print(f"the sweep is in {folder}: {describe_usage(folder)}")
     failed = [t for t in search.searched if t.state == "FAIL"]
     if failed and len(failed) == len(search.searched):
         print(f"all {len(failed)} trials failed; the first: {failed[0].reason}", file=sys.stderr)
-        return 1
-    return 0
+        return EXIT_FAILED
+    if search.closing is None or not has_work(search):
+        return 0
+    line = f"{search.closing.why}: go on with --resume {name} {search.closing.remedy}".rstrip()
+    print(line, file=sys.stderr if search.closing.code else sys.stdout)
+    return search.closing.code
 
 
 def compose_header(

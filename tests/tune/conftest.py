@@ -83,7 +83,6 @@ def run_inline(search: Search) -> Search:
         if search.report(next(worker)):
             workers.append(worker)
     search.finish()
-    search.recorder.close()
     return search
 
 

@@ -65,7 +65,7 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
     text = show(progress)
     assert "1 pruned, 1 running, 1 fail of 4" in text
     assert "Combined 60.0  (trial 0000, 300 turns" in text
-    assert "1 of 2 busy (50 %), GPUs: 1, 0.01 GPU-hours" in text
+    assert "1 of 2 busy (50 %), GPUs: 1" in text and "0.01 GPU-hours, about 0.01 to come" in text
     assert "100 turns" in text and "2 reached" in text
     running = next(line for line in text.splitlines() if line.startswith("0000"))
     assert "▃█" in running and "learning_rate 0.001" in running
@@ -75,9 +75,9 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
 def test_the_forecast_waits_for_the_first_end() -> None:
     progress = Progress(SWEEP, console=Console(file=StringIO()))
     progress.on_event(start(0))
-    assert progress.forecast_s(60.0) is None
+    assert progress.forecast(60.0) is None
     progress.on_event(end(0, "COMPLETE"))
-    assert progress.forecast_s(60.0) == 180.0
+    assert progress.forecast(60.0) == 180.0
 
 
 def test_a_download_is_a_bar_until_it_is_done() -> None:

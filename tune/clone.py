@@ -1,0 +1,79 @@
+"""Adds a trial like another to a sweep, from another terminal or node:
+python -m tune.clone NAME TRIAL --set lora_rank=32
+
+It starts from scratch, or (--warm) from the other's adapter, made to fit another rank. Where the
+sweep is not running the clone waits for the next --resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainable.trial import ConfigError
+from tune.flags import add_storage, find_folder, parse_settings
+
+EXIT_REFUSED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    flags = build_parser().parse_args(arguments)
+    try:
+        return clone(flags)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def clone(flags: argparse.Namespace) -> int:
+    from tune.lock import find_owner
+    from tune.requests import await_answer, send
+
+    folder = find_folder(flags.name, Path(flags.storage), "tune.clone")
+    settings = parse_settings(flags.set)
+    check(folder, flags.trial, settings, flags.warm)
+    request = send(folder, "clone", {"trial": flags.trial, "set": settings, "warm": flags.warm})
+    if find_owner(folder) is None:
+        print(f"nobody drives {folder.name}: the clone is made by tune.run --resume {folder.name}")
+        return 0
+    answer = await_answer(folder, request)
+    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
+    return 0 if answer.done else EXIT_REFUSED
+
+
+def check(folder: Path, trial: str, settings: dict[str, object], warm: bool) -> None:
+    """Raises ConfigError for what the driver would refuse, as far as the records tell."""
+    from analysis.records import read_sweep
+    from trainable.trial import TrialConfig
+    from tune.checks import check_materials
+    from tune.clones import spell_clone
+    from tune.config import SweepConfig
+
+    records = read_sweep(folder)
+    found = next((t for t in records.searched if t.id == trial), None)
+    if found is None:
+        there = ", ".join(t.id for t in records.searched) or "none yet"
+        raise ConfigError(f"{folder.name} has no trial {trial!r} to clone: there are {there}")
+    sweep = SweepConfig.from_dict(records.config)
+    original = TrialConfig.from_dict(found.config)
+    check_materials([spell_clone(original, settings, warm, sweep)])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.clone", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
+    parser.add_argument("trial", metavar="TRIAL", help="the one to clone, as 0003")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="what it does otherwise"
+    )
+    parser.add_argument("--warm", action="store_true", help="start from the other's adapter")
+    add_storage(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

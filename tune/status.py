@@ -1,0 +1,127 @@
+"""A sweep as it stands, from another terminal or node: python -m tune.status NAME
+
+Read from the sweep's folder alone. On a terminal the table is live until the sweep's driver ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainable.trial import ConfigError
+from tune.flags import add_storage, find_folder
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+LOOK_S = 1.0
+WEIGH_S = 10.0  # between measurements of a folder that may hold many files
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    from rich.console import Console
+    from rich.live import Live
+
+    flags = build_parser().parse_args(arguments)
+    try:
+        view = View(find_folder(flags.name, Path(flags.storage), "tune.status"))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console()
+    view.look()
+    if flags.once or not console.is_terminal or view.owner is None:
+        console.print(view.render())
+        return 0
+    with Live(view.render(), console=console, auto_refresh=False) as live:
+        while view.owner is not None:
+            time.sleep(LOOK_S)
+            view.look()
+            live.update(view.render(), refresh=True)
+    return 0
+
+
+class View:
+    """What the folder tells, read on from where it was read last. Raises ConfigError when the
+    folder is no sweep's, or of a newer format."""
+
+    def __init__(self, folder: Path) -> None:
+        from analysis.records import read_sweep
+        from tune.progress import Progress
+
+        read_sweep(folder)
+        header = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        self.folder = folder
+        self.progress = Progress({**header, "name": folder.name})
+        self.offset = 0
+        self.owner: str | None = None
+        self.usage, self.weighed_s = "", -WEIGH_S
+
+    def look(self) -> None:
+        from tune.disk import describe_usage
+        from tune.lock import find_owner, read_since
+
+        self.owner = find_owner(self.folder)
+        self.progress.since_s = read_since(self.folder) if self.owner else None
+        self._read_on()
+        if time.monotonic() - self.weighed_s >= WEIGH_S:
+            self.usage, self.weighed_s = describe_usage(self.folder), time.monotonic()
+
+    def _read_on(self) -> None:
+        path = self.folder / "evals.jsonl"
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self.offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self.offset += len(whole) + len(newline)
+        for line in whole.splitlines():
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return  # torn; tune.run says so
+        self.progress.ledger.add(event)
+        self.progress.slots = int(event.get("room", self.progress.slots))
+
+    def render(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row("state", self._describe_state())
+        grid.add_row("disk", self.usage)
+        return Group(grid, self.progress.render())
+
+    def _describe_state(self) -> str:
+        from analysis.records import RUNNING
+
+        if self.owner is not None:
+            return f"driven by {self.owner}"
+        trials = self.progress.trials
+        wanted = int(self.progress.sweep.get("config", {}).get("trials") or 0)
+        is_open = any(t.state == RUNNING for t in trials)
+        if is_open or sum(t.origin is None for t in trials) < wanted:
+            return f"not driven: go on with python -m tune.run --resume {self.folder.name}"
+        return "finished"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.status", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
+    parser.add_argument("--once", action="store_true", help="print it once, for scripts")
+    add_storage(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
