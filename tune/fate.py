@@ -19,7 +19,7 @@ import psutil
 
 EXIT_PAUSED = 1
 PATIENCE_S = 3.0  # of a Ray of our own, without an answer
-CLUSTER_PATIENCE_S = 50.0  # of a cluster, whose head may come back; Ray's own is 60
+RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"  # with a cluster's head; 60 if unset
 LOOK_S = 1.0
 SWEEPS = 20  # of the guard's broom: a dying raylet may still start a worker
 Doors = Mapping[str, tuple[str, int]]  # what listens there -> host, port
@@ -71,6 +71,14 @@ class Watch:
     def _look(self) -> None:
         while not self.is_over.wait(LOOK_S):
             self.check()
+
+
+def choose_patience() -> float:
+    """Seconds without an answer. A cluster's head may come back, but a little before Ray itself
+    gives up, the driver must."""
+    if os.environ.get("RAY_ADDRESS") in (None, "", "local"):
+        return PATIENCE_S
+    return 0.8 * float(os.environ.get(RAYS_PATIENCE, 60))
 
 
 def find_closed(doors: Doors) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,16 +113,30 @@ class Pool:
             if berth is None:
                 continue
             try:
-                if not berth.place:
-                    where = berth.actor.where.remote()
-                    berth.place = await asyncio.wait_for(_as_future(where), START_S)
+                berth.place = berth.place or await self._find_place(berth)
             except TimeoutError:
                 self._drop(berth)
                 continue
             except TrialFailed as error:
                 self._drop(berth)
                 raise TrialFailed(str(getattr(error, "cause", error))) from None
+            except Exception:
+                if berth in self.berths:
+                    raise
+                continue  # another trial that waited for it gave it up
             return key, berth.actor, {**berth.place, "slot": berth.slots[key]}
+
+    async def _find_place(self, berth: Berth) -> dict[str, Any]:
+        """Where the engine runs, once it does. Raises TimeoutError where it never will: its GPU
+        was lost with a node, or the model is not loaded in time."""
+        where = _as_future(berth.actor.where.remote())
+        deadline_s = time.monotonic() + START_S
+        while not where.done():
+            if len(self.berths) > self.capacity() or time.monotonic() > deadline_s:
+                raise TimeoutError
+            await asyncio.wait({where}, timeout=PING_S)
+        place: dict[str, Any] = where.result()
+        return place
 
     async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, Berth | None]:
         async with self.changed:
@@ -205,9 +220,11 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
     """The pool's actor, which starts engines as trials ask for them: `bases` of them on each GPU,
     or on the CPU where there are none."""
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    share = {"num_gpus": 1 / bases, "num_cpus": 1} if on_gpus else {"num_cpus": 0}
-    engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, **share)
+    gpu = {"num_gpus": 1 / bases} if on_gpus else {}
+    # no CPU: its trials' workers, which wait for it, may have the node's last one
+    engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, num_cpus=0, **gpu)
 
     def start(config: TrialConfig) -> Any:
         return engine.remote(config, slots, max_rank)
@@ -215,8 +232,15 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
     def capacity() -> int:
         return max(int(ray.cluster_resources().get("GPU", 0)), 1) * bases
 
+    # Beside the driver: a lost node must not take every other node's engines with it
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     pool = ray.remote(Pool).options(
-        name=name, namespace=POOL_NAMESPACE, num_cpus=0, max_concurrency=1000, max_restarts=-1
+        name=name,
+        namespace=POOL_NAMESPACE,
+        num_cpus=0,
+        max_concurrency=1000,
+        max_restarts=-1,
+        scheduling_strategy=here,
     )
     return pool.remote(start, slots=slots, capacity=capacity)
 

@@ -1,0 +1,81 @@
+"""Sweeps in processes of their own, as from a terminal, with the toy's work written down."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from analysis.records import SweepRecords, read_sweep
+
+TRACED = Path(__file__).parent / "traced"
+SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
+PATIENCE_S = 60.0
+
+
+def trace(storage: Path) -> dict[str, str]:
+    """The environment in which the toy writes down what it trains."""
+    paths = os.pathsep.join((str(TRACED), os.environ.get("PYTHONPATH", "")))
+    return {"PYTHONPATH": paths, "TOY_TRACE": str(storage / "trace")}
+
+
+@dataclass
+class Sweep:
+    """One sweep, and the drivers that it has."""
+
+    storage: Path
+    flags: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    drivers: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.storage / "s"
+
+    @property
+    def records(self) -> SweepRecords:
+        return read_sweep(self.folder)
+
+    @property
+    def console(self) -> str:
+        return (self.storage / "console").read_text()
+
+    @property
+    def stretches(self) -> Counter[str]:
+        """The stretches that were begun to be trained."""
+        return Counter((self.storage / "trace").read_text().splitlines())
+
+    def start(self) -> subprocess.Popen:
+        """A driver: the first begins the sweep, later ones go on with it."""
+        is_new = not (self.folder / "sweep.json").exists()
+        what = (*SWEEP, *self.flags) if is_new else ("--resume", "s")
+        command = [sys.executable, "-m", "tune.run", *what, "--storage", str(self.storage)]
+        self.storage.mkdir(exist_ok=True)
+        with (self.storage / "console").open("a") as console:
+            driver = subprocess.Popen(
+                command,
+                env={**os.environ, **trace(self.storage), **self.environment},
+                stdout=console,
+                stderr=console,
+            )
+        self.drivers.append(driver)
+        return driver
+
+    def run(self) -> Sweep:
+        assert self.start().wait(timeout=5 * PATIENCE_S) == 0, self.console
+        return self
+
+    def count_evals(self) -> int:
+        path = self.folder / "evals.jsonl"
+        return path.read_bytes().count(b'"event": "eval"') if path.exists() else 0
+
+    def await_evals(self, n_more: int) -> None:
+        """Until there are so many more, or the driver has ended."""
+        enough, deadline_s = self.count_evals() + n_more, time.monotonic() + PATIENCE_S
+        while self.count_evals() < enough and self.drivers[-1].poll() is None:
+            assert time.monotonic() < deadline_s, f"the sweep stands still: {self.console}"
+            time.sleep(0.02)

@@ -1,0 +1,107 @@
+"""Three real Ray nodes on this machine: one is lost while a sweep runs, one comes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from drivers import Sweep, trace
+from test_search import summarise
+
+from tune.fate import RAYS_PATIENCE
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Its head carries no trial."""
+    from ray.cluster_utils import Cluster
+
+    for name, value in trace(tmp_path / "sweep").items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "sweep").mkdir()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield cluster
+    cluster.shutdown()
+
+
+def find_workers(node: Any, name: str) -> list[psutil.Process]:
+    """The node's processes of that name."""
+    try:
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        return [p for p in raylet.children(recursive=True) if p.name().startswith(name)]
+    except (psutil.NoSuchProcess, KeyError):
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pack", "worker", "offer"),
+    [("1", "ray::Res", {"num_cpus": 1}), ("2", "ray::Engine", {"num_cpus": 1, "num_gpus": 1})],
+)
+def test_a_node_lost_and_a_node_added(
+    tmp_path: Path, cluster: Any, pack: str, worker: str, offer: dict[str, int]
+) -> None:
+    flags = ("--set", "base_model=toy:0.002", "--trials", "6", "--pack", pack, "--asha", "off")
+    whole = Sweep(tmp_path / "whole", (*flags, "--concurrent", "2")).run()
+    nodes = [cluster.add_node(**offer) for _ in range(2)]
+    sweep = Sweep(tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address})
+    driver = sweep.start()
+    sweep.await_evals(3)
+    lost = next(node for node in nodes if find_workers(node, worker))
+    lost_s = time.time()
+    cluster.remove_node(lost, allow_graceful=False)
+    added = cluster.add_node(**offer)
+    was_used = False
+    while driver.poll() is None:
+        was_used = was_used or bool(find_workers(added, worker))
+        time.sleep(0.1)
+    assert driver.returncode == 0, sweep.console
+    assert was_used, "no trial ran on the added node"
+    assert summarise(sweep.records) == summarise(whole.records)
+    restarts = report_restarts(sweep, lost_s)
+    assert 0 < sweep.stretches.total() - whole.stretches.total() <= restarts
+
+
+def report_restarts(sweep: Sweep, lost_s: float) -> int:
+    """How many there were; prints how long they took."""
+    events = [json.loads(line) for line in (sweep.folder / "evals.jsonl").open()]
+    noted = [e for e in events if e["event"] == "note" and "starts again" in e["text"]]
+    for note in noted:
+        trial = note["text"].split()[1]
+        evals = [e for e in events if e["event"] == "eval" and e["trial"] == trial]
+        again = next(e for e in evals if e["time_s"] > note["time_s"])
+        print(
+            f"trial {trial}: its loss noticed after {note['time_s'] - lost_s:.1f} s, "
+            f"at work again after {again['started_s'] - lost_s:.1f} s"
+        )
+    return len(noted)
+
+
+@pytest.mark.slow
+def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
+    tmp_path: Path, cluster: Any
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    flags = ("--set", "base_model=toy:0.002", "--trials", "4", "--concurrent", "1")
+    whole = Sweep(tmp_path / "whole", flags).run()
+    cluster.add_node(num_cpus=1)
+    sweep = Sweep(tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address, RAYS_PATIENCE: "5"})
+    driver = sweep.start()
+    sweep.await_evals(3)
+    cluster.head_node.kill_gcs_server(check_alive=False)
+    assert driver.wait(timeout=60) == 1
+    assert "the head at" in sweep.console and "paused; go on with --resume s" in sweep.console
+    cluster.shutdown()
+    other = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    sweep.environment["RAY_ADDRESS"] = other.address
+    try:
+        sweep.run()
+    finally:
+        other.shutdown()
+    assert summarise(sweep.records) == summarise(whole.records)
