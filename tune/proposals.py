@@ -7,10 +7,10 @@ built again from its records proposes what the undisturbed one would have.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -21,12 +21,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces.space import Draw, Space
 
 RANDOM_TRIALS = 8  # before the model of what is good means anything
 TPE_ATTEMPTS, ATTEMPTS = 8, 400  # at a point that was not tried yet
+ANY_TIME = datetime(2000, 1, 1)  # nobody asks when a trial ran
 INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
 
 Key = frozenset[tuple[str, Any]]
@@ -99,27 +100,34 @@ def _suggest_with(draw: Draw) -> Any:
     return choose
 
 
-class _Shared(FrozenTrial):
-    """Ended trials are never changed, so a study may hold them without a deep copy of each."""
+class _Past(FrozenTrial):
+    """A trial of a study that is made for one question: laid in as it is, thousands a proposal.
+    Its values are the space's own."""
 
     def __deepcopy__(self, memo: Any) -> FrozenTrial:
-        return copy.copy(self)
+        return self
+
+    def _validate(self) -> None: ...
 
 
 def _freeze(space: Space, tried: Tried) -> FrozenTrial:
     params = {n: v for n, v in tried.params.items() if n in space.searched}
     last = tried.steps[max(tried.steps)] if tried.steps else None
     state = TrialState.PRUNED if tried.infeasible else TrialState[tried.state]
-    trial = create_trial(
+    trial = _Past(
+        number=-1,  # as in the study
+        trial_id=-1,
         state=state,
         value=last if state == TrialState.COMPLETE else None,
+        datetime_start=ANY_TIME,
+        datetime_complete=ANY_TIME if state.is_finished() else None,
         params=params,
         distributions={name: space.searched[name] for name in params},
+        user_attrs={},
+        system_attrs={},
         intermediate_values=dict(tried.steps),
-        constraints={INFEASIBLE: 1.0 if tried.infeasible else -1.0},
     )
-    if state.is_finished():
-        trial.__class__ = _Shared
+    trial.set_constraint(INFEASIBLE, 1.0 if tried.infeasible else -1.0)
     return trial
 
 
