@@ -116,18 +116,18 @@ class Recorder:
         write_json(folder / "responses.json", evaluation.responses)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all."""
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Whole or not at all. Without an indent it is many times faster."""
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     with draft.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
+        file.write(json.dumps(content, indent=indent, allow_nan=False))
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, path)
 
 
 def write_header(folder: Path, header: Mapping[str, Any]) -> None:
-    write_json(folder / "sweep.json", {"format": FORMAT, **header})
+    write_json(folder / "sweep.json", {"format": FORMAT, **header}, indent=1)
 
 
 def replay_events(records: SweepRecords) -> list[Event]:
