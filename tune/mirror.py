@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,23 @@ from trainable.trial import OBJECTIVE, RESOURCE
 FILE = "optuna.journal"
 
 
+class Journal(JournalFileBackend):
+    """Does not wait for the disk: the records do, and the mirror is made of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lock = path, JournalFileOpenLock(str(path))
+        super().__init__(str(path), self.lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(log) + "\n" for log in logs)
+        self.lock.acquire()
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(lines)
+        finally:
+            self.lock.release()
+
+
 class Mirror:
     """Takes the recorder's events. The study is named after the sweep; it is written anew by every
     driver, so its states are those of the records. The lock is one that holds on NFS."""
@@ -27,9 +45,8 @@ class Mirror:
         self.ids: dict[str, int] = {}
         for stale in (folder / FILE, *folder.glob(f"{FILE}.lock*")):
             stale.unlink(missing_ok=True)
-        path = str(folder / FILE)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.storage = JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+        self.storage = JournalStorage(Journal(folder / FILE))
         self.study = self.storage.create_new_study([StudyDirection.MAXIMIZE], name)
 
     def on_event(self, event: Mapping[str, Any]) -> None:

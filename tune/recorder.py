@@ -112,22 +112,30 @@ class Recorder:
         folder = self.folder / "trials" / trial
         folder.mkdir(parents=True, exist_ok=True)
         seen = {"turns_seen": evaluation.result.turns_seen}
-        write_json(folder / "dialogues.json", {**evaluation.dialogues, **seen})
-        write_json(folder / "responses.json", evaluation.responses)
+        dialogues = {**evaluation.dialogues, **seen}
+        for name, content in (("dialogues", dialogues), ("responses", evaluation.responses)):
+            # without an indent and a wait for the disk: these are large, and no record of them
+            # is missed where a power cut takes them
+            replace_file(folder / f"{name}.json", json.dumps(content, allow_nan=False))
 
 
-def write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    """Whole or not at all. Without an indent it is many times faster."""
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all, and on disk."""
+    replace_file(path, json.dumps(content, indent=1, allow_nan=False), is_awaited=True)
+
+
+def replace_file(path: Path, text: str, *, is_awaited: bool = False) -> None:
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     with draft.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=indent, allow_nan=False))
-        file.flush()
-        os.fsync(file.fileno())
+        file.write(text)
+        if is_awaited:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(draft, path)
 
 
 def write_header(folder: Path, header: Mapping[str, Any]) -> None:
-    write_json(folder / "sweep.json", {"format": FORMAT, **header}, indent=1)
+    write_json(folder / "sweep.json", {"format": FORMAT, **header})
 
 
 def replay_events(records: SweepRecords) -> list[Event]:
