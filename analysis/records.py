@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainable.remote import bring_sweep, is_remote, locate
 from trainable.trial import ConfigError, EvalResult, Resolved
 
 FORMAT = 1
@@ -194,7 +195,12 @@ def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def find_sweep(name: str | Path) -> Path:
     """The sweep's folder: a path, a name under runs/, or an example that ships with the package
-    (example/sweep, ...). Raises ConfigError if there is none."""
+    (example/sweep, ...). One at s3://BUCKET/PREFIX/NAME is brought into the cache. Raises
+    ConfigError if there is none."""
+    if is_remote(str(name)):
+        storage, _, own = str(name).rstrip("/").rpartition("/")
+        name = Path(locate(storage)) / own
+        bring_sweep(name)
     for folder in (Path(name), Path("runs") / name, Path(__file__).parent / name):
         if (folder / "sweep.json").is_file():
             return folder

@@ -11,7 +11,10 @@ LEAVES = ("trainable.trial", "trainable.garbage")  # standard library only
 # package -> what of ours it may import
 ALLOWED = {
     "tune": ("tune", "search_spaces", "trainable", "analysis"),
-    "analysis": ("analysis", "trainable.corpus", "trainable.evaluation", "trainable.trial"),
+    "analysis": (
+        *("analysis", "trainable.corpus", "trainable.evaluation"),
+        *("trainable.remote", "trainable.trial"),
+    ),
     "search_spaces": ("search_spaces.space", "trainable.trial"),
     "trainable": ("trainable",),
     "trainable.corpus": ("trainable.corpus", "trainable.evaluation", *LEAVES),

@@ -109,13 +109,16 @@ def read_evaluation(checkpoint: Path) -> Evaluation:
 
 def keep_best_and_last(folder: Path, last: int = KEPT_LAST) -> None:
     """Removes all but the best checkpoint and the `last` latest ones, and drafts left behind."""
-    there = list_checkpoints(folder)
-    best = max(there, key=lambda c: c.combined, default=None)
-    for checkpoint in there[: max(len(there) - last, 0)]:
-        if checkpoint is not best:
-            shutil.rmtree(checkpoint.path, ignore_errors=True)
+    for checkpoint in choose_stale(list_checkpoints(folder), last):
+        shutil.rmtree(checkpoint.path, ignore_errors=True)
     for draft in folder.glob(".[0-9]*"):
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def choose_stale(there: list[Checkpoint], last: int = KEPT_LAST) -> list[Checkpoint]:
+    """Of checkpoints in their order, those that are neither the best nor among the latest."""
+    best = max(there, key=lambda c: c.combined, default=None)
+    return [c for c in there[: max(len(there) - last, 0)] if c is not best]
 
 
 def _list_files(folder: Path) -> list[Path]:

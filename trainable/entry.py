@@ -19,6 +19,7 @@ from ray import tune as ray_tune
 
 from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.lease import Lease, Report
+from trainable.remote_checkpoints import pull_last, push_checkpoint
 from trainable.storage import StorageFault, check_there, insist
 from trainable.trial import (
     OBJECTIVE,
@@ -75,7 +76,7 @@ class DialogueTrial(ray_tune.Trainable):
 
     def _open(self) -> tuple[str, ...]:
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
-        insist(self._check_storage)
+        insist(self._reach_storage)
         checkpoint, notes = find_last_whole(self.lease.checkpoints)
         if checkpoint is not None:
             self.last = read_evaluation(checkpoint.path)
@@ -116,11 +117,19 @@ class DialogueTrial(ray_tune.Trainable):
     def _save(self, evaluation: Evaluation) -> None:
         assert self.finetuner is not None
         self._check_storage()
-        write_checkpoint(self.lease.checkpoints, self.finetuner, evaluation)
+        place = write_checkpoint(self.lease.checkpoints, self.finetuner, evaluation)
+        if self.lease.remote is not None:
+            push_checkpoint(self.lease.remote, place)
+
+    def _reach_storage(self) -> None:
+        if self.lease.remote is not None:
+            pull_last(self.lease.remote, self.lease.checkpoints)
+        self._check_storage()
 
     def _check_storage(self) -> None:
         """A storage that is away looks like one without checkpoints."""
-        check_there(self.lease.checkpoints.parent.parent / HEADER)
+        if self.lease.remote is None:
+            check_there(self.lease.checkpoints.parent.parent / HEADER)
 
     def _end(
         self, started_s: float, failure: str | None = None, lost: str | None = None
@@ -203,6 +212,7 @@ class PooledFinetuner:
     key: str
     engine: Any
     place: dict[str, Any]
+    is_apart: bool  # the engine's node may not see this one's files
 
     def __init__(self, lease: Lease, pool: str, checkpoint: Path | None) -> None:
         self.pool = ray.get_actor(pool, namespace=POOL_NAMESPACE)
@@ -212,8 +222,16 @@ class PooledFinetuner:
             )
         except TrialFailed as error:
             raise TrialFailed(str(getattr(error, "cause", error))) from None
-        start = None if checkpoint is None else str(checkpoint)
-        self.resolved: Resolved = self._call("join", lease.config, start, timeout=LEASE_TIMEOUT_S)
+        self.is_apart = lease.remote is not None
+        self.resolved: Resolved = self._join(lease.config, checkpoint)
+
+    def _join(self, config: TrialConfig, checkpoint: Path | None) -> Resolved:
+        start: Any = None if checkpoint is None else str(checkpoint)
+        if self.is_apart:
+            start = {} if checkpoint is None else read_files(checkpoint)
+        verb = "join_files" if self.is_apart else "join"
+        resolved: Resolved = self._call(verb, config, start, timeout=LEASE_TIMEOUT_S)
+        return resolved
 
     @property
     def turns_seen(self) -> int:
@@ -227,7 +245,10 @@ class PooledFinetuner:
         return evaluation
 
     def save(self, folder: Path) -> None:
-        self._call("save", str(folder))
+        if self.is_apart:
+            write_files(folder, self._call("save_files"))
+        else:
+            self._call("save", str(folder))
 
     def restore(self, folder: Path) -> None:
         raise NotImplementedError("a slot is restored when it is joined")
@@ -247,3 +268,15 @@ class PooledFinetuner:
             if isinstance(error.cause, OSError | MemoryError):
                 raise error.cause from None
             raise
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Name -> content of all files below."""
+    files = (p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainable.remote import Remote
 from trainable.trial import Evaluation, Resolved, TrialConfig
 
 
@@ -20,6 +21,7 @@ class Lease:
     milestones: tuple[tuple[int, int], ...]
     reported_turns: int  # turns_seen of the last evaluation the search knows; -1: none
     checkpoints: Path  # the folder of this trial's checkpoints, seen by every node
+    remote: Remote | None = None  # where they are, if on no node's disk: `checkpoints` is a copy
     pool: str | None = None  # the name of the engine pool's actor; None: alone in its process
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from search_spaces.space import Space, contains
 from trainable.checkpoint import find_last_whole
+from trainable.remote import bring_checkpoints
 from trainable.resize import copy_adapter
 from trainable.trial import ConfigError, TrialConfig
 from tune.config import SweepConfig
@@ -61,8 +62,7 @@ def read_point(config: TrialConfig, space: Space) -> dict[str, Any]:
 def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: TrialConfig) -> Path:
     """Copies the last adapter of `trial` for the clone `name`, fit for its config; the copy's
     folder. Raises ConfigError where there is none."""
-    checkpoints = folder / "checkpoints" / trial
-    last, _ = find_last_whole(checkpoints)
+    last, _ = find_last_whole(bring_checkpoints(folder, trial))
     if last is None:
         raise ConfigError(
             f"--warm needs a checkpoint, and trial {trial} has none (it has not been evaluated, or "

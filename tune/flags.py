@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainable.remote import locate
 from trainable.trial import ConfigError
 from tune.config import BUDGETS
 
@@ -86,7 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--storage", default="runs", help="the folder that holds the sweeps")
+    parser.add_argument(
+        "--storage",
+        type=locate,
+        default="runs",
+        help="the folder that holds the sweeps, or s3://BUCKET/PREFIX",
+    )
 
 
 def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:

@@ -10,17 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from trainable.entry import POOL_NAMESPACE, describe_shortage, is_out_of_memory, is_toy
+from trainable.entry import (
+    POOL_NAMESPACE,
+    describe_shortage,
+    is_out_of_memory,
+    is_toy,
+    read_files,
+    write_files,
+)
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
 PING_S = 5.0
 START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
+OWN_VERBS = ("join_files", "save_files")  # of the actor; the others are the engine's
 Base = tuple[Any, ...]
 
 
@@ -52,7 +62,18 @@ class EngineActor:
             self.failure = f"{describe_shortage(error)} (while the base model was loaded)"
 
     def call(self, verb: str, *arguments: Any) -> Any:
-        return getattr(self.engine, verb)(*arguments)
+        return getattr(self if verb in OWN_VERBS else self.engine, verb)(*arguments)
+
+    def join_files(self, key: str, config: TrialConfig, files: dict[str, bytes]) -> Any:
+        """`join` for a trial whose checkpoint lies on another node."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(Path(folder), files)
+            return self.engine.join(key, config, folder if files else None)
+
+    def save_files(self, key: str) -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            self.engine.save(key, folder)
+            return read_files(Path(folder))
 
     def where(self) -> dict[str, Any]:
         """Where it is. Raises TrialFailed where no engine can be had: the trials' own doing."""

@@ -14,10 +14,13 @@ from typing import Any, Protocol
 from analysis.records import FORMAT, RUNNING, SweepRecords
 from trainable.checkpoint import keep_best_and_last
 from trainable.lease import Report
+from trainable.remote import find_remote
+from trainable.remote_checkpoints import prune
 from trainable.storage import StorageFault, insist
 from trainable.trial import Evaluation, Resolved, TrialConfig
 
 Event = Mapping[str, Any]
+DETAILS = ("dialogues.json", "responses.json")
 
 
 class Listener(Protocol):
@@ -36,6 +39,7 @@ class Recorder:
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder, self.say = folder, say
+        self.remote = find_remote(folder)
         self.listeners = list(listeners)
         self._last_s = 0.0
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +67,7 @@ class Recorder:
         evaluation = report.evaluation
         assert evaluation is not None
         insist(lambda: self._write_details(report.trial, evaluation), self.say)
+        self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
         place = {"place": dict(report.place), "started_s": report.started_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 
@@ -74,9 +79,25 @@ class Recorder:
             keep_best_and_last(checkpoints, last=1)
         else:
             shutil.rmtree(checkpoints, ignore_errors=True)
+        if self.remote is not None:
+            there = self.remote.under("checkpoints", trial)
+            insist(lambda: prune(there, 1) if state == "COMPLETE" else there.remove(), self.say)
 
     def record_note(self, text: str, **facts: Any) -> None:
         self._append({"event": "note", "text": text, **facts})
+
+    def publish(self, names: Iterable[str]) -> None:
+        """Copies files to a storage that is no folder."""
+        if self.remote is not None:
+            remote, listed = self.remote, list(names)
+            insist(lambda: remote.push(self.folder, listed), self.say)
+
+    def publish_all(self) -> None:
+        """All but the checkpoints, which the workers copy, and what counts for this driver only."""
+        files = (p.relative_to(self.folder) for p in self.folder.rglob("*") if p.is_file())
+        own = ("checkpoints", "owner.json")
+        shown = (f for f in files if not f.name.startswith(".") and f.parts[0] not in own)
+        self.publish(str(f) for f in shown)
 
     def _append(self, event: dict[str, Any]) -> None:
         self._last_s = max(time.time(), self._last_s + 1e-6)  # the order survives in the times
@@ -84,6 +105,7 @@ class Recorder:
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
         insist(lambda: self._write_line(line), self.say)
         self._size += len(line)
+        self.publish(["evals.jsonl"])
         try:
             for listener in self.listeners:
                 listener.on_event(event)
@@ -113,10 +135,10 @@ class Recorder:
         folder.mkdir(parents=True, exist_ok=True)
         seen = {"turns_seen": evaluation.result.turns_seen}
         dialogues = {**evaluation.dialogues, **seen}
-        for name, content in (("dialogues", dialogues), ("responses", evaluation.responses)):
+        for name, content in zip(DETAILS, (dialogues, evaluation.responses), strict=True):
             # without an indent and a wait for the disk: these are large, and no record of them
             # is missed where a power cut takes them
-            replace_file(folder / f"{name}.json", json.dumps(content, allow_nan=False))
+            replace_file(folder / name, json.dumps(content, allow_nan=False))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -26,10 +26,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     set_environment(deterministic=flags.deterministic, trust_remote_code=flags.trust_remote_code)
     try:
+        bring_storage(flags)
         return resume(flags) if flags.resume else start(flags)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+
+
+def bring_storage(flags: argparse.Namespace) -> None:
+    """Where the sweeps are not on a disk, brings what counts there. Raises ConfigError."""
+    from trainable.remote import bring_headers, bring_sweep, is_remote, locate
+
+    if flags.resume and is_remote(flags.resume):
+        storage, _, flags.resume = flags.resume.rstrip("/").rpartition("/")
+        flags.storage = locate(storage)
+    bring_headers(Path(flags.storage))
+    if flags.resume:
+        bring_sweep(Path(flags.storage) / flags.resume)
 
 
 def start(flags: argparse.Namespace) -> int:

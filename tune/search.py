@@ -75,6 +75,7 @@ class Search:
             milestones=self.milestones(trial),
             reported_turns=trial.turns_seen,
             checkpoints=self.recorder.folder / "checkpoints" / trial.id,
+            remote=self.recorder.remote and self.recorder.remote.under("checkpoints", trial.id),
             pool=self.pool,
         )
 

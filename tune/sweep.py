@@ -62,7 +62,9 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
     header = compose_header(config, space, records)
     if records is None or has_changed(header, records):
         insist(lambda: write_header(config.folder, header), print)
-    search = Search(config, space, Recorder(config.folder, say=print))
+    recorder = Recorder(config.folder, say=print)
+    recorder.publish(["sweep.json"])
+    search = Search(config, space, recorder)
     budget = Budget(search)
     if records is not None:
         rebuild(search, records)
@@ -172,6 +174,7 @@ def conclude(search: Search) -> int:
 
     folder, name = search.config.folder, search.config.name
     write_leaderboard(folder)
+    search.recorder.publish_all()
     print(render(folder))
     print(f"the sweep is in {folder}: {describe_usage(folder)}")
     failed = [t for t in search.searched if t.state == "FAIL"]

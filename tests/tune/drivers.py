@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.records import SweepRecords, read_sweep
+from trainable.remote import locate
 
 TRACED = Path(__file__).parent / "traced"
 SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
@@ -30,11 +31,12 @@ class Sweep:
     storage: Path
     flags: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    address: str = ""  # of a storage that is no folder
     drivers: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
-        return self.storage / "s"
+        return Path(locate(self.address or str(self.storage))) / "s"
 
     @property
     def records(self) -> SweepRecords:
@@ -51,9 +53,10 @@ class Sweep:
 
     def start(self) -> subprocess.Popen:
         """A driver: the first begins the sweep, later ones go on with it."""
-        is_new = not (self.folder / "sweep.json").exists()
+        is_new = not (self.drivers if self.address else (self.folder / "sweep.json").exists())
         what = (*SWEEP, *self.flags) if is_new else ("--resume", "s")
-        command = [sys.executable, "-m", "tune.run", *what, "--storage", str(self.storage)]
+        command = [sys.executable, "-m", "tune.run", *what]
+        command += ["--storage", self.address or str(self.storage)]
         self.storage.mkdir(exist_ok=True)
         with (self.storage / "console").open("a") as console:
             driver = subprocess.Popen(

@@ -9,6 +9,7 @@ from pathlib import Path
 from analysis.ranking import Entry, rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from trainable.checkpoint import is_whole
+from trainable.remote import bring_checkpoints
 from trainable.trial import ConfigError, TrialConfig
 
 
@@ -82,7 +83,7 @@ def open_choice(records: SweepRecords, trial: TrialRecord) -> Choice:
             f"base_model={config.base_model} is a formula without weights: nothing to export"
         )
     evaluation = trial.evals[-1]
-    checkpoint = records.folder / "checkpoints" / trial.id / str(evaluation.turns_seen)
+    checkpoint = bring_checkpoints(records.folder, trial.id) / str(evaluation.turns_seen)
     needed: Sequence[str] = ("adapter_config.json", "adapter_model.safetensors", "evaluation.json")
     if not is_whole(checkpoint) or not all((checkpoint / name).is_file() for name in needed):
         raise ConfigError(

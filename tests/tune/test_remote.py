@@ -1,0 +1,110 @@
+"""Sweeps on S3: a real server over HTTP, and no folder that two machines share."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import make_config
+from drivers import Sweep
+from test_search import summarise
+
+from analysis.leaderboard import render
+from analysis.records import find_sweep
+from trainable.checkpoint import list_checkpoints, write_checkpoint
+from trainable.remote import Remote, bring_checkpoints
+from trainable.remote_checkpoints import prune, pull_last, push_checkpoint
+from trainable.toy import ToyFinetuner
+from tune.run import main
+
+STORAGE = "s3://bucket/team/sweeps"
+
+
+@pytest.fixture
+def s3(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A server of its own with one bucket; this machine's cache is empty."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    reset = urllib.request.Request(f"{settings['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset).close()  # its servers share one memory
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="bucket")
+    yield client
+    server.stop()
+
+
+def move_to_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QLORA_SEARCH_CACHE", str(tmp_path / "another"))
+
+
+def list_keys(s3: Any) -> set[str]:
+    found = s3.list_objects_v2(Bucket="bucket", Prefix="team/sweeps/s/")
+    names = (item["Key"].removeprefix("team/sweeps/s/") for item in found.get("Contents", []))
+    return {name for name in names if name and not name.endswith("/")}
+
+
+def test_checkpoints_travel_whole_and_only_the_needed_ones_stay(s3: Any, tmp_path: Path) -> None:
+    remote, here = Remote(STORAGE).under("s", "checkpoints", "0"), tmp_path / "here"
+    config, space = make_config(tmp_path)
+    toy = ToyFinetuner(space.spell(space.first[0], config.base))
+    for turns in (25, 50, 75, 100):
+        toy.train_until(turns)
+        push_checkpoint(remote, write_checkpoint(here, toy, toy.evaluate(5)))
+    kept = {str(c.turns_seen) for c in list_checkpoints(here)}
+    assert {name.split("/")[0] for name in remote.list_files()} == kept and "100" in kept
+    s3.delete_object(Bucket="bucket", Key="team/sweeps/s/checkpoints/0/100/toy.json")  # torn
+    pull_last(remote, tmp_path / "there")
+    assert [c.turns_seen for c in list_checkpoints(tmp_path / "there")] == [75, 100]
+    prune(remote, last=1)
+    assert "75/toy.json" not in remote.list_files()
+    remote.remove()
+    assert not remote.list_files()
+
+
+def test_a_bucket_that_is_not_there_is_one_line(
+    s3: Any, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    toy = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")
+    assert main([*toy, "--storage", "s3://nowhere/x"]) == 2
+    error = capsys.readouterr().err
+    assert "--storage s3://nowhere/x cannot be used" in error and error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pack", ["1", "2"])
+def test_a_sweep_killed_on_one_machine_goes_on_on_another(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str
+) -> None:
+    flags = ("--set", "base_model=toy:0.001", "--trials", "5", "--pack", pack, "--asha", "off")
+    whole = Sweep(tmp_path / "whole", flags).run()
+    sweep = Sweep(tmp_path / "sweep", flags, address=STORAGE)
+    driver = sweep.start()
+    sweep.await_evals(4)
+    driver.kill()
+    driver.wait()
+    move_to_another_machine(tmp_path, monkeypatch)
+    sweep.run()
+    assert summarise(sweep.records) == summarise(whole.records)
+    assert 0 <= sweep.stretches.total() - whole.stretches.total() <= int(pack)
+    keys = list_keys(s3)
+    assert {"sweep.json", "evals.jsonl", "leaderboard.md", "trials/0000/dialogues.json"} <= keys
+    monkeypatch.setenv("QLORA_SEARCH_CACHE", str(tmp_path / "third"))
+    folder = find_sweep(f"{STORAGE}/s")
+    assert render(folder) == render(whole.folder) and not (folder / "checkpoints").exists()
+    kept = list_checkpoints(bring_checkpoints(folder, "0001"))
+    assert [c.turns_seen for c in kept] == [1600]
