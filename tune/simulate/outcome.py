@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -41,11 +42,7 @@ class Outcome:
 
 
 class Unrecorded(Recorder):
-    """Writes nothing."""
-
-    def __init__(self) -> None:
-        self.folder = Path("unrecorded")
-        self.say = lambda text: None
+    """Writes no events."""
 
     def _append(self, event: dict[str, Any]) -> None: ...
 
@@ -74,8 +71,10 @@ def run(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Clock:
     space = curves.space
     if proposer == "random":
         space = replace(space, first=curves.draw(seed, config.trials))
-    clock = Clock(Search(config, space, Unrecorded()), curves, gpus, pack)
-    clock.run()
+    with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
+        recorder = Unrecorded(Path(folder))
+        clock = Clock(Search(config, space, recorder), curves, gpus, pack)
+        clock.run()
     return clock
 
 
