@@ -18,6 +18,7 @@ from trainable.trial import TrialConfig
 from tune.config import SweepConfig
 from tune.fate import Guard, Watch, choose_patience, find_doors
 from tune.shares import Node, count_room, read_nodes, split
+from tune.versions import list_packages
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
 SETTINGS = {
@@ -153,6 +154,8 @@ def _connect() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             include_dashboard=False if is_own else None,
+            # this code and no other, whatever the other nodes have installed
+            runtime_env=None if is_own else {"py_modules": list_packages()},
         )
         try:
             yield

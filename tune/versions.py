@@ -46,6 +46,11 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def list_packages() -> list[str]:
+    """The folders of our packages, wherever they were installed or checked out."""
+    return [str(Path(__file__).parent.parent / name) for name in OURS]
+
+
 def check_not_shadowed() -> None:
     """Raises ConfigError when a package of ours is another distribution's (PyPI has a `tune`)."""
     from importlib.util import find_spec
