@@ -295,7 +295,13 @@ def prepare(config: TrialConfig, model: Any) -> tuple[Any, tuple[str, ...]]:
             target_modules=list(modules),
             task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
         )
-        return get_peft_model(model, adapter), modules
+        tuned = get_peft_model(model, adapter)
+        if config.adapter is not None:  # it goes on from another's
+            from safetensors.torch import load_file
+
+            weights = load_file(Path(config.adapter) / "adapter_model.safetensors")
+            load_weights(tuned, weights, "lora")
+        return tuned, modules
     if config.adapter is not None:
         from peft import PeftModel
 

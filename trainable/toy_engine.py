@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from trainable.toy import ToyFinetuner
-from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
+from trainable.trial import Evaluation, Resolved, TrialConfig
 
 
 class ToyEngine:
@@ -19,8 +19,6 @@ class ToyEngine:
         self._lock = threading.Lock()
 
     def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
-        if (config.lora_rank or 0) > self.max_rank:
-            raise TrialFailed(f"rank {config.lora_rank} exceeds the engine's {self.max_rank}")
         trial = ToyFinetuner(config)
         if checkpoint is not None:
             trial.restore(Path(checkpoint))

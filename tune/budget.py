@@ -26,6 +26,7 @@ class Budget:
         self.failed = 0
         self.stale = 0  # trials that ended since the best was beaten
         self.best: tuple[int, float] = (-1, 0.0)  # milestone, score: who trained longer leads
+        self.leader = ""
 
     def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         """What former drivers recorded."""
@@ -48,13 +49,13 @@ class Budget:
         if event["event"] == "eval":
             self._rank(trial.id, int(event["turns_seen"]), float(event["combined"]))
         elif event["event"] == "end":
-            self.stale += 1
+            self.stale += trial.id != self.leader
             self.failed += event["state"] == "FAIL"
 
     def _rank(self, trial_id: str, turns_seen: int, score: float) -> None:
         rank = (self.search.milestone(self.search.trials[trial_id], turns_seen), score)
         if rank > self.best:
-            self.best, self.stale = rank, 0
+            self.best, self.leader, self.stale = rank, trial_id, 0
 
     def _close(self, closing: Closing | None) -> None:
         self.search.closing = self.search.closing or closing

@@ -13,8 +13,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from search_spaces.space import Space
 from trainable.adapter import read_adapter_config
 from trainable.trial import ConfigError, TrialConfig
+from tune.disk import format_bytes
 
-LEAST_FREE_GIB = 0.25
+LEAST_FREE_BYTES = 2**28
 
 
 def check_space(space: Space, base: Mapping[str, Any]) -> list[TrialConfig]:
@@ -77,12 +78,14 @@ def check_train_turns(configs: Iterable[TrialConfig], train_turns: int) -> None:
         )
 
 
-def make_folder(folder: Path) -> None:
-    """The new sweep's folder, made by nobody else, on a disk with room."""
+def make_folder(folder: Path, needed_bytes: int = 0) -> None:
+    """The new sweep's folder, made by nobody else, on a disk with room for it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder.parent, error) from error
+    if not folder.exists() or is_unwritten(folder):
+        check_disk(folder.parent, needed_bytes)
     try:
         folder.mkdir()
     except FileExistsError:
@@ -94,7 +97,6 @@ def make_folder(folder: Path) -> None:
         ) from None
     except OSError as error:
         raise unwritable(folder.parent, error) from error
-    check_disk(folder)
 
 
 def is_unwritten(folder: Path) -> bool:
@@ -109,12 +111,14 @@ def unwritable(folder: Path, error: OSError) -> ConfigError:
     )
 
 
-def check_disk(folder: Path) -> None:
+def check_disk(folder: Path, needed_bytes: int = 0) -> None:
+    """Raises ConfigError unless that much more can be written there."""
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"the sweep's folder must be writable, and {folder} is not (--storage)")
-    free_gib = shutil.disk_usage(folder).free / 2**30
-    if free_gib < LEAST_FREE_GIB:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < max(needed_bytes, LEAST_FREE_BYTES):
         raise ConfigError(
-            f"the disk of {folder} must have {LEAST_FREE_GIB} GiB free, and has {free_gib:.2f}: "
-            "make room, or choose another --storage"
+            f"the disk of {folder} must have {format_bytes(max(needed_bytes, LEAST_FREE_BYTES))} "
+            f"free for the sweep's checkpoints, and has {format_bytes(free_bytes)}: make room, "
+            "choose another --storage, or fewer --trials or --concurrent (--dry-run estimates)"
         )

@@ -194,9 +194,16 @@ def fit_evals(eval_dialogues: tuple[int, ...], n_rungs: int) -> tuple[int, ...]:
 
 def pick_profile() -> tuple[str, str]:
     """(profile, why): lab where there is a GPU, tiny elsewhere. Does not import torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return "tiny", "CUDA_VISIBLE_DEVICES hides the GPUs"
+    return ("lab", "there is a GPU") if count_gpus() else ("tiny", "there is no GPU")
+
+
+def count_gpus() -> int:
+    """Of this machine, as far as they are visible. Does not import torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible in ("", "-1"):
-        return "tiny", "CUDA_VISIBLE_DEVICES hides the GPUs"
-    if any(Path("/proc/driver/nvidia/gpus").glob("*")) or Path("/dev/nvidia0").exists():
-        return "lab", "there is a GPU"
-    return "tiny", "there is no GPU"
+        return 0
+    listed = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    there = listed or len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return min(there, len(visible.split(","))) if visible else there

@@ -26,6 +26,7 @@ class Control:
     def __init__(self, search: Search, budget: Budget) -> None:
         self.search, self.budget = search, budget
         self.refuse: Callable[[TrialConfig], str | None] = lambda config: None
+        self.is_heard = False  # whether somebody waits for an answer
         self.is_announced = False
         self.next_s = 0.0
 
@@ -39,6 +40,7 @@ class Control:
                 self.carry_out(request)
             else:
                 self._answer(request, False, "the driver had ended")
+        self.is_heard = True
         self.budget.look()
 
     def look(self) -> list[str]:
@@ -132,3 +134,6 @@ class Control:
 
     def _answer(self, request: Request, done: bool, text: str) -> None:
         answer(self.search.recorder.folder, request, done, text)
+        if not self.is_heard:
+            self.search.recorder.say(text)
+            self.search.recorder.record_note(text)

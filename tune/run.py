@@ -49,6 +49,8 @@ def start(flags: argparse.Namespace) -> int:
     from search_spaces.space import find_space
     from tune.checks import check_materials, check_space, check_train_turns, make_folder
     from tune.config import compose, pick_profile
+    from tune.dry_run import describe_plan, summarise
+    from tune.estimate import estimate
     from tune.sweep import start_sweep
     from tune.versions import check_not_shadowed
 
@@ -70,7 +72,12 @@ def start(flags: argparse.Namespace) -> int:
     check_train_turns(configs, config.train_turns)
     announce(config, space, why)
     check_materials(configs)
-    make_folder(config.folder)
+    cost = estimate(config, space)
+    if flags.dry_run:
+        print(describe_plan(config, space, cost))
+        return 0
+    print(f"expected: {summarise(cost)}", flush=True)
+    make_folder(config.folder, cost.peak_bytes)
     return start_sweep(config, space)
 
 
@@ -79,6 +86,8 @@ def resume(flags: argparse.Namespace) -> int:
     from search_spaces.space import Space, find_space
     from tune.checks import check_disk, check_materials, check_space
     from tune.config import SweepConfig
+    from tune.disk import measure_bytes
+    from tune.estimate import estimate
     from tune.rebuild import check_widened
     from tune.sweep import lengthen, resume_sweep
     from tune.versions import check_not_shadowed
@@ -98,7 +107,7 @@ def resume(flags: argparse.Namespace) -> int:
         config = config if turns == config.train_turns else lengthen(config, space, records, turns)
     config = replace(config, **changes)
     check_materials(check_space(space, config.base))
-    check_disk(config.folder)
+    check_disk(config.folder, estimate(config, space).peak_bytes - measure_bytes(config.folder))
     announce(config, space, f"resumed from {records.folder}")
     return resume_sweep(config, space)
 
@@ -107,6 +116,11 @@ def refuse_changes(flags: argparse.Namespace) -> None:
     """What a resumed sweep keeps."""
     kept = [name for name in SETTINGS if name not in RESUMABLE]
     kept += ["rungs", "eval_dialogues", "set", "report_to"]
+    if flags.dry_run:
+        raise ConfigError(
+            f"--dry-run says what a new sweep would do: tune.status {flags.resume} says how this "
+            "one stands"
+        )
     for name in kept:
         if getattr(flags, name):
             flag = "--" + name.replace("_", "-")

@@ -55,20 +55,45 @@ class SlotBank:
     ) -> None:
         self.shapes = dict(shapes)
         self.slots = slots
-        self.max_rank = max_rank
         self.device = device
-        self.offsets: dict[str, tuple[int, int]] = {}  # module -> where its A and its B begin
-        width = 0
-        for name, shape in self.shapes.items():
-            middle = width + shape.in_features * max_rank
-            self.offsets[name] = (width, middle)
-            width = middle + max_rank * shape.out_features
-        self.width = width  # numbers a slot
+        self._lay_out(max_rank)
         self.params, self.grads, self.exp_avg, self.exp_avg_sq = (
-            torch.zeros(slots, width, device=device) for _ in range(4)
+            torch.zeros(slots, self.width, device=device) for _ in range(4)
         )
         self.scales = torch.zeros(slots, device=device)
         self.modules: list[frozenset[str]] = [frozenset()] * slots
+
+    def _lay_out(self, max_rank: int) -> None:
+        self.max_rank = max_rank
+        self.offsets: dict[str, tuple[int, int]] = {}  # module -> where its A and its B begin
+        self.width = 0  # numbers a slot
+        for name, shape in self.shapes.items():
+            middle = self.width + shape.in_features * max_rank
+            self.offsets[name] = (self.width, middle)
+            self.width = middle + max_rank * shape.out_features
+
+    def grow(self, max_rank: int) -> None:
+        """Makes room for a higher rank. What the rows hold stays; views of them are of the past.
+        All or nothing, where the memory is short."""
+        rank, kinds = self.max_rank, ("params", "grads", "exp_avg", "exp_avg_sq")
+        try:
+            wide = [self._widen(getattr(self, kind), rank, max_rank) for kind in kinds]
+        except torch.OutOfMemoryError:
+            self._lay_out(rank)
+            raise
+        for kind, rows in zip(kinds, wide, strict=True):
+            setattr(self, kind, rows)
+
+    def _widen(self, rows: Tensor, rank: int, max_rank: int) -> Tensor:
+        everyone = SlotRange(0, self.slots)
+        self._lay_out(rank)
+        kept = {name: self.stack(rows, name, everyone) for name in self.shapes}
+        self._lay_out(max_rank)
+        wide = torch.zeros(self.slots, self.width, device=self.device)
+        for name, (a, b) in kept.items():
+            a_wide, b_wide = self.stack(wide, name, everyone)
+            a_wide[:, :, :rank], b_wide[:, :rank] = a, b
+        return wide
 
     @property
     def rows(self) -> tuple[Tensor, ...]:

@@ -219,10 +219,9 @@ class Pack:
         elif config.method != "none":
             raise TrialFailed(f"method={config.method} cannot be packed: it runs alone")
         shape = shape_adapter(config, self.paths)
-        if shape.rank > self.bank.max_rank:
-            raise TrialFailed(
-                f"lora_rank={shape.rank} exceeds this engine's bank of rank {self.bank.max_rank}"
-            )
+        if shape.rank > self.bank.max_rank:  # a clone of a rank that the space does not know
+            self.adapters.invalidate()
+            self.bank.grow(shape.rank)
         return Slot(key=key, config=config, task=task, shape=shape, order=order)
 
     def _count_trainable(self, slot: Slot) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from trainable.trial import ConfigError
 
 EMBEDDED = "tiny"
+OUTSIDE = re.compile(r"embed|lm_head|wte|wpe|shared")  # no layers that an adapter can take
 EMBEDDED_FOLDER = Path(__file__).parent / "tiny_weights"
 
 
@@ -76,18 +77,28 @@ def check_base(base_model: str) -> None:
 def read_layer_paths(base_model: str) -> tuple[str, ...] | None:
     """Paths of the model's matrices but embeddings and output layer, read from the headers of its
     weights' files; None where those are not here, or not in safetensors."""
-    from safetensors import safe_open
+    shapes = open_headers(base_model, list_weight_files(base_model))
+    names = [n for n, shape in shapes.items() if n.endswith(".weight") and len(shape) == 2]
+    return tuple(n.removesuffix(".weight") for n in names if not OUTSIDE.search(n)) or None
 
+
+def list_weight_files(base_model: str) -> list[Path]:
+    """Those in safetensors that are here."""
     source = locate(base_model)
     folder = Path(source.name)
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else find_cached(source.name)
-    paths = []
+    return sorted(folder.glob("*.safetensors")) if folder.is_dir() else find_cached(source.name)
+
+
+def open_headers(base_model: str, files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor in those files. Raises ConfigError where one is broken."""
+    from safetensors import safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         with explained(base_model), safe_open(path, framework="np") as weights:
-            names = [n for n in weights.keys() if n.endswith(".weight")]  # noqa: SIM118
-            paths += [n for n in names if len(weights.get_slice(n).get_shape()) == 2]
-    outside = re.compile(r"embed|lm_head|wte|wpe|shared")
-    return tuple(n.removesuffix(".weight") for n in paths if not outside.search(n)) or None
+            for name in weights.keys():  # noqa: SIM118
+                shapes[name] = tuple(weights.get_slice(name).get_shape())
+    return shapes
 
 
 def find_cached(hub_id: str) -> list[Path]:
