@@ -108,8 +108,9 @@ class DialogueTrial(ray_tune.Trainable):
         turns, n_dialogues = milestone
         self.finetuner.train_until(turns)
         evaluation = self.finetuner.evaluate(n_dialogues)
-        if not math.isfinite(evaluation.result.combined):
-            raise TrialFailed(f"{OBJECTIVE} is {evaluation.result.combined} after {turns} turns")
+        score: float | None = evaluation.result.combined
+        if score is None or not math.isfinite(score):
+            raise TrialFailed(f"{OBJECTIVE} is {score} after {turns} turns")
         insist(lambda: self._save(evaluation))
         self.last = evaluation
         return evaluation

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainable.trial import ConfigError
-from tune.flags import add_storage, find_folder, parse_settings
+from tune.flags import add_storage, open_folder, parse_settings
 
 EXIT_REFUSED = 1
 
@@ -31,7 +31,7 @@ def clone(flags: argparse.Namespace) -> int:
     from tune.lock import find_owner
     from tune.requests import await_answer, send
 
-    folder = find_folder(flags.name, Path(flags.storage), "tune.clone")
+    folder = open_folder(flags, "tune.clone")
     settings = parse_settings(flags.set)
     check(folder, flags.trial, settings, flags.warm)
     request = send(folder, "clone", {"trial": flags.trial, "set": settings, "warm": flags.warm})

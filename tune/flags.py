@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainable.remote import locate
+from trainable.remote import bring_headers, locate
 from trainable.trial import ConfigError
 from tune.config import BUDGETS
 
@@ -105,6 +105,13 @@ def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:
         f"{flag} needs a sweep's folder (one with sweep.json), and {storage / name} is none: "
         + (f"there are {there}" if there else f"there is no sweep under {storage}")
     )
+
+
+def open_folder(flags: argparse.Namespace, command: str) -> Path:
+    """The folder of the sweep that a command names; of a storage that is no folder, its local copy.
+    Raises ConfigError."""
+    bring_headers(Path(flags.storage))
+    return find_folder(flags.name, Path(flags.storage), command)
 
 
 def pick_name(storage: Path, space: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.trial import ConfigError
-from tune.flags import add_storage, find_folder
+from tune.flags import add_storage, open_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     flags = build_parser().parse_args(arguments)
     try:
-        view = View(find_folder(flags.name, Path(flags.storage), "tune.status"))
+        view = View(open_folder(flags, "tune.status"))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,11 +63,14 @@ class View:
         self.usage, self.weighed_s = "", -WEIGH_S
 
     def look(self) -> None:
+        from trainable.remote import bring_sweep
         from tune.disk import describe_usage
         from tune.lock import find_owner, read_since
 
         self.owner = find_owner(self.folder)
         self.progress.since_s = read_since(self.folder) if self.owner else None
+        if self.owner is None:
+            bring_sweep(self.folder)
         self._read_on()
         if time.monotonic() - self.weighed_s >= WEIGH_S:
             self.usage, self.weighed_s = describe_usage(self.folder), time.monotonic()

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from trainable.trial import ConfigError
-from tune.flags import add_storage, find_folder
+from tune.flags import add_storage, open_folder
 
 EXIT_REFUSED = 1
 
@@ -32,7 +31,7 @@ def stop(flags: argparse.Namespace) -> int:
 
     if flags.now and flags.trial:
         raise ConfigError("--now ends the whole sweep: leave out the trial, or --now")
-    folder = find_folder(flags.name, Path(flags.storage), "tune.stop")
+    folder = open_folder(flags, "tune.stop")
     if find_owner(folder) is None:
         raise ConfigError(
             f"nobody drives {folder.name}, so there is nothing to stop: tune.status {folder.name} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,10 @@ def test_models_that_cannot_be_packed_learn(
     again = open_finetuner(config, "cpu")
     again.restore(tmp_path)
     assert again.evaluate(2).result.loss_nats == pytest.approx(trained.result.loss_nats)
+    if config.method == "lora":
+        warm = open_finetuner(replace(config, adapter=str(tmp_path)), "cpu").evaluate(2).result
+        assert warm.turns_seen == 0
+        assert warm.loss_nats == pytest.approx(trained.result.loss_nats)
 
 
 def test_what_runs_in_the_engine_only_is_refused(folders: dict[str, Path]) -> None:
