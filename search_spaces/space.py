@@ -173,8 +173,9 @@ def list_spaces() -> tuple[str, ...]:
 def find_space(name: str) -> Space:
     """The space of that name, or the SPACE of a file of the user's (`path/to/my_space.py`).
     Raises ConfigError when there is none."""
-    path = Path(name) if name.endswith(".py") else Path(__file__).with_name(f"{name}.py")
-    if not path.is_file() or (name != str(path) and name not in list_spaces()):
+    is_path = name.endswith(".py")
+    path = Path(name) if is_path else Path(__file__).with_name(f"{name}.py")
+    if not path.is_file() or not (is_path or name in list_spaces()):
         raise ConfigError(
             f"no space is called {name!r}: --space takes one of {', '.join(list_spaces())}, or "
             "the path of a .py file that defines SPACE"

@@ -137,6 +137,15 @@ def test_a_broken_space_file_is_one_line(tmp_path: Path, content: str | None, me
         find_space(str(path))
 
 
+def test_a_path_may_be_relative_in_any_spelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from search_spaces.lora_rank import SPACE as S\nSPACE = S\n"
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert find_space("./mine.py") == find_space("mine.py") == find_space("lora_rank")
+
+
 def test_lengths_are_in_proportion_to_the_sweep_s() -> None:
     space = find_space("lr_steps").fit_lengths(800)
     lengths: Any = space.searched["train_turns"]
