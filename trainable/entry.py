@@ -11,12 +11,15 @@ import os
 import resource
 import sys
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune as ray_tune
 
+from trainable.activity import forget, tell
+from trainable.beacon import Beacon
 from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.lease import Lease, Report
 from trainable.remote_checkpoints import pull_last, push_checkpoint
@@ -32,7 +35,7 @@ from trainable.trial import (
     TrialFailed,
 )
 
-POOL_NAMESPACE = "sweep"
+POOL_NAMESPACE = SIGNS_NAMESPACE = "sweep"
 LEASE_TIMEOUT_S = 1800.0  # for a slot to become free, and a model to be loaded
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
 
@@ -76,6 +79,8 @@ class DialogueTrial(ray_tune.Trainable):
 
     def _open(self) -> tuple[str, ...]:
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
+        light_beacon().trial = self.lease.trial
+        tell("loading")
         insist(self._reach_storage)
         checkpoint, notes = find_last_whole(self.lease.checkpoints)
         if checkpoint is not None:
@@ -84,6 +89,7 @@ class DialogueTrial(ray_tune.Trainable):
             self.finetuner = PooledFinetuner(
                 self.lease, self.lease.pool, None if checkpoint is None else checkpoint.path
             )
+            forget()  # the engine tells
             return notes
         self.finetuner = open_finetuner(self.lease.config, "cuda" if ray.get_gpu_ids() else "cpu")
         if checkpoint is not None:
@@ -165,6 +171,21 @@ class DialogueTrial(ray_tune.Trainable):
         if self.finetuner is not None:
             self.finetuner.close()
             self.finetuner = None
+
+
+@lru_cache(maxsize=1)
+def light_beacon() -> Beacon:
+    """This process's, for all its trials: the driver looks for the signs of its Ray job."""
+    from ray.experimental import internal_kv
+
+    job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
+    key = f"{job}:{os.uname().nodename}:{os.getpid()}"
+    beacon = Beacon(
+        lambda sign: internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE),
+        str(gpus[0]) if gpus else None,
+    )
+    beacon.start()
+    return beacon
 
 
 def open_finetuner(config: TrialConfig, device: str) -> Finetuner:

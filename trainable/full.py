@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationConfig
 
+from trainable.activity import forget, tell
 from trainable.alone import why_alone
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder, cut_step
@@ -102,6 +103,7 @@ class PlainFinetuner:
         started_s = time.perf_counter()
         while self.order is not None and self.turns < turns:
             self._step()
+            tell("training", self.turns, turns)
         self.train_s += time.perf_counter() - started_s
 
     def _step(self) -> None:
@@ -185,6 +187,7 @@ class PlainFinetuner:
         waiting = sorted(prompts, key=lambda prompt: -len(prompt[2]))
         texts: dict[tuple[str, int], str] = {}
         while waiting:
+            tell("validating", len(texts), len(prompts))
             batch = waiting[: self.rows_a_batch]
             try:
                 replies = self.say([ids for _, _, ids in batch])
@@ -266,6 +269,7 @@ class PlainFinetuner:
             self.order.position = kept["position"]
 
     def close(self) -> None:
+        forget()
         del self.model, self.optimizer
         self.base = None
         gc.collect()

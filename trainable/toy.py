@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainable.activity import ALONE, forget, tell
 from trainable.adapter import read_adapter_config
 from trainable.trial import (
     ConfigError,
@@ -36,8 +37,8 @@ class ToyFinetuner:
     """See the Finetuner protocol. Diverges with a learning rate from 0.5, is out of memory with a
     rank above 512."""
 
-    def __init__(self, config: TrialConfig) -> None:
-        self.config = config
+    def __init__(self, config: TrialConfig, key: str = ALONE) -> None:
+        self.config, self.key = config, key
         self.sleep_s = _read_sleep(config.base_model)
         self._turns = 0
         self._ahead_turns = 0  # what the adapter it starts from had seen
@@ -70,9 +71,11 @@ class ToyFinetuner:
             if self.sleep_s:
                 time.sleep(self.sleep_s * step)
             self._turns += step
+            tell("training", self._turns, turns, key=self.key)
             self._chain = hashlib.sha256(f"{self._chain}{self._turns}".encode()).hexdigest()
 
     def evaluate(self, n_dialogues: int) -> Evaluation:
+        tell("validating", 0, n_dialogues * TURNS_A_DIALOGUE, key=self.key)
         quality = _quality(self.config, self._turns + self._ahead_turns)
         settings = {n: v for n, v in self.config.to_dict().items() if n != "adapter"}  # a path
         noise = random.Random(f"{sorted(settings.items())} {self._turns}")
@@ -99,7 +102,7 @@ class ToyFinetuner:
         self._turns, self._chain = state["turns"], state["chain"]
 
     def close(self) -> None:
-        pass
+        forget(self.key)
 
 
 def _read_sleep(base_model: str) -> float:

@@ -19,7 +19,7 @@ class ToyEngine:
         self._lock = threading.Lock()
 
     def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
-        trial = ToyFinetuner(config)
+        trial = ToyFinetuner(config, key)
         if checkpoint is not None:
             trial.restore(Path(checkpoint))
         with self._lock:
@@ -42,4 +42,6 @@ class ToyEngine:
 
     def leave(self, key: str) -> None:
         with self._lock:
-            self._trials.pop(key, None)
+            trial = self._trials.pop(key, None)
+        if trial is not None:
+            trial.close()

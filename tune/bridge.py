@@ -16,9 +16,12 @@ from ray.tune.search import Searcher
 
 from trainable.lease import Lease
 from trainable.storage import StorageFault
+from tune.progress import Progress
 from tune.search import Search
+from tune.signs import Lookout
 
 RECOUNT_S = 2.0
+SIGNS_S = 1.0  # between looks at what the workers are at
 
 
 class Unpickled:
@@ -103,6 +106,19 @@ class ControlCallback(Unpickled, ray_tune.Callback):
             for trial in trials:
                 if lease_of(trial).trial == stopped:
                     end_worker(trial)
+
+
+class SignsCallback(Unpickled, ray_tune.Callback):
+    """Lets the live table know what the workers are at, once a second."""
+
+    def __init__(self, lookout: Lookout, progress: Progress) -> None:
+        self.lookout, self.progress = lookout, progress
+        self.next_s = 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.progress.live is not None and time.monotonic() >= self.next_s:
+            self.next_s = time.monotonic() + SIGNS_S
+            self.progress.signs = self.lookout.look()
 
 
 def end_worker(trial: Any) -> None:

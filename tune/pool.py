@@ -22,6 +22,7 @@ from trainable.entry import (
     describe_shortage,
     is_out_of_memory,
     is_toy,
+    light_beacon,
     read_files,
     write_files,
 )
@@ -52,6 +53,7 @@ class EngineActor:
     def __init__(self, config: TrialConfig, slots: int, max_rank: int) -> None:
         self.engine: Any = None
         self.failure: str | None = None
+        light_beacon()
         try:
             self.engine = open_engine(config, slots, max_rank)
         except (ConfigError, TrialFailed) as error:

@@ -104,12 +104,19 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
     """Everything that needs Ray."""
     from rich.console import Console
 
-    from tune.bridge import ControlCallback, FaultCallback, LeaseSearcher, ReportScheduler
+    from tune.bridge import (
+        ControlCallback,
+        FaultCallback,
+        LeaseSearcher,
+        ReportScheduler,
+        SignsCallback,
+    )
     from tune.fleet import run_leases, staff, start_ray
     from tune.mirror import Mirror
     from tune.packing import find_misfit
     from tune.progress import Progress
     from tune.report_to import Reporter
+    from tune.signs import Lookout
 
     config, folder = search.config, search.config.folder
     console = Console(file=sys.stdout)
@@ -137,6 +144,7 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
             scheduler,
             FaultCallback(search, workers.release, fleet.check),
             ControlCallback(search, control.look, workers.release),
+            SignsCallback(Lookout(), progress),
         )
         with progress, contextlib.closing(workers):
             run_leases(adapters, workers.share)

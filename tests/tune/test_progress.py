@@ -1,5 +1,6 @@
 """What a running sweep shows: a live table on a terminal, one line an event elsewhere."""
 
+import json
 from collections.abc import Mapping
 from io import StringIO
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tune.progress import Progress
+from tune.signs import merge
 
 SWEEP = {"name": "mine", "config": {"trials": 4, "rungs_turns": [100, 300], "train_turns": 900}}
 
@@ -66,7 +68,10 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
     assert "1 pruned, 1 running, 1 fail of 4" in text
     assert "Combined 60.0  (trial 0000, 300 turns" in text
     assert "1 of 2 busy (50 %), GPUs: 1" in text and "0.01 GPU-hours, about 0.01 to come" in text
-    assert "100 turns" in text and "2 reached" in text
+    assert next(line for line in text.splitlines() if line.split()[:1] == ["100"]).split()[-2:] == [
+        "2",
+        "20.0",
+    ]
     running = next(line for line in text.splitlines() if line.startswith("0000"))
     assert "▃█" in running and "learning_rate 0.001" in running
     assert "engine restarted" in text
@@ -80,13 +85,42 @@ def test_the_forecast_waits_for_the_first_end() -> None:
     assert progress.forecast(60.0) == 180.0
 
 
-def test_a_download_is_a_bar_until_it_is_done() -> None:
-    progress = Progress(SWEEP, console=Console(file=StringIO()))
-    bar = {"event": "activity", "what": "downloading multiwoz", "total": 10}
-    progress.on_event({**bar, "done": 3})
-    assert "downloading multiwoz" in show(progress)
-    progress.on_event({**bar, "done": 10})
-    assert "downloading multiwoz" not in show(progress)
+def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
+    progress = Progress(SWEEP, slots=2, console=Console(file=StringIO()))
+    for event in EVENTS:
+        progress.on_event(event)
+    said = {"trials": {"0000": ["training", 450, 900], "0001": ["training", 99, 100]}}
+    gpu = {"id": "1", "percent": 91.0, "used_gib": 61.4, "total_gib": 80.0}
+    progress.signs = merge([json.dumps({**said, "node": "n", "gpu": gpu}).encode()])
+    text = show(progress)
+    assert "n 1: 91 %, 61 of 80 GiB" in text
+    at_work = next(line for line in text.splitlines() if line.startswith("0000"))
+    assert "training ━━━━━" in at_work
+    assert progress.turns == 450 + 100  # 0001 has ended: only what is recorded counts
+
+
+def test_who_is_on_the_way_from_which_rung() -> None:
+    progress = Progress(SWEEP, slots=4, console=Console(file=StringIO()))
+    for event in [*EVENTS, start(3)]:
+        progress.on_event(event)
+    lines = [line.split() for line in show(progress).splitlines()]
+    stations = {line[0]: line[-1] for line in lines if line and line[0].isdecimal()}
+    assert stations["0"] == "0003" and stations["300"] == "0000"
+    assert "0001" not in stations.values()
+
+
+def test_a_narrow_terminal_cuts_no_number() -> None:
+    progress = Progress(SWEEP, slots=2, console=Console(file=StringIO()))
+    for event in EVENTS:
+        progress.on_event(event)
+    progress.signs = merge(
+        [b'{"trials": {"0000": ["loading", 0, null]}, "node": "n", "gpu": null}']
+    )
+    console = Console(file=StringIO(), width=80)
+    console.print(progress.render())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "60.0" in text and "loading" in text
 
 
 def test_nothing_to_show_yet_is_shown_too() -> None:

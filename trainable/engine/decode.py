@@ -62,6 +62,7 @@ class Decoder:
         self.eos_id, self.pad_id = eos_id, pad_id
         self.relayout = relayout  # tells the adapters which rows belong to which slot
         self.longest = longest
+        self.advance: Callable[[int], object] = lambda replies: None  # hears of those made
         self.device = output.device
 
     @torch.no_grad()
@@ -90,6 +91,7 @@ class Decoder:
             if configs[rows[0].reader].decoding in BRANCHING:
                 search = self._open_search(batch, keys, configs[rows[0].reader], tokens, hidden)
                 replies = [cut_at(reply, self.eos_id) for reply in search.search(batch.hidden)]
+                self.advance(len(replies))
                 del search
             else:
                 replies = self._generate(batch, Chooser(configs, self.eos_id, self.pad_id), keys)
@@ -134,11 +136,15 @@ class Decoder:
             batch.step += 1
             if batch.step == batch.max_new:
                 break
-            if batch.step % COMPACT_EVERY == 0 and batch.drop_finished(chooser):
-                break
+            if batch.step % COMPACT_EVERY == 0:
+                under_way = len(batch.finished)
+                if batch.drop_finished(chooser):
+                    break
+                self.advance(under_way - len(batch.finished))
             self.relayout(batch.layout())
             hidden = self.forward(chooser.last[:, None], batch.positions(), batch.cached())[:, 0]
             batch.lengths += 1
+        self.advance(len(batch.finished))
         for origin, tokens in chosen:
             for row, token in zip(origin.tolist(), tokens.tolist(), strict=True):
                 replies[row].append(token)

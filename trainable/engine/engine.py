@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from trainable.activity import forget, tell
 from trainable.engine.pack import Pack
 from trainable.engine.slot import Slot
 from trainable.model.base import BaseSpec, load_base
@@ -104,6 +105,7 @@ class Engine:
         return wish.done
 
     def _leave(self, key: str) -> None:
+        forget(key)
         self._fail(key, TrialFailed("the trial left its slot while it was at work"))
         self.pack.leave(key)
 
@@ -178,7 +180,10 @@ class Engine:
         return TrialFailed(f"out of memory at {self.pack.peak_gib():.1f} GiB: {reason}")
 
     def _train(self) -> None:
-        self.pack.train_pass([self.pack.slots[wish.key] for wish in self._training])
+        slots = [self.pack.slots[wish.key] for wish in self._training]
+        self.pack.train_pass(slots)
+        for slot in slots:
+            tell("training", slot.turns_seen, slot.goal_turns, key=slot.key)
         self._n_passes += 1
         if self._n_passes % CHECK_EVERY == 0:
             self._fail_broken()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainable.activity import tell
 from trainable.corpus.encode import Window
 from trainable.engine.bank import SlotRange
 from trainable.engine.decode import Decoder, Share
@@ -34,6 +35,19 @@ class Reading:
     states: dict[tuple[str, int], Any] = field(default_factory=dict)  # (dialogue, turn) -> found
 
 
+class Counter:
+    """Tells how many of the replies that some slots make together are there."""
+
+    def __init__(self, keys: Sequence[str], total: int) -> None:
+        self.keys, self.total, self.done = keys, total, 0
+        self.add(0)
+
+    def add(self, replies: int) -> None:
+        self.done += replies
+        for key in self.keys:
+            tell("validating", self.done, self.total, key=key)
+
+
 def generate(pack: Pack, asked: Sequence[Asked]) -> dict[str, Made]:
     """Each trial's replies, in mwzeval's format, and its loss on the corpus's own targets."""
     wanted = {slot.key: (split, n) for slot, split, n in asked}
@@ -44,7 +58,10 @@ def generate(pack: Pack, asked: Sequence[Asked]) -> dict[str, Made]:
         readings[place].windows = slots[place].task.held_out(*wanted[slots[place].key])
     find_states(pack, slots, wanted, {place: readings[place] for place in set(leaders)})
     configs = [slot.config for slot in slots]
-    made = decode_chunks(pack, [reading.windows for reading in readings], configs, leaders)
+    windows = [reading.windows for reading in readings]
+    total = sum(window.n_turns for leader in leaders for window in windows[leader])
+    counter = Counter([slot.key for slot in slots], total)
+    made = decode_chunks(pack, windows, configs, leaders, counter.add)
     scored = decode_chunks(pack, [reading.gold for reading in readings], configs, leaders)
     pack.adapters.invalidate()
     results = {}
@@ -103,6 +120,7 @@ def decode_chunks(
     windows: Sequence[Sequence[Window]],
     configs: Sequence[TrialConfig],
     leaders: Sequence[int],
+    advance: Callable[[int], object] = lambda replies: None,
 ) -> list[Share]:
     """What each slot makes of its windows, or of its leader's: see `Decoder.decode`."""
     readers = [
@@ -118,6 +136,7 @@ def decode_chunks(
         lambda layout: pack.adapters.relayout(span, layout),
         pack.longest(),
     )
+    decoder.advance = advance
     # Of like length together, so that the cache's columns are filled.
     queues = [sorted(group, key=lambda window: -len(window.ids)) for group in windows]
     made = [Share() for _ in windows]
