@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.plots.style import PALETTE
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def draw_static(figure: go.Figure) -> Picture:
 
 
 def _draw_panel(axes: Any, traces: Sequence[Any], figure: go.Figure, name: str) -> None:
+    from analysis.plots.style import PALETTE
+
     layout = figure.layout[f"xaxis{name[1:]}"]
     if layout.type == "log":
         axes.set_xscale("log")

@@ -101,6 +101,7 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
     from analysis.leaderboard import render, write_leaderboard
     from trainable.entry import open_finetuner
     from trainable.lease import Report
+    from tune.bars import show_activities
     from tune.lock import own_folder
     from tune.quiet import quieten
     from tune.recorder import Recorder
@@ -115,7 +116,8 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
             recorder.record_trial(BASE_ID, BASE_NUMBER, {}, trial)
             finetuner = open_finetuner(trial, device)
             recorder.record_resolved(BASE_ID, finetuner.resolved)
-            evaluation = finetuner.evaluate(n_dialogues)
+            with show_activities():
+                evaluation = finetuner.evaluate(n_dialogues)
             report = Report(trial=BASE_ID, evaluation=evaluation, started_s=started_s)
             recorder.record_eval(report)
             recorder.record_end(BASE_ID, "COMPLETE", None)

@@ -58,6 +58,20 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         load_corpus(corpus)
 
 
+def fetch_bases(configs: Iterable[TrialConfig]) -> None:
+    """Downloads the base models that are not here, where it can be watched; on a cluster each node
+    does so for itself."""
+    from trainable.model.source import fetch_base
+    from tune.quiet import quieten
+
+    quieten()
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
+        return
+    for base_model in sorted({c.base_model for c in configs}):
+        if base_model.partition(":")[0] != "toy":
+            fetch_base(base_model)
+
+
 def check_selections(base_model: str, selections: Iterable[str | None]) -> None:
     """Each compiles and, where the model's weights are here, takes a layer of it."""
     from trainable.model.selections import check_selection, select_paths

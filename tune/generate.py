@@ -121,13 +121,15 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
     from trainable.engine.finetuner import BASE_FIELDS
     from trainable.model.base import BaseSpec
     from trainable.trial import TrialFailed
+    from tune.bars import show_activities
 
     config = system.config
     spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS}, device=device)
     engine = Engine(spec, slots=1, max_rank=rank_of(config))
     try:
         engine.join(KEY, config, None)
-        return engine.generate(KEY, n_dialogues, split).responses
+        with show_activities():
+            return engine.generate(KEY, n_dialogues, split).responses
     except TrialFailed as error:
         raise ConfigError(f"the replies cannot be generated: {error}") from error
     finally:

@@ -47,7 +47,13 @@ def bring_storage(flags: argparse.Namespace) -> None:
 
 def start(flags: argparse.Namespace) -> int:
     from search_spaces.space import find_space
-    from tune.checks import check_materials, check_space, check_train_turns, make_folder
+    from tune.checks import (
+        check_materials,
+        check_space,
+        check_train_turns,
+        fetch_bases,
+        make_folder,
+    )
     from tune.config import compose, pick_profile
     from tune.dry_run import describe_plan, summarise
     from tune.estimate import estimate
@@ -77,6 +83,7 @@ def start(flags: argparse.Namespace) -> int:
         print(describe_plan(config, space, cost))
         return 0
     print(f"expected: {summarise(cost)}", flush=True)
+    fetch_bases(configs)
     make_folder(config.folder, cost.peak_bytes)
     return start_sweep(config, space)
 

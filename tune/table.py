@@ -13,10 +13,10 @@ from rich.text import Text
 from analysis.curves import count_rungs, draw_sparkline, gpu_of, measure_gpu_hours, name_hours
 from analysis.labels import label_params
 from analysis.records import RUNNING, STATES, TrialRecord
+from tune.bars import render_activity
 from tune.progress import Progress, format_duration
 
 if TYPE_CHECKING:
-    from trainable.activity import Activity
     from tune.signs import GpuUse
 
 STATE_STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "RUNNING": "cyan", "FAIL": "red"}
@@ -167,7 +167,8 @@ def _render_at_work(progress: Progress) -> Table:
         curve = draw_sparkline([e.combined for e in trial.evals[-CURVE_POINTS:]], high=highest)
         last = trial.last
         turns, score = (str(last.turns_seen), f"{last.combined:.1f}") if last else ("", "")
-        now = [_render_activity(progress.signs.activities.get(trial.id))]
+        activity = progress.signs.activities.get(trial.id)
+        now = [render_activity(activity, width=8) if activity else ""]
         shown = now if progress.signs.activities else []
         table.add_row(
             trial.id, turns, score, curve, *shown, label_params(trial.params) or "untuned"
@@ -175,13 +176,3 @@ def _render_at_work(progress: Progress) -> Table:
     if len(at_work) > SHOWN_TRIALS:
         table.add_row(f"+{len(at_work) - SHOWN_TRIALS}")
     return table
-
-
-def _render_activity(activity: Activity | None) -> RenderableType:
-    """`training ━━━━╸    `: a bar that only moves to and fro where nobody knows the end."""
-    if activity is None:
-        return ""
-    grid = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=activity.total, completed=activity.done, width=10)
-    grid.add_row(Text(activity.what), bar)
-    return grid

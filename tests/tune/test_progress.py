@@ -95,7 +95,7 @@ def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
     text = show(progress)
     assert "n 1: 91 %, 61 of 80 GiB" in text
     at_work = next(line for line in text.splitlines() if line.startswith("0000"))
-    assert "training ━━━━━" in at_work
+    assert "training ━━━━" in at_work
     assert progress.turns == 450 + 100  # 0001 has ended: only what is recorded counts
 
 

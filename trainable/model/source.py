@@ -74,6 +74,32 @@ def check_base(base_model: str) -> None:
             hf_hub_download(source.name, "config.json")
 
 
+def fetch_base(base_model: str) -> None:
+    """Brings a hub id's files into the cache, with the hub's own bars, so that the workers find
+    them there. Raises ConfigError."""
+    source = locate(base_model)
+    if base_model == EMBEDDED or Path(source.name).is_dir() or is_cached(source.name):
+        return
+    from huggingface_hub import list_repo_files, snapshot_download
+
+    with explained(base_model):
+        names = [n for n in list_repo_files(source.name) if "/" not in n]
+        is_safe = any(n.endswith(".safetensors") for n in names)
+        kinds = (".json", ".txt", ".model", ".py", ".safetensors" if is_safe else ".bin")
+        snapshot_download(source.name, allow_patterns=[n for n in names if n.endswith(kinds)])
+
+
+def is_cached(hub_id: str) -> bool:
+    """Whether all of its weights are."""
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(hub_id, "model.safetensors.index.json")
+    if not isinstance(index, str):
+        return bool(find_cached(hub_id))
+    shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+    return all(isinstance(try_to_load_from_cache(hub_id, shard), str) for shard in shards)
+
+
 def read_layer_paths(base_model: str) -> tuple[str, ...] | None:
     """Paths of the model's matrices but embeddings and output layer, read from the headers of its
     weights' files; None where those are not here, or not in safetensors."""
@@ -139,7 +165,7 @@ def explain(base_model: str, error: BaseException) -> str:
     names = {type(cause).__name__ for cause in causes}
     text = " ".join(str(cause) for cause in causes)
     start = f"base_model={base_model!r} cannot be loaded:"
-    if "GatedRepoError" in names or "gated repo" in text:
+    if "GatedRepoError" in names or "access a gated repo" in text:
         return f"{start} its licence is gated; accept it on its hub page and run `hf auth login`"
     if "custom code" in text or "trust_remote_code" in text:
         return f"{start} it runs code from its repository; allow that with --trust-remote-code"
