@@ -1,0 +1,173 @@
+"""The templates under tune/cluster, as far as one machine can run or check them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+import tune
+from analysis.records import read_sweep
+from tune.fate import RAYS_PATIENCE
+
+TEMPLATES = Path(tune.__path__[0]) / "cluster"
+MACHINES = Path(__file__).parent / "slurm" / "machines.sh"
+UNSHARE = [
+    "unshare",
+    "--map-root-user",
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+]
+SWEEP = [
+    "--space",
+    "lora_modules",
+    "--profile",
+    "tiny",
+    "--set",
+    "base_model=toy:0.008",
+    "--asha",
+    "off",
+]
+
+
+def environment(**more: str) -> dict[str, str]:
+    scripts = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", **more}
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Ray's sockets need a short path."""
+    folder = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def can_unshare() -> bool:
+    if not all(map(shutil.which, ("unshare", "nsenter", "ip", "pgrep"))):
+        return False
+    bridge = [*UNSHARE, "ip", "link", "add", "bridge", "type", "bridge"]
+    return subprocess.run(bridge, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classic", "n_nodes"), [("", 2), ("1", 3)])
+def test_the_slurm_script_runs_a_sweep_on_several_nodes(
+    short_folder: Path, tmp_path: Path, classic: str, n_nodes: int
+) -> None:
+    if not can_unshare():
+        pytest.skip("this machine allows no namespaces of its own")
+    script = ["bash", str(TEMPLATES / "sweep.sbatch"), *SWEEP, "--trials", "4"]
+    machines = [*UNSHARE, str(MACHINES), str(short_folder), str(n_nodes)]
+    done = subprocess.run(
+        [*machines, *script, "--storage", str(tmp_path), "--name", "s"],
+        env=environment(
+            SWEEP_CLASSIC=classic, SLURM_SUBMIT_DIR=str(tmp_path), **{RAYS_PATIENCE: "10"}
+        ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0 and "the leaderboard" in done.stdout, done.stdout
+    assert ("symmetric" in done.stdout or "On head node" in done.stdout) is not bool(classic)
+    records = read_sweep(tmp_path / "s")
+    assert records.count_states() == {"COMPLETE": 4}
+    places = {e.place["node"] for t in records.trials for e in t.evals}
+    assert len(places) > 1 and places <= {f"node{i}" for i in range(1, n_nodes + 1)}
+
+
+@pytest.mark.slow
+def test_the_submitted_job_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PATH", environment()["PATH"])  # the job's `python` is the head's
+    head = {
+        "num_cpus": 2,
+        "include_dashboard": True,
+        "dashboard_port": 0,
+        "dashboard_agent_listen_port": 0,
+    }
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        url = "http://" + cluster.head_node.address_info["webui_url"]
+        script = [str(TEMPLATES / "submit.sh"), *SWEEP, "--trials", "2", "--name", "s"]
+        done = submit([*script, "--storage", str(tmp_path)], url)
+        assert done.returncode == 0 and "the leaderboard" in done.stdout, done.stdout + done.stderr
+    finally:
+        cluster.shutdown()
+    assert read_sweep(tmp_path / "s").count_states() == {"COMPLETE": 2}
+
+
+def submit(command: list[str], url: str) -> subprocess.CompletedProcess[str]:
+    """Again while the new cluster has no agent yet that takes jobs."""
+    deadline_s = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            command,
+            env=environment(RAY_API_SERVER_ADDRESS=url),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        if "No available agent" not in done.stderr or time.monotonic() > deadline_s:
+            return done
+        time.sleep(1)
+
+
+def test_ray_up_takes_the_machines_file() -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config: dict[str, Any] = yaml.safe_load((TEMPLATES / "machines.yaml").read_text())
+    config["provider"]["head_ip"] = "127.0.0.1"
+    prepared = prepare_config(config)  # as `ray up` does
+    validate_config(prepared)  # against Ray's own schema
+    assert prepared["max_workers"] == 2 and "local.cluster.node" in prepared["available_node_types"]
+
+
+def test_the_ray_job_has_the_fields_that_kuberay_knows() -> None:
+    """Against a schema of the fields used, written from KubeRay's API reference (ray.io/v1); the
+    operator's own is not on the package registry."""
+    schema = json.loads((Path(__file__).parent / "rayjob.schema.json").read_text())
+    job = yaml.safe_load((TEMPLATES / "rayjob.yaml").read_text())
+    jsonschema.validate(job, schema)
+    job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replica"] = 3
+    with pytest.raises(jsonschema.ValidationError, match="replica"):
+        jsonschema.validate(job, schema)
+
+
+def test_the_ray_job_s_command_is_a_sweep_that_goes_on(tmp_path: Path) -> None:
+    """The entrypoint as a shell reads it: what it gives to tune.run, first and after a death."""
+    job = yaml.safe_load((TEMPLATES / "rayjob.yaml").read_text())
+    seen = tmp_path / "seen"
+    (tmp_path / "python").write_text(f'#!/bin/bash\necho "$@" >>{seen}\nexit 2\n')
+    (tmp_path / "python").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(job["spec"]["entrypoint"], shell=True, env={"PATH": path}, check=False)
+    first, second = seen.read_text().splitlines()
+    storage = "--storage s3://BUCKET/sweeps"
+    assert first == f"-m tune.run --space lora_modules --name big {storage}"
+    assert second == f"-m tune.run --resume big {storage}"
+
+
+@pytest.mark.parametrize("name", ["sweep.sbatch", "submit.sh"])
+def test_scripts_are_whole(name: str) -> None:
+    subprocess.run(["bash", "-n", str(TEMPLATES / name)], check=True)
