@@ -8,7 +8,7 @@ the reports in their order, so that the records of a sweep rebuild them. Higher 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -22,8 +22,8 @@ class Rungs(Protocol):
         """A waiting trial that has earned to go on; it waits no more. None: there is none."""
 
     def promote_last(self) -> str | None:
-        """The same when nothing else will ever report: the best of the highest rung, if nobody
-        got past that. So even a small sweep sees a trial to its end."""
+        """The same when nothing else will ever report: the fraction is rounded up. So even a small
+        sweep sees a trial to its end, and does not end on the noise of one rung."""
 
     def drop(self, trial: str) -> None:
         """The trial will not go on, whatever it earns; its values stay."""
@@ -72,7 +72,8 @@ class StopRungs:
 
 
 class PromoteRungs:
-    """A trial pauses at every rung; of n values at a rung the best floor(n/eta) are promoted."""
+    """A trial pauses at every rung; of n values at a rung the best floor(n/eta) are promoted,
+    and the best ceil(n/eta) once nothing else will report."""
 
     def __init__(self, rungs_turns: Sequence[int], eta: float) -> None:
         self.eta = eta
@@ -91,23 +92,20 @@ class PromoteRungs:
         return False
 
     def promote(self) -> str | None:
+        return self._promote(math.floor)
+
+    def promote_last(self) -> str | None:
+        return self._promote(math.ceil)
+
+    def _promote(self, rounded: Callable[[float], int]) -> str | None:
         for turns in sorted(self.values, reverse=True):  # the highest rung first
             rung = self.values[turns]
             ranked = sorted(rung, key=lambda trial: (-rung[trial], trial))
-            for trial in ranked[: math.floor(len(ranked) / self.eta)]:
+            for trial in ranked[: rounded(len(ranked) / self.eta)]:
                 if trial in self.waiting[turns]:
                     self.waiting[turns].discard(trial)
                     return trial
         return None
-
-    def promote_last(self) -> str | None:
-        reached = [turns for turns in sorted(self.values) if self.values[turns]]
-        if not reached or self.waiting[reached[-1]] != set(self.values[reached[-1]]):
-            return None
-        rung = self.values[reached[-1]]
-        best = min(rung, key=lambda trial: (-rung[trial], trial))
-        self.waiting[reached[-1]].discard(best)
-        return best
 
     def drop(self, trial: str) -> None:
         for waiting in self.waiting.values():

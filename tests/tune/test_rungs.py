@@ -70,3 +70,14 @@ def test_at_the_last_call_the_best_goes_on_once() -> None:
     rungs.report("b", 30, 1)
     assert rungs.promote_last() == "b"
     assert rungs.promote_last() is None
+
+
+def test_at_the_last_call_the_fraction_is_rounded_up() -> None:
+    rungs = PromoteRungs([10, 30], 3)
+    for name, value in zip("abcd", (4, 3, 2, 1), strict=True):
+        rungs.report(name, 10, value)
+    assert [rungs.promote(), rungs.promote()] == ["a", None]  # floor(4/3)
+    rungs.report("a", 30, 5)
+    assert [rungs.promote_last(), rungs.promote_last()] == ["a", "b"]  # ceil(1/3), ceil(4/3)
+    rungs.report("b", 30, 6)
+    assert [rungs.promote_last(), rungs.promote_last()] == ["b", None]
