@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -17,15 +18,17 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("page")
 EXAMPLE_TRIALS, EXAMPLE_DIALOGUES = 3, 4
+FOLLOW_S = 30
 
 
-def write_report(folder: Path, output: Path | None = None) -> Path:
+def write_report(folder: Path, output: Path | None = None, reload_s: int | None = None) -> Path:
     """Writes the page (by default report.html in the sweep's folder), whole, and returns where.
-    Raises ConfigError when the folder is no sweep's."""
+    With `reload_s` the page of a sweep that has not ended reloads itself that often. Raises
+    ConfigError when the folder is no sweep's."""
     from analysis.records import read_sweep
 
     output = output or folder / "report.html"
-    page = compose_page(read_sweep(folder))
+    page = compose_page(read_sweep(folder), reload_s)
     beside = output.with_name(f".{output.name}.part")
     try:
         beside.write_text(page, encoding="utf-8")
@@ -35,7 +38,20 @@ def write_report(folder: Path, output: Path | None = None) -> Path:
     return output
 
 
-def compose_page(records: SweepRecords) -> str:
+def follow(folder: Path, output: Path | None) -> Path:
+    """Writes the page again and again, until the sweep has ended or Ctrl-C."""
+    from analysis.records import read_sweep
+
+    output = write_report(folder, output, FOLLOW_S)
+    print(f"{output} is written anew every {FOLLOW_S} s until the sweep ends (Ctrl-C)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while read_sweep(folder).is_running:
+            time.sleep(FOLLOW_S)
+            write_report(folder, output, FOLLOW_S)
+    return write_report(folder, output)
+
+
+def compose_page(records: SweepRecords, reload_s: int | None = None) -> str:
     """The page's HTML."""
     from string import Template
 
@@ -54,7 +70,10 @@ def compose_page(records: SweepRecords) -> str:
         css=(PAGE / "page.css").read_text("utf-8"),
         js=(PAGE / "page.js").read_text("utf-8"),
         plotly=get_plotlyjs(),
-        banner=sections.show_banner(records),
+        reload=f'<meta http-equiv="refresh" content="{reload_s}">'
+        if reload_s and records.is_running
+        else "",
+        banner=sections.show_banner(records, reload_s),
         question=sections.escape(str(records.space.get("question") or "What did the sweep find?")),
         tiles=sections.show_tiles(records, entries),
         answers=sections.show_answers(records, entries),
@@ -76,12 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html there")
+    parser.add_argument(
+        "--follow", action="store_true", help="keep it current until the sweep has ended"
+    )
     flags = parser.parse_args(arguments)
     started_s = time.monotonic()
     try:
         from analysis.records import find_sweep
 
-        output = write_report(find_sweep(flags.name), flags.output)
+        write = follow if flags.follow else write_report
+        output = write(find_sweep(flags.name), flags.output)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

@@ -25,16 +25,26 @@ __all__ = ["escape"]
 ALWAYS = ("rank", "trials", "Combined", "to best", "Bleu", "Success", "Inform", "Richness")
 ALWAYS_LAST = ("trainable", "turns", "seeds", "state")
 MAX_SUBJECT = 60
+EXPONENT = re.compile(r"[\d.]+e-\d+")
 SLOT = re.compile(r"\[[\w ]+\]")
 
 
-def show_banner(records: SweepRecords) -> str:
+def show_banner(records: SweepRecords, reload_s: int | None) -> str:
+    """What to know before reading on; `reload_s`: how often the page is written anew."""
     lines = []
     if records.is_running:
         counts = ", ".join(f"{n} {state.lower()}" for state, n in records.count_states().items())
         wanted = records.config.get("trials") or "?"
+        written = time.strftime("%H:%M:%S")
+        current = (
+            f"The page reloads itself every {reload_s} s; written at {written}."
+            if reload_s
+            else f"As it was at {written}: write it anew with python -m analysis.report "
+            f"{records.folder.name}, or keep it current with --follow."
+        )
         lines.append(
-            f"Partial report: the sweep has not ended ({counts or 'no trials'} of {wanted})."
+            f"Partial report: the sweep has not ended ({counts or 'no trials'} of {wanted}). "
+            + current
         )
     if not records.scored:
         lines.append("No trial has a score yet.")
@@ -64,11 +74,12 @@ def show_answers(records: SweepRecords, entries: Sequence[Entry]) -> str:
 
 
 def _show_answer(sentence: str) -> str:
-    """The sentence, what it is about in bold."""
+    """The sentence, what it is about in bold; no line ends within 1e-05."""
     subject, colon, rest = sentence.partition(": ")
     if not rest or len(subject) > MAX_SUBJECT:
-        return escape(sentence)
-    return f"<b>{escape(subject + colon)}</b>{escape(rest)}"
+        subject, colon, rest = "", "", sentence
+    rest = EXPONENT.sub(r'<span class="whole">\g<0></span>', escape(rest))
+    return f"<b>{escape(subject + colon)}</b>{rest}" if subject else rest
 
 
 def show_legend(records: SweepRecords, entries: Sequence[Entry]) -> str:

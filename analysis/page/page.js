@@ -4,6 +4,9 @@
 const root = document.documentElement;
 const themeButton = document.getElementById("theme");
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
+const kept = name => { try { return sessionStorage.getItem(name) || ""; } catch { return ""; } };
+const keep = (name, value) => { try { sessionStorage.setItem(name, value); } catch { /* none */ } };
+if (kept("theme")) root.dataset.theme = kept("theme");  // a page that reloads stays as it was
 const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
 
 function showTheme() {
@@ -12,6 +15,7 @@ function showTheme() {
 }
 themeButton.addEventListener("click", () => {
   root.dataset.theme = isDark() ? "light" : "dark";
+  keep("theme", root.dataset.theme);
   showTheme();
 });
 systemDark.addEventListener("change", showTheme);
@@ -100,7 +104,8 @@ function applyFilter() {
   }
   document.getElementById("shown").textContent = shown + " of " + body.rows.length + " shown";
 }
-filter.addEventListener("input", applyFilter);
+filter.value = kept("filter");
+filter.addEventListener("input", () => { keep("filter", filter.value); applyFilter(); });
 document.getElementById("all-columns").addEventListener("change", event =>
   board.classList.toggle("all", event.target.checked));
 

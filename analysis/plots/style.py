@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 # Okabe and Ito's palette; each stands out on white and on near-black.
 BLUE, ORANGE, GREEN, PURPLE = "#2a8fd0", "#e08a00", "#009e73", "#c26a9c"
 RED, GREY, YELLOW = "#d55e00", "rgba(128,128,128,0.6)", "#c9a400"
+SLATE = "#6b737c"  # a grey that bears white letters
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, RED, "#56b4e9", "#8c8c8c")
 STATE_COLOURS = {"COMPLETE": GREEN, "PRUNED": GREY, "RUNNING": BLUE, "FAIL": RED}
 STATE_SYMBOLS = {"COMPLETE": "circle", "PRUNED": "x-thin-open", "RUNNING": "diamond", "FAIL": "x"}

@@ -75,7 +75,7 @@ def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -
     ]
     title = "parameters of the model" if count == "total_params" else "trainable parameters"
     figure = make_figure(traces, x=title, y=f"Combined at {level} turns")
-    return figure.update_xaxes(type="log")
+    return figure.update_xaxes(type="log", dtick="D2", tickformat="~s")
 
 
 def _make_error_bars(entries: list[Entry]) -> dict[str, object]:

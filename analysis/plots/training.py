@@ -15,6 +15,7 @@ from analysis.plots.style import (
     ORANGE,
     PURPLE,
     RED,
+    SLATE,
     STATE_COLOURS,
     STATE_SYMBOLS,
     NothingToPlot,
@@ -138,7 +139,8 @@ def plot_funnel(records: SweepRecords) -> go.Figure:
         ),
         go.Bar(
             y=names, x=[r.stopped for r in rungs], name="stopped here", orientation="h",
-            text=[r.stopped or "" for r in rungs], marker_color=GREY,
+            text=[r.stopped or "" for r in rungs], marker_color=SLATE,
+            textfont_color="white",
             hovertemplate="%{y}: %{x} stopped<extra></extra>",
         ),
     ]  # fmt: skip

@@ -86,6 +86,16 @@ def test_a_running_sweep_and_a_torn_line_are_marked(tmp_path: Path) -> None:
     page = write_report(folder).read_text()
     assert "Partial report: the sweep has not ended" in page
     assert "the torn last line of evals.jsonl" in page
+    assert "python -m analysis.report s, or keep it current with --follow" in page
+    assert 'http-equiv="refresh"' not in page
+
+
+def test_a_followed_page_reloads_itself_until_the_sweep_has_ended(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", trials=8, unfinished=2)
+    assert '<meta http-equiv="refresh" content="5">' in write_report(folder, None, 5).read_text()
+    ended = write_sweep(tmp_path / "t", trials=8)
+    assert main([str(ended), "--follow"]) == 0
+    assert 'http-equiv="refresh"' not in (ended / "report.html").read_text()
 
 
 def test_trials_of_another_space_stay_out_of_the_importance(tmp_path: Path) -> None:
