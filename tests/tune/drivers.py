@@ -6,9 +6,13 @@ import os
 import subprocess
 import sys
 import time
+import unittest.mock
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from conftest import make_config, open_search, run_inline
 
 from analysis.records import SweepRecords, read_sweep
 from trainable.remote import locate
@@ -22,6 +26,15 @@ def trace(storage: Path) -> dict[str, str]:
     """The environment in which the toy writes down what it trains."""
     paths = os.pathsep.join((str(TRACED), os.environ.get("PYTHONPATH", "")))
     return {"PYTHONPATH": paths, "TOY_TRACE": str(storage / "trace")}
+
+
+def compute_undisturbed(storage: Path, base_model: str, **settings: Any) -> SweepRecords:
+    """What the sweep comes to without Ray, one trial after another and in no time."""
+    settings["fixed"] = {"base_model": base_model}
+    config, space = make_config(storage, name="undisturbed", **settings)
+    with unittest.mock.patch("trainable.toy.time.sleep"):
+        run_inline(open_search(config, space)[0])
+    return read_sweep(config.folder)
 
 
 @dataclass
@@ -71,6 +84,10 @@ class Sweep:
     def run(self) -> Sweep:
         assert self.start().wait(timeout=5 * PATIENCE_S) == 0, self.console
         return self
+
+    def count_repeated(self) -> int:
+        """Stretches begun in vain: each other one ended in an evaluation."""
+        return self.stretches.total() - self.count_evals()
 
     def count_evals(self) -> int:
         path = self.folder / "evals.jsonl"
