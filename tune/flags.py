@@ -28,6 +28,8 @@ SETTINGS = {  # flags of a new sweep that are fields of SweepConfig
     "max_hours": (float, "likewise, hours at work"),
     "stop_if_no_improvement": (int, "likewise, trials that end without a new best"),
 }
+EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
+PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder
 # what --resume can change
 RESUMABLE = ("trials", "train_turns", "concurrent", "pack", "max_failures", *BUDGETS)
 
@@ -133,8 +135,14 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         try:
             values[name] = json.loads(text)
         except ValueError:
-            values[name] = text
+            values[name] = find_place(text) if name in PLACES else text
     return values
+
+
+def find_place(text: str) -> str:
+    """A folder's whole path, for workers that are elsewhere and a later --resume; else the text."""
+    folder = Path(text).expanduser()
+    return str(folder.absolute()) if folder.is_dir() and text not in EMBEDDED else text
 
 
 def parse_backends(text: str) -> tuple[str, ...]:

@@ -160,3 +160,14 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
 
 def read_if_there(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+def test_a_folder_given_by_a_relative_path_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "tiny"):
+        (tmp_path / name).mkdir()
+    settings = parse_settings(["adapter=mine", "base_model=tiny", "corpus=hub/name"])
+    whole = {"adapter": str(tmp_path / "mine"), "base_model": "tiny", "corpus": "hub/name"}
+    assert settings == whole
