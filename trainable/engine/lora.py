@@ -72,7 +72,7 @@ class PackedLinear(nn.Module):
         self.register_buffer("key", key, persistent=False)  # a tensor: one compiled code for all
         self.a: Tensor | None = None  # [slots, in, rank]
         self.b: Tensor | None = None  # [slots, rank, out]
-        self.scale: Tensor | None = None  # [tokens, 1]
+        self.scale: Tensor | None = None  # [slots, 1, 1]; None: it is in b already
         self.layout: Layout | None = None
         self.dropout: Dropout | None = None
 
@@ -80,23 +80,28 @@ class PackedLinear(nn.Module):
         y = self.base(x)
         if self.a is None:
             return y
-        assert self.b is not None and self.layout is not None and self.scale is not None
+        assert self.b is not None and self.layout is not None
         flat = x.reshape(-1, x.shape[-1])  # [tokens, in]
         if self.dropout is not None:
             flat = drop(flat, self.dropout, self.key)
-        low = slot_matmul(flat, self.a.to(flat.dtype), self.layout)  # [tokens, rank]
-        low = low * self.scale.to(low.dtype)
-        return y + slot_matmul(low, self.b.to(low.dtype), self.layout).view_as(y)
+        b = self.b if self.scale is None else self.b * self.scale
+        product = add_product(
+            y.flatten(0, -2), flat, self.a.to(flat.dtype), b.to(flat.dtype), self.layout
+        )
+        return product.view_as(y)
 
 
-def slot_matmul(x: Tensor, weights: Tensor, layout: Layout) -> Tensor:
-    """[tokens, in] times each token's own slot's matrix of [slots, in, out] -> [tokens, out]."""
+def add_product(y: Tensor, x: Tensor, a: Tensor, b: Tensor, layout: Layout) -> Tensor:
+    """y [tokens, out] + x [tokens, in] times each token's own slot's a [slots, in, rank] and
+    b [slots, rank, out]."""
     if layout.present is not None:
-        weights = weights[layout.present]
+        a, b = a[layout.present], b[layout.present]
     if layout.to_even is None or layout.from_even is None:
-        return torch.bmm(x.unflatten(0, (weights.shape[0], -1)), weights).flatten(0, 1)
+        shape = (a.shape[0], -1)
+        low = torch.bmm(x.unflatten(0, shape), a)
+        return torch.baddbmm(y.unflatten(0, shape), low, b).flatten(0, 1)
     even = F.pad(x, (0, 0, 0, 1))[layout.to_even]  # a padded place is zero: nothing leaks from it
-    return torch.bmm(even, weights).flatten(0, 1)[layout.from_even]
+    return y + torch.bmm(torch.bmm(even, a), b).flatten(0, 1)[layout.from_even]
 
 
 def drop(x: Tensor, dropout: Dropout, module_key: Tensor) -> Tensor:
@@ -168,21 +173,22 @@ class Adapters:
         if self.trained != span:
             self._hang_leaves(span)
             self.trained = span
-        self._set_pass(span, layout, dropout)
+        self._set_pass(layout, self._scales(span), dropout)
 
     def begin_inference(self, span: SlotRange, layout: Layout, dtype: torch.dtype) -> None:
-        """The range's weights as plain tensors in the model's dtype, cast once for many passes."""
+        """The range's weights as plain tensors in the model's dtype, scaled and cast once for many
+        passes."""
         self.trained = None
-        rows = self.bank.params[span.low : span.high].to(dtype)
         self._detach_all()
+        scale = self._scales(span)
         for name in self.bank.used_modules(span):
-            layer = self.layers[name]
-            layer.a, layer.b = self.bank.stack(rows, name, SlotRange(0, len(span)))
-        self._set_pass(span, layout, None)
+            a, b = self.bank.stack(self.bank.params, name, span)
+            self.layers[name].a, self.layers[name].b = a.to(dtype), (b * scale).to(dtype)
+        self._set_pass(layout, None, None)
 
-    def relayout(self, span: SlotRange, layout: Layout) -> None:
+    def relayout(self, layout: Layout) -> None:
         """Another division of tokens among the slots of a begun inference."""
-        self._set_pass(span, layout, None)
+        self._set_pass(layout, None, None)
 
     def invalidate(self) -> None:
         """To be called when rows moved or slots changed: leaves are hung anew."""
@@ -207,7 +213,9 @@ class Adapters:
         for layer in self.layers.values():
             layer.a = layer.b = None
 
-    def _set_pass(self, span: SlotRange, layout: Layout, dropout: Dropout | None) -> None:
-        scale = self.bank.scales[span.low : span.high][layout.token_slots][:, None]
+    def _scales(self, span: SlotRange) -> Tensor:
+        return self.bank.scales[span.low : span.high, None, None]
+
+    def _set_pass(self, layout: Layout, scale: Tensor | None, dropout: Dropout | None) -> None:
         for layer in self.layers.values():
             layer.layout, layer.scale, layer.dropout = layout, scale, dropout

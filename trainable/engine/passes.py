@@ -17,6 +17,8 @@ from trainable.engine.lora import Dropout, Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
 
+WORTH_FILLING = 0.25  # more tokens for the whole model, against copies for the adapters
+
 
 @dataclass(frozen=True)
 class PackedTokens:
@@ -35,7 +37,8 @@ def pack_windows(
     slots: Sequence[Sequence[Window]], longest: int, device: torch.device, fill_to: int = 0
 ) -> PackedTokens:
     """The windows of each slot, in order. With `fill_to`, every slot is filled up with windows
-    that nothing is learnt from to the largest slot's tokens, rounded up to a multiple of it."""
+    that nothing is learnt from to the largest slot's tokens, rounded up to a multiple of it, where
+    that is worth it."""
     if fill_to:
         slots = fill_up(slots, longest, fill_to)
     windows = [window for group in slots for window in group]
@@ -60,10 +63,13 @@ def pack_windows(
 
 def fill_up(
     slots: Sequence[Sequence[Window]], longest: int, multiple: int
-) -> list[Sequence[Window]]:
-    """Even slots are worth their padding on a GPU: one batched kernel, few shapes to compile."""
+) -> Sequence[Sequence[Window]]:
+    """Even slots are worth some padding on a GPU, for one batched product without a copy; where it
+    takes more than `WORTH_FILLING` the slots are left as they are."""
     counts = [sum(len(window.ids) for window in group) for group in slots]
     most = -(-max(counts) // multiple) * multiple
+    if most * len(slots) > (1 + WORTH_FILLING) * sum(counts):
+        return slots
     return [
         [*group, *make_filler(most - count, longest)]
         for group, count in zip(slots, counts, strict=True)

@@ -133,7 +133,7 @@ def decode_chunks(
         pack.output(),
         pack.base.eos_id,
         pack.base.pad_id,
-        lambda layout: pack.adapters.relayout(span, layout),
+        pack.adapters.relayout,
         pack.longest(),
     )
     decoder.advance = advance
