@@ -30,11 +30,13 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation) -> Path:
-    """Saves finetuner and evaluation whole as `folder/TURNS`; drops those needed no more."""
+    """Saves finetuner and evaluation whole as `folder/TURNS`; drops those needed no more. Makes
+    the folder, but none above it: a storage that is away must not be written beside."""
     place = folder / str(evaluation.result.turns_seen)
     draft = folder / f".{place.name}-{os.getpid()}"
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    folder.mkdir(exist_ok=True)
+    draft.mkdir()
     try:
         _write_draft(draft, finetuner, evaluation)
         if place.exists():  # written before a restart, perhaps damaged since

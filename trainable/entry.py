@@ -123,13 +123,13 @@ class DialogueTrial(ray_tune.Trainable):
 
     def _save(self, evaluation: Evaluation) -> None:
         assert self.finetuner is not None
-        self._check_storage()
         place = write_checkpoint(self.lease.checkpoints, self.finetuner, evaluation)
         if self.lease.remote is not None:
             push_checkpoint(self.lease.remote, place)
 
     def _reach_storage(self) -> None:
         if self.lease.remote is not None:
+            self.lease.checkpoints.mkdir(parents=True, exist_ok=True)
             pull_last(self.lease.remote, self.lease.checkpoints)
         self._check_storage()
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from trainable.checkpoint import keep_best_and_last
 from trainable.lease import Report
 from trainable.remote import find_remote
 from trainable.remote_checkpoints import prune
-from trainable.storage import StorageFault, insist
+from trainable.storage import insist
 from trainable.trial import Evaluation, Resolved, TrialConfig
 
 Event = Mapping[str, Any]
@@ -42,7 +43,8 @@ class Recorder:
         self.remote = find_remote(folder)
         self.listeners = list(listeners)
         self._last_s = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        for part in ("checkpoints", "trials"):  # made here only: without them, the storage is away
+            (folder / part).mkdir(parents=True, exist_ok=True)
         self._path = folder / "evals.jsonl"
         self._path.touch()
         self._size = insist(self._cut_torn_line, say)  # of the whole lines, in bytes
@@ -106,11 +108,8 @@ class Recorder:
         insist(lambda: self._write_line(line), self.say)
         self._size += len(line)
         self.publish(["evals.jsonl"])
-        try:
-            for listener in self.listeners:
-                listener.on_event(event)
-        except OSError as error:  # the event is safe; what mirrors it is written anew by --resume
-            raise StorageFault(error.errno, error.strerror or str(error)) from error
+        for listener in self.listeners:  # the event is safe; a mirror is written anew by --resume
+            insist(partial(listener.on_event, event), self.say)
 
     def _write_line(self, line: bytes) -> None:
         """Never makes the file: where it is gone, the storage is."""
@@ -130,9 +129,8 @@ class Recorder:
         return whole
 
     def _write_details(self, trial: str, evaluation: Evaluation) -> None:
-        os.stat(self._path)
         folder = self.folder / "trials" / trial
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         seen = {"turns_seen": evaluation.result.turns_seen}
         dialogues = {**evaluation.dialogues, **seen}
         for name, content in zip(DETAILS, (dialogues, evaluation.responses), strict=True):

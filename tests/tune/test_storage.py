@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_config, open_search
+from conftest import make_config, open_search, run_inline
+from optuna.storages.journal import JournalFileBackend
 from test_search import summarise
 from test_sweep import run
 
@@ -22,6 +23,7 @@ from trainable.lease import Report
 from trainable.storage import StorageFault, find_errno, insist
 from tune import checks
 from tune.bridge import keep_fault
+from tune.mirror import Mirror
 from tune.recorder import Recorder
 from tune.run import main
 
@@ -54,7 +56,7 @@ def test_a_storage_that_is_away_is_tried_again_and_a_full_one_is_not(
         insist(full)
     assert full.calls == 1
     with pytest.raises(StorageFault, match="Input/output error"):
-        insist(Failing(*away * 99), patience_s=0.05)
+        insist(Failing(*away[1:] * 999), patience_s=0.05)
     with pytest.raises(ZeroDivisionError):
         insist(Failing(ZeroDivisionError()))
 
@@ -92,6 +94,27 @@ def test_a_storage_that_is_away_is_not_taken_for_an_empty_one(
     recorder.record_note("after")
     assert "does not answer" in said[0] and "is back" in said[1]
     assert len((folder / "evals.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_mirror_that_fails_for_a_moment_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "PAUSE_S", 0.01)
+    config, space = make_config(tmp_path, trials=1)
+    search, _ = open_search(config, space)
+    mirror = Mirror(config.folder, config.name, space)
+    search.recorder.listeners.append(mirror)
+    append_logs = JournalFileBackend.append_logs
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    flaky = Failing(*[missing] * 3)
+
+    def write(*arguments: Any) -> None:
+        flaky()
+        append_logs(*arguments)
+
+    monkeypatch.setattr(JournalFileBackend, "append_logs", write)
+    run_inline(search)
+    assert [t.state.name for t in mirror.storage.get_all_trials(mirror.study)] == ["COMPLETE"]
 
 
 def test_a_draft_gives_its_room_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
