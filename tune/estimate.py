@@ -30,7 +30,7 @@ FLOPS = {"GPU": 1.5e14, "core": 4e10}
 GENERATING = 0.1
 CHARS_A_TOKEN = 4  # of English text
 BYTES_A_PARAM = 12  # of a checkpoint: the weights and AdamW's two moments, in 32 bits
-BYTES_A_DIALOGUE = 2500  # replies and counts, in a checkpoint and in trials/
+BYTES_A_DIALOGUE = 1500  # replies and counts, in a checkpoint and in trials/
 RECENT = 20  # earlier sweeps looked at
 
 

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from trainable.environment import set_environment
 from trainable.trial import ConfigError
-from tune.flags import RESUMABLE, SETTINGS, build_parser, find_folder, parse_settings, pick_name
+from tune.flags import (
+    RESUMABLE,
+    SETTINGS,
+    build_parser,
+    find_folder,
+    parse_backends,
+    parse_settings,
+    pick_name,
+)
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -145,15 +153,6 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
     rungs = ", ".join(map(str, config.rungs_turns)) or "none"
     print(f"searched: {', '.join(space.searched)}; rungs at {rungs} turns (asha {config.asha})")
     sys.stdout.flush()
-
-
-def parse_backends(text: str) -> tuple[str, ...]:
-    """`tensorboard,mlflow`, checked. Raises ConfigError."""
-    from tune.report_to import check_backends
-
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    check_backends(names)
-    return names
 
 
 def _interrupt(number: int, frame: Any) -> None:

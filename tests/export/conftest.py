@@ -62,7 +62,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recorder = Recorder(config.folder)
     for trial, point in TRIALS.items():
         run_trial(recorder, trial, space.spell(point, config.base), DIALOGUES)
-    recorder.close()
     return config.folder
 
 
