@@ -32,8 +32,8 @@ def read_activities() -> dict[str, Activity]:
     """Key -> activity.
 
     >>> tell("validating", 3, 20, key="0007.1")
-    >>> read_activities()
-    {'0007.1': Activity(what='validating', done=3, total=20)}
+    >>> read_activities()["0007.1"]
+    Activity(what='validating', done=3, total=20)
     >>> forget("0007.1")
     """
     return dict(_now)
