@@ -1,8 +1,7 @@
 """A trial alone, by transformers itself: all weights trained, or a model that cannot be packed.
 
 Full finetuning at 16 bits computes in bf16 over 32-bit weights: in bf16 alone, steps as small as a
-finetuning's would round to nothing. Sampled replies are a function of the seed and of the batch
-they are generated in, where the engine's are of (seed, dialogue, turn).
+finetuning's would round to nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import GenerationConfig
+from torch.utils._pytree import tree_map
+from transformers import GenerationConfig, LogitsProcessorList
 
 from trainable.activity import forget, tell
 from trainable.alone import why_alone
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder, cut_step
 from trainable.engine.counter import combine
-from trainable.engine.optimizer import learning_rate_at
+from trainable.engine.optimizer import is_decaying, learning_rate_at
+from trainable.engine.sampling import Drawn, make_key
 from trainable.engine.task import Task, Tasks, group_by_dialogue
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.modules import resolve_modules
@@ -34,6 +35,7 @@ from trainable.validation import Generated, score
 
 GIB = 2**30
 PASS_TOKENS = 4096
+TRUNK = "trunk.pt"
 IGNORED = -100  # torch's label of what is no target
 Prompt = tuple[str, int, list[int]]  # dialogue, system turn, tokens in front of its reply
 
@@ -85,6 +87,7 @@ class PlainFinetuner:
             self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
         self.turns, self.steps, self.tokens_seen = 0, 0, 0
         self.train_s = 0.0
+        self.trunk: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
         self.resolved = Resolved(
             modules=modules,
@@ -101,14 +104,33 @@ class PlainFinetuner:
 
     def train_until(self, turns: int) -> None:
         started_s = time.perf_counter()
+        if self.trunk is not None and self.turns < turns:
+            self._go_back(self.trunk)
         while self.order is not None and self.turns < turns:
-            self._step()
+            if self.trunk is None and is_decaying(self.config, self.turns, turns):
+                self.trunk = self._copy_state()
+            self._step(turns)
             tell("training", self.turns, turns)
         self.train_s += time.perf_counter() - started_s
 
-    def _step(self) -> None:
+    def _copy_state(self) -> dict[str, Any]:
+        """What training goes on from, on the host."""
+        assert self.order is not None
+        weights = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        state = {"weights": weights, "optimizer": self.optimizer.state_dict()}
+        place = {"turns": self.turns, "steps": self.steps, "position": self.order.position}
+        return {**tree_map(copy_to_host, state), **place}
+
+    def _go_back(self, trunk: dict[str, Any]) -> None:
+        assert self.order is not None
+        self.model.load_state_dict(trunk["weights"], strict=False)
+        self.optimizer.load_state_dict(trunk["optimizer"])
+        self.turns, self.steps = trunk["turns"], trunk["steps"]
+        self.order.position, self.trunk = trunk["position"], None
+
+    def _step(self, goal_turns: int) -> None:
         assert self.order is not None and self.config.clip_norm is not None
-        rate = learning_rate_at(self.config, self.turns)
+        rate = learning_rate_at(self.config, self.turns, goal_turns)
         draws = self.order.next_step()
         # one stream of random numbers a step, so that a resumed trial goes on with the same
         torch.manual_seed(combine(self.config.seed, "dropout", self.steps))
@@ -164,7 +186,6 @@ class PlainFinetuner:
         windows = self.task.held_out("validation", n_dialogues)
         with torch.no_grad(), quiet_dropout(self.model):
             losses = [self.sum_nats([window]) for window in windows]
-            torch.manual_seed(self.config.seed)
             texts = self._reply([prompt for w in windows for prompt in list_prompts(w)])
         generated = Generated(
             corpus=self.config.corpus,
@@ -190,7 +211,7 @@ class PlainFinetuner:
             tell("validating", len(texts), len(prompts))
             batch = waiting[: self.rows_a_batch]
             try:
-                replies = self.say([ids for _, _, ids in batch])
+                replies = self.say([ids for _, _, ids in batch], self.choose_drawn(batch))
             except torch.OutOfMemoryError:
                 if self.rows_a_batch == 1:
                     raise
@@ -203,38 +224,45 @@ class PlainFinetuner:
             waiting = waiting[len(batch) :]
         return texts
 
-    def say(self, prompts: list[list[int]]) -> list[list[int]]:
+    def choose_drawn(self, batch: list[Prompt]) -> LogitsProcessorList:
+        """Where replies are sampled, the draws of each: of (seed, dialogue, turn) alone."""
+        if self.config.decoding != "sampling":
+            return LogitsProcessorList()
+        keys = [make_key(self.config, dialogue, turn) for dialogue, turn, _ in batch]
+        return LogitsProcessorList([Drawn(self.config, torch.tensor(keys, device=self.device))])
+
+    def say(self, prompts: list[list[int]], drawn: LogitsProcessorList) -> list[list[int]]:
         """The tokens of a reply to each prompt."""
         ids, mask = self.pad(prompts, left=True)
-        with self.autocast():
-            out = self.model.generate(
-                input_ids=ids, attention_mask=mask, generation_config=self.generation()
-            )
+        out = self._generate(ids, mask, drawn)
         return [row.tolist() for row in out[:, ids.shape[1] :]]
+
+    def _generate(self, ids: Tensor, mask: Tensor, drawn: LogitsProcessorList) -> Tensor:
+        with self.autocast():
+            replies: Tensor = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=self.generation(),
+                logits_processor=drawn,
+            )
+        return replies
 
     def generation(self) -> GenerationConfig:
         """The config's decoding in transformers' words."""
         config = self.config
-        shaping = {
-            name: getattr(config, name)
-            for name in ("temperature", "top_k", "top_p", "typical_p", "num_beams")
-            if getattr(config, name) is not None
-        }
+        beams = {}
         if config.decoding == "beam":
-            shaping["length_penalty"] = (
-                1.0 if config.length_penalty is None else config.length_penalty
-            )
-        if config.decoding == "sampling":
-            shaping.setdefault("top_k", 0)  # transformers' own default is 50
+            penalty = 1.0 if config.length_penalty is None else config.length_penalty
+            beams = {"num_beams": config.num_beams, "length_penalty": penalty}
         return GenerationConfig(
-            do_sample=config.decoding == "sampling",
+            do_sample=False,  # draws are chosen by `Drawn`
             max_new_tokens=config.max_new_tokens,
             min_new_tokens=config.min_new_tokens or None,
             repetition_penalty=config.repetition_penalty,
             no_repeat_ngram_size=config.no_repeat_ngram_size,
             eos_token_id=self.base.eos_id,
             pad_token_id=self.base.pad_id,
-            **shaping,
+            **beams,
         )
 
     def save(self, folder: Path) -> None:
@@ -244,6 +272,8 @@ class PlainFinetuner:
         if self.config.method != "none":
             self.model.save_pretrained(folder)
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
+            if self.trunk is not None:
+                torch.save(self.trunk, folder / TRUNK)
         self.base.tokenizer.save_pretrained(folder)
         state = {
             **{"turns_seen": self.turns, "steps": self.steps, "tokens_seen": self.tokens_seen},
@@ -262,6 +292,8 @@ class PlainFinetuner:
             load_weights(self.model, weights, self.config.method)
             state = torch.load(folder / "optimizer.pt", map_location=self.device, weights_only=True)
             self.optimizer.load_state_dict(state)
+            if (folder / TRUNK).exists():
+                self.trunk = torch.load(folder / TRUNK, weights_only=True)
         kept = json.loads((folder / "trainer.json").read_text())
         self.turns, self.steps = kept["turns_seen"], kept["steps"]
         self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
@@ -311,6 +343,10 @@ def prepare(config: TrialConfig, model: Any) -> tuple[Any, tuple[str, ...]]:
 
         return PeftModel.from_pretrained(model, config.adapter), ()
     return model, ()
+
+
+def copy_to_host(value: Any) -> Any:
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
 
 
 def load_weights(model: Any, weights: dict[str, Tensor], method: str) -> None:

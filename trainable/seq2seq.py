@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import LogitsProcessorList
 
 from trainable.corpus.encode import Window
 from trainable.full import IGNORED, PlainFinetuner
@@ -35,10 +36,7 @@ class Seq2SeqFinetuner(PlainFinetuner):
             examples.append((source, window.ids[prefix:end].tolist()))
         return examples
 
-    def say(self, prompts: list[list[int]]) -> list[list[int]]:
+    def say(self, prompts: list[list[int]], drawn: LogitsProcessorList) -> list[list[int]]:
         ids, mask = self.pad([[*prompt, self.base.eos_id] for prompt in prompts], left=False)
-        with self.autocast():
-            out = self.model.generate(
-                input_ids=ids, attention_mask=mask, generation_config=self.generation()
-            )
+        out = self._generate(ids, mask, drawn)
         return [row.tolist()[1:] for row in out]  # without the decoder's start token

@@ -103,7 +103,7 @@ class TrialConfig:
     learning_rate: float | None = None
     schedule: str | None = None
     warmup_turns: int | None = None
-    decay_fraction: float | None = None  # wsd: the share of train_turns that decays, at the end
+    decay_fraction: float | None = None  # wsd: the share of the way to a milestone that decays
     batch_turns: int | None = None  # a step takes whole dialogues until it holds this many turns
     train_turns: int = 0
     weight_decay: float | None = None

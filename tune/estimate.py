@@ -232,10 +232,11 @@ def count_checkpoint_bytes(trial: TrialConfig) -> int:
     from trainable.model.sizes import read_sizes
 
     sizes = read_sizes(trial.base_model)
+    copies = BYTES_A_PARAM * (2 if trial.schedule == "wsd" else 1)  # its stable run beside it
     if trial.method == "full":
-        return BYTES_A_PARAM * sizes.total_params
+        return copies * sizes.total_params
     assert trial.lora_modules is not None and trial.lora_rank is not None
-    return BYTES_A_PARAM * sizes.count_adapter(trial.lora_modules, trial.lora_rank)
+    return copies * sizes.count_adapter(trial.lora_modules, trial.lora_rank)
 
 
 def guess_room(config: SweepConfig, trials: Iterable[TrialConfig]) -> int:

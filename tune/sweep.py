@@ -220,10 +220,10 @@ def lengthen(config: SweepConfig, space: Space, records: SweepRecords, turns: in
             f"{turns}: start a new sweep (--name)"
         )
     schedules = {t.config.get("schedule", "constant") for t in records.searched}
-    if "train_turns" in space.searched or schedules - {"constant"}:
+    if "train_turns" in space.searched or schedules - {"constant", "wsd"}:
         raise ConfigError(
-            "--train-turns can extend only trials with a constant schedule and one common length: "
-            "start a new sweep (--name)"
+            "--train-turns can extend only trials with a constant or wsd schedule and one common "
+            "length: start a new sweep (--name)"
         )
     return replace(
         config,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def open_pack(folder: Path, slots: int, pass_tokens: int = 2048) -> Pack:
 def train(pack: Pack, turns: dict[str, int]) -> None:
     """All trials to their goals, together as long as they have not reached them."""
     for key, goal in turns.items():
-        pack.slots[key].goal_turns = goal
+        pack.aim(key, goal)
     while busy := [pack.slots[key] for key in turns if pack.slots[key].is_training]:
         pack.train_pass(busy)
 
@@ -193,6 +194,57 @@ def test_resumed_equals_uninterrupted_to_the_bit(bases: dict[str, Path], tmp_pat
         resumed.copy_state("mine").write(tmp_path / "resumed")
         expected, found = (load_file(tmp_path / each / name) for each in ("whole", "resumed"))
         assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_a_milestone_of_wsd_is_a_branch_off_one_stable_run(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each is, to the bit, the run of that length: also after a resume, and in a longer trial."""
+    decaying = {"schedule": "wsd", "decay_fraction": 0.4, "warmup_turns": 16}
+    through = open_pack(bases["llama"], slots=1)
+    through.join("mine", make_config(bases["llama"], train_turns=120, **decaying), None)
+    train(through, {"mine": 60})
+    through.copy_state("mine").write(tmp_path / "60")
+    train(through, {"mine": 120})
+    found = weights(through, "mine", tmp_path / "through")
+    config = make_config(bases["llama"], train_turns=60, **decaying)
+    short = open_pack(bases["llama"], slots=1)
+    short.join("mine", config, None)
+    train(short, {"mine": 60})
+    half = load_file(tmp_path / "60" / "adapter_model.safetensors")
+    assert_equal(half, weights(short, "mine", tmp_path / "short"), 0)
+    assert any(not torch.equal(value, half[name]) for name, value in found.items())
+    constant = open_pack(bases["llama"], slots=1)
+    flat = {**decaying, "schedule": "constant", "decay_fraction": None}
+    constant.join("mine", make_config(bases["llama"], **flat), None)
+    train(constant, {"mine": short.slots["mine"].trunk.trainer["turns_seen"]})  # type: ignore[union-attr]
+    stable = load_file(tmp_path / "60" / "trunk" / "adapter_model.safetensors")
+    assert_equal(stable, weights(constant, "mine", tmp_path / "constant"), 0)
+    again = open_pack(bases["llama"], slots=1)
+    again.join("mine", replace(config, train_turns=120), str(tmp_path / "60"))
+    assert again.slots["mine"].turns_seen >= 60
+    train(again, {"mine": 120})
+    assert_equal(found, weights(again, "mine", tmp_path / "again"), 0)
+    straight = open_pack(bases["llama"], slots=1)
+    straight.join("mine", make_config(bases["llama"], train_turns=120, **decaying), None)
+    train(straight, {"mine": 120})
+    assert_equal(found, weights(straight, "mine", tmp_path / "straight"), 0)
+    assert straight.slots["mine"].tokens_seen < through.slots["mine"].tokens_seen
+
+
+def test_an_end_that_may_not_come_yet_is_never_all_that_is_left(bases: dict[str, Path]) -> None:
+    """min_new_tokens with a sampling that keeps one token: it is never the end's."""
+    pack = open_pack(bases["llama"], slots=1)
+    sampled = {"decoding": "sampling", "top_k": 1, "min_new_tokens": 6, "max_new_tokens": 6}
+    pack.join("mine", make_config(bases["llama"], **sampled), None)
+    slot = pack.slots["mine"]
+    with torch.no_grad():
+        pack.output()[pack.base.eos_id] = 50 * pack.output().sum(0)  # the end wherever it may
+    greedy = {"min_new_tokens": 6, "max_new_tokens": 6}
+    pack.slots["mine"].config = make_config(bases["llama"], **greedy)
+    likeliest = pack.generate([(slot, "validation", 2)])["mine"][0]
+    pack.slots["mine"].config = make_config(bases["llama"], **sampled)
+    assert pack.generate([(slot, "validation", 2)])["mine"][0] == likeliest
 
 
 def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:

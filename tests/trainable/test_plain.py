@@ -86,6 +86,42 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     assert all(torch.equal(one[n], other[n]) for n in one)
 
 
+@pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
+def test_a_milestone_of_wsd_is_a_branch(
+    folders: dict[str, Path], method: dict[str, Any], tmp_path: Path
+) -> None:
+    """Resumed after an earlier milestone or trained straight through: the same to the bit."""
+    base = "tiny" if method is FULL else str(folders["falcon"])
+    decaying = {"schedule": "wsd", "decay_fraction": 0.5, "train_turns": 48, "base_model": base}
+    config = TrialConfig(**{**method, **decaying})
+    straight, halfway = (open_finetuner(config, "cpu") for _ in range(2))
+    straight.train_until(48)
+    halfway.train_until(24)
+    halfway.save(tmp_path)
+    resumed = open_finetuner(config, "cpu")
+    resumed.restore(tmp_path)
+    assert resumed.turns_seen >= 24
+    for other in (halfway, resumed):
+        other.train_until(48)
+        assert other.turns_seen == straight.turns_seen
+        one, same = weights(straight), weights(other)
+        assert all(torch.equal(one[n], same[n]) for n in one)
+
+
+@pytest.mark.parametrize("name", ["falcon", "t5"])
+def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
+    folders: dict[str, Path], name: str
+) -> None:
+    sampled = {"decoding": "sampling", "temperature": 1.5, "top_k": 40}
+    config = TrialConfig(**{**LORA, **sampled, "base_model": str(folders[name])})
+    finetuner: Any = open_finetuner(config, "cpu")
+    together = finetuner.evaluate(2).responses
+    finetuner.rows_a_batch = 3
+    assert finetuner.evaluate(2).responses == together
+    finetuner.config = replace(config, seed=2)
+    assert finetuner.evaluate(2).responses != together
+
+
 def test_from_scratch_begins_worse_than_pretrained() -> None:
     losses = []
     for initialisation in ("pretrained", "random"):

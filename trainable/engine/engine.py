@@ -95,7 +95,7 @@ class Engine:
 
     def _want_training(self, key: str, turns: int) -> Future[None]:
         wish = Wish(key, Future())
-        self.pack.slots[key].goal_turns = turns
+        self.pack.aim(key, turns)
         self._training.append(wish)
         return wish.done
 

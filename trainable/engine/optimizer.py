@@ -25,30 +25,39 @@ class StepSettings:
     step: int = 1  # 1 for the first optimizer step
 
 
-def learning_rate_at(config: TrialConfig, turns_seen: int) -> float:
-    """The rate for the step that begins at `turns_seen`.
+def learning_rate_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
+    """The rate for the step that begins at `turns_seen`, on the way to a milestone.
 
     Schedules run over turns, so that they do not depend on the batch size: linear warm-up over
     `warmup_turns`, then constant, linear or cosine decay to zero at `train_turns`, or `wsd`
-    (warm-up, stable, decay: linear to zero over the last `decay_fraction`; arXiv 2404.06395).
+    (warm-up, stable, decay: linear to zero over the last `decay_fraction` of the way to the
+    milestone; arXiv 2404.06395).
     """
     assert config.learning_rate is not None and config.batch_turns is not None
     warmup = config.warmup_turns or 0
     warmed = min(1.0, (turns_seen + config.batch_turns) / warmup) if warmup else 1.0
-    return config.learning_rate * warmed * decay_at(config, turns_seen)
+    return config.learning_rate * warmed * decay_at(config, turns_seen, goal_turns)
 
 
-def decay_at(config: TrialConfig, turns_seen: int) -> float:
+def is_decaying(config: TrialConfig, turns_seen: int, goal_turns: int) -> bool:
+    """Whether a `wsd` run has left its stable part: it trains as for this milestone only."""
+    return config.schedule == "wsd" and decay_at(config, turns_seen, goal_turns) < 1
+
+
+def decay_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
     """What is left of the peak rate, in [0, 1], once warm-up is over."""
     warmup = config.warmup_turns or 0
-    left_turns = max(config.train_turns - max(turns_seen, warmup), 0)
-    left = left_turns / max(config.train_turns - warmup, 1)
+    end_turns = (
+        min(goal_turns, config.train_turns) if config.schedule == "wsd" else config.train_turns
+    )
+    left_turns = max(end_turns - max(turns_seen, warmup), 0)
+    left = left_turns / max(end_turns - warmup, 1)
     if config.schedule == "linear":
         return left
     if config.schedule == "cosine":
         return 0.5 * (1 - math.cos(math.pi * left))
     if config.schedule == "wsd" and config.decay_fraction:
-        return min(1.0, left_turns / (config.decay_fraction * config.train_turns))
+        return min(1.0, left_turns / (config.decay_fraction * end_turns))
     return 1.0
 
 

@@ -25,6 +25,7 @@ from trainable.engine.slot import (
     SlotState,
     copy_state,
     load_adapter,
+    put_state,
     restore_slot,
     shape_adapter,
 )
@@ -102,6 +103,14 @@ class Pack:
         self.optimizer.is_broken[row] = False
         self.adapters.invalidate()
 
+    def aim(self, key: str, turns: int) -> None:
+        """Sets a slot's next goal. Where the rate has decayed towards the last one (wsd), the
+        slot goes on from where that decay began: a milestone is a branch off one stable run."""
+        slot = self.slots[key]
+        slot.goal_turns = turns
+        if slot.trunk is not None and slot.turns_seen < turns:
+            put_state(slot, self.bank, self.rows.index(key), slot.trunk)
+
     def copy_state(self, key: str) -> SlotState:
         return copy_state(self.slots[key], self.bank, self.rows.index(key))
 
@@ -117,6 +126,9 @@ class Pack:
         slots = self.gather(slots)
         self.at_work = [slot.key for slot in slots]
         span = SlotRange(0, len(slots))
+        for row, slot in enumerate(slots):
+            if slot.is_forking:
+                slot.trunk = copy_state(slot, self.bank, row)
         pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
         self._run(slots, pieces, span)
         self.optimizer.step(

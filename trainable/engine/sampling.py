@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
+    LogitsProcessor,
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
@@ -51,8 +52,9 @@ class Chooser:
 
     def begin(self, rows: Sequence[RowKey], device: torch.device) -> None:
         self.slots = np.array([row.slot for row in rows])
-        keys = [combine(self.configs[r.slot].seed, r.dialogue_id, r.turn) for r in rows]
+        keys = [make_key(self.configs[r.slot], r.dialogue_id, r.turn) for r in rows]
         self.keys = torch.tensor(keys, device=device)  # [rows]
+        self.end = torch.tensor([self.eos_id], device=device)
         # [rows, tokens]: prompts padded on the left as `generate` pads them, and the replies
         self.history = torch.empty(len(rows), 0, dtype=torch.int64, device=device)
         if self.needs_history:
@@ -79,15 +81,12 @@ class Chooser:
 
     def _choose_shaped(self, logits: Tensor, rows: slice, slot: int, step: int) -> Tensor:
         config = self.configs[slot]
+        if step < config.min_new_tokens:  # first: what samples must not keep the end alone
+            logits = logits.index_fill(1, self.end, float("-inf"))
         scores = self.processors[slot](self.history[rows], logits)  # type: ignore[arg-type]
-        if step < config.min_new_tokens:
-            scores[:, self.eos_id] = float("-inf")
         if config.decoding != "sampling":
             return scores.argmax(-1)
-        draws = uniform((self.keys[rows] + step * 0x9E3779B1) & MASK).double()
-        cumulated = scores.softmax(-1).double().cumsum(-1)  # float64: the same for any batch
-        reached = cumulated > (draws * cumulated[:, -1])[:, None]
-        return reached.to(torch.uint8).argmax(-1)  # the first to pass the draw
+        return draw(scores, self.keys[rows], step)
 
     def append(self, tokens: Tensor) -> None:
         self.last = tokens
@@ -107,8 +106,14 @@ def make_processors(config: TrialConfig) -> LogitsProcessorList:
         made.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
     if config.no_repeat_ngram_size:
         made.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
-    if config.decoding != "sampling":
-        return made
+    if config.decoding == "sampling":
+        made.extend(make_warpers(config))
+    return made
+
+
+def make_warpers(config: TrialConfig) -> LogitsProcessorList:
+    """Those that sampling adds."""
+    made = LogitsProcessorList()
     if config.temperature is not None:
         made.append(TemperatureLogitsWarper(float(config.temperature)))
     if config.top_k is not None:
@@ -118,3 +123,28 @@ def make_processors(config: TrialConfig) -> LogitsProcessorList:
     if config.typical_p is not None and config.typical_p < 1:
         made.append(TypicalLogitsWarper(config.typical_p))
     return made
+
+
+def make_key(config: TrialConfig, dialogue_id: str, turn: int) -> int:
+    """What all draws of one reply are made of."""
+    return combine(config.seed, dialogue_id, turn)
+
+
+def draw(scores: Tensor, keys: Tensor, step: int) -> Tensor:
+    """A token [rows] from the scores [rows, vocabulary]: the rows' keys and the step decide."""
+    draws = uniform((keys + step * 0x9E3779B1) & MASK).double()
+    cumulated = scores.softmax(-1).double().cumsum(-1)  # float64: the same for any batch
+    reached = cumulated > (draws * cumulated[:, -1])[:, None]
+    return reached.to(torch.uint8).argmax(-1)  # the first to pass the draw
+
+
+class Drawn(LogitsProcessor):
+    """For transformers' `generate` without do_sample: leaves each row the one token drawn."""
+
+    def __init__(self, config: TrialConfig, keys: Tensor) -> None:
+        self.warpers, self.keys, self.step = make_warpers(config), keys, 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+        tokens = draw(self.warpers(input_ids, scores), self.keys, self.step)  # type: ignore[arg-type]
+        self.step += 1
+        return torch.full_like(scores, float("-inf")).scatter_(1, tokens[:, None], 0.0)

@@ -17,12 +17,13 @@ from torch import Tensor
 from trainable.adapter import read_adapter_config
 from trainable.engine.bank import AdapterShape, SlotBank
 from trainable.engine.batches import DataOrder, Draw, Piece, cut_step
-from trainable.engine.optimizer import StepSettings, learning_rate_at
+from trainable.engine.optimizer import StepSettings, is_decaying, learning_rate_at
 from trainable.engine.task import Task
 from trainable.model.selections import select_paths
 from trainable.trial import ConfigError, TrialConfig
 
 PEFT_PREFIX = "base_model.model."
+TRUNK = "trunk"  # in a checkpoint: the checkpoint that the next milestone goes on from
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Slot:
     tokens_seen: int = 0
     train_s: float = 0.0  # engine seconds, shared evenly by the slots of each pass
     goal_turns: int = 0
+    trunk: SlotState | None = None  # wsd: the stable run, left where the decay to the goal began
     draws: list[Draw] = field(default_factory=list)  # of the step under way
     pieces: deque[Piece] = field(default_factory=deque)  # of it, still to be passed
 
@@ -46,6 +48,12 @@ class Slot:
     def is_training(self) -> bool:
         """Goals are met at step borders, so that a checkpoint never holds half a step."""
         return self.order is not None and (bool(self.draws) or self.turns_seen < self.goal_turns)
+
+    @property
+    def is_forking(self) -> bool:
+        """Whether the next step is the first that decays towards the goal."""
+        is_open = self.order is not None and not self.draws and self.trunk is None
+        return is_open and is_decaying(self.config, self.turns_seen, self.goal_turns)
 
     def next_piece(self, pass_tokens: int) -> Piece:
         """What this slot brings to the next pass; `advance` takes it off."""
@@ -62,7 +70,7 @@ class Slot:
         assert self.config.weight_decay is not None and self.config.clip_norm is not None
         return StepSettings(
             steps=True,
-            learning_rate=learning_rate_at(self.config, self.turns_seen),
+            learning_rate=learning_rate_at(self.config, self.turns_seen, self.goal_turns),
             weight_decay=self.config.weight_decay,
             clip_norm=self.config.clip_norm,
             step=self.steps + 1,
@@ -96,16 +104,30 @@ class SlotState:
     adapter_config: dict[str, Any]
     moments: dict[str, Tensor]  # AdamW's
     trainer: dict[str, Any]
+    trunk: SlotState | None = None
 
     def write(self, folder: Path) -> None:
         """adapter_config.json and adapter_model.safetensors as peft writes them, and the trainer's
-        state beside them. Random numbers are functions of the seed and the place in the data
-        order, so nothing else is needed."""
+        state beside them; the trunk likewise, in a folder of its own. Random numbers are functions
+        of the seed and the place in the data order, so nothing else is needed."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.adapter, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         write_json(folder / "adapter_config.json", self.adapter_config)
         save_file(self.moments, folder / "optimizer.safetensors")
         write_json(folder / "trainer.json", self.trainer)
+        if self.trunk is not None:
+            self.trunk.write(folder / TRUNK)
+
+    @classmethod
+    def read(cls, folder: Path) -> SlotState:
+        """What `write` wrote."""
+        return cls(
+            adapter=load_file(folder / "adapter_model.safetensors"),
+            adapter_config=read_adapter_config(folder),
+            moments=load_file(folder / "optimizer.safetensors"),
+            trainer=json.loads((folder / "trainer.json").read_text()),
+            trunk=cls.read(folder / TRUNK) if (folder / TRUNK).is_dir() else None,
+        )
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -130,22 +152,29 @@ def copy_state(slot: Slot, bank: SlotBank, row: int) -> SlotState:
             "train_s": slot.train_s,
             "config": slot.config.to_dict(),
         },
+        trunk=slot.trunk,
     )
 
 
 def restore_slot(slot: Slot, bank: SlotBank, row: int, folder: Path) -> None:
     """Puts what `SlotState.write` wrote back into a slot of the same config."""
-    load_adapter(slot, bank, row, folder)
-    moments = load_file(folder / "optimizer.safetensors")
+    state = SlotState.read(folder)
+    put_state(slot, bank, row, state)
+    slot.tokens_seen, slot.train_s = state.trainer["tokens_seen"], state.trainer["train_s"]
+
+
+def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
+    """The slot stands where it stood then; what it has cost since is not forgotten."""
+    _put(slot, bank, bank.params, row, state.adapter)
     for kind, rows in (("exp_avg", bank.exp_avg), ("exp_avg_sq", bank.exp_avg_sq)):
         prefix = f"{kind}."
-        values = {k.removeprefix(prefix): v for k, v in moments.items() if k.startswith(prefix)}
+        moments = state.moments.items()
+        values = {k.removeprefix(prefix): v for k, v in moments if k.startswith(prefix)}
         _put(slot, bank, rows, row, values)
-    state = json.loads((folder / "trainer.json").read_text())
-    slot.turns_seen, slot.steps = state["turns_seen"], state["steps"]
-    slot.tokens_seen, slot.train_s = state["tokens_seen"], state["train_s"]
+    slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
+    slot.trunk = state.trunk
     if slot.order is not None:
-        slot.order.position = state["position"]
+        slot.order.position = state.trainer["position"]
 
 
 def load_adapter(slot: Slot, bank: SlotBank, row: int, folder: Path) -> None:
