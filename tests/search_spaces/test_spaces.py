@@ -154,11 +154,11 @@ def test_lengths_are_in_proportion_to_the_sweep_s() -> None:
     assert find_space("qlora").fit_lengths(800) == find_space("qlora")
 
 
-def test_a_constant_rate_has_no_length_of_its_own() -> None:
+def test_only_a_rate_that_leads_to_its_end_has_a_length_of_its_own() -> None:
     space = find_space("lr_steps")
     for seed in range(20):
         point = space.sample(draw(random.Random(seed)))
-        assert ("train_turns" in point) == (point["schedule"] != "constant")
+        assert ("train_turns" in point) == (point["schedule"] in ("linear", "cosine"))
         config = space.spell(point, compose("tiny", {"name": "x", "space": "lr_steps"}).base)
         assert (config.decay_fraction is not None) == (config.schedule == "wsd")
 

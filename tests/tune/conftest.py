@@ -1,4 +1,4 @@
-"""A sweep without Ray: leases carried out one after another, in this process."""
+"""A toy sweep without Ray, and a Ray for the tests that want a real one."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,84 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inline import make_config, open_search, run_inline
 
 from analysis.records import SweepRecords, read_sweep
-from search_spaces.space import Space, find_space
-from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
-from trainable.lease import Lease, Report
-from trainable.toy import ToyFinetuner
-from trainable.trial import TrialFailed
-from tune.config import SweepConfig, compose
-from tune.rebuild import rebuild
-from tune.recorder import Recorder, write_header
-from tune.search import Search
-from tune.sweep import compose_header
-
-Settings = dict[str, Any]
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nobody catches it."""
-
-
-def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
-    space = find_space("lora_modules").fix({"base_model": "toy", **settings.pop("fixed", {})})
-    flags = {"name": "s", "space": "lora_modules", "storage": str(storage), "trials": 12}
-    return compose("tiny", {**flags, **settings}), space
-
-
-def carry_out(lease: Lease) -> Iterator[Report]:
-    """What `trainable.entry` does, without Ray."""
-    finetuner, seen = ToyFinetuner(lease.config), -1
-    checkpoint, notes = find_last_whole(lease.checkpoints)
-    if checkpoint is not None:
-        finetuner.restore(checkpoint.path)
-        seen = checkpoint.turns_seen
-        if seen > lease.reported_turns:
-            yield Report(
-                trial=lease.trial, evaluation=read_evaluation(checkpoint.path), notes=notes
-            )
-    for turns, n_dialogues in lease.milestones:
-        if turns <= seen:
-            continue
-        try:
-            finetuner.train_until(turns)
-        except TrialFailed as error:
-            yield Report(trial=lease.trial, failure=str(error))
-            return
-        evaluation = finetuner.evaluate(n_dialogues)
-        write_checkpoint(lease.checkpoints, finetuner, evaluation)
-        resolved = finetuner.resolved
-        yield Report(trial=lease.trial, evaluation=evaluation, resolved=resolved, notes=notes)
-        notes = ()
-
-
-def open_search(
-    config: SweepConfig, space: Space, listeners: tuple[Any, ...] = ()
-) -> tuple[Search, SweepRecords | None]:
-    """A new search, or one rebuilt from the folder."""
-    records = read_sweep(config.folder) if (config.folder / "sweep.json").exists() else None
-    config.folder.mkdir(parents=True, exist_ok=True)
-    write_header(config.folder, compose_header(config, space, records))
-    search = Search(config, space, Recorder(config.folder, listeners))
-    if records is not None:
-        rebuild(search, records)
-    return search, records
-
-
-def run_inline(search: Search) -> Search:
-    """To the end, `search.room` trials interleaved round robin."""
-    workers: list[Iterator[Report]] = []
-    while True:
-        while (lease := search.lease()) is not None:
-            workers.append(carry_out(lease))
-        if not workers:
-            break
-        worker = workers.pop(0)
-        if search.report(next(worker)):
-            workers.append(worker)
-    search.finish()
-    return search
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import make_config, open_search, run_inline
+from inline import make_config, open_search, run_inline
 
 from analysis.records import SweepRecords, read_sweep
 from trainable.remote import locate

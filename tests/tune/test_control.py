@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Killed, carry_out, make_config, open_search
+from inline import Killed, carry_out, make_config, open_search
 from test_resume import KillAfter
 from test_search import summarise
 

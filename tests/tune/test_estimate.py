@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import make_config, open_search, run_inline
+from inline import make_config, open_search, run_inline
 
 from analysis.records import read_sweep
 from search_spaces.space import find_space

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_config
 from drivers import Sweep, compute_undisturbed
+from inline import make_config
 from test_search import summarise
 
 from analysis.records import find_sweep, read_sweep

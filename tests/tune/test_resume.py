@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Killed, make_config, open_search, run_inline
+from inline import Killed, make_config, open_search, run_inline
 from test_search import summarise
 
 from analysis.records import read_sweep
@@ -87,7 +87,7 @@ def test_lengthening_refuses_what_has_no_meaning(tmp_path: Path) -> None:
         lengthen(config, space, read_sweep(config.folder), 100)
     config, space = make_config(tmp_path, name="c", trials=2, fixed={"schedule": "cosine"})
     finish(config, space)
-    with pytest.raises(ConfigError, match="constant schedule"):
+    with pytest.raises(ConfigError, match="constant or wsd schedule"):
         lengthen(config, space, read_sweep(config.folder), 9000)
 
 

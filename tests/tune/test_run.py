@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import make_config, open_search, run_inline
+from inline import make_config, open_search, run_inline
 
 from trainable.trial import ConfigError
 from tune.checks import make_folder

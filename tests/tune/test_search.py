@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import make_config, open_search, run_inline
+from inline import make_config, open_search, run_inline
 
 from analysis.records import SweepRecords, read_sweep
 

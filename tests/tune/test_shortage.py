@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from conftest import make_config, open_search
+from inline import make_config, open_search
 from ray import cloudpickle
 
 from analysis.records import read_sweep

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_config, open_search, run_inline
+from inline import make_config, open_search, run_inline
 
 from analysis.records import read_sweep
 from trainable.trial import TrialConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import make_config, open_search, run_inline
+from inline import make_config, open_search, run_inline
 from optuna.storages.journal import JournalFileBackend
 from test_search import summarise
 from test_sweep import run

@@ -144,7 +144,7 @@ class Drawn(LogitsProcessor):
     def __init__(self, config: TrialConfig, keys: Tensor) -> None:
         self.warpers, self.keys, self.step = make_warpers(config), keys, 0
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         tokens = draw(self.warpers(input_ids, scores), self.keys, self.step)  # type: ignore[arg-type]
         self.step += 1
         return torch.full_like(scores, float("-inf")).scatter_(1, tokens[:, None], 0.0)
