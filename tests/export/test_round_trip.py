@@ -104,7 +104,9 @@ def run_script(script: str, folder: Path, asked: list[Any], tmp_path: Path) -> l
 
 
 def score(choice: Choice, replies: dict[str, list[dict[str, str]]]) -> dict[str, float]:
-    scores = load_evaluator(choice.config.corpus, "validation", len(replies)).score(replies)
+    config = choice.config
+    evaluator = load_evaluator(config.corpus, "validation", len(replies), config.response)
+    scores = evaluator.score(replies)
     return {metric: getattr(scores, metric) for metric in METRICS}
 
 
