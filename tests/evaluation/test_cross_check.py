@@ -95,5 +95,5 @@ def test_a_corpus_that_mwzeval_does_not_know(
     monkeypatch: pytest.MonkeyPatch, responses: dict[str, Any], scores: Scores
 ) -> None:
     install(monkeypatch, {})
-    with pytest.raises(ConfigError, match="knows MultiWOZ only, and not dialogue 'sng04'"):
+    with pytest.raises(ConfigError, match="KeyError 'sng04'; leave --cross-check out"):
         find_differences(responses, scores)

@@ -25,6 +25,11 @@ from trainable.evaluation.values import count_minutes, normalise_value
         ("8:30?", "08:30"),
         ("teatime", "teatime"),
         ("half past pm", "half past"),
+        ("+5:30 pm", "17:30"),  # as Python's int() reads hours
+        ("1_0:30 pm", "22:30"),
+        ("+5 pm", "+5"),
+        ("a:30 pm", "0a:30"),
+        ("5:30:10 pm", "5:30:10"),
     ],
 )
 def test_times(value: str, time: str) -> None:
@@ -51,7 +56,7 @@ def test_values_by_slot(slot: str, value: str, wanted: str) -> None:
 
 @pytest.mark.parametrize(
     ("time", "minutes"),
-    [("09:30", 570), ("24:15", 1455), ("9:30", 0), ("", 0), ("17:30 or so", 1050)],
+    [("09:30", 570), ("24:15", 1455), ("9:30", 0), ("", 0), ("17:30 or so", 1050), ("17:00５", 1025)],
 )
 def test_minutes(time: str, minutes: int) -> None:
     assert count_minutes(time) == minutes

@@ -16,6 +16,8 @@ from test_search import summarise
 from analysis.leaderboard import render
 from tune.fate import find_session
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # dozens of restarts
+
 FATAL = ("driver", "raylet", "gcs_server")  # the sweep has to be resumed
 NAMES = {  # how a process is called -> what a kill of it is
     "ray::ResourceTr": "worker",
@@ -84,7 +86,6 @@ def check_nothing_left(sweep: Sweep) -> None:
     assert not alive
 
 
-@pytest.mark.slow
 def test_solo_is_exactly_the_undisturbed_sweep(tmp_path: Path) -> None:
     flags = ("--set", "base_model=toy:0.001", "--trials", "14", "--concurrent", "1")
     whole = Sweep(tmp_path / "whole", flags).run()
@@ -95,7 +96,6 @@ def test_solo_is_exactly_the_undisturbed_sweep(tmp_path: Path) -> None:
     check_nothing_left(killed)
 
 
-@pytest.mark.slow
 def test_packed_has_the_same_trials_and_states(tmp_path: Path) -> None:
     """Two trials at a time: an engine's death costs each of them a milestone at most."""
     flags = ("--set", "base_model=toy:0.002", "--trials", "8", "--pack", "2", "--asha", "off")

@@ -27,9 +27,10 @@ def find_differences(responses: Responses, scores: Scores) -> list[str]:
     judge = Evaluator(bleu=True, success=True, richness=True, dst=is_tracked)
     try:
         theirs = judge.evaluate(_copy(responses, with_states=is_tracked))
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"mwzeval knows MultiWOZ only, and not dialogue {error}: leave --cross-check out"
+            "mwzeval itself fails on these predictions (it knows MultiWOZ's dialogues only, and not "
+            f"every value): {type(error).__name__} {error}; leave --cross-check out"
         ) from error
     flat = {
         "bleu": {"mwz22": theirs["bleu"]["mwz22"]},

@@ -6,6 +6,7 @@ Source: evaluation spec, section 2.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 
 _NAMES: dict[str, str] = {
@@ -153,10 +154,9 @@ def _cut_afternoon(time: str) -> tuple[str, str]:
         if time.endswith(ending):
             time = time[: -len(ending)].strip()
     hours, colon, minutes = time.partition(":")
-    if colon and hours.strip().isdecimal() and ":" not in minutes:
-        return time, f"{int(hours) + 12}:{minutes}"
-    if not colon and hours.isdecimal():
-        return time, f"{int(hours) + 12}:00"
+    if ":" not in minutes and (colon or hours.isdigit()):
+        with suppress(ValueError):  # mwzeval reads hours by int(), which takes "+5" and "1_0" too
+            return time, f"{int(hours) + 12}:{minutes if colon else '00'}"
     return time, ""
 
 
@@ -186,4 +186,9 @@ def count_minutes(time: str) -> int:
     (570, 0)
     """
     match = _CLOCK.match(time)
-    return int(match[1]) * 60 + int(match[2]) if match else 0
+    if match is None:
+        return 0
+    minutes = match[2]
+    with suppress(ValueError):  # mwzeval reads them by int(), which takes other digits too
+        minutes = str(int(time.split(":")[1]))
+    return int(match[1]) * 60 + int(minutes)
