@@ -15,6 +15,7 @@ from analysis.labels import format_value, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
 from analysis.records import SweepRecords, TrialRecord
 
+MOST_CHARACTERS = 13
 ABSENT = "–"
 
 
@@ -79,7 +80,7 @@ def _make_axis(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     present = [t.params[name] for t in trials if name in t.params]
     if not is_numeric(present):
         choices = _sort_choices(present)
-        labels = [format_value(v) for v in choices]
+        labels = [shorten(format_value(v)) for v in choices]
         places: dict[Any, float] = {v: float(i) for i, v in enumerate(choices)}
         ticks = list(places.values())
     else:
@@ -96,6 +97,15 @@ def _make_axis(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
         absent = 0.0
     values = [places[t.params[name]] if name in t.params else absent for t in trials]
     return {"label": name, "values": values, "tickvals": ticks, "ticktext": labels}
+
+
+def shorten(label: str) -> str:
+    """As much as stands beside the first axis.
+
+    >>> shorten("all-linear"), shorten("regexp:.*(o_proj|down_proj)")
+    ('all-linear', 'regexp:.*(o_…')
+    """
+    return label if len(label) <= MOST_CHARACTERS else f"{label[: MOST_CHARACTERS - 1]}…"
 
 
 def plot_slices(records: SweepRecords) -> go.Figure:
@@ -128,8 +138,8 @@ def plot_slices(records: SweepRecords) -> go.Figure:
         }
         if not numeric:
             choices = [format_value(v) for v in _sort_choices(values)]
-            axis |= {"categoryorder": "array", "categoryarray": choices}
-        figure.update_layout({f"xaxis{suffix}": {**axis, "nticks": 4, "tickangle": -35}})
+            axis |= {"categoryorder": "array", "categoryarray": choices, "dtick": 1}
+        figure.update_layout({f"xaxis{suffix}": {"nticks": 4, "tickangle": -35, **axis}})
     figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False)
     figure.update_yaxes(title_text=f"Combined at {turns} turns")
     return figure.update_layout(showlegend=False, meta={"min_width": 170 * len(names)})

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Iterable
 
 import plotly.graph_objects as go
 
 from analysis.curves import measure_gpu_hours, name_hours
-from analysis.labels import label_params
+from analysis.labels import format_count, label_params
 from analysis.plots.style import GREY, ORANGE, NothingToPlot, make_figure
 from analysis.ranking import Entry, rank_trials
 from analysis.records import SweepRecords, TrialRecord
 
 
 def plot_pareto(records: SweepRecords) -> go.Figure:
-    """GPU-hours of each trial against its Combined; the line joins those that no cheaper trial
+    """What each trial cost against its Combined; the line joins those that no cheaper trial
     beats."""
     hours = measure_gpu_hours(records.trials)
     points = sorted(
@@ -75,7 +77,22 @@ def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -
     ]
     title = "parameters of the model" if count == "total_params" else "trainable parameters"
     figure = make_figure(traces, x=title, y=f"Combined at {level} turns")
-    return figure.update_xaxes(type="log", dtick="D2", tickformat="~s")
+    ticks = choose_ticks([getattr(e.trial.resolved, count) for e in entries])
+    return figure.update_xaxes(type="log", tickvals=ticks, ticktext=[*map(format_count, ticks)])
+
+
+def choose_ticks(counts: Iterable[int]) -> list[int]:
+    """The counts themselves, without those that would stand too near another on a log axis.
+
+    >>> choose_ticks([1000, 1010, 2000, 8000, 2000])
+    [1000, 2000, 8000]
+    """
+    first, *others = sorted(set(counts))
+    ticks, span = [first], math.log(max(others, default=first) / first)
+    for count in others:
+        if math.log(count / ticks[-1]) >= span / 8:
+            ticks.append(count)
+    return ticks
 
 
 def _make_error_bars(entries: list[Entry]) -> dict[str, object]:

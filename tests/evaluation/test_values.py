@@ -56,7 +56,14 @@ def test_values_by_slot(slot: str, value: str, wanted: str) -> None:
 
 @pytest.mark.parametrize(
     ("time", "minutes"),
-    [("09:30", 570), ("24:15", 1455), ("9:30", 0), ("", 0), ("17:30 or so", 1050), ("17:00５", 1025)],
+    [
+        ("09:30", 570),
+        ("24:15", 1455),
+        ("9:30", 0),
+        ("", 0),
+        ("17:30 or so", 1050),
+        ("17:00５", 1025),
+    ],
 )
 def test_minutes(time: str, minutes: int) -> None:
     assert count_minutes(time) == minutes
