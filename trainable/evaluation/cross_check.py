@@ -29,8 +29,8 @@ def find_differences(responses: Responses, scores: Scores) -> list[str]:
         theirs = judge.evaluate(_copy(responses, with_states=is_tracked))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            "mwzeval itself fails on these predictions (it knows MultiWOZ's dialogues only, and not "
-            f"every value): {type(error).__name__} {error}; leave --cross-check out"
+            "mwzeval itself fails on these predictions (it knows MultiWOZ's dialogues only, and "
+            f"not every value): {type(error).__name__} {error}; leave --cross-check out"
         ) from error
     flat = {
         "bleu": {"mwz22": theirs["bleu"]["mwz22"]},
