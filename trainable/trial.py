@@ -16,6 +16,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method": ("lora", "full", "none"),
     "schedule": ("constant", "linear", "cosine", "wsd"),
     "format": ("dialogues", "turns"),
+    "layout": ("lines", "chat"),
     "context": ("history", "history+state", "history+state+db"),
     "response": ("delexicalised", "lexicalised"),
     "target": ("response", "state+response"),
@@ -111,6 +112,7 @@ class TrialConfig:
     # the task
     corpus: str = "cambridge"  # "cambridge" (embedded), "multiwoz", a folder or a dataset id
     format: str = "dialogues"  # one sequence a dialogue, or one a turn with its history
+    layout: str = "lines"  # `user>` and `bot>` lines, or the base model's own chat template
     context: str = "history"
     response: str = "delexicalised"
     target: str = "response"
@@ -140,6 +142,11 @@ class TrialConfig:
             self._check_condition(decider, values, dependants)
         if self.decoding == "contrastive" and self.top_k is None:
             raise ConfigError("contrastive search needs top_k: give it with --set top_k=4, say")
+        if self.layout == "chat" and self.target != "response":
+            raise ConfigError(
+                f"target={self.target} has no place in a chat: give --set target=response, or "
+                "--set layout=lines"
+            )
 
     def _check_condition(
         self, decider: str, values: tuple[str, ...], dependants: tuple[str, ...]

@@ -51,11 +51,21 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         from trainable.model.source import check_base
 
         check_base(base_model)
-        check_selections(base_model, {c.lora_modules for c in real if c.base_model == base_model})
+        own = [c for c in real if c.base_model == base_model]
+        check_selections(base_model, {c.lora_modules for c in own})
+        check_chat([c for c in own if c.layout == "chat"])
     for corpus in sorted({c.corpus for c in real}):
         from trainable.corpus.load import load_corpus
 
         load_corpus(corpus)
+
+
+def check_chat(configs: Iterable[TrialConfig]) -> None:
+    """The chat template that they want is there, with the instruction of each."""
+    for config in {c.instruction: c for c in configs}.values():
+        from tune.export.tokens import load_tokens, read_special
+
+        read_special(config, load_tokens(config))
 
 
 def fetch_bases(configs: Iterable[TrialConfig]) -> None:

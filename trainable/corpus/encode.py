@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.corpus.chat import Chat, read_chat
 from trainable.corpus.dialogue import Dialogue
 from trainable.corpus.prompt import Segment, render
 from trainable.evaluation.database import Database
@@ -53,6 +55,18 @@ class EncodedTurn:
 class SpecialTokens:
     prefix: tuple[int, ...]  # in front of every window: BOS, where the model has one
     eos: int  # closes every target
+    chat: Chat | None = None  # the model's template, where the config wants it
+
+
+def find_special(
+    config: TrialConfig, tokenizer: Any, prefix_ids: tuple[int, ...], eos_id: int
+) -> SpecialTokens:
+    """What a base model puts around a sequence and its replies. Raises ConfigError where the
+    config wants a chat and the model knows none."""
+    chat = None
+    if config.layout == "chat":
+        chat = read_chat(tokenizer, config.instruction, tokenizer.decode(list(prefix_ids)))
+    return SpecialTokens(prefix_ids, eos_id, chat)
 
 
 def encode(
@@ -68,7 +82,7 @@ def encode(
     of one window a turn and yields the same loss. A longer one continues in further windows that
     begin at turn borders. Raises ConfigError where one exchange alone does not fit.
     """
-    segments = [render(dialogue, config, database) for dialogue in dialogues]
+    segments = [render(dialogue, config, database, special.chat) for dialogue in dialogues]
     ids = iter(tokenise([segment.text for group in segments for segment in group]))
     encoded = [[(segment, next(ids)) for segment in group] for group in segments]
     windows: list[Window] = []

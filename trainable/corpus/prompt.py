@@ -6,12 +6,15 @@ One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted
     state> hotel pricerange = cheap
     db> hotel 3
     bot> there are [value_count] hotels . which area ?<eos>
+
+Under layout=chat the base model's own template takes the place of `user>` and `bot>`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainable.corpus.chat import Chat
 from trainable.corpus.dialogue import Dialogue, State, Turn
 from trainable.evaluation.database import DOMAINS, Database
 from trainable.trial import TrialConfig
@@ -27,8 +30,13 @@ class Segment:
     turn: int  # index of the system turn; -1 for the instruction
 
 
-def render(dialogue: Dialogue, config: TrialConfig, database: Database) -> list[Segment]:
-    """The dialogue's segments in order, under the config's context, target and response."""
+def render(
+    dialogue: Dialogue, config: TrialConfig, database: Database, chat: Chat | None = None
+) -> list[Segment]:
+    """The dialogue's segments in order, under the config's context, target and response; in lines,
+    or as the base model's chat."""
+    if chat is not None:
+        return render_chat(dialogue, config, database, chat)
     segments = [Segment(f"{config.instruction}\n", False, -1)] if config.instruction else []
     for number, turn in enumerate(dialogue.turns):
         segments += render_turn(turn, number, config, database)
@@ -39,21 +47,45 @@ def render_turn(turn: Turn, number: int, config: TrialConfig, database: Database
     """One exchange: the prompt's segments and the targets' in turn."""
     lead = "\n" if number else ""
     prompt = f"{lead}user> {turn.user}\n"
-    state = render_state(turn.state)
     segments = []
     if config.target == "state+response":
+        state = render_state(turn.state)
         segments += [Segment(f"{prompt}state>", False, number), Segment(f" {state}", True, number)]
         prompt = "\n"
-    elif config.context != "history":
-        prompt += f"state> {state}\n"
-    if config.context == "history+state+db":
-        prompt += f"db> {render_matches(turn.state, database)}\n"
-    response = turn.delexicalised if config.response == "delexicalised" else turn.response
+    prompt += "".join(f"{line}\n" for line in list_context(turn, config, database))
     return [
         *segments,
         Segment(f"{prompt}bot>", False, number),
-        Segment(f" {response.strip()}", True, number),
+        Segment(f" {pick_response(turn, config)}", True, number),
     ]
+
+
+def render_chat(
+    dialogue: Dialogue, config: TrialConfig, database: Database, chat: Chat
+) -> list[Segment]:
+    """The same as messages: state and matches stand below the user's words, in the user's."""
+    segments = [Segment(chat.head, False, -1)] if chat.head else []
+    for number, turn in enumerate(dialogue.turns):
+        lead = chat.later if number else chat.first
+        words = "\n".join([turn.user, *list_context(turn, config, database)])
+        segments.append(Segment(f"{lead}{words}{chat.reply}", False, number))
+        segments.append(Segment(f"{chat.lead}{pick_response(turn, config)}", True, number))
+    return segments
+
+
+def list_context(turn: Turn, config: TrialConfig, database: Database) -> list[str]:
+    """The lines of the prompt that no user has said."""
+    lines = []
+    if config.context != "history" and config.target == "response":
+        lines.append(f"state> {render_state(turn.state)}")
+    if config.context == "history+state+db":
+        lines.append(f"db> {render_matches(turn.state, database)}")
+    return lines
+
+
+def pick_response(turn: Turn, config: TrialConfig) -> str:
+    text = turn.delexicalised if config.response == "delexicalised" else turn.response
+    return text.strip()
 
 
 def render_state(state: State) -> str:

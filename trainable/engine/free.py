@@ -15,6 +15,7 @@ from trainable.engine.end_to_end import to_greedy
 from trainable.engine.pack import Pack
 from trainable.engine.replies import decode_chunks
 from trainable.engine.slot import Slot
+from trainable.trial import ConfigError
 
 EXCHANGE_TOKENS = 160
 
@@ -27,7 +28,13 @@ class FreeDialogues:
 
 
 def write_dialogues(pack: Pack, slot: Slot, n_dialogues: int, n_turns: int) -> FreeDialogues:
-    """Sampled with temperature 1 and top_p 0.9; a dialogue that fills the window ends there."""
+    """Sampled with temperature 1 and top_p 0.9; a dialogue that fills the window ends there.
+    Raises ConfigError under layout=chat."""
+    if slot.config.layout == "chat":
+        raise ConfigError(
+            "whole dialogues are written in lines, by the model that writes the user too: give "
+            "--set layout=lines"
+        )
     pack.gather([slot])
     config = replace(
         to_greedy(slot.config),

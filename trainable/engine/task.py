@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from trainable.corpus.dialogue import Dialogue
-from trainable.corpus.encode import SpecialTokens, Window, encode
+from trainable.corpus.encode import Window, encode, find_special
 from trainable.corpus.load import Corpus, load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.model.base import Base
@@ -18,7 +18,7 @@ from trainable.trial import TrialConfig
 
 # The fields of a config that decide its text.
 FIELDS = (
-    *("corpus", "format", "context", "response", "target"),
+    *("corpus", "format", "layout", "context", "response", "target"),
     *("instruction", "max_length_tokens"),
 )
 
@@ -30,7 +30,7 @@ class Task:
         self.config = config
         self.corpus = corpus
         self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
-        self.special = SpecialTokens(base.prefix_ids, base.eos_id)
+        self.special = find_special(config, base.tokenizer, base.prefix_ids, base.eos_id)
         self._held_out: dict[tuple[str, int], list[Window]] = {}
 
     @cached_property

@@ -34,7 +34,7 @@ from tune.export.origin import (
     name_base,
 )
 from tune.export.snippets import pick_example
-from tune.export.tokens import load_tokens, spell_generation
+from tune.export.tokens import load_tokens, read_special, spell_generation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
     write_entries(to_entries(scores, data), folder, name=choice.config.corpus.rpartition("/")[2])
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     responses = read_evaluation(choice.checkpoint).responses
+    chat = read_special(choice.config, tokens).chat
     export = Export(
         choice=choice,
         where=wanted.where,
@@ -111,7 +112,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
         licence=find_licence(choice.config, base, wanted.licence),
         dtype=dtype,
         prefix_ids=tokens.prefix_ids,
-        example=pick_example(choice.config, choice.evaluation.split, responses),
+        example=pick_example(choice.config, chat, choice.evaluation.split, responses),
     )
     write_card(export).save(folder / "README.md")
     return record

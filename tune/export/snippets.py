@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+from trainable.corpus.chat import Chat
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import Segment, render
 from trainable.corpus.subset import validation_subset
@@ -27,13 +28,14 @@ class Example:
 
 
 def pick_example(
-    config: TrialConfig, split: str, responses: dict[str, list[dict[str, str]]]
+    config: TrialConfig, chat: Chat | None, split: str, responses: dict[str, list[dict[str, str]]]
 ) -> Example:
     """The second system turn of the first dialogue (its only one, where it has one)."""
     corpus = load_corpus(config.corpus)
     (dialogue,) = validation_subset(corpus.get_split(split), 1)
     turn = min(1, len(dialogue.turns) - 1)
-    segments = render(replace(dialogue, turns=dialogue.turns[: turn + 1]), config, corpus.database)
+    known = replace(dialogue, turns=dialogue.turns[: turn + 1])
+    segments = render(known, config, corpus.database, chat)
     return Example(segments=tuple(segments[:-1]), reply=responses[dialogue.id][turn]["response"])
 
 

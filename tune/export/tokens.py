@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from trainable.corpus.encode import SpecialTokens, Window, encode
+from trainable.corpus.encode import SpecialTokens, Window, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.trial import TrialConfig
@@ -39,6 +39,10 @@ def load_tokens(config: TrialConfig) -> Tokens:
     )
 
 
+def read_special(config: TrialConfig, tokens: Tokens) -> SpecialTokens:
+    return find_special(config, tokens.tokenizer, tokens.prefix_ids, tokens.eos_id)
+
+
 def encode_dialogues(config: TrialConfig, tokens: Tokens, split: str, n: int) -> list[Window]:
     """The first `n` dialogues of a split's fixed order, as the engine reads them at validation."""
     corpus = load_corpus(config.corpus)
@@ -47,7 +51,7 @@ def encode_dialogues(config: TrialConfig, tokens: Tokens, split: str, n: int) ->
         replace(config, format="dialogues"),
         corpus.database,
         lambda texts: list(tokens.tokenizer(texts, add_special_tokens=False)["input_ids"]),
-        SpecialTokens(tokens.prefix_ids, tokens.eos_id),
+        read_special(config, tokens),
     )
 
 
