@@ -1,4 +1,4 @@
-"""Which layers deserve an adapter? Selections by learning rates, all with one rank and one seed."""
+"""Which layers deserve an adapter? Selections by learning rates, at one rank, with equal seeds."""
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 

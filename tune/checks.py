@@ -102,6 +102,14 @@ def check_train_turns(configs: Iterable[TrialConfig], train_turns: int) -> None:
         )
 
 
+def check_seeds(space: Space, seeds: int) -> None:
+    if seeds > 1 and "seed" in {**space.searched, **space.fixed}:
+        raise ConfigError(
+            f"--seeds {seeds} gives every trial its seed, and so does the space or --set seed=: "
+            "leave one of them out"
+        )
+
+
 def make_folder(folder: Path, needed_bytes: int = 0) -> None:
     """The new sweep's folder, made by nobody else, on a disk with room for it."""
     try:

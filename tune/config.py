@@ -84,6 +84,7 @@ class SweepConfig:
     eta: float = 3  # the best 1/eta of a rung go on
     asha: str = "stop"
     seed: int = 0  # of the proposals, and of every trial
+    seeds: int = 1  # trials of every point, with seeds from that one on
     concurrent: int = 0  # trials at a time; 0: as many as there is room for
     pack: str = "auto"  # trials on one engine: auto, or a number; 1: each in its own process
     baseline: bool = True  # also evaluate the untuned base model
@@ -119,7 +120,8 @@ class SweepConfig:
             raise ConfigError(f"--pack must be auto or a number from 1, not {self.pack!r}")
 
     def _check_counts(self) -> None:
-        lowest = {"trials": 1, "train_turns": 1, "seed": 0, "concurrent": 0, "max_failures": 0}
+        lowest = {"trials": 1, "train_turns": 1, "seed": 0, "seeds": 1, "concurrent": 0}
+        lowest["max_failures"] = 0
         lowest |= dict.fromkeys(BUDGETS, 0)
         for name, low in lowest.items():
             value = getattr(self, name)

@@ -57,6 +57,7 @@ def start(flags: argparse.Namespace) -> int:
     from search_spaces.space import find_space
     from tune.checks import (
         check_materials,
+        check_seeds,
         check_space,
         check_train_turns,
         fetch_bases,
@@ -84,6 +85,7 @@ def start(flags: argparse.Namespace) -> int:
     space = space.fit_lengths(config.train_turns)
     configs = check_space(space, config.base)
     check_train_turns(configs, config.train_turns)
+    check_seeds(space, config.seeds)
     announce(config, space, why)
     check_materials(configs)
     cost = estimate(config, space)
@@ -146,9 +148,11 @@ def refuse_changes(flags: argparse.Namespace) -> None:
 def announce(config: SweepConfig, space: Space, why: str) -> None:
     base = {**config.base, **space.fixed}
     print(f"sweep {config.name}: {space.question}")
+    last = config.seed + config.seeds - 1
+    seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {config.seed} to {last} a point"
     print(
         f"profile {config.profile} ({why}): {base['base_model']} on {base['corpus']}; "
-        f"{config.trials} trials of up to {config.train_turns} turns, seed {config.seed}"
+        f"{config.trials} trials of up to {config.train_turns} turns, {seeds}"
     )
     rungs = ", ".join(map(str, config.rungs_turns)) or "none"
     print(f"searched: {', '.join(space.searched)}; rungs at {rungs} turns (asha {config.asha})")

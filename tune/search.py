@@ -206,9 +206,17 @@ class Search:
             point = self.space.first[0] if self.space.first else {}
             config = drop_training(self.space.spell(point, self.config.base))
             return self._open(BASE_ID, BASE_NUMBER, {}, config)
-        number, proposed = len(self.searched), len(self.proposed)
-        if proposed >= self.config.trials or self.is_exhausted:
+        number, proposed = len(self.searched), self.proposed
+        if len(proposed) >= self.config.trials or self.is_exhausted:
             return None
+        replica = len(proposed) % self.config.seeds  # of the point before, with another seed
+        params = proposed[-replica].params if replica else self._propose(number, len(proposed))
+        if params is None:
+            return None
+        base = {**self.config.base, "seed": self.config.seed + replica}
+        return self._open(f"{number:04d}", number, params, self.space.spell(params, base))
+
+    def _propose(self, number: int, proposed: int) -> Mapping[str, Any] | None:
         history = [view(trial) for trial in self.searched if is_studied(trial)]
         params = propose(self.space, history, self.config.seed, number)
         if params is None:
@@ -216,9 +224,7 @@ class Search:
             self.recorder.record_note(
                 f"the space has no point left: {proposed} of {self.config.trials} trials tried them"
             )
-            return None
-        config = self.space.spell(params, self.config.base)
-        return self._open(f"{number:04d}", number, params, config)
+        return params
 
     def _open(
         self,

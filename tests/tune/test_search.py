@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from inline import make_config, open_search, run_inline
 
+from analysis.leaderboard import render
+from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
 
 Sweep = Callable[..., SweepRecords]
@@ -36,6 +39,23 @@ def test_the_lab_s_own_setting_comes_first_and_nothing_is_tried_twice(sweep: Swe
     assert trials[0].params == {"lora_modules": "all-linear", "learning_rate": 2e-4}
     assert len({json.dumps(dict(t.params)) for t in trials}) == 16
     assert len({t.config["seed"] for t in trials}) == 1
+
+
+def test_every_point_with_several_seeds(tmp_path: Path) -> None:
+    """In groups, also after an interruption in the middle of one; ranked as one configuration."""
+    config, space = make_config(tmp_path, trials=7, seeds=3, seed=5, asha="off")
+    search, _ = open_search(replace(config, trials=4), space)
+    run_inline(search)
+    run_inline(open_search(config, space)[0])
+    records = read_sweep(config.folder)
+    trials = records.searched
+    assert [t.config["seed"] for t in trials] == [5, 6, 7, 5, 6, 7, 5]
+    points = [json.dumps(dict(t.params)) for t in trials]
+    assert points[0] == points[1] == points[2] and points[3] == points[4] == points[5]
+    assert len(set(points)) == 3 and not records.warnings
+    entries = [e for e in rank_trials(records) if not e.trial.is_base]
+    assert sorted(len(e.trials) for e in entries) == [1, 3, 3]
+    assert "x3" in render(config.folder)
 
 
 @pytest.mark.parametrize("asha", ["stop", "promote", "off"])
