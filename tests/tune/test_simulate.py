@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def test_the_command_prints_and_writes_one_row_a_method_and_machine(
         ("--methods hyperband", "--methods takes random, stop"),
         ("--curves nowhere", "no sweep"),
         ("--rungs 800,400", "--rungs must rise"),
-        ("--curves example/sweep", "does not spell a sweep's settings"),
+        ("--curves BARE", "does not spell a sweep's settings"),
         ("--curves FOLDER --methods tpe", "proposes points of its own"),
         ("--curves FOLDER --trials 1000", "--trials must be at most 2"),
         ("--curves FOLDER --rungs 7", "--rungs must be among"),
@@ -159,6 +160,10 @@ def test_bad_input_is_one_clear_line(
 ) -> None:
     config, space = make_config(tmp_path, asha="off", trials=2, baseline=False)
     run_inline(open_search(config, space)[0])
-    assert main(flags.replace("FOLDER", str(config.folder)).split()) == 2
+    bare = Path(shutil.copytree(config.folder, tmp_path / "bare"))
+    header = json.loads((bare / "sweep.json").read_text())
+    (bare / "sweep.json").write_text(json.dumps({**header, "config": {"trials": 2}}))
+    named = flags.replace("FOLDER", str(config.folder)).replace("BARE", str(bare))
+    assert main(named.split()) == 2
     err = capsys.readouterr().err
     assert clause in err and err.count("\n") == 1
