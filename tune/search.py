@@ -213,7 +213,9 @@ class Search:
         params = proposed[-replica].params if replica else self._propose(number, len(proposed))
         if params is None:
             return None
-        base = {**self.config.base, "seed": self.config.seed + replica}
+        base = dict(self.config.base)
+        if replica:
+            base["seed"] += replica
         return self._open(f"{number:04d}", number, params, self.space.spell(params, base))
 
     def _propose(self, number: int, proposed: int) -> Mapping[str, Any] | None:
