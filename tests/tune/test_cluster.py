@@ -77,7 +77,10 @@ def test_the_slurm_script_runs_a_sweep_on_several_nodes(
     done = subprocess.run(
         [*machines, *script, "--storage", str(tmp_path), "--name", "s"],
         env=environment(
-            SWEEP_CLASSIC=classic, SLURM_SUBMIT_DIR=str(tmp_path), **{RAYS_PATIENCE: "10"}
+            SWEEP_CLASSIC=classic,
+            SLURM_SUBMIT_DIR=str(tmp_path),
+            RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT="100",
+            **{RAYS_PATIENCE: "10"},
         ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -91,7 +94,8 @@ def test_the_slurm_script_runs_a_sweep_on_several_nodes(
     records = read_sweep(tmp_path / "s")
     assert records.count_states() == {"COMPLETE": 4}
     places = {e.place["node"] for t in records.trials for e in t.evals}
-    assert len(places) > 1 and places <= {f"node{i}" for i in range(1, n_nodes + 1)}
+    assert places <= {f"node{i}" for i in range(1, n_nodes + 1)}
+    assert len(places) > 1, done.stdout
 
 
 @pytest.mark.slow
