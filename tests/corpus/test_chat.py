@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from trainable.corpus.encode import encode, find_special
+from trainable.corpus.encode import Tokenise, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
@@ -57,6 +57,10 @@ def make_tokenizer(template: str | None) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def tokenise_with(tokenizer: PreTrainedTokenizerBase) -> Tokenise:
+    return lambda texts: list(tokenizer(texts, add_special_tokens=False)["input_ids"])
+
+
 def messages(dialogue: Any, instruction: str | None) -> list[dict[str, str]]:
     system = [{"role": "system", "content": instruction}] if instruction else []
     said = [
@@ -79,11 +83,8 @@ def test_a_window_is_what_the_template_writes(
     prefix = (tokenizer.bos_token_id,) if has_prefix else ()
     special = find_special(config, tokenizer, prefix, tokenizer.eos_token_id)
 
-    def tokenise(texts: list[str]) -> list[list[int]]:
-        return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
-
     dialogues = corpus.splits["validation"][:5]
-    windows = encode(dialogues, config, corpus.database, tokenise, special)
+    windows = encode(dialogues, config, corpus.database, tokenise_with(tokenizer), special)
     for dialogue, window in zip(dialogues, windows, strict=True):
         whole = tokenizer.apply_chat_template(messages(dialogue, instruction), tokenize=False)
         written = tokenizer.decode(window.ids.tolist())
@@ -102,13 +103,10 @@ def test_a_cut_dialogue_keeps_the_system_s_part_and_whole_exchanges() -> None:
     config = make_config(instruction="Answer briefly.", max_length_tokens=4096)
     special = find_special(config, tokenizer, (), tokenizer.eos_token_id)
 
-    def tokenise(texts: list[str]) -> list[list[int]]:
-        return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
-
     dialogue = max(corpus.splits["validation"], key=lambda d: len(d.turns))
-    (whole,) = encode([dialogue], config, corpus.database, tokenise, special)
+    (whole,) = encode([dialogue], config, corpus.database, tokenise_with(tokenizer), special)
     short = replace(config, max_length_tokens=len(whole.ids) // 2)
-    windows = encode([dialogue], short, corpus.database, tokenise, special)
+    windows = encode([dialogue], short, corpus.database, tokenise_with(tokenizer), special)
     assert len(windows) > 1
     for window in windows:
         text = tokenizer.decode(window.ids.tolist())
@@ -121,10 +119,9 @@ def test_the_state_stands_below_the_user_s_words() -> None:
     config = make_config(context="history+state+db", max_length_tokens=4096)
     special = find_special(config, tokenizer, (), tokenizer.eos_token_id)
 
-    def tokenise(texts: list[str]) -> list[list[int]]:
-        return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
-
-    (window,) = encode(corpus.splits["validation"][:1], config, corpus.database, tokenise, special)
+    (window,) = encode(
+        corpus.splits["validation"][:1], config, corpus.database, tokenise_with(tokenizer), special
+    )
     text = tokenizer.decode(window.ids[: window.prompts[0]].tolist())
     assert text.index("user") < text.index("state>") < text.index("db>") < text.rindex(END)
 

@@ -47,16 +47,15 @@ def is_decaying(config: TrialConfig, turns_seen: int, goal_turns: int) -> bool:
 def decay_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
     """What is left of the peak rate, in [0, 1], once warm-up is over."""
     warmup = config.warmup_turns or 0
-    end_turns = (
-        min(goal_turns, config.train_turns) if config.schedule == "wsd" else config.train_turns
-    )
+    is_branch = config.schedule == "wsd"  # its decay ends at the milestone
+    end_turns = min(goal_turns, config.train_turns) if is_branch else config.train_turns
     left_turns = max(end_turns - max(turns_seen, warmup), 0)
     left = left_turns / max(end_turns - warmup, 1)
     if config.schedule == "linear":
         return left
     if config.schedule == "cosine":
         return 0.5 * (1 - math.cos(math.pi * left))
-    if config.schedule == "wsd" and config.decay_fraction:
+    if is_branch and config.decay_fraction:
         return min(1.0, left_turns / (config.decay_fraction * end_turns))
     return 1.0
 
