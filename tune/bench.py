@@ -83,7 +83,7 @@ def open_pack(config: TrialConfig, slots: int, device: str) -> Pack:
     from trainable.model.base import BaseSpec, load_base
 
     spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS}, device=device)
-    pack = Pack(load_base(spec), slots, rank_of(config), pass_tokens=4096)
+    pack = Pack(load_base(spec), slots, rank_of(config))
     for number in range(slots):
         pack.join(str(number), replace(config, seed=number), None)
     return pack

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from trainable.corpus.encode import Window
-from trainable.engine.attention import Cached, Packing
 from trainable.engine.beam import Beams
 from trainable.engine.branches import LOGIT_ROWS, Branches, Shaper, Trunk
 from trainable.engine.contrastive import ContrastiveSearch
@@ -24,11 +23,10 @@ from trainable.engine.lora import Layout
 from trainable.engine.passes import PackedTokens, pack_windows
 from trainable.engine.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
 from trainable.engine.sampling import Chooser, RowKey
+from trainable.engine.token_pass import Forward, TokenPass
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have finished
-
-Forward = Callable[[Tensor, Tensor, Packing | Cached], Tensor]  # ids, positions -> hidden states
 
 
 @dataclass
@@ -129,6 +127,7 @@ class Decoder:
         chooser.begin(keys, self.device)
         chosen: list[tuple[Tensor, Tensor]] = []  # (original rows, their tokens) of each pass
         hidden = batch.hidden
+        token_pass = TokenPass(self.forward, batch, self.relayout)
         while True:
             self._choose(hidden, batch.step, chooser)
             chosen.append((batch.origin, chooser.last))
@@ -141,9 +140,7 @@ class Decoder:
                 if batch.drop_finished(chooser):
                     break
                 self.advance(under_way - len(batch.finished))
-            self.relayout(batch.layout())
-            hidden = self.forward(chooser.last[:, None], batch.positions(), batch.cached())[:, 0]
-            batch.lengths += 1
+            hidden = token_pass.run(chooser.last)
         self.advance(len(batch.finished))
         for origin, tokens in chosen:
             for row, token in zip(origin.tolist(), tokens.tolist(), strict=True):

@@ -58,6 +58,7 @@ class Engine:
     def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
         """Puts a trial into a free slot, fresh or from a checkpoint. Raises TrialFailed when the
         trial does not fit this engine, ConfigError when its config does not fit the model."""
+        self.pack.tasks.prepare(config)  # on the calling thread: the others train on meanwhile
         return self._order(lambda: self.pack.join(key, config, checkpoint))
 
     def train_until(self, key: str, turns: int) -> None:

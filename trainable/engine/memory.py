@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 GIB = 2**30
-CACHE_SHARE = 0.3  # of the free GPU memory, for keys and values while generating
+CACHE_SHARE = 0.5  # of the free GPU memory, for keys and values while generating
 CPU_CACHE_BYTES = GIB
 CPU_PASS_TOKENS = 4096
 # On one H200: above 64k tokens a pass of a 135M model gets no faster a token; activations without

@@ -66,7 +66,8 @@ class SlotOptimizer:
     def __init__(self, bank: SlotBank, compiled: bool) -> None:
         self.bank = bank
         self.is_broken = torch.zeros(bank.slots, dtype=torch.bool, device=bank.device)
-        self._update = torch.compile(update, dynamic=False) if compiled else update
+        # one code for any number of slots; a reduction in it would be slow for that
+        self._update = torch.compile(update, dynamic=True) if compiled else update
 
     @torch.no_grad()
     def step(self, span: SlotRange, settings: list[StepSettings]) -> None:
@@ -77,12 +78,14 @@ class SlotOptimizer:
         rows = slice(span.low, span.high)
         numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
         columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [5, slots, 1]
+        norms = self.bank.grads[rows].norm(dim=1, keepdim=True)
+        self.is_broken[rows] |= ((columns[0] > 0) & ~torch.isfinite(norms))[:, 0]
         self._update(
             self.bank.params[rows],
             self.bank.grads[rows],
             self.bank.exp_avg[rows],
             self.bank.exp_avg_sq[rows],
-            self.is_broken[rows],
+            norms,
             columns,
         )
 
@@ -110,19 +113,17 @@ def update(
     grads: Tensor,
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
-    is_broken: Tensor,
+    norms: Tensor,
     columns: Tensor,
 ) -> None:
-    """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place.
+    """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place. A row whose norm
+    is not finite keeps its weights and moments.
 
-    params, grads, exp_avg, exp_avg_sq [slots, width]; is_broken [slots]; columns [5, slots, 1].
+    params, grads, exp_avg, exp_avg_sq [slots, width]; norms [slots, 1]; columns [5, slots, 1].
     """
     wants, clip_norm, decay, rate, correction2 = columns.unbind()
-    norm = grads.norm(dim=1, keepdim=True)
-    is_finite = torch.isfinite(norm)
-    is_broken |= ((wants > 0) & ~is_finite)[:, 0]
-    steps = (wants > 0) & is_finite
-    clipped = grads * (clip_norm / (norm + 1e-6)).clamp(max=1.0)
+    steps = (wants > 0) & torch.isfinite(norms)
+    clipped = grads * (clip_norm / (norms + 1e-6)).clamp(max=1.0)
     mean = torch.lerp(exp_avg, clipped, 1 - BETA1)
     square = exp_avg_sq * BETA2 + (1 - BETA2) * clipped * clipped
     stepped = params * decay - rate * (mean / (square.sqrt() / correction2 + EPSILON))

@@ -17,6 +17,7 @@ from trainable.engine.sampling import Chooser
 from trainable.trial import TrialConfig
 
 BRANCHING = ("beam", "contrastive")
+FEW_ROWS = 128  # on a GPU a pass of fewer takes no less time
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Batch:
         alive = (~self.finished).nonzero()[:, 0]
         if len(alive) == 0:
             return True
-        if 2 * len(alive) > len(self.finished):
+        is_small = self.finished.is_cuda and len(self.finished) <= FEW_ROWS
+        if 2 * len(alive) > len(self.finished) or is_small:
             return False
         self.slots = self.slots[alive.cpu().numpy()]
         self.origin, self.lengths = self.origin[alive], self.lengths[alive]

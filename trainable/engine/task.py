@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -31,11 +31,15 @@ class Task:
         self.corpus = corpus
         self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
         self.special = find_special(config, base.tokenizer, base.prefix_ids, base.eos_id)
+        self._train: list[Window] = []
         self._held_out: dict[tuple[str, int], list[Window]] = {}
+        self._lock = Lock()
 
-    @cached_property
+    @property
     def train(self) -> list[Window]:
-        return self._encode(self.corpus.get_split("train"), self.config)
+        with self._lock:
+            self._train = self._train or self._encode(self.corpus.get_split("train"), self.config)
+        return self._train
 
     def held_out(self, split: str, n_dialogues: int) -> list[Window]:
         """The windows of the first dialogues of the split's fixed nested order: a dialogue is one
@@ -64,18 +68,28 @@ class Task:
 
 
 class Tasks:
-    """Every task met so far, encoded once an engine."""
+    """Every task met so far, encoded once an engine. Any thread may ask."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
         self._tasks: dict[tuple[object, ...], Task] = {}
         self._corpora: dict[str, Corpus] = {}
+        self._lock = Lock()
+
+    def prepare(self, config: TrialConfig) -> None:
+        """Encodes what the trial will train on: seconds, the first time. Raises ConfigError when
+        the corpus is not there or does not fit the context window."""
+        task = self.of(config)
+        if config.method != "none":
+            _ = task.train
 
     def of(self, config: TrialConfig) -> Task:
-        """Raises ConfigError when the corpus is not there or does not fit the context window."""
+        """Raises ConfigError when the corpus is not there."""
         key = tuple(getattr(config, name) for name in FIELDS)
         if key not in self._tasks:
-            self._tasks[key] = Task(config, self._corpus(config.corpus), self._base)
+            with self._lock:
+                if key not in self._tasks:
+                    self._tasks[key] = Task(config, self._corpus(config.corpus), self._base)
         return self._tasks[key]
 
     def _corpus(self, name: str) -> Corpus:

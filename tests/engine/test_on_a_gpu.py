@@ -1,0 +1,95 @@
+"""What only a GPU shows: recorded passes, 16-bit kernels. Run by hand where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_trials import make_config
+
+from trainable.engine.pack import Pack
+from trainable.engine.token_pass import TokenPass
+from trainable.model.base import BaseSpec, load_base
+from trainable.trial import TrialConfig
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+def open_pack(configs: dict[str, TrialConfig], residency: str = "auto") -> Pack:
+    config = next(iter(configs.values()))
+    spec = BaseSpec(
+        base_model=config.base_model,
+        quantisation=config.quantisation,
+        double_quantisation=config.double_quantisation,
+        residency=residency,
+        device="cuda",
+    )
+    pack = Pack(load_base(spec), slots=len(configs), max_rank=16)
+    for key, each in configs.items():
+        pack.join(key, each, None)
+    return pack
+
+
+def train(pack: Pack, passes: int) -> None:
+    for _ in range(passes):
+        pack.train_pass(list(pack.slots.values()))
+
+
+def reply(pack: Pack) -> dict[str, object]:
+    made = pack.generate([(slot, "validation", 12) for slot in pack.slots.values()])
+    return {key: replies for key, (replies, _) in made.items()}
+
+
+@pytest.mark.parametrize("architecture", ["llama", "neox"])
+@pytest.mark.parametrize("precision", ["fp32", "nf4", "dequantized"])
+def test_recorded_passes_reply_as_unrecorded_ones(
+    bases: dict[str, Path],
+    architecture: str,
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    quantisation = "fp32" if precision == "fp32" else "nf4"
+    double = None if precision == "fp32" else True
+    configs = {
+        str(n): make_config(
+            bases[architecture],
+            seed=n,
+            lora_rank=4 + 4 * n,
+            quantisation=quantisation,
+            double_quantisation=double,
+            max_new_tokens=24,
+        )
+        for n in range(3)
+    }
+    pack = open_pack(configs, "auto" if precision == "fp32" else precision)
+    train(pack, 30)
+    recorded = reply(pack)
+    monkeypatch.setattr(TokenPass, "_record", lambda self, tokens: self._pass)
+    assert reply(pack) == recorded
+    assert len({str(replies) for replies in recorded.values()}) == len(configs)
+
+
+def test_l0_a_broken_neighbour_changes_no_bit_in_16_bits(bases: dict[str, Path]) -> None:
+    weights = []
+    for poison in (1.0, float("nan")):
+        configs = {
+            "good": make_config(bases["llama"], quantisation="bf16", lora_dropout=0.1),
+            "other": make_config(bases["llama"], quantisation="bf16", seed=1),
+        }
+        pack = open_pack(configs)
+        pack.bank.params[pack.rows.index("other")] *= poison
+        train(pack, 20)
+        weights.append(pack.bank.params[pack.rows.index("good")].clone())
+        assert len(pack.broken_slots()) == (0 if poison == 1.0 else 1)
+    assert torch.equal(*weights)
+
+
+def test_one_code_steps_any_number_of_slots(bases: dict[str, Path]) -> None:
+    configs = {str(n): make_config(bases["llama"], seed=n) for n in range(6)}
+    pack = open_pack(configs)
+    train(pack, 1)
+    torch._dynamo.utils.counters.clear()
+    for n in range(2, 6):
+        pack.train_pass(list(pack.slots.values())[:n])
+    assert torch._dynamo.utils.counters["stats"].get("unique_graphs", 0) <= 1
