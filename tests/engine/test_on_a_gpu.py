@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_trials import make_config
 
+from trainable.engine.attention import Cached, CachedByColumn
 from trainable.engine.pack import Pack
 from trainable.engine.token_pass import TokenPass
 from trainable.model.base import BaseSpec, load_base
@@ -68,6 +69,28 @@ def test_recorded_passes_reply_as_unrecorded_ones(
     monkeypatch.setattr(TokenPass, "_record", lambda self, tokens: self._pass)
     assert reply(pack) == recorded
     assert len({str(replies) for replies in recorded.values()}) == len(configs)
+
+
+@pytest.mark.parametrize("heads", [4, 8])
+def test_the_flash_kernel_attends_as_the_plain_one(heads: int) -> None:
+    rows, kv_heads, columns, width = 37, 4, 90, 64
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, device="cuda", generator=generator, dtype=torch.bfloat16)
+
+    lengths = torch.arange(rows, device="cuda") * 2 + 1
+    keys, values = draw(rows, kv_heads, columns, width), draw(rows, kv_heads, columns, width)
+    new = (
+        draw(rows, heads, 1, width),
+        draw(rows, kv_heads, 1, width),
+        draw(rows, kv_heads, 1, width),
+    )
+    by_column = [[side.transpose(1, 2).contiguous()] for side in (keys, values)]
+    plain = Cached([keys], [values], lengths).attend(0, *new, 0.125)
+    flash = CachedByColumn(*by_column, lengths).attend(0, *new, 0.125)
+    torch.testing.assert_close(flash, plain, atol=0.03, rtol=0.03)
+    torch.testing.assert_close(by_column[0][0].transpose(1, 2), keys, atol=0, rtol=0)
 
 
 def test_l0_a_broken_neighbour_changes_no_bit_in_16_bits(bases: dict[str, Path]) -> None:

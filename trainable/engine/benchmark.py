@@ -173,11 +173,10 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             forget(device)
             windows = make_windows(sequences, tokens, vocabulary, even="uneven" not in how)
             base = as_base(build_model(arguments.shape, device), how.split("+")[0])
-            limit = 2 * sequences * tokens * max(arguments.slots)
-            pack = Pack(base, max(arguments.slots), 64, limit)
+            pack = open_pack(base, arguments.slots, 2 * sequences * tokens)
             if "compiled" in how:
                 compile_layers(pack.model)
-            for slots in sorted(arguments.slots):
+            for slots in sorted(n for n in arguments.slots if n <= pack.bank.slots):
                 step = partial(pack.train_pass, fill(pack, slots, windows, sequences))
                 try:
                     step_s = time_steps(step, device, arguments.budget_s)
@@ -187,6 +186,17 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 row = case | describe(how, slots, step_s, sequences * tokens, device)
                 yield row | ({"shares": measure_shares(pack, step)} if arguments.shares else {})
             del pack, base, step
+
+
+def open_pack(base: Base, slots: list[int], slot_tokens: int) -> Pack:
+    """With a bank for as many of those slots as the memory takes."""
+    most = max(slots)
+    try:
+        return Pack(base, most, 64, most * slot_tokens)
+    except torch.OutOfMemoryError:
+        print(f"the rows of {most} slots do not fit", flush=True)
+    forget(base.device)
+    return open_pack(base, [n for n in slots if n < most], slot_tokens)
 
 
 def describe(

@@ -84,9 +84,10 @@ class Decoder:
             # the last one frees the prefill as it copies it
             kept = tokens.packing.kept if number == len(groups) else list(tokens.packing.kept)
             extra = max(count_columns(configs[row.reader]) for row in rows)
-            batch = Batch.start(rows, tokens, hidden, kept, extra)
+            is_branching = configs[rows[0].reader].decoding in BRANCHING
+            batch = Batch.start(rows, tokens, hidden, kept, extra, is_branching=is_branching)
             keys = [_row_key(row, flat) for row in rows]
-            if configs[rows[0].reader].decoding in BRANCHING:
+            if is_branching:
                 search = self._open_search(batch, keys, configs[rows[0].reader], tokens, hidden)
                 replies = [cut_at(reply, self.eos_id) for reply in search.search(batch.hidden)]
                 self.advance(len(replies))

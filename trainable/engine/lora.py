@@ -100,8 +100,46 @@ def add_product(y: Tensor, x: Tensor, a: Tensor, b: Tensor, layout: Layout) -> T
         shape = (a.shape[0], -1)
         low = torch.bmm(x.unflatten(0, shape), a)
         return torch.baddbmm(y.unflatten(0, shape), low, b).flatten(0, 1)
-    even = F.pad(x, (0, 0, 0, 1))[layout.to_even]  # a padded place is zero: nothing leaks from it
-    return y + torch.bmm(torch.bmm(even, a), b).flatten(0, 1)[layout.from_even]
+    even: Tensor = Spread.apply(x, layout.to_even, layout.from_even)
+    product = torch.bmm(torch.bmm(even, a), b)
+    collected: Tensor = Collect.apply(product, layout.to_even, layout.from_even)
+    return y + collected
+
+
+class Spread(torch.autograd.Function):
+    """Tokens [tokens, features] to the even shape [slots, most, features] of a layout; a padded
+    place is zero, and nothing leaks from it. Its gradient is `collect`: torch's own for an index
+    would sort and add up the padded places one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, to_even: Tensor, from_even: Tensor) -> Tensor:
+        ctx.save_for_backward(from_even)
+        return spread(x, to_even)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return collect(grads[0], *ctx.saved_tensors), None, None
+
+
+class Collect(torch.autograd.Function):
+    """The way back, whose gradient is `spread`."""
+
+    @staticmethod
+    def forward(ctx: Any, even: Tensor, to_even: Tensor, from_even: Tensor) -> Tensor:
+        ctx.save_for_backward(to_even)
+        return collect(even, from_even)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return spread(grads[0], *ctx.saved_tensors), None, None
+
+
+def spread(x: Tensor, to_even: Tensor) -> Tensor:
+    return F.pad(x, (0, 0, 0, 1))[to_even]
+
+
+def collect(even: Tensor, from_even: Tensor) -> Tensor:
+    return even.flatten(0, 1)[from_even]
 
 
 def drop(x: Tensor, dropout: Dropout, module_key: Tensor) -> Tensor:
@@ -117,8 +155,10 @@ class MaskedDrop(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, token_keys: Tensor, keep: Tensor, module_key: Tensor
     ) -> Tensor:
-        ctx.save_for_backward(token_keys, keep, module_key)
-        return choose_mask_kernel(x.device)(x, token_keys, keep, module_key)
+        # Not in the kernel: there torch 2.11 makes it a number of 32 bits, which it does not fit
+        features = torch.arange(x.shape[-1], device=x.device) * 0x9E3779B1
+        ctx.save_for_backward(token_keys + module_key, features, keep)
+        return choose_mask_kernel(x.device)(x, token_keys + module_key, features, keep)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
@@ -126,10 +166,9 @@ class MaskedDrop(torch.autograd.Function):
         return choose_mask_kernel(grad.device)(grad, *ctx.saved_tensors), None, None, None
 
 
-def apply_mask(x: Tensor, token_keys: Tensor, keep: Tensor, module_key: Tensor) -> Tensor:
+def apply_mask(x: Tensor, token_keys: Tensor, features: Tensor, keep: Tensor) -> Tensor:
     """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
-    features = torch.arange(x.shape[-1], device=x.device, dtype=torch.int64)
-    draws = mix((mix((token_keys + module_key) & MASK) + features * 0x9E3779B1) & MASK)
+    draws = mix((mix(token_keys & MASK) + features) & MASK)
     kept = draws < (keep * 2.0**32).to(torch.int64)
     return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))
 

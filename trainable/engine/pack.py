@@ -34,6 +34,7 @@ from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
 
+CUDA_RANKS = 8  # the bank's rank is a multiple: rows of other lengths are read far slower
 CUDA_FILL_TOKENS = 128  # a slot's tokens in a training pass are filled up to a multiple
 
 
@@ -56,9 +57,10 @@ class Pack:
         self.model.config._attn_implementation = NAME
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
-        self.bank = SlotBank(shapes, slots, max_rank, self.device)
-        self.adapters = Adapters(self.bank, install(self.model, self.paths))
         is_cuda = self.device.type == "cuda"
+        ranks = -(-max_rank // CUDA_RANKS) * CUDA_RANKS if is_cuda else max_rank
+        self.bank = SlotBank(shapes, slots, ranks, self.device)
+        self.adapters = Adapters(self.bank, install(self.model, self.paths))
         self.optimizer = SlotOptimizer(self.bank, compiled=is_cuda)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
             self.model.config, self.device
@@ -163,7 +165,7 @@ class Pack:
         self.adapters.begin_training(span, tokens.layout, dropout)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         loss, _ = TargetLoss.apply(
-            hidden[tokens.before_targets],
+            hidden.index_select(0, tokens.before_targets),
             self.output(),
             tokens.labels,
             target_weights(pieces, tokens),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainable.corpus.encode import Window
-from trainable.engine.attention import Cached
+from trainable.engine.attention import Cached, CachedByColumn
 from trainable.engine.lora import Layout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.sampling import Chooser
@@ -48,6 +48,7 @@ class Batch:
         self.lengths = torch.tensor([row.prefix for row in rows], device=device)
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
+        self.by_column = False  # how those are laid out
         self.hidden = torch.empty(0)
 
     @classmethod
@@ -58,19 +59,31 @@ class Batch:
         hidden: Tensor,
         kept: list[tuple[Tensor, Tensor]],
         max_new: int,
+        *,
+        is_branching: bool,
     ) -> Batch:
         """Copies each row's prefix out of the prefill `kept`, emptying it layer by layer."""
         batch = cls(rows, len(tokens.layout.counts), max_new, hidden.device)
+        batch.by_column = hidden.is_cuda and hidden.dtype != torch.float32 and not is_branching
         index = batch.prompt_index(tokens)  # [rows, columns]
         lines = torch.arange(len(rows), device=hidden.device)
         batch.hidden = hidden[index[lines, batch.lengths - 1]]
         while kept:
             for side, value in zip((batch.keys, batch.values), kept.pop(0), strict=True):
-                room = (len(rows), value.shape[1], index.shape[1] + max_new, value.shape[2])
-                cache = value.new_zeros(room)
-                cache[:, :, : index.shape[1]] = value[index].transpose(1, 2)
-                side.append(cache)
+                side.append(batch.copy_prefixes(value, index))
         return batch
+
+    def copy_prefixes(self, value: Tensor, index: Tensor) -> Tensor:
+        """value [tokens, kv_heads, width] at index [rows, columns], and room for new columns."""
+        rows, columns = index.shape
+        _, heads, width = value.shape
+        if self.by_column:
+            cache = value.new_zeros(rows, columns + self.max_new, heads, width)
+            cache[:, :columns] = value[index]
+        else:
+            cache = value.new_zeros(rows, heads, columns + self.max_new, width)
+            cache[:, :, :columns] = value[index].transpose(1, 2)
+        return cache
 
     def prompt_index(self, tokens: PackedTokens) -> Tensor:
         """[rows, columns]: where each row's prefix lies in the prefill. Columns beyond a prefix
@@ -85,7 +98,8 @@ class Batch:
         return self.lengths[:, None]
 
     def cached(self) -> Cached:
-        return Cached(self.keys, self.values, self.lengths)
+        kind = CachedByColumn if self.by_column else Cached
+        return kind(self.keys, self.values, self.lengths)
 
     def layout(self) -> Layout:
         counts = np.bincount(self.slots, minlength=self.n_slots)
