@@ -99,7 +99,7 @@ def add_product(y: Tensor, x: Tensor, a: Tensor, b: Tensor, layout: Layout) -> T
     if layout.to_even is None or layout.from_even is None:
         shape = (a.shape[0], -1)
         low = torch.bmm(x.unflatten(0, shape), a)
-        return torch.baddbmm(y.unflatten(0, shape), low, b).flatten(0, 1)
+        return y.unflatten(0, shape).baddbmm_(low, b).flatten(0, 1)  # y is nobody else's
     even: Tensor = Spread.apply(x, layout.to_even, layout.from_even)
     product = torch.bmm(torch.bmm(even, a), b)
     collected: Tensor = Collect.apply(product, layout.to_even, layout.from_even)

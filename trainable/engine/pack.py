@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trainable.engine.attention import NAME, Cached, Packing
 from trainable.engine.bank import SlotBank, SlotRange
-from trainable.engine.batches import DataOrder, Piece
+from trainable.engine.batches import DataOrder, Piece, choose_piece
 from trainable.engine.lora import Adapters, install, shape_of
 from trainable.engine.loss import TargetLoss
 from trainable.engine.memory import afford_cache, afford_pass, peak_gib
@@ -30,6 +30,8 @@ from trainable.engine.slot import (
     shape_adapter,
 )
 from trainable.engine.task import Tasks
+from trainable.engine.train_pass import Load, TrainPass
+from trainable.engine.transfer import Pace
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
@@ -62,6 +64,8 @@ class Pack:
         self.bank = SlotBank(shapes, slots, ranks, self.device)
         self.adapters = Adapters(self.bank, install(self.model, self.paths))
         self.optimizer = SlotOptimizer(self.bank, compiled=is_cuda)
+        self.train_together = TrainPass(self._add_gradients, self.device)
+        self.pace = Pace(self.device)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
             self.model.config, self.device
         )
@@ -131,11 +135,15 @@ class Pack:
         for row, slot in enumerate(slots):
             if slot.is_forking:
                 slot.trunk = copy_state(slot, self.bank, row)
-        pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
+        limit = self.pass_tokens // len(slots)
+        if self.device.type == "cuda":  # where all are filled up to the largest
+            limit = choose_piece(tuple(s.order.step_tokens for s in slots if s.order), limit)
+        pieces = [slot.next_piece(limit) for slot in slots]
         self._run(slots, pieces, span)
         self.optimizer.step(
             span, [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
         )
+        self.pace.keep()
         share_s = (time.perf_counter() - started_s) / len(slots)
         for slot, piece in zip(slots, pieces, strict=True):
             slot.advance(piece, share_s)
@@ -162,14 +170,17 @@ class Pack:
         tokens = pack_windows(windows, self.longest(), self.device, fill_to)
         configs = [slot.config for slot in slots]
         dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
-        self.adapters.begin_training(span, tokens.layout, dropout)
+        weights = target_weights(pieces, tokens)
+        modules = tuple(self.bank.used_modules(span))
+        self.train_together.run(Load(tokens, weights, dropout, modules))
+
+    def _add_gradients(self, load: Load) -> None:
+        tokens = load.tokens
+        span = SlotRange(0, len(tokens.layout.counts))
+        self.adapters.begin_training(span, tokens.layout, load.dropout)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
-        loss, _ = TargetLoss.apply(
-            hidden.index_select(0, tokens.before_targets),
-            self.output(),
-            tokens.labels,
-            target_weights(pieces, tokens),
-        )
+        before = hidden.index_select(0, tokens.before_targets)
+        loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
         loss.backward()
 
     def generate(self, asked: Sequence[Asked]) -> dict[str, Made]:
@@ -205,6 +216,7 @@ class Pack:
 
     def free_memory(self) -> None:
         self.adapters.invalidate()
+        self.train_together.forget()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -235,6 +247,7 @@ class Pack:
         shape = shape_adapter(config, self.paths)
         if shape.rank > self.bank.max_rank:  # a clone of a rank that the space does not know
             self.adapters.invalidate()
+            self.train_together.forget()
             self.bank.grow(shape.rank)
         return Slot(key=key, config=config, task=task, shape=shape, order=order)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainable.corpus.encode import Window
 from trainable.engine.attention import Packing
@@ -17,7 +18,7 @@ from trainable.engine.lora import Dropout, Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
 
-WORTH_FILLING = 0.25  # more tokens for the whole model, against copies for the adapters
+FINENESS = 4  # of the sizes that a pass is filled up to: so many from a power of two to the next
 
 
 @dataclass(frozen=True)
@@ -30,33 +31,39 @@ class PackedTokens:
     layout: Layout
     before_targets: Tensor  # int64 [targets]: the token that each target is predicted from
     labels: Tensor  # int64 [targets]
-    target_slots: Tensor  # int64 [targets]: the slot, within the pass, that each belongs to
+    target_slots: Tensor  # int64 [targets that count]: each one's slot within the pass
 
 
 def pack_windows(
     slots: Sequence[Sequence[Window]], longest: int, device: torch.device, fill_to: int = 0
 ) -> PackedTokens:
-    """The windows of each slot, in order. With `fill_to`, every slot is filled up with windows
-    that nothing is learnt from to the largest slot's tokens, rounded up to a multiple of it, where
-    that is worth it."""
+    """The windows of each slot, in order. With `fill_to`, sizes repeat from pass to pass: every
+    slot is filled up with windows that nothing is learnt from to one of few numbers of tokens, all
+    multiples of it, and there are some empty windows and targets that count nothing."""
+    n_targets = [sum(len(window.targets) for window in group) for group in slots]
     if fill_to:
         slots = fill_up(slots, longest, fill_to)
     windows = [window for group in slots for window in group]
+    lengths = [len(window.ids) for window in windows]
     counts = tuple(sum(len(window.ids) for window in group) for group in slots)
-    starts = np.cumsum([0] + [len(window.ids) for window in windows])
+    starts = np.cumsum([0, *lengths])
     ids = np.concatenate([window.ids for window in windows]).astype(np.int64)
     targets = np.concatenate(
         [window.targets + start for window, start in zip(windows, starts[:-1], strict=True)]
     )
-    n_targets = [sum(len(window.targets) for window in group) for group in slots]
-    packing = Packing([len(window.ids) for window in windows], longest, device)
+    before, labels = targets - 1, ids[targets]
+    if fill_to:
+        lengths += [0] * (-len(lengths) % max(32, len(ids) // 256))
+        idle = -len(labels) % max(32, len(ids) // 8)
+        before, labels = np.pad(before, (0, idle)), np.pad(labels, (0, idle))
+    packing = Packing(lengths, longest, device)
     return PackedTokens(
         ids=to_device(ids, device)[None],
         positions=packing.positions(),
         packing=packing,
         layout=Layout.of(counts, device),
-        before_targets=to_device(targets - 1, device),
-        labels=to_device(ids[targets], device),
+        before_targets=to_device(before, device),
+        labels=to_device(labels, device),
         target_slots=to_device(np.repeat(np.arange(len(slots)), n_targets), device),
     )
 
@@ -64,16 +71,23 @@ def pack_windows(
 def fill_up(
     slots: Sequence[Sequence[Window]], longest: int, multiple: int
 ) -> Sequence[Sequence[Window]]:
-    """Even slots are worth some padding on a GPU, for one batched product without a copy; where it
-    takes more than `WORTH_FILLING` the slots are left as they are."""
+    """Each slot's windows and what makes it as large as all others."""
     counts = [sum(len(window.ids) for window in group) for group in slots]
-    most = -(-max(counts) // multiple) * multiple
-    if most * len(slots) > (1 + WORTH_FILLING) * sum(counts):
-        return slots
+    most = round_up(max(counts), multiple)
     return [
         [*group, *make_filler(most - count, longest)]
         for group, count in zip(slots, counts, strict=True)
     ]
+
+
+def round_up(tokens: int, multiple: int) -> int:
+    """To one of few sizes.
+
+    >>> [round_up(n, 128) for n in (100, 500, 1537, 4096, 4097)]
+    [128, 512, 1792, 4096, 5120]
+    """
+    step = max(multiple, 2 ** (max(tokens - 1, 1).bit_length() - 1) // FINENESS)
+    return -(-tokens // step) * step
 
 
 def make_filler(tokens: int, longest: int) -> list[Window]:
@@ -89,7 +103,8 @@ def target_weights(pieces: Sequence[Piece], tokens: PackedTokens) -> Tensor:
     """[targets]: one over the targets of the whole step of each target's slot, so that a slot's
     pieces add up to the mean over its batch, whatever its neighbours bring."""
     shares = np.array([1.0 / piece.batch_targets for piece in pieces], dtype=np.float32)
-    return to_device(shares, tokens.labels.device)[tokens.target_slots]
+    weights = to_device(shares, tokens.labels.device)[tokens.target_slots]
+    return F.pad(weights, (0, len(tokens.labels) - len(weights)))
 
 
 def make_dropout(

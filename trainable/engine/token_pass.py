@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from trainable.engine.attention import Cached, Packing
 from trainable.engine.lora import Layout
+from trainable.engine.recording import Recording
 from trainable.engine.rows import Batch
 
 Forward = Callable[[Tensor, Tensor, Packing | Cached], Tensor]  # ids, positions -> hidden states
 
 
 class TokenPass:
-    """The pass of a batch's rows. On a GPU it is recorded once for as long as the rows stay the
-    same, and replayed: launched one by one, its thousands of small kernels take the host several
-    times as long as the device."""
+    """The pass of a batch's rows; on a GPU it is recorded for as long as the rows stay the same."""
 
     def __init__(self, forward: Forward, batch: Batch, relayout: Callable[[Layout], None]) -> None:
         self.forward, self.batch, self.relayout = forward, batch, relayout
@@ -43,21 +41,12 @@ class TokenPass:
         return hidden
 
     def _record(self, tokens: Tensor) -> Callable[[Tensor], Tensor]:
-        """A recording reads and writes the very tensors that it was made with."""
-        own, graph, stream = tokens.clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            # other threads copy checkpoints meanwhile
-            graph.capture_begin(capture_error_mode="thread_local")
-            try:
-                hidden = self._pass(own)
-            finally:
-                graph.capture_end()
-        torch.cuda.current_stream().wait_stream(stream)
+        own = tokens.clone()
+        recording = Recording(lambda: self._pass(own))
 
         def replay(tokens: Tensor) -> Tensor:
             own.copy_(tokens)
-            graph.replay()
+            hidden: Tensor = recording.replay()
             return hidden
 
         return replay

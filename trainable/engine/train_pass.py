@@ -1,0 +1,71 @@
+"""One training pass, forward and backward, over what every slot brings to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainable.engine.lora import Dropout
+from trainable.engine.passes import PackedTokens
+from trainable.engine.recording import Recording
+
+RECORD_AFTER = 3  # passes of a kind: rarer ones are not worth it
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a pass computes on."""
+
+    tokens: PackedTokens
+    weights: Tensor  # [targets]
+    dropout: Dropout | None
+    modules: tuple[str, ...]  # those adapted by any of its slots
+
+    def kind(self) -> Any:
+        """Passes of one kind launch the same kernels on tensors of the same shapes."""
+        shapes = tuple(len(tensor.flatten()) for tensor in self.tensors())
+        return self.tokens.layout.counts, shapes, self.modules
+
+    def tensors(self) -> list[Tensor]:
+        """All that differs between passes of a kind."""
+        tokens, dropout = self.tokens, self.dropout
+        own = [tokens.ids, tokens.positions, tokens.packing.borders]
+        own += [tokens.before_targets, tokens.labels, self.weights]
+        return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
+
+
+class TrainPass:
+    """Carries out `work`, and on a GPU records it for each kind of load that comes again."""
+
+    def __init__(self, work: Callable[[Load], None], device: torch.device) -> None:
+        self.work, self.is_recorded = work, device.type == "cuda"
+        self.forget()
+
+    def run(self, load: Load) -> None:
+        # uneven slots are laid out by tensors of ever new shapes
+        if not self.is_recorded or load.tokens.layout.to_even is not None:
+            return self.work(load)
+        kind = load.kind()
+        self.met[kind] = self.met.get(kind, 0) + 1
+        if self.met[kind] <= RECORD_AFTER:
+            return self.work(load)
+        if kind not in self.recordings:
+            self.recordings[kind] = load, Recording(lambda: self.work(load), self.memory)
+        own, recording = self.recordings[kind]
+        copy_all(load.tensors(), own.tensors())
+        recording.replay()
+
+    def forget(self) -> None:
+        """When tensors that do not belong to a load have moved, or memory is short."""
+        self.met: dict[Any, int] = {}
+        self.recordings: dict[Any, tuple[Load, Recording]] = {}
+        self.memory = torch.cuda.graph_pool_handle() if self.is_recorded else None
+
+
+def copy_all(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.copy_(source)
