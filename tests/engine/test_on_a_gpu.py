@@ -71,6 +71,36 @@ def test_recorded_passes_reply_as_unrecorded_ones(
     assert len({str(replies) for replies in recorded.values()}) == len(configs)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "neox"])
+def test_recorded_passes_train_as_unrecorded_ones(
+    bases: dict[str, Path], architecture: str
+) -> None:
+    """A slot less on the way, so that recordings of several kinds take turns."""
+    weights = []
+    for is_recorded in (True, False):
+        configs = {
+            str(n): make_config(
+                bases[architecture],
+                seed=n,
+                quantisation="bf16",
+                lora_dropout=0.1 * n,
+                lora_modules="all-linear" if n else "attention",
+            )
+            for n in range(3)
+        }
+        pack = open_pack(configs)
+        pack.train_together.is_recorded = is_recorded
+        train(pack, 40)
+        for _ in range(40):
+            pack.train_pass(list(pack.slots.values())[1:])
+        train(pack, 40)
+        assert not is_recorded or len(pack.train_together.recordings) >= 2
+        weights.append({key: pack.bank.params[row].clone() for row, key in enumerate(pack.rows)})
+    for key, recorded in weights[0].items():
+        torch.testing.assert_close(recorded, weights[1][key], rtol=1e-3, atol=1e-5)
+        assert recorded.abs().max() > 0
+
+
 @pytest.mark.parametrize("heads", [4, 8])
 def test_the_flash_kernel_attends_as_the_plain_one(heads: int) -> None:
     rows, kv_heads, columns, width = 37, 4, 90, 64

@@ -54,8 +54,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Dropout:
-    """What decides the masks of a pass: one key a token (its slot's seed, its dialogue's place in
-    the data order, its position), and one keep probability a token."""
+    """What decides the masks of a pass: one key a token (mixed of its slot's seed, its dialogue's
+    place in the data order, its position), and one keep probability a token."""
 
     token_keys: Tensor  # int64 [tokens, 1]
     keep: Tensor  # float32 [tokens, 1]
@@ -157,8 +157,9 @@ class MaskedDrop(torch.autograd.Function):
     ) -> Tensor:
         # Not in the kernel: there torch 2.11 makes it a number of 32 bits, which it does not fit
         features = torch.arange(x.shape[-1], device=x.device) * 0x9E3779B1
-        ctx.save_for_backward(token_keys + module_key, features, keep)
-        return choose_mask_kernel(x.device)(x, token_keys + module_key, features, keep)
+        keys = token_keys + module_key
+        ctx.save_for_backward(keys, features, keep)
+        return choose_mask_kernel(x.device)(x, keys, features, keep)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
@@ -168,7 +169,7 @@ class MaskedDrop(torch.autograd.Function):
 
 def apply_mask(x: Tensor, token_keys: Tensor, features: Tensor, keep: Tensor) -> Tensor:
     """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
-    draws = mix((mix(token_keys & MASK) + features) & MASK)
+    draws = mix((token_keys + features) & MASK)
     kept = draws < (keep * 2.0**32).to(torch.int64)
     return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))
 

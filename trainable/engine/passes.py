@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from trainable.corpus.encode import Window
 from trainable.engine.attention import Packing
 from trainable.engine.batches import Piece
-from trainable.engine.counter import MASK, combine
+from trainable.engine.counter import MASK, combine, mix
 from trainable.engine.lora import Dropout, Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
@@ -127,4 +127,4 @@ def make_dropout(
             places = np.arange(stop - start) * 0x85EBCA6B
             keys[start:stop, 0] = (combine(config.seed, draw.place) + places) & MASK
             start = stop
-    return Dropout(token_keys=to_device(keys, device), keep=to_device(keep, device))
+    return Dropout(token_keys=mix(to_device(keys, device)), keep=to_device(keep, device))

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from trainable.engine.measure import synchronise
 from trainable.engine.pack import Pack
 
 OPTIMIZER = "engine optimizer"
-RANGES = {"TargetLoss": "loss", OPTIMIZER: "optimizer"}  # an event within -> part
+# an event within -> part
+RANGES = {"TargetLoss": "loss", OPTIMIZER: "optimizer", "MaskedDrop": "LoRA"}
+RANGES |= {"MaskedDropBackward": "LoRA"}
 # words in an operator's name -> part; batched products are made for the adapters alone
 OPERATORS = {"bmm": "LoRA", "scaled_dot_product": "attention", "flash": "attention"}
 OPERATORS |= {"varlen": "attention"}
@@ -22,23 +25,35 @@ HOST = "host"  # a GPU that waits
 
 def measure_shares(pack: Pack, step: Callable[[], None], steps: int = 3) -> dict[str, float]:
     """Part -> its share of the time of some steps, in [0, 1], all adding up to 1."""
+    on_gpu = pack.device.type == "cuda"
+    wall_us = 1e6 * steps * measure_step_s(pack, step, steps)
+    times_us = add_up(profile_steps(pack, step, steps), on_gpu=on_gpu)
+    if on_gpu:
+        times_us[HOST] = max(wall_us - sum(times_us.values()), 0.0)
+    return {part: each / sum(times_us.values()) for part, each in times_us.items()}
+
+
+def measure_step_s(pack: Pack, step: Callable[[], None], steps: int) -> float:
+    synchronise(pack.device)
+    started_s = time.perf_counter()
+    for _ in range(steps):
+        step()
+    synchronise(pack.device)
+    return (time.perf_counter() - started_s) / steps
+
+
+def profile_steps(pack: Pack, step: Callable[[], None], steps: int) -> Any:
+    """The events of some steps, which launch each kernel by itself: a recording has no parts."""
     activities = [ProfilerActivity.CPU]
     activities += [ProfilerActivity.CUDA] if pack.device.type == "cuda" else []
-    work = pack.optimizer.step
+    work, is_recorded = pack.optimizer.step, pack.train_together.is_recorded
     pack.optimizer.step = ranged(work)  # type: ignore[method-assign]
-    synchronise(pack.device)
+    pack.train_together.is_recorded = False
     with profile(activities=activities) as profiler:
-        started_s = time.perf_counter()
-        for _ in range(steps):
-            step()
-        synchronise(pack.device)
-        wall_us = 1e6 * (time.perf_counter() - started_s)
+        measure_step_s(pack, step, steps)
     pack.optimizer.step = work  # type: ignore[method-assign]
-    times_us = add_up(profiler.events() or (), on_gpu=pack.device.type == "cuda")
-    busy_us = sum(times_us.values())
-    if pack.device.type == "cuda":
-        times_us[HOST] = max(wall_us - busy_us, 0.0)
-    return {part: each / sum(times_us.values()) for part, each in times_us.items()}
+    pack.train_together.is_recorded = is_recorded
+    return profiler.events() or ()
 
 
 def ranged(work: Callable[..., None]) -> Callable[..., None]:
@@ -53,6 +68,8 @@ def add_up(events: Any, *, on_gpu: bool) -> dict[str, float]:
     """Microseconds of each part: of the device's kernels where there is one."""
     times_us = dict.fromkeys(("LoRA", "attention", "loss", "optimizer", REST), 0.0)
     for event in events:
+        if event.device_type != DeviceType.CPU:
+            continue  # a kernel: counted with the operator that launched it
         own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         times_us[name_part(event)] += own
     return times_us
