@@ -33,6 +33,7 @@ from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise
 from trainable.trial import TrialConfig
 
+WARM_UP = 5  # steps: the fourth is recorded
 TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states
 LLAMA = {"model_type": "llama", "max_position_embeddings": 2048}
 NEOX = {"model_type": "gpt_neox", "max_position_embeddings": 2048, "vocab_size": 50304}
@@ -98,8 +99,8 @@ def fill(pack: Pack, slots: int, windows: list[Window], sequences: int) -> list[
 
 
 def time_steps(step: Callable[[], None], device: torch.device, budget_s: float) -> float:
-    """The median seconds of a step after three to warm up, by device events where there are."""
-    for _ in range(3):
+    """The median seconds of a step, after some to warm up."""
+    for _ in range(WARM_UP):
         step()
     synchronise(device)
     started_s = time.perf_counter()
@@ -245,7 +246,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, required=True)
     parser.add_argument("--work", nargs="+", default=["1x512", "4x256"], help="sequences x tokens")
     parser.add_argument("--slots", nargs="+", type=int, default=[1, 4, 8, 16])
-    parser.add_argument("--how", nargs="+", default=["dequantized+compiled"])
+    parser.add_argument("--how", nargs="+", default=["dequantized"])
     parser.add_argument("--no-peft", dest="peft", action="store_false")
     parser.add_argument("--budget-s", type=float, default=3.0, help="for timing one case")
     parser.add_argument("--shares", action="store_true", help="where the time of a step goes")
