@@ -85,21 +85,25 @@ class PackedLinear(nn.Module):
         if self.dropout is not None:
             flat = drop(flat, self.dropout, self.key)
         b = self.b if self.scale is None else self.b * self.scale
+        # bitsandbytes' results may not be changed in place
+        add = Tensor.baddbmm_ if type(self.base) is nn.Linear else torch.baddbmm
         product = add_product(
-            y.flatten(0, -2), flat, self.a.to(flat.dtype), b.to(flat.dtype), self.layout
+            y.flatten(0, -2), flat, self.a.to(flat.dtype), b.to(flat.dtype), self.layout, add
         )
         return product.view_as(y)
 
 
-def add_product(y: Tensor, x: Tensor, a: Tensor, b: Tensor, layout: Layout) -> Tensor:
+def add_product(
+    y: Tensor, x: Tensor, a: Tensor, b: Tensor, layout: Layout, add: Callable[..., Tensor]
+) -> Tensor:
     """y [tokens, out] + x [tokens, in] times each token's own slot's a [slots, in, rank] and
-    b [slots, rank, out]."""
+    b [slots, rank, out]. `add`: baddbmm, in place or not."""
     if layout.present is not None:
         a, b = a[layout.present], b[layout.present]
     if layout.to_even is None or layout.from_even is None:
         shape = (a.shape[0], -1)
         low = torch.bmm(x.unflatten(0, shape), a)
-        return y.unflatten(0, shape).baddbmm_(low, b).flatten(0, 1)  # y is nobody else's
+        return add(y.unflatten(0, shape), low, b).flatten(0, 1)
     even: Tensor = Spread.apply(x, layout.to_even, layout.from_even)
     product = torch.bmm(torch.bmm(even, a), b)
     collected: Tensor = Collect.apply(product, layout.to_even, layout.from_even)
