@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 
 from trainable.engine.bank import ModuleShape, SlotBank, SlotRange
 from trainable.engine.counter import MASK, combine, mix
+from trainable.engine.fusion import fused
 from trainable.engine.transfer import to_device
 
 
@@ -84,13 +84,19 @@ class PackedLinear(nn.Module):
         flat = x.reshape(-1, x.shape[-1])  # [tokens, in]
         if self.dropout is not None:
             flat = drop(flat, self.dropout, self.key)
-        b = self.b if self.scale is None else self.b * self.scale
+        b = self.b.to(flat.dtype) if self.scale is None else self._scaled(flat.dtype)
+        a = self.a.to(flat.dtype)
         # bitsandbytes' results may not be changed in place
         add = Tensor.baddbmm_ if type(self.base) is nn.Linear else torch.baddbmm
-        product = add_product(
-            y.flatten(0, -2), flat, self.a.to(flat.dtype), b.to(flat.dtype), self.layout, add
-        )
-        return product.view_as(y)
+        return add_product(y.flatten(0, -2), flat, a, b, self.layout, add).view_as(y)
+
+    def _scaled(self, dtype: torch.dtype) -> Tensor:
+        scaled: Tensor = fused(scale_to, self.scale.device)(self.b, self.scale, dtype)  # type: ignore[union-attr]
+        return scaled
+
+
+def scale_to(b: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    return (b * scale).to(dtype)
 
 
 def add_product(
@@ -163,12 +169,12 @@ class MaskedDrop(torch.autograd.Function):
         features = torch.arange(x.shape[-1], device=x.device) * 0x9E3779B1
         keys = token_keys + module_key
         ctx.save_for_backward(keys, features, keep)
-        return choose_mask_kernel(x.device)(x, keys, features, keep)
+        return fused(apply_mask, x.device)(x, keys, features, keep)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (grad,) = grads
-        return choose_mask_kernel(grad.device)(grad, *ctx.saved_tensors), None, None, None
+        return fused(apply_mask, grad.device)(grad, *ctx.saved_tensors), None, None, None
 
 
 def apply_mask(x: Tensor, token_keys: Tensor, features: Tensor, keep: Tensor) -> Tensor:
@@ -176,13 +182,6 @@ def apply_mask(x: Tensor, token_keys: Tensor, features: Tensor, keep: Tensor) ->
     draws = mix((token_keys + features) & MASK)
     kept = draws < (keep * 2.0**32).to(torch.int64)
     return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))
-
-
-@cache
-def choose_mask_kernel(device: torch.device) -> Callable[..., Tensor]:
-    """On a GPU the mask's integer arithmetic is one compiled kernel; its dozen steps taken one by
-    one would cost more than the layer's own product."""
-    return torch.compile(apply_mask, dynamic=True) if device.type == "cuda" else apply_mask
 
 
 def install(model: nn.Module, names: tuple[str, ...]) -> dict[str, PackedLinear]:

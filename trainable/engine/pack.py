@@ -14,6 +14,7 @@ from torch import Tensor
 from trainable.engine.attention import NAME, Cached, Packing
 from trainable.engine.bank import SlotBank, SlotRange
 from trainable.engine.batches import DataOrder, Piece, choose_piece
+from trainable.engine.fusion import fuse
 from trainable.engine.lora import Adapters, install, shape_of
 from trainable.engine.loss import TargetLoss
 from trainable.engine.memory import afford_cache, afford_pass, peak_gib
@@ -58,7 +59,7 @@ class Pack:
         self.model: Any = base.model
         self.model.config._attn_implementation = NAME
         if self.device.type == "cuda":
-            compile_norms(self.model)
+            fuse(self.model)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
         is_cuda = self.device.type == "cuda"
@@ -263,13 +264,6 @@ class Pack:
         """How many tokens' keys and values may be kept at a time while generating."""
         tokens = afford_cache(self.model.config, self.base.compute_dtype, self.device)
         return int(tokens / self.cache_cut)
-
-
-def compile_norms(model: Any) -> None:
-    """Each norm as one kernel in the place of ten, whatever the number of tokens."""
-    for module in model.modules():
-        if type(module).__name__.endswith("RMSNorm"):
-            module.forward = torch.compile(module.forward, dynamic=True)
 
 
 def check_packable(base: Base) -> None:
