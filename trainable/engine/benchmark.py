@@ -1,8 +1,8 @@
 """What packing is worth on this machine: `python -m trainable.engine.benchmark --shape llama-7b`.
 
 Random weights, NF4, LoRA of rank 64 on all linear layers. For each number of slots, the median
-time of a pass in which every slot makes one optimizer step on the same number of tokens; and, in
-the same run, peft alone as it is commonly used. Prints a Markdown table.
+time in which every slot makes one optimizer step on the same number of tokens; and, in the same
+run, peft alone as it is commonly used. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -174,11 +174,11 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             forget(device)
             windows = make_windows(sequences, tokens, vocabulary, even="uneven" not in how)
             base = as_base(build_model(arguments.shape, device), how.split("+")[0])
-            pack = open_pack(base, arguments.slots, 2 * sequences * tokens)
+            pack = open_pack(base, arguments.slots)
             if "compiled" in how:
                 compile_layers(pack.model)
             for slots in sorted(n for n in arguments.slots if n <= pack.bank.slots):
-                step = partial(pack.train_pass, fill(pack, slots, windows, sequences))
+                step = partial(step_all, pack, fill(pack, slots, windows, sequences))
                 try:
                     step_s = time_steps(step, device, arguments.budget_s)
                 except torch.OutOfMemoryError:
@@ -189,15 +189,21 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             del pack, base, step
 
 
-def open_pack(base: Base, slots: list[int], slot_tokens: int) -> Pack:
+def open_pack(base: Base, slots: list[int]) -> Pack:
     """With a bank for as many of those slots as the memory takes."""
-    most = max(slots)
     try:
-        return Pack(base, most, 64, most * slot_tokens)
+        return Pack(base, max(slots), 64)
     except torch.OutOfMemoryError:
-        print(f"the rows of {most} slots do not fit", flush=True)
+        print(f"the rows of {max(slots)} slots do not fit", flush=True)
     forget(base.device)
-    return open_pack(base, [n for n in slots if n < most], slot_tokens)
+    return open_pack(base, [n for n in slots if n < max(slots)])
+
+
+def step_all(pack: Pack, slots: list[Slot]) -> None:
+    """One optimizer step of every slot, in as many passes as it takes."""
+    goal = min(slot.steps for slot in slots) + 1
+    while behind := [slot for slot in slots if slot.steps < goal]:
+        pack.train_pass(behind)
 
 
 def describe(

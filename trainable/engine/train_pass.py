@@ -54,6 +54,7 @@ class TrainPass:
         if self.met[kind] <= RECORD_AFTER:
             return self.work(load)
         if kind not in self.recordings:
+            torch.cuda.empty_cache()  # while it records, torch gives nothing back
             self.recordings[kind] = load, Recording(lambda: self.work(load), self.memory)
         own, recording = self.recordings[kind]
         copy_all(load.tensors(), own.tensors())
