@@ -4,7 +4,8 @@
 lab: one trial at a time, one sequence a turn, batches of 1 accumulated to 16, activations computed
 again in the backward pass, 4-bit layers, a paged optimizer; replies by `generate` at batch 1 to 16.
 stock: peft on whole dialogues, padded batches of 8, `generate` at batch 64; several processes share
-the GPU, as Ray Tune places trials on fractions of it. Prints one JSON line a rate.
+the GPU, as Ray Tune places trials on fractions of it.
+engine: ours, with that one trial in it. Prints one JSON line a rate.
 """
 
 from __future__ import annotations
@@ -15,14 +16,20 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainable.adapter import rank_of
 from trainable.corpus.encode import Window
+from trainable.engine import measure
 from trainable.engine.batches import DataOrder
+from trainable.engine.finetuner import BASE_FIELDS
 from trainable.engine.measure import synchronise
+from trainable.engine.pack import Pack
+from trainable.engine.task import Task
 from trainable.full import PlainFinetuner, list_prompts, quiet_dropout
 from trainable.model.base import BaseSpec, load_base
 from trainable.trial import TrialConfig
@@ -30,6 +37,7 @@ from trainable.trial import TrialConfig
 LAB_ACCUMULATED = 16  # turns a step, one at a time
 STOCK_DIALOGUES = 8  # a pass
 STOCK_REPLIES = 64  # a batch of `generate`
+MEASURED_DIALOGUES = 100  # for how long a turn is
 
 
 class UsualTrial:
@@ -117,37 +125,51 @@ def measure_rate(work: Callable[[], int], device: torch.device, budget_s: float)
     return done / seconds
 
 
+def count_tokens_a_turn(task: Task) -> float:
+    """Read for each turn that is learnt, where a dialogue is one sequence."""
+    windows = task.held_out("validation", MEASURED_DIALOGUES)
+    return sum(len(w.ids) for w in windows) / sum(w.n_turns for w in windows)
+
+
 def measure_lab(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
     trial = UsualTrial(config, is_lab=True)
-    rate = measure_training(trial, flags.seconds)
-    yield {"way": "lab", "work": "train", "processes": 1, "turns_per_s": rate}
+    common = {"way": "lab", "tokens_a_turn": count_tokens_a_turn(trial.plain.task)}
+    yield common | {"work": "train", "turns_per_s": measure_training(trial, flags.seconds)}
     for batch in flags.reply_batches:
         n_dialogues = max(1, flags.dialogues if batch > 1 else flags.dialogues // 8)
-        rate = measure_rate(lambda b=batch, n=n_dialogues: trial.reply(b, n), trial.device, 0.0)  # type: ignore[misc]
-        yield {"way": "lab", "work": f"reply, batch {batch}", "processes": 1, "turns_per_s": rate}
+        reply = partial(trial.reply, batch, n_dialogues)
+        rate = measure_rate(reply, trial.device, 0.0)
+        yield common | {"work": f"reply, batch {batch}", "turns_per_s": rate}
+
+
+def measure_engine(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS})
+    pack = Pack(load_base(spec), 1, rank_of(config))
+    pack.join("engine", config, None)
+    tokens = count_tokens_a_turn(pack.slots["engine"].task)
+    common = {"way": "engine", "tokens_a_turn": tokens}
+    rate = measure.measure_training(pack, flags.seconds).tokens_per_s / tokens
+    yield common | {"work": "train", "turns_per_s": rate}
+    replies = measure.measure_replies(pack, flags.dialogues)
+    yield common | {"work": "reply", "turns_per_s": replies.steps_per_s}
 
 
 def measure_stock(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All processes at once; their rates added up."""
     context = multiprocessing.get_context("spawn")
-    barrier, rates = context.Barrier(flags.processes), context.Queue()
+    barrier, queue = context.Barrier(flags.processes), context.Queue()
     workers = [
-        context.Process(target=run_stock, args=(config, number, flags, barrier, rates))
+        context.Process(target=run_stock, args=(config, number, flags, barrier, queue))
         for number in range(flags.processes)
     ]
     for worker in workers:
         worker.start()
-    found = [rates.get() for _ in workers]
+    found = [queue.get() for _ in workers]
     for worker in workers:
         worker.join()
+    common = {"way": "stock", "tokens_a_turn": found[0][2], "processes": flags.processes}
     for place, work in enumerate(("train", f"reply, batch {STOCK_REPLIES}")):
-        total = sum(rate[place] for rate in found)
-        yield {
-            "way": "stock",
-            "work": work,
-            "processes": flags.processes,
-            "turns_per_s": total,
-        }
+        yield common | {"work": work, "turns_per_s": sum(rates[place] for rates in found)}
 
 
 def run_stock(
@@ -161,7 +183,7 @@ def run_stock(
     reply = measure_rate(
         lambda: trial.reply(STOCK_REPLIES, flags.dialogues), trial.device, budget_s=0.0
     )
-    rates.put((train, reply))
+    rates.put((train, reply, count_tokens_a_turn(trial.plain.task)))
 
 
 def spell(checkpoint: Path | None) -> TrialConfig:
@@ -176,10 +198,13 @@ def spell(checkpoint: Path | None) -> TrialConfig:
     )  # fmt: skip
 
 
+WAYS = {"lab": measure_lab, "stock": measure_stock, "engine": measure_engine}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--checkpoint", type=Path, help="of a sweep's LoRA trial: replies end")
-    parser.add_argument("--ways", nargs="+", default=["lab", "stock"], choices=("lab", "stock"))
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--processes", type=int, default=8, help="of the stock way")
     parser.add_argument("--reply-batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument(
@@ -187,9 +212,8 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of training")
     flags = parser.parse_args()
-    ways = {"lab": measure_lab, "stock": measure_stock}
     for way in flags.ways:
-        for row in ways[way](spell(flags.checkpoint), flags):
+        for row in WAYS[way](spell(flags.checkpoint), flags):
             print(json.dumps(row), flush=True)
 
 

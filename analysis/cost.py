@@ -1,0 +1,243 @@
+"""What a sweep's answer cost, and what the usual ways would have cost:
+`python -m analysis.cost NAME --rates FILE`.
+
+FILE holds what `python -m trainable.usual_ways --checkpoint ...` printed on the same machine. Only
+the sweep itself was run whole; the other rows are worked out from measured rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
+from trainable.trial import ConfigError
+
+NEAR = 1.0  # points of Combined below the best: good enough an answer
+LAB_REPLIES = "reply, batch 16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Of one way of working, all of its processes together."""
+
+    train_turns_per_s: float
+    reply_turns_per_s: float
+    tokens_a_turn: float  # of the trial that they were measured with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The first evaluation, as thorough as any, that came near the best of those."""
+
+    trial: TrialRecord
+    evaluation: EvalRecord
+    best: float  # Combined
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What was trained on and replied to."""
+
+    tokens: float
+    replies: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    way: str
+    seconds: float
+    gpus: int
+    is_measured: bool
+
+
+def find_answer(sweep: SweepRecords) -> Answer:
+    """Raises ConfigError where nothing was evaluated to the end."""
+    evals = [(e, t) for t in sweep.searched for e in t.evals]
+    most = max((e.n_dialogues for e, _ in evals), default=0)
+    finals = [(e, t) for e, t in evals if e.n_dialogues == most and is_final(e, t)]
+    if not finals:
+        raise ConfigError(f"{sweep.name} has no trial that was trained to its end")
+    best = max(e.combined for e, _ in finals)
+    near = [(e, t) for e, t in finals if e.combined >= best - NEAR]
+    evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
+    return Answer(trial=trial, evaluation=evaluation, best=best)
+
+
+def is_final(evaluation: EvalRecord, trial: TrialRecord) -> bool:
+    return evaluation.turns_seen >= int(trial.config.get("train_turns") or 0)
+
+
+def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[Row]:
+    """Time to the answer: the lab's way and the solo engine train trial after trial to the end, in
+    the order in which they were proposed, up to the one that gave it; the stock way prunes as the
+    sweep did; ours without pruning trains them all to the end, as many at a time as the sweep."""
+    answer = find_answer(sweep)
+    spent = count_until(sweep, answer.evaluation.time_s)
+    whole = [finish(t, answer) for t in sweep.searched if t.number <= answer.trial.number]
+    gpus = max(1, len({(e.place.get("node"), e.place.get("gpu")) for e in all_evals(sweep)}))
+    rows = []
+    if "lab" in rates:
+        rows.append(estimate("the lab's way, a trial at a time", add(whole), rates["lab"]))
+    if "engine" in rates:
+        rows.append(estimate("our engine, a trial at a time", add(whole), rates["engine"]))
+    if "stock" in rates:
+        rows.append(estimate("Ray Tune and peft, several a GPU, pruned", spent, rates["stock"]))
+    own = own_rates(sweep)
+    waves = [t for t in sweep.searched if t.number < complete_wave(sweep, answer.trial.number)]
+    rows.append(estimate("ours, nothing pruned", add([finish(t, answer) for t in waves]), own))
+    seconds = answer.evaluation.time_s - sweep.created_s
+    return [*rows, Row(way="ours", seconds=seconds, gpus=gpus, is_measured=True)]
+
+
+def estimate(way: str, work: Work, rates: Rates) -> Row:
+    seconds = work.tokens / (rates.train_turns_per_s * rates.tokens_a_turn)
+    seconds += work.replies / rates.reply_turns_per_s
+    return Row(way=way, seconds=seconds, gpus=1, is_measured=False)
+
+
+def count_until(sweep: SweepRecords, time_s: float) -> Work:
+    """The work behind all evaluations up to a moment."""
+    works = []
+    for trial in sweep.searched:
+        done = [e for e in trial.evals if e.time_s <= time_s]
+        if done:
+            replies = sum(e.n_turns for e in done)
+            works.append(Work(tokens=count_tokens(done[-1]), replies=replies))
+    return add(works)
+
+
+def finish(trial: TrialRecord, answer: Answer) -> Work:
+    """The trial trained to its end and evaluated once, there, as the answer was."""
+    turns = float(trial.config.get("train_turns") or 0)
+    seen = next((e for e in reversed(trial.evals) if e.turns_seen), answer.evaluation)
+    tokens = turns * count_tokens(seen) / seen.turns_seen
+    return Work(tokens=tokens, replies=answer.evaluation.n_turns)
+
+
+def count_tokens(evaluation: EvalRecord) -> float:
+    """Trained on up to there."""
+    return evaluation.tokens_per_s * evaluation.train_s
+
+
+def add(works: Iterable[Work]) -> Work:
+    listed = list(works)
+    return Work(tokens=sum(w.tokens for w in listed), replies=sum(w.replies for w in listed))
+
+
+def own_rates(sweep: SweepRecords) -> Rates:
+    """The sweep's own, over the time in which its engines trained and replied."""
+    lasts = [t.evals[-1] for t in sweep.searched if t.evals]
+    turns = sum(e.turns_seen for e in lasts)
+    evals = [e for t in sweep.searched for e in t.evals]
+    return Rates(
+        train_turns_per_s=turns / sum(e.train_s for e in lasts),
+        reply_turns_per_s=sum(e.n_turns for e in evals) / sum(e.eval_s for e in evals),
+        tokens_a_turn=sum(count_tokens(e) for e in lasts) / turns,
+    )
+
+
+def complete_wave(sweep: SweepRecords, number: int) -> int:
+    """How many trials have been started when as many as run at a time are whole again."""
+    room = max(1, count_room(sweep))
+    return math.ceil((number + 1) / room) * room
+
+
+def count_room(sweep: SweepRecords) -> int:
+    """The most trials that were at work at a time."""
+    marks = [(t.started_s, 1) for t in sweep.searched if t.started_s]
+    marks += [(t.ended_s, -1) for t in sweep.searched if t.ended_s]
+    level = most = 0
+    for _, step in sorted(marks):
+        level += step
+        most = max(most, level)
+    return most
+
+
+def all_evals(sweep: SweepRecords) -> list[EvalRecord]:
+    return [e for t in sweep.trials for e in t.evals]
+
+
+def share_time(sweep: SweepRecords) -> dict[str, float]:
+    """Where the engines' time went until the sweep's last evaluation, in [0, 1]."""
+    evals = all_evals(sweep)
+    gpus = max(1, len({(e.place.get("node"), e.place.get("gpu")) for e in evals}))
+    wall_s = gpus * (max(e.time_s for e in evals) - sweep.created_s)
+    train_s = sum(t.evals[-1].train_s for t in sweep.trials if t.evals)
+    eval_s = sum(e.eval_s for e in evals)
+    idle_s = max(wall_s - train_s - eval_s, 0.0)
+    total_s = train_s + eval_s + idle_s
+    parts = {"training": train_s, "validation": eval_s, "starting, waiting, idle": idle_s}
+    return {part: seconds / total_s for part, seconds in parts.items()}
+
+
+def read_rates(path: Path) -> dict[str, Rates]:
+    """Raises ConfigError where the file is not what `trainable.usual_ways` prints."""
+    found: dict[str, dict[str, float]] = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            kept = found.setdefault(row["way"], {"tokens": float(row["tokens_a_turn"])})
+            if row["work"] == "train":
+                kept["train"] = float(row["turns_per_s"])
+            elif row["way"] != "lab" or row["work"] == LAB_REPLIES:
+                kept["reply"] = float(row["turns_per_s"])
+        return {
+            way: Rates(
+                train_turns_per_s=kept["train"],
+                reply_turns_per_s=kept["reply"],
+                tokens_a_turn=kept["tokens"],
+            )
+            for way, kept in found.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"--rates must be a file of the lines that trainable.usual_ways prints, and {path} is "
+            f"not ({type(error).__name__}: {error})"
+        ) from error
+
+
+def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
+    answer, ours = find_answer(sweep), rows[-1].seconds
+    lines = [
+        f"To within {NEAR:g} point of the best Combined ({answer.best:.1f}; trial "
+        f"{answer.trial.id}: {answer.evaluation.combined:.1f}):",
+        "",
+        "| way | minutes | GPU-minutes | against ours |",
+        "|---" * 4 + "|",
+    ]
+    for row in rows:
+        minutes = row.seconds / 60
+        note = "" if row.is_measured else " (worked out)"
+        lines.append(
+            f"| {row.way}{note} | {minutes:.1f} | {minutes * row.gpus:.1f} | "
+            f"{row.seconds / ours:.1f}x |"
+        )
+    shares = share_time(sweep).items()
+    parts = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares)
+    return "\n".join([*lines, "", f"Where the sweep's GPU time went: {parts}."])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.cost", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("name", help="a sweep's folder, or its name under runs/")
+    parser.add_argument("--rates", type=Path, required=True, metavar="FILE")
+    flags = parser.parse_args(arguments)
+    try:
+        sweep = read_sweep(find_sweep(flags.name))
+        print(render(sweep, cost(sweep, read_rates(flags.rates))))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What the answer cost: worked out from a real sweep's records and from rates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.cost import Rates, cost, find_answer, main, read_rates, share_time
+from analysis.records import read_sweep
+from trainable.trial import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "analysis" / "example" / "sweep"
+RATES = Rates(train_turns_per_s=10.0, reply_turns_per_s=5.0, tokens_a_turn=30.0)
+
+
+def write_rates(path: Path, **changes: object) -> Path:
+    rows = [
+        {"way": "lab", "work": "train", "turns_per_s": 2.0, "tokens_a_turn": 30.0},
+        {"way": "lab", "work": "reply, batch 1", "turns_per_s": 0.1, "tokens_a_turn": 30.0},
+        {"way": "lab", "work": "reply, batch 16", "turns_per_s": 1.0, "tokens_a_turn": 30.0},
+        {"way": "stock", "work": "train", "turns_per_s": 8.0, "tokens_a_turn": 30.0},
+        {"way": "stock", "work": "reply, batch 64", "turns_per_s": 4.0, "tokens_a_turn": 30.0},
+    ]
+    path.write_text("\n".join(json.dumps({**row, **changes}) for row in rows))
+    return path
+
+
+def test_the_answer_is_the_first_that_comes_near_the_best() -> None:
+    sweep = read_sweep(EXAMPLE)
+    answer = find_answer(sweep)
+    finals = [e for t in sweep.searched for e in t.evals if e.turns_seen >= t.config["train_turns"]]
+    assert answer.best == max(e.combined for e in finals)
+    assert answer.evaluation.combined >= answer.best - 1
+    earlier = [e for e in finals if e.time_s < answer.evaluation.time_s]
+    assert all(e.combined < answer.best - 1 for e in earlier)
+
+
+def test_ours_is_measured_and_the_others_follow_from_their_rates() -> None:
+    sweep = read_sweep(EXAMPLE)
+    double = Rates(train_turns_per_s=20.0, reply_turns_per_s=10.0, tokens_a_turn=30.0)
+    rows, faster = (
+        cost(sweep, {"lab": rates, "stock": rates, "engine": rates}) for rates in (RATES, double)
+    )
+    lab, engine, stock, unpruned, ours = rows
+    assert [row.is_measured for row in rows] == [False] * 4 + [True]
+    assert ours.seconds == find_answer(sweep).evaluation.time_s - sweep.created_s
+    assert lab.seconds == engine.seconds == pytest.approx(2 * faster[0].seconds)
+    assert stock.seconds == pytest.approx(2 * faster[2].seconds)
+    # what was pruned is less work than all trials to the end
+    assert stock.seconds < lab.seconds
+    assert unpruned.seconds == faster[3].seconds
+
+
+def test_the_work_is_counted_in_tokens() -> None:
+    sweep = read_sweep(EXAMPLE)
+    long_turns = Rates(train_turns_per_s=10.0, reply_turns_per_s=5.0, tokens_a_turn=60.0)
+    short, long = (cost(sweep, {"lab": rates})[0].seconds for rates in (RATES, long_turns))
+    assert long < short < 2 * long
+
+
+def test_time_shares_add_up() -> None:
+    shares = share_time(read_sweep(EXAMPLE))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["training"] > 0 and shares["validation"] > 0
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_rates(tmp_path / "rates.jsonl")
+    assert read_rates(path)["lab"].reply_turns_per_s == 1.0  # as the lab's trainer replied
+    assert main([str(EXAMPLE), "--rates", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "| ours | " in shown and "(worked out)" in shown and "1.0x" in shown
+
+
+def test_a_file_of_something_else_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rates(tmp_path / "rates.jsonl", turns_per_s="fast")
+    with pytest.raises(ConfigError, match="--rates must be"):
+        read_rates(path)
+    assert main([str(EXAMPLE), "--rates", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("error: --rates must be a file")
