@@ -34,6 +34,15 @@ def label_params(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{k} {format_value(v)}" for k, v in params.items() if k != "seed")
 
 
+def label_setting(number: int, params: Mapping[str, Any]) -> str:
+    """What sets a trial apart.
+
+    >>> label_setting(-1, {}), label_setting(0, {}), label_setting(1, {"lora_rank": 8})
+    ('untuned', 'all fixed', 'lora_rank 8')
+    """
+    return "untuned" if number < 0 else label_params(params) or "all fixed"
+
+
 def format_value(value: Any) -> str:
     """A searched value for a reader: four significant digits.
 

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from analysis.curves import trained_turns, worked_s
-from analysis.labels import label_params
+from analysis.labels import label_setting
 from analysis.records import RUNNING, Ledger, TrialRecord
 from tune.signs import Signs
 
@@ -117,8 +117,7 @@ def describe_event(event: Mapping[str, Any], ledger: Ledger) -> str | None:
     """One line for a log; None for what only the table shows."""
     kind, trial = event.get("event"), event.get("trial", "")
     if kind == "trial":
-        params = label_params(event["params"]) or "untuned"
-        return f"trial {trial} starts: {params}"
+        return f"trial {trial} starts: {label_setting(event['number'], event['params'])}"
     if kind == "eval" and ledger.trials.get(trial) and ledger.trials[trial].evals:
         return (
             f"trial {trial} at {event['turns_seen']} turns: Combined {event['combined']:.1f} "

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.curves import count_rungs, draw_sparkline, gpu_of, measure_gpu_hours, name_hours
-from analysis.labels import label_params
+from analysis.labels import label_setting
 from analysis.records import RUNNING, STATES, TrialRecord
 from tune.bars import render_activity
 from tune.progress import Progress, format_duration
@@ -70,7 +70,7 @@ def _describe_best(progress: Progress) -> str:
     if not scored:
         return "no score yet"
     combined, turns, best = max(scored, key=lambda entry: entry[0])
-    params = label_params(best.params) or "untuned"
+    params = label_setting(best.number, best.params)
     return f"Combined {combined:.1f}  (trial {best.id}, {turns} turns: {params})"
 
 
@@ -171,7 +171,7 @@ def _render_at_work(progress: Progress) -> Table:
         now = [render_activity(activity, width=8) if activity else ""]
         shown = now if progress.signs.activities else []
         table.add_row(
-            trial.id, turns, score, curve, *shown, label_params(trial.params) or "untuned"
+            trial.id, turns, score, curve, *shown, label_setting(trial.number, trial.params)
         )
     if len(at_work) > SHOWN_TRIALS:
         table.add_row(f"+{len(at_work) - SHOWN_TRIALS}")
