@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
+from typing import TYPE_CHECKING
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
@@ -22,6 +23,11 @@ from tune.packing import UNMEASURED_SLOTS
 from tune.proposals import Tried, propose
 from tune.rungs import Rungs, open_rungs
 
+if TYPE_CHECKING:
+    from trainable.corpus.dialogue import Dialogue
+    from trainable.evaluation.database import Database
+
+SAMPLE = 200  # training dialogues that the length of a turn is read from
 SAMPLED = 16  # trials that a sweep is judged by
 DRAWS = 20  # races played out
 # Floating point operations a second. GPU: on one H200 eight packed trials reached 0.8e14 (135M) to
@@ -209,13 +215,12 @@ def assume_pace(trial: TrialConfig, unit: str) -> Pace:
 def measure_text(trial: TrialConfig) -> tuple[float, float, float, float]:
     """Tokens of a system turn with its user's, of its reply, of it with all before it; and turns
     a dialogue: means over the first training dialogues."""
-    from trainable.corpus.load import load_corpus
     from trainable.corpus.prompt import render
 
-    corpus = load_corpus(trial.corpus)
+    dialogues, database = read_sample(trial.corpus)
     turns, replies, contexts, counts = [], [], [], []
-    for dialogue in corpus.get_split("train")[:200]:
-        segments = render(dialogue, trial, corpus.database)
+    for dialogue in dialogues:
+        segments = render(dialogue, trial, database)
         replies += [len(s.text) / CHARS_A_TOKEN for s in segments if s.is_target]
         total = sum(len(s.text) for s in segments) / CHARS_A_TOKEN
         n = len(dialogue.turns)
@@ -223,6 +228,15 @@ def measure_text(trial: TrialConfig) -> tuple[float, float, float, float]:
         contexts.append(total * (n + 1) / (2 * n))
         counts.append(n)
     return fmean(turns), fmean(replies), fmean(contexts), fmean(counts)
+
+
+@lru_cache(maxsize=4)
+def read_sample(corpus: str) -> tuple[tuple[Dialogue, ...], Database]:
+    """Some training dialogues, with the database that they ask."""
+    from trainable.corpus.load import load_corpus
+
+    loaded = load_corpus(corpus)
+    return loaded.get_split("train")[:SAMPLE], loaded.database
 
 
 def count_checkpoint_bytes(trial: TrialConfig) -> int:

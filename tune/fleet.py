@@ -92,6 +92,8 @@ def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> 
         )
     name = f"pool-{config.name}-{os.getpid()}"
     pool = start_pool(name, slots=slots, max_rank=max_rank, on_gpus=n_gpus > 0, bases=bases)
+    one_of_each = list({base_of(c): c for c in configs}.values())
+    pool.open.remote(one_of_each, config.concurrent or config.trials)
     return Workers(
         count_room=lambda: config.concurrent or max(_count_gpus(read_nodes()), 1) * slots * bases,
         share={"cpu": 0.01},

@@ -12,7 +12,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,13 @@ class Pool:
         self.changed = asyncio.Condition()
         self.n_leases = 0
 
+    async def open(self, configs: Sequence[TrialConfig], engines: int) -> None:
+        """Starts so many engines, where there is room, for these bases in turn: before anyone asks,
+        they load while the first workers start."""
+        async with self.changed:
+            for number in range(min(engines, self.capacity())):
+                self._start_engine(configs[number % len(configs)])
+
     async def lease(self, trial: str, config: TrialConfig) -> tuple[str, Any, dict[str, Any]]:
         """(key, engine, place): waits until an engine has room. What a dead worker of the same
         trial still held is freed."""
@@ -202,13 +209,15 @@ class Pool:
 
     async def _bury_dead(self) -> None:
         """Drops engines that are known to be dead; one that is still loading counts as alive."""
-        for berth in list(self.berths):
-            try:
-                await asyncio.wait_for(_as_future(berth.actor.__ray_ready__.remote()), PING_S)
-            except TimeoutError:
-                continue
-            except Exception:
-                self._drop(berth)
+        await asyncio.gather(*(self._bury_if_dead(berth) for berth in self.berths))
+
+    async def _bury_if_dead(self, berth: Berth) -> None:
+        try:
+            await asyncio.wait_for(_as_future(berth.actor.__ray_ready__.remote()), PING_S)
+        except TimeoutError:
+            return
+        except Exception:
+            self._drop(berth)
 
     def _drop(self, berth: Berth) -> None:
         import ray

@@ -14,6 +14,7 @@ from trainable.engine.passes import PackedTokens
 from trainable.engine.recording import Recording
 
 RECORD_AFTER = 3  # passes of a kind: rarer ones are not worth it
+MOST_RECORDINGS = 64  # megabytes each; the longest unused goes first
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ class TrainPass:
         if self.met[kind] <= RECORD_AFTER:
             return self.work(load)
         if kind not in self.recordings:
+            while len(self.recordings) >= MOST_RECORDINGS:
+                del self.recordings[next(iter(self.recordings))]
             torch.cuda.empty_cache()  # while it records, torch gives nothing back
             self.recordings[kind] = load, Recording(lambda: self.work(load), self.memory)
-        own, recording = self.recordings[kind]
+        own, recording = self.recordings[kind] = self.recordings.pop(kind)  # the latest is last
         copy_all(load.tensors(), own.tensors())
         recording.replay()
 

@@ -1,0 +1,139 @@
+"""A training pass that is filled up to a size that comes again, and recorded for it.
+
+What records is a GPU; here its place is taken by one that does the work again on the recorded
+tensors, as a recording does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_trials import make_config, make_spec
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainable.engine import train_pass
+from trainable.engine.attention import Packing
+from trainable.engine.bank import SlotRange
+from trainable.engine.pack import Pack
+from trainable.engine.passes import make_dropout, pack_windows, target_weights
+from trainable.engine.train_pass import RECORD_AFTER, Load, TrainPass
+from trainable.model.base import load_base
+
+
+@pytest.fixture
+def pack(bases: dict[str, Path]) -> Pack:
+    pack = Pack(load_base(make_spec(bases["llama"])), slots=2, max_rank=8, pass_tokens=2048)
+    for n, key in enumerate("ab"):
+        changes: dict[str, Any] = {"seed": n, "lora_rank": 4 + 4 * n, "lora_dropout": 0.2 * n}
+        pack.join(key, make_config(bases["llama"], batch_turns=6 + 4 * n, **changes), None)
+    generator = torch.Generator().manual_seed(0)  # B away from zero, so that A has a gradient
+    pack.bank.params += 0.01 * torch.randn(pack.bank.params.shape, generator=generator)
+    return pack
+
+
+def next_load(pack: Pack, fill_to: int) -> Load:
+    """What the slots bring next; taken off them."""
+    slots = pack.gather(list(pack.slots.values()))
+    pieces = [slot.next_piece(1024) for slot in slots]
+    for slot in slots:
+        slot.restart_step()
+        slot.draws = []
+    windows = [[draw.window for draw in piece.draws] for piece in pieces]
+    tokens = pack_windows(windows, pack.longest(), pack.device, fill_to)
+    configs = [slot.config for slot in slots]
+    dropout = make_dropout(configs, pieces, tokens.layout.counts, pack.device)
+    modules = tuple(pack.bank.used_modules(SlotRange(0, 2)))
+    return Load(tokens, target_weights(pieces, tokens), dropout, modules)
+
+
+def gradient(pack: Pack, run: Callable[[Load], None], load: Load) -> Tensor:
+    pack.bank.grads.zero_()
+    run(load)
+    return pack.bank.grads.clone()
+
+
+def test_filling_changes_no_gradient(pack: Pack, bases: dict[str, Path]) -> None:
+    orders = [(slot.order, slot.order.position) for slot in pack.slots.values() if slot.order]
+    bare = next_load(pack, fill_to=0)
+    for order, position in orders:
+        order.position = position
+    filled = next_load(pack, fill_to=64)
+    assert len(set(filled.tokens.layout.counts)) == 1 < len(set(bare.tokens.layout.counts))
+    assert len(filled.tokens.labels) > len(bare.tokens.labels)
+    wanted = gradient(pack, pack._add_gradients, bare)
+    found = gradient(pack, pack._add_gradients, filled)
+    assert wanted.abs().max() > 1e-3
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+class Again:
+    """In the place of a recording."""
+
+    made = 0
+
+    def __init__(self, work: Callable[[], Any], pool: Any) -> None:
+        self.work = work
+        Again.made += 1
+
+    def replay(self) -> None:
+        self.work()
+
+
+def attend_by_borders(
+    self: Packing, query: Tensor, key: Tensor, value: Tensor, scale: float
+) -> Tensor:
+    """As the GPU's kernel: told by a tensor where sequences begin and end."""
+    borders = self.borders.tolist()
+    parts = [
+        F.scaled_dot_product_attention(
+            *(x[:, :, low:high] for x in (query, key, value)),
+            is_causal=True,
+            scale=scale,
+            enable_gqa=True,
+        )
+        for low, high in pairwise(borders)
+        if high > low
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2)
+
+
+@pytest.fixture
+def recorded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> TrainPass:
+    monkeypatch.setattr(train_pass, "Recording", Again)
+    monkeypatch.setattr(Packing, "attend", attend_by_borders)
+    monkeypatch.setattr(train_pass.torch.cuda, "graph_pool_handle", lambda: None)
+    Again.made = 0
+    made = TrainPass(pack._add_gradients, torch.device("cpu"))
+    made.is_recorded = True
+    return made
+
+
+def test_every_load_of_a_kind_has_its_own_gradient(pack: Pack, recorded: TrainPass) -> None:
+    loads = [next_load(pack, fill_to=512) for _ in range(RECORD_AFTER + 4)]
+    alike = [load for load in loads if load.kind() == loads[0].kind()]
+    assert len(alike) > RECORD_AFTER + 1
+    wanted = [gradient(pack, pack._add_gradients, load) for load in alike]
+    found = [gradient(pack, recorded.run, load) for load in alike]
+    assert Again.made == 1
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(wanted[0], wanted[-1])
+
+
+def test_the_longest_unused_recording_goes_first(
+    pack: Pack, recorded: TrainPass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_pass, "MOST_RECORDINGS", 2)
+    monkeypatch.setattr(train_pass, "RECORD_AFTER", 0)
+    small, middle, large = (next_load(pack, fill_to=n) for n in (512, 1024, 2048))
+    assert len({load.kind() for load in (small, middle, large)}) == 3
+    for load in (small, middle, small, large):
+        recorded.run(load)
+    assert list(recorded.recordings) == [small.kind(), large.kind()]
+    recorded.forget()
+    assert not recorded.recordings
