@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
-from transformers import GenerationConfig, LogitsProcessorList
+from transformers import LogitsProcessorList
 
 from trainable.activity import forget, tell
 from trainable.alone import why_alone
@@ -26,10 +25,16 @@ from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder, cut_step
 from trainable.engine.counter import combine
 from trainable.engine.optimizer import is_decaying, learning_rate_at
-from trainable.engine.sampling import Drawn, make_key
 from trainable.engine.task import Task, Tasks, group_by_dialogue
 from trainable.model.base import BaseSpec, load_base
-from trainable.model.modules import resolve_modules
+from trainable.plain_decoding import (
+    Prompt,
+    choose_drawn,
+    list_prompts,
+    quiet_dropout,
+    spell_generation,
+)
+from trainable.plain_model import load_weights, prepare
 from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
 from trainable.validation import Generated, score
 
@@ -37,7 +42,6 @@ GIB = 2**30
 PASS_TOKENS = 4096
 TRUNK = "trunk.pt"
 IGNORED = -100  # torch's label of what is no target
-Prompt = tuple[str, int, list[int]]  # dialogue, system turn, tokens in front of its reply
 
 
 def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
@@ -211,7 +215,9 @@ class PlainFinetuner:
             tell("validating", len(texts), len(prompts))
             batch = waiting[: self.rows_a_batch]
             try:
-                replies = self.say([ids for _, _, ids in batch], self.choose_drawn(batch))
+                replies = self.say(
+                    [ids for _, _, ids in batch], choose_drawn(self.config, batch, self.device)
+                )
             except torch.OutOfMemoryError:
                 if self.rows_a_batch == 1:
                     raise
@@ -224,13 +230,6 @@ class PlainFinetuner:
             waiting = waiting[len(batch) :]
         return texts
 
-    def choose_drawn(self, batch: list[Prompt]) -> LogitsProcessorList:
-        """Where replies are sampled, the draws of each: of (seed, dialogue, turn) alone."""
-        if self.config.decoding != "sampling":
-            return LogitsProcessorList()
-        keys = [make_key(self.config, dialogue, turn) for dialogue, turn, _ in batch]
-        return LogitsProcessorList([Drawn(self.config, torch.tensor(keys, device=self.device))])
-
     def say(self, prompts: list[list[int]], drawn: LogitsProcessorList) -> list[list[int]]:
         """The tokens of a reply to each prompt."""
         ids, mask = self.pad(prompts, left=True)
@@ -242,28 +241,10 @@ class PlainFinetuner:
             replies: Tensor = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                generation_config=self.generation(),
+                generation_config=spell_generation(self.config, self.base),
                 logits_processor=drawn,
             )
         return replies
-
-    def generation(self) -> GenerationConfig:
-        """The config's decoding in transformers' words."""
-        config = self.config
-        beams = {}
-        if config.decoding == "beam":
-            penalty = 1.0 if config.length_penalty is None else config.length_penalty
-            beams = {"num_beams": config.num_beams, "length_penalty": penalty}
-        return GenerationConfig(
-            do_sample=False,  # draws are chosen by `Drawn`
-            max_new_tokens=config.max_new_tokens,
-            min_new_tokens=config.min_new_tokens or None,
-            repetition_penalty=config.repetition_penalty,
-            no_repeat_ngram_size=config.no_repeat_ngram_size,
-            eos_token_id=self.base.eos_id,
-            pad_token_id=self.base.pad_id,
-            **beams,
-        )
 
     def save(self, folder: Path) -> None:
         """Weights as transformers (or, of an adapter, peft) writes them; beside them the
@@ -312,64 +293,5 @@ class PlainFinetuner:
         return torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
 
 
-def prepare(config: TrialConfig, model: Any) -> tuple[Any, tuple[str, ...]]:
-    """The model ready to train what the method trains, and the modules it adapts."""
-    if config.method == "full":
-        return model.float().requires_grad_(True), ()
-    if config.method == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        assert config.lora_modules is not None and config.lora_rank is not None
-        modules = resolve_modules(model, config.lora_modules)
-        torch.manual_seed(config.seed)
-        divisor = config.lora_rank**0.5 if config.rslora else config.lora_rank
-        adapter = LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=config.lora_scale * divisor,  # type: ignore[arg-type]
-            lora_dropout=config.lora_dropout or 0.0,
-            use_rslora=bool(config.rslora),
-            target_modules=list(modules),
-            task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
-        )
-        tuned = get_peft_model(model, adapter)
-        if config.adapter is not None:  # it goes on from another's
-            from safetensors.torch import load_file
-
-            weights = load_file(Path(config.adapter) / "adapter_model.safetensors")
-            load_weights(tuned, weights, "lora")
-        return tuned, modules
-    if config.adapter is not None:
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(model, config.adapter), ()
-    return model, ()
-
-
 def copy_to_host(value: Any) -> Any:
     return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
-
-
-def load_weights(model: Any, weights: dict[str, Tensor], method: str) -> None:
-    if method == "lora":
-        from peft import set_peft_model_state_dict
-
-        set_peft_model_state_dict(model, weights)
-    else:
-        model.load_state_dict(weights, strict=False)  # tied weights are stored once
-        model.tie_weights()
-
-
-@contextmanager
-def quiet_dropout(model: Any) -> Iterator[None]:
-    """Adapters without dropout for a while; the base has none, and keeps its mode."""
-    layers = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
-    for layer in layers:
-        layer.eval()
-    yield
-    for layer in layers:
-        layer.train()
-
-
-def list_prompts(window: Window) -> Iterator[Prompt]:
-    for turn, prefix in zip(window.turns, window.prompts, strict=True):
-        yield window.dialogue_id, turn, window.ids[:prefix].tolist()

@@ -30,8 +30,9 @@ from trainable.engine.finetuner import BASE_FIELDS
 from trainable.engine.measure import synchronise
 from trainable.engine.pack import Pack
 from trainable.engine.task import Task
-from trainable.full import PlainFinetuner, list_prompts, quiet_dropout
+from trainable.full import PlainFinetuner
 from trainable.model.base import BaseSpec, load_base
+from trainable.plain_decoding import choose_drawn, list_prompts, quiet_dropout
 from trainable.trial import TrialConfig
 
 LAB_ACCUMULATED = 16  # turns a step, one at a time
@@ -93,7 +94,9 @@ class UsualTrial:
             for start in range(0, len(prompts), batch):
                 part = prompts[start : start + batch]
                 with torch.autocast(self.device.type, torch.bfloat16):
-                    self.plain.say([ids for _, _, ids in part], self.plain.choose_drawn(part))
+                    self.plain.say(
+                        [ids for _, _, ids in part], choose_drawn(self.config, part, self.device)
+                    )
         self.plain.model.train()
         return len(prompts)
 
