@@ -5,6 +5,8 @@
 # modules  which layers: five selections, three seeds each, equal training, the rest as the sweep's best
 # best     the sweep's best setting on all of train, three seeds, then each once on test
 # speed    iterations a second, alone and packed
+# scaling  the sweep of one rung on four GPUs, then on one and on two at the same time; on two an
+#          engine is killed
 # usual    what the usual ways do in a second, and what the answer would have cost
 set -euo pipefail
 
@@ -60,6 +62,26 @@ usual() {
   checkpoint=$(ls -d runs/best/checkpoints/0000/* | sort -V | tail -1)
   python3 -m trainable.usual_ways --checkpoint "$checkpoint" | tee runs/rates.jsonl
   python3 -m analysis.cost qlora --rates runs/rates.jsonl | tee runs/cost.md
+}
+
+scaled_sweep() {  # NAME GPUS
+  CUDA_VISIBLE_DEVICES=$2 python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack 8 \
+    --trials 64 --asha promote --train-turns 20000 --rungs 6700 --eval-dialogues 100,300
+}
+
+scaling() {
+  scaled_sweep on-4-gpus 0,1,2,3
+  scaled_sweep on-1-gpu 0 &
+  scaled_sweep on-2-gpus 1,2 &
+  sleep 90
+  kill -9 "$(python3 - <<'PYTHON'
+from analysis.records import find_sweep, read_sweep
+
+evals = [e for t in read_sweep(find_sweep("on-2-gpus")).trials for e in t.evals]
+print(evals[-1].place["engine_pid"])
+PYTHON
+  )"
+  wait
 }
 
 for stage in "$@"; do "$stage"; done
