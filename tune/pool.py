@@ -50,12 +50,14 @@ def spec_of(config: TrialConfig) -> Any:
 class EngineActor:
     """An engine in its own process. The engine's verbs block; Ray calls them from many threads."""
 
-    def __init__(self, config: TrialConfig, slots: int, max_rank: int) -> None:
+    def __init__(
+        self, config: TrialConfig, slots: int, max_rank: int, gpu_share: float = 1.0
+    ) -> None:
         self.engine: Any = None
         self.failure: str | None = None
         light_beacon()
         try:
-            self.engine = open_engine(config, slots, max_rank)
+            self.engine = open_engine(config, slots, max_rank, gpu_share)
         except (ConfigError, TrialFailed) as error:
             self.failure = str(error)
         except Exception as error:
@@ -92,7 +94,7 @@ class EngineActor:
         }
 
 
-def open_engine(config: TrialConfig, slots: int, max_rank: int) -> Any:
+def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float) -> Any:
     """Raises ConfigError where the base model cannot be had."""
     if is_toy(config):
         from trainable.toy_engine import ToyEngine
@@ -100,7 +102,7 @@ def open_engine(config: TrialConfig, slots: int, max_rank: int) -> Any:
         return ToyEngine(slots, max_rank)
     from trainable.engine.engine import Engine
 
-    return Engine(spec_of(config), slots=slots, max_rank=max_rank)
+    return Engine(spec_of(config), slots=slots, max_rank=max_rank, gpu_share=gpu_share)
 
 
 @dataclass
@@ -259,7 +261,7 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
     engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, num_cpus=0, **gpu)
 
     def start(config: TrialConfig) -> Any:
-        return engine.remote(config, slots, max_rank)
+        return engine.remote(config, slots, max_rank, 1 / bases)
 
     def capacity() -> int:
         return max(int(ray.cluster_resources().get("GPU", 0)), 1) * bases

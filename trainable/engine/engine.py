@@ -39,13 +39,19 @@ class Wish:
 
 class Engine:
     """See the module. `max_rank` and `slots` fix the bank's memory; `pass_tokens` is what the
-    training slots together bring to one pass (None: what the memory affords).
-    Raises ConfigError when the base model cannot be had."""
+    training slots together bring to one pass (None: what the memory affords), `gpu_share` what part
+    of the GPU's memory is this engine's. Raises ConfigError when the base model cannot be had."""
 
     def __init__(
-        self, spec: BaseSpec, *, slots: int, max_rank: int, pass_tokens: int | None = None
+        self,
+        spec: BaseSpec,
+        *,
+        slots: int,
+        max_rank: int,
+        pass_tokens: int | None = None,
+        gpu_share: float = 1.0,
     ) -> None:
-        self.pack = Pack(load_base(spec), slots, max_rank, pass_tokens)
+        self.pack = Pack(load_base(spec), slots, max_rank, pass_tokens, gpu_share)
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )

@@ -17,27 +17,27 @@ ACTIVATION_BYTES = 46
 ACTIVATION_SHARE = 0.3  # they are held twice: of passes launched one by one, and of recorded ones
 
 
-def afford_pass(sizes: Any, device: torch.device) -> int:
-    """Tokens of a pass whose activations take a modest share of the memory that is left. `sizes`:
-    the model's configuration."""
+def afford_pass(sizes: Any, device: torch.device, share: float = 1.0) -> int:
+    """Tokens of a pass whose activations take a modest part of the memory that is left to an engine
+    with that share of the GPU. `sizes`: the model's configuration."""
     if device.type != "cuda":
         return CPU_PASS_TOKENS
     free, _ = torch.cuda.mem_get_info(device)
     bytes_a_token = ACTIVATION_BYTES * sizes.num_hidden_layers * sizes.hidden_size
-    return min(MAX_PASS_TOKENS, int(ACTIVATION_SHARE * free / bytes_a_token))
+    return min(MAX_PASS_TOKENS, int(share * ACTIVATION_SHARE * free / bytes_a_token))
 
 
-def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device) -> int:
-    """Tokens whose keys and values may be kept at a time."""
-    return int(count_free_bytes(device) / count_cache_bytes(sizes, dtype))
+def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device, share: float = 1.0) -> int:
+    """Tokens whose keys and values may be kept at a time, likewise."""
+    return int(count_free_bytes(device, share) / count_cache_bytes(sizes, dtype))
 
 
-def count_free_bytes(device: torch.device) -> float:
+def count_free_bytes(device: torch.device, share: float = 1.0) -> float:
     if device.type != "cuda":
         return CPU_CACHE_BYTES
     free, _ = torch.cuda.mem_get_info(device)
-    reserved = torch.cuda.memory_reserved(device)
-    return CACHE_SHARE * (free + reserved - torch.cuda.memory_allocated(device))
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return CACHE_SHARE * (share * free + idle)
 
 
 def count_cache_bytes(sizes: Any, dtype: torch.dtype) -> int:

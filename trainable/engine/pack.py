@@ -50,9 +50,10 @@ class Pack:
         slots: int,
         max_rank: int,
         pass_tokens: int | None = None,
+        gpu_share: float = 1.0,
     ) -> None:
         """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
-        memory."""
+        memory, of which others may have the rest."""
         check_packable(base)
         self.base = base
         self.device = base.device
@@ -70,8 +71,9 @@ class Pack:
         self.train_together = TrainPass(self._add_gradients, self.device)
         self.pace = Pace(self.device)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
-            self.model.config, self.device
+            self.model.config, self.device, gpu_share
         )
+        self.gpu_share = gpu_share
         self.tasks = Tasks(base)
         self.slots: dict[str, Slot] = {}
         self.rows: list[str | None] = [None] * slots  # bank row -> key
@@ -262,7 +264,8 @@ class Pack:
 
     def room_tokens(self) -> int:
         """How many tokens' keys and values may be kept at a time while generating."""
-        tokens = afford_cache(self.model.config, self.base.compute_dtype, self.device)
+        sizes, dtype = self.model.config, self.base.compute_dtype
+        tokens = afford_cache(sizes, dtype, self.device, self.gpu_share)
         return int(tokens / self.cache_cut)
 
 
