@@ -71,6 +71,23 @@ def test_filling_changes_no_gradient(pack: Pack, bases: dict[str, Path]) -> None
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_a_step_cut_for_few_slots_is_cut_anew_for_many(pack: Pack) -> None:
+    slot = pack.slots["a"]
+    assert slot.order is not None
+    slot.order.batch_turns = 30
+    whole = slot.next_piece(10_000)
+    assert whole.completes and len(whole.draws) > 1
+    first = slot.next_piece(max(len(draw.window.ids) for draw in whole.draws))
+    parts = list(slot.pieces)
+    assert first is parts[0] and len(parts) > 1
+    assert [part.completes for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert {part.batch_targets for part in parts} == {whole.batch_targets}
+    places = sorted(draw.place for part in parts for draw in part.draws)
+    assert places == sorted(draw.place for draw in whole.draws)
+    slot.advance(first, 0.0)
+    assert slot.next_piece(10_000) is parts[1]  # what is small enough stays
+
+
 class Again:
     """In the place of a recording."""
 

@@ -91,13 +91,16 @@ def choose_piece(step_tokens: Sequence[float], limit: int) -> int:
     return max(size for size in sizes if fill(size) > best - WORTH_FILLING * len(step_tokens))
 
 
-def cut_step(draws: Sequence[Draw], pass_tokens: int) -> list[Piece]:
-    """A step in as few pieces of at most `pass_tokens` as its windows need, evenly filled.
+def cut_step(
+    draws: Sequence[Draw], pass_tokens: int, batch_targets: int | None = None
+) -> list[Piece]:
+    """A step, or what is left of one whose targets are `batch_targets`, in as few pieces of at most
+    `pass_tokens` as its windows need, evenly filled.
 
     Longest first, each to the emptiest piece: the passes of a pack then have equal loads. One
     window longer than `pass_tokens` is a piece of its own.
     """
-    targets = sum(int(draw.window.is_target.sum()) for draw in draws)
+    targets = batch_targets or sum(int(draw.window.is_target.sum()) for draw in draws)
     total = sum(len(draw.window.ids) for draw in draws)
     longest_first = sorted(draws, key=lambda draw: (-len(draw.window.ids), draw.place))
     n_pieces = max(1, -(-total // pass_tokens))

@@ -62,6 +62,9 @@ class Slot:
             self.draws = self.order.next_step()
         if not self.pieces:
             self.pieces.extend(cut_step(self.draws, pass_tokens))
+        elif self.pieces[0].n_tokens > pass_tokens:  # cut when fewer slots shared a pass
+            left = [draw for piece in self.pieces for draw in piece.draws]
+            self.pieces = deque(cut_step(left, pass_tokens, self.pieces[0].batch_targets))
         return self.pieces[0]
 
     def settings(self, piece: Piece) -> StepSettings:

@@ -29,7 +29,7 @@ class Load:
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
         shapes = tuple(len(tensor.flatten()) for tensor in self.tensors())
-        return self.tokens.layout.counts, shapes, self.modules
+        return self.tokens.layout.counts, shapes, self.tokens.packing.longest, self.modules
 
     def tensors(self) -> list[Tensor]:
         """All that differs between passes of a kind."""
