@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from trainable.engine.knee import Knee, find_knee
 from trainable.trial import TrialConfig
 from tune.config import BASES
 from tune.packing import choose_slots
-from tune.pool import spec_of
+from tune.pool import Pool, base_of, spec_of
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
 KNEE = Knee(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)
@@ -44,3 +47,20 @@ def test_a_real_engine_is_measured() -> None:
     knee = find_knee(spec_of(TINY), TINY, max_rank=16, budget_s=0.05)
     assert knee.slots in knee.tokens_per_s and knee.slots <= knee.fitting
     assert all(rate > 0 for rate in knee.tokens_per_s.values())
+
+
+def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
+    started: list[str] = []
+
+    def start(config: TrialConfig) -> object:
+        started.append(config.quantisation)
+        return object()
+
+    configs = [replace(TINY, quantisation=q) for q in ("nf4", "fp4")]
+    engines = Pool(start, slots=8, capacity=lambda: 3)
+    asyncio.run(engines.open(configs, 64))
+    assert started == ["nf4", "fp4", "nf4"]
+    assert [berth.base for berth in engines.berths] == [base_of(configs[n]) for n in (0, 1, 0)]
+    few = Pool(start, slots=8, capacity=lambda: 3)
+    asyncio.run(few.open(configs, 1))  # --concurrent 1
+    assert len(few.berths) == 1
