@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 
 from trainable.engine.batches import DataOrder
 from trainable.engine.pack import Pack
+from trainable.engine.slot import SlotState
 from trainable.model.base import load_base
 from trainable.trial import TrialConfig
 
@@ -171,7 +172,7 @@ def test_l2_parked_resumed_and_migrated(bases: dict[str, Path], tmp_path: Path) 
     train(alone, {"mine": 80})
     elsewhere = open_pack(folder, slots=2)
     elsewhere.join("stranger", make_config(folder, seed=9), None)
-    elsewhere.join("mine", config, str(tmp_path / "half"))
+    elsewhere.join("mine", config, SlotState.read(tmp_path / "half"))
     assert elsewhere.slots["mine"].steps < alone.slots["mine"].steps
     train(elsewhere, {"stranger": 40, "mine": 80})
     assert elsewhere.slots["mine"].steps == alone.slots["mine"].steps
@@ -187,7 +188,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(bases: dict[str, Path], tmp_pat
     whole.copy_state("mine").write(tmp_path / "half")
     train(whole, {"mine": 80})
     resumed = open_pack(bases["llama"], slots=1)
-    resumed.join("mine", config, str(tmp_path / "half"))
+    resumed.join("mine", config, SlotState.read(tmp_path / "half"))
     train(resumed, {"mine": 80})
     for name in ("adapter_model.safetensors", "optimizer.safetensors"):
         whole.copy_state("mine").write(tmp_path / "whole")
@@ -221,7 +222,7 @@ def test_a_milestone_of_wsd_is_a_branch_off_one_stable_run(
     stable = load_file(tmp_path / "60" / "trunk" / "adapter_model.safetensors")
     assert_equal(stable, weights(constant, "mine", tmp_path / "constant"), 0)
     again = open_pack(bases["llama"], slots=1)
-    again.join("mine", replace(config, train_turns=120), str(tmp_path / "60"))
+    again.join("mine", replace(config, train_turns=120), SlotState.read(tmp_path / "60"))
     assert again.slots["mine"].turns_seen >= 60
     train(again, {"mine": 120})
     assert_equal(found, weights(again, "mine", tmp_path / "again"), 0)

@@ -19,7 +19,7 @@ import torch
 
 from trainable.activity import forget, tell
 from trainable.engine.pack import Pack
-from trainable.engine.slot import Slot
+from trainable.engine.slot import Slot, SlotState
 from trainable.model.base import BaseSpec, load_base
 from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
 from trainable.validation import Generated, score
@@ -64,8 +64,10 @@ class Engine:
     def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
         """Puts a trial into a free slot, fresh or from a checkpoint. Raises TrialFailed when the
         trial does not fit this engine, ConfigError when its config does not fit the model."""
-        self.pack.tasks.prepare(config)  # on the calling thread: the others train on meanwhile
-        return self._order(lambda: self.pack.join(key, config, checkpoint))
+        # On the calling thread: the others train on meanwhile
+        self.pack.tasks.prepare(config)
+        state = None if checkpoint is None else SlotState.read(Path(checkpoint))
+        return self._order(lambda: self.pack.join(key, config, state))
 
     def train_until(self, key: str, turns: int) -> None:
         """Waits until the trial has seen `turns` system turns. Raises TrialFailed."""
@@ -80,8 +82,9 @@ class Engine:
         return score(self.generate(key, n_dialogues, split))
 
     def save(self, key: str, folder: str) -> None:
-        """Written by the calling thread: the device only waits for the copy."""
-        self._order(lambda: self.pack.copy_state(key)).write(Path(folder))
+        """Cut up and written by the calling thread: the device only waits for the copy."""
+        cut_up = self._order(lambda: self.pack.copy_rows(key))
+        cut_up().write(Path(folder))
 
     def turns_seen(self, key: str) -> int:
         return self._order(lambda: self.pack.slots[key].turns_seen)

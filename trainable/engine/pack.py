@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from trainable.engine.replies import Asked, Made, generate
 from trainable.engine.slot import (
     Slot,
     SlotState,
+    copy_rows,
     copy_state,
     load_adapter,
     put_state,
@@ -80,11 +81,11 @@ class Pack:
         self.at_work: list[str] = []  # the trials of the training pass under way
         self.cache_cut: float = 1  # more once memory ran out for keys and values
 
-    def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
+    def join(self, key: str, config: TrialConfig, state: SlotState | None) -> Resolved:
         if None not in self.rows:
             raise TrialFailed(f"all {len(self.rows)} slots of the engine are taken")
         slot = self._make_slot(key, config)
-        self.place(slot, checkpoint)
+        self.place(slot, state)
         return Resolved(
             modules=slot.shape.modules,
             trainable_params=self._count_trainable(slot),
@@ -94,12 +95,12 @@ class Pack:
             device=describe_device(self.device),
         )
 
-    def place(self, slot: Slot, checkpoint: str | None = None) -> None:
+    def place(self, slot: Slot, state: SlotState | None = None) -> None:
         """Fills a free row with the slot's adapter: new, brought along, or from a checkpoint."""
         row = self.rows.index(None)
         self.bank.initialise(row, slot.shape, slot.config.seed)
-        if checkpoint is not None:
-            restore_slot(slot, self.bank, row, Path(checkpoint))
+        if state is not None:
+            restore_slot(slot, self.bank, row, state)
         elif slot.config.adapter is not None:
             load_adapter(slot, self.bank, row, Path(slot.config.adapter))
         self.slots[slot.key], self.rows[row] = slot, slot.key
@@ -123,7 +124,10 @@ class Pack:
             put_state(slot, self.bank, self.rows.index(key), slot.trunk)
 
     def copy_state(self, key: str) -> SlotState:
-        return copy_state(self.slots[key], self.bank, self.rows.index(key))
+        return self.copy_rows(key)()
+
+    def copy_rows(self, key: str) -> Callable[[], SlotState]:
+        return copy_rows(self.slots[key], self.bank, self.rows.index(key))
 
     def train_pass(self, slots: Sequence[Slot]) -> None:
         """One pass, forward and backward, over a piece of each slot's step; several where not

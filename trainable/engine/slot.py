@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,29 +140,39 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def copy_state(slot: Slot, bank: SlotBank, row: int) -> SlotState:
     """The slot as it stands at a step border."""
-    return SlotState(
-        adapter=dict(_named(slot, bank, bank.params, row)),
-        adapter_config=peft_config(slot),
-        moments={
+    return copy_rows(slot, bank, row)()
+
+
+def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
+    """The same in two parts: what the device has to stand still for is done now, in one piece a
+    kind; to cut it up, on the host, is left to whoever calls what is returned."""
+    kinds = ("params", "exp_avg", "exp_avg_sq")
+    lines = {kind: getattr(bank, kind)[row : row + 1].to("cpu", copy=True) for kind in kinds}
+    layout, shape, trunk = copy(bank), slot.shape, slot.trunk  # the bank may grow meanwhile
+    adapter_config = peft_config(slot)
+    trainer = {
+        "turns_seen": slot.turns_seen,
+        "steps": slot.steps,
+        "position": 0 if slot.order is None else slot.order.position,
+        "tokens_seen": slot.tokens_seen,
+        "train_s": slot.train_s,
+        "config": slot.config.to_dict(),
+    }
+
+    def cut_up() -> SlotState:
+        adapter = dict(_named(shape, layout, lines["params"]))
+        moments = {
             f"{kind}.{name}": value
-            for kind, rows in (("exp_avg", bank.exp_avg), ("exp_avg_sq", bank.exp_avg_sq))
-            for name, value in _named(slot, bank, rows, row)
-        },
-        trainer={
-            "turns_seen": slot.turns_seen,
-            "steps": slot.steps,
-            "position": 0 if slot.order is None else slot.order.position,
-            "tokens_seen": slot.tokens_seen,
-            "train_s": slot.train_s,
-            "config": slot.config.to_dict(),
-        },
-        trunk=slot.trunk,
-    )
+            for kind in kinds[1:]
+            for name, value in _named(shape, layout, lines[kind])
+        }
+        return SlotState(adapter, adapter_config, moments, trainer, trunk)
+
+    return cut_up
 
 
-def restore_slot(slot: Slot, bank: SlotBank, row: int, folder: Path) -> None:
-    """Puts what `SlotState.write` wrote back into a slot of the same config."""
-    state = SlotState.read(folder)
+def restore_slot(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
+    """Goes on from a checkpoint, in a slot of the same config."""
     put_state(slot, bank, row, state)
     slot.tokens_seen, slot.train_s = state.trainer["tokens_seen"], state.trainer["train_s"]
 
@@ -223,22 +234,22 @@ def shape_adapter(config: TrialConfig, paths: Sequence[str]) -> AdapterShape:
     return AdapterShape(modules, rank, found["lora_alpha"] / divisor)
 
 
-def _named(slot: Slot, bank: SlotBank, rows: Tensor, row: int) -> Iterator[tuple[str, Tensor]]:
-    """A row's numbers under peft's names, in its shapes: lora_A [rank, in], lora_B [out, rank].
-    The row comes over in one piece, and is cut up on the host."""
-    rank = slot.shape.rank
-    line = rows[row : row + 1].to("cpu", copy=True)
-    for module in slot.shape.modules:
-        a, b = bank.pair(line, module, 0)
-        yield f"{PEFT_PREFIX}{module}.lora_A.weight", a[:, :rank].T.contiguous()
-        yield f"{PEFT_PREFIX}{module}.lora_B.weight", b[:rank].T.contiguous()
+def _named(shape: AdapterShape, layout: SlotBank, line: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """A row's numbers [1, width] under peft's names, in its shapes: lora_A [rank, in], lora_B
+    [out, rank]."""
+    for module in shape.modules:
+        a, b = layout.pair(line, module, 0)
+        yield f"{PEFT_PREFIX}{module}.lora_A.weight", a[:, : shape.rank].T.contiguous()
+        yield f"{PEFT_PREFIX}{module}.lora_B.weight", b[: shape.rank].T.contiguous()
 
 
 @torch.no_grad()
 def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, Tensor]) -> None:
+    """Laid out on the host, and sent in one piece."""
     rank = slot.shape.rank
+    line = torch.zeros(1, bank.width)
     for module in slot.shape.modules:
-        a, b = bank.pair(rows, module, row)
+        a, b = bank.pair(line, module, 0)
         for name, target in (("lora_A", a[:, :rank]), ("lora_B", b[:rank])):
             value = values.get(f"{PEFT_PREFIX}{module}.{name}.weight")
             if value is None or value.T.shape != target.shape:
@@ -248,3 +259,4 @@ def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, T
                     f"{module}.{name} {found}; use the config that made it"
                 )
             target.copy_(value.T)
+    rows[row] = line[0].to(rows.device)
