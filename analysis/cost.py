@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.curves import find_lanes, gpu_of, trained_turns
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.trial import ConfigError
 
@@ -80,7 +81,6 @@ def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[Row]:
     answer = find_answer(sweep)
     spent = count_until(sweep, answer.evaluation.time_s)
     whole = [finish(t, answer) for t in sweep.searched if t.number <= answer.trial.number]
-    gpus = max(1, len({(e.place.get("node"), e.place.get("gpu")) for e in all_evals(sweep)}))
     rows = []
     if "lab" in rates:
         rows.append(estimate("the lab's way, a trial at a time", add(whole), rates["lab"]))
@@ -92,7 +92,7 @@ def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[Row]:
     waves = [t for t in sweep.searched if t.number < complete_wave(sweep, answer.trial.number)]
     rows.append(estimate("ours, nothing pruned", add([finish(t, answer) for t in waves]), own))
     seconds = answer.evaluation.time_s - sweep.created_s
-    return [*rows, Row(way="ours", seconds=seconds, gpus=gpus, is_measured=True)]
+    return [*rows, Row(way="ours", seconds=seconds, gpus=count_gpus(sweep), is_measured=True)]
 
 
 def estimate(way: str, work: Work, rates: Rates) -> Row:
@@ -133,7 +133,7 @@ def add(works: Iterable[Work]) -> Work:
 def own_rates(sweep: SweepRecords) -> Rates:
     """The sweep's own, over the time in which its engines trained and replied."""
     lasts = [t.evals[-1] for t in sweep.searched if t.evals]
-    turns = sum(e.turns_seen for e in lasts)
+    turns = trained_turns(sweep.searched)
     evals = [e for t in sweep.searched for e in t.evals]
     return Rates(
         train_turns_per_s=turns / sum(e.train_s for e in lasts),
@@ -144,19 +144,17 @@ def own_rates(sweep: SweepRecords) -> Rates:
 
 def complete_wave(sweep: SweepRecords, number: int) -> int:
     """How many trials have been started when as many as run at a time are whole again."""
-    room = max(1, count_room(sweep))
+    room = count_room(sweep)
     return math.ceil((number + 1) / room) * room
 
 
 def count_room(sweep: SweepRecords) -> int:
-    """The most trials that were at work at a time."""
-    marks = [(t.started_s, 1) for t in sweep.searched if t.started_s]
-    marks += [(t.ended_s, -1) for t in sweep.searched if t.ended_s]
-    level = most = 0
-    for _, step in sorted(marks):
-        level += step
-        most = max(most, level)
-    return most
+    """The most trials that were at work at a time; one that waited at its rung was not."""
+    return 1 + max(find_lanes([(e.started_s, e.time_s) for e in all_evals(sweep)]))
+
+
+def count_gpus(sweep: SweepRecords) -> int:
+    return len({gpu_of(e) for e in all_evals(sweep)})
 
 
 def all_evals(sweep: SweepRecords) -> list[EvalRecord]:
@@ -166,8 +164,7 @@ def all_evals(sweep: SweepRecords) -> list[EvalRecord]:
 def share_time(sweep: SweepRecords) -> dict[str, float]:
     """Where the engines' time went until the sweep's last evaluation, in [0, 1]."""
     evals = all_evals(sweep)
-    gpus = max(1, len({(e.place.get("node"), e.place.get("gpu")) for e in evals}))
-    wall_s = gpus * (max(e.time_s for e in evals) - sweep.created_s)
+    wall_s = count_gpus(sweep) * (max(e.time_s for e in evals) - sweep.created_s)
     train_s = sum(t.evals[-1].train_s for t in sweep.trials if t.evals)
     eval_s = sum(e.eval_s for e in evals)
     idle_s = max(wall_s - train_s - eval_s, 0.0)
