@@ -17,7 +17,7 @@ pack=${PACK:-16}
 
 sweep() {
   python3 -m tune.run --space qlora "${base[@]}" --name qlora --pack "$pack" --trials "${TRIALS:-64}" \
-    --train-turns "${TURNS:-54000}" --rungs "${RUNGS:-2000,6000,18000}" \
+    --asha promote --train-turns "${TURNS:-54000}" --rungs "${RUNGS:-2000,6000,18000}" \
     --eval-dialogues "${DIALOGUES:-100,150,250,500}" ${SWEEP_FLAGS:-}
 }
 
