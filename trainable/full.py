@@ -49,9 +49,7 @@ def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
     from trainable.seq2seq import Seq2SeqFinetuner
 
     check_plain(config)
-    fields = ("base_model", "initialisation", "quantisation", "double_quantisation")
-    spec = BaseSpec(**{name: getattr(config, name) for name in fields}, device=device)
-    base = load_base(spec)
+    base = load_base(BaseSpec.of(config, device=device))
     kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
     return kind(config, base)
 

@@ -74,6 +74,10 @@ CONDITIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 OPTIONAL = frozenset({"temperature", "top_k", "top_p", "typical_p", "length_penalty"})
 
 
+# what decides which base model a trial stands on
+BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
+
+
 class ConfigError(ValueError):
     """Bad input, in one line: the rule, the value, the flag, the remedy. Commands exit with 2."""
 

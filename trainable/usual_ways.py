@@ -26,13 +26,12 @@ from trainable.adapter import rank_of
 from trainable.corpus.encode import Window
 from trainable.engine import measure
 from trainable.engine.batches import DataOrder
-from trainable.engine.finetuner import BASE_FIELDS
 from trainable.engine.measure import synchronise
 from trainable.engine.pack import Pack
 from trainable.engine.task import Task
 from trainable.full import PlainFinetuner
-from trainable.model.base import BaseSpec, load_base
-from trainable.plain_decoding import choose_drawn, list_prompts, quiet_dropout
+from trainable.model.base import FOUR_BIT, BaseSpec, load_base
+from trainable.plain_decoding import choose_drawn, list_prompts
 from trainable.trial import TrialConfig
 
 LAB_ACCUMULATED = 16  # turns a step, one at a time
@@ -45,14 +44,8 @@ class UsualTrial:
     """A trial as transformers and peft are commonly used: 4-bit layers under autocast."""
 
     def __init__(self, config: TrialConfig, *, is_lab: bool) -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        spec = BaseSpec(
-            base_model=config.base_model,
-            quantisation=config.quantisation,
-            double_quantisation=config.double_quantisation,
-            residency="nf4" if config.quantisation in ("nf4", "fp4") else "auto",
-            device=device,
-        )
+        residency = "nf4" if config.quantisation in FOUR_BIT else "auto"
+        spec = BaseSpec.of(config, residency=residency)
         config = replace(config, format="turns") if is_lab else config
         self.plain = PlainFinetuner(config, load_base(spec))
         self.config, self.device = config, self.plain.device
@@ -90,7 +83,7 @@ class UsualTrial:
         prompts = sorted((p for w in windows for p in list_prompts(w)), key=lambda p: -len(p[2]))
         self.plain.model.gradient_checkpointing_disable()
         self.plain.model.eval()
-        with torch.no_grad(), quiet_dropout(self.plain.model):
+        with torch.no_grad():
             for start in range(0, len(prompts), batch):
                 part = prompts[start : start + batch]
                 with torch.autocast(self.device.type, torch.bfloat16):
@@ -146,8 +139,7 @@ def measure_lab(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict
 
 
 def measure_engine(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS})
-    pack = Pack(load_base(spec), 1, rank_of(config))
+    pack = Pack(load_base(BaseSpec.of(config)), 1, rank_of(config))
     pack.join("engine", config, None)
     tokens = count_tokens_a_turn(pack.slots["engine"].task)
     common = {"way": "engine", "tokens_a_turn": tokens}

@@ -78,12 +78,10 @@ def open_pack(config: TrialConfig, slots: int, device: str) -> Pack:
     from dataclasses import replace
 
     from trainable.adapter import rank_of
-    from trainable.engine.finetuner import BASE_FIELDS
     from trainable.engine.pack import Pack
     from trainable.model.base import BaseSpec, load_base
 
-    spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS}, device=device)
-    pack = Pack(load_base(spec), slots, rank_of(config))
+    pack = Pack(load_base(BaseSpec.of(config, device=device)), slots, rank_of(config))
     for number in range(slots):
         pack.join(str(number), replace(config, seed=number), None)
     return pack

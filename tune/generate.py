@@ -118,13 +118,12 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
     Raises ConfigError where model, corpus or decoding are not there."""
     from trainable.adapter import rank_of
     from trainable.engine.engine import Engine
-    from trainable.engine.finetuner import BASE_FIELDS
     from trainable.model.base import BaseSpec
     from trainable.trial import TrialFailed
     from tune.bars import show_activities
 
     config = system.config
-    spec = BaseSpec(**{name: getattr(config, name) for name in BASE_FIELDS}, device=device)
+    spec = BaseSpec.of(config, device=device)
     engine = Engine(spec, slots=1, max_rank=rank_of(config))
     try:
         engine.join(KEY, config, None)

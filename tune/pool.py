@@ -26,9 +26,8 @@ from trainable.entry import (
     read_files,
     write_files,
 )
-from trainable.trial import ConfigError, TrialConfig, TrialFailed
+from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, TrialFailed
 
-BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
 PING_S = 5.0
 START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
 OWN_VERBS = ("join_files", "save_files")  # of the actor; the others are the engine's
@@ -44,7 +43,7 @@ def spec_of(config: TrialConfig) -> Any:
     """The BaseSpec of that base, in a process that may import torch."""
     from trainable.model.base import BaseSpec
 
-    return BaseSpec(**dict(zip(BASE_FIELDS, base_of(config), strict=True)))
+    return BaseSpec.of(config)
 
 
 class EngineActor:

@@ -21,13 +21,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is 
 
 def open_pack(configs: dict[str, TrialConfig], residency: str = "auto") -> Pack:
     config = next(iter(configs.values()))
-    spec = BaseSpec(
-        base_model=config.base_model,
-        quantisation=config.quantisation,
-        double_quantisation=config.double_quantisation,
-        residency=residency,
-        device="cuda",
-    )
+    spec = BaseSpec.of(config, residency=residency, device="cuda")
     pack = Pack(load_base(spec), slots=len(configs), max_rank=16)
     for key, each in configs.items():
         pack.join(key, each, None)

@@ -9,13 +9,10 @@ from trainable.engine.engine import Engine
 from trainable.model.base import BaseSpec
 from trainable.trial import Evaluation, Resolved, TrialConfig
 
-BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
-
 
 def open_solo(config: TrialConfig, device: str) -> SoloFinetuner:
     """The trial in an engine of its own. Raises ConfigError and TrialFailed as the engine does."""
-    fields = {name: getattr(config, name) for name in BASE_FIELDS}
-    spec = BaseSpec(**fields, device=device)
+    spec = BaseSpec.of(config, device=device)
     return SoloFinetuner(Engine(spec, slots=1, max_rank=rank_of(config)), config)
 
 

@@ -19,7 +19,7 @@ from transformers import (
 from trainable.environment import is_deterministic, trusts_remote_code
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
-from trainable.trial import ConfigError, check_choice
+from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, check_choice
 
 FOUR_BIT = ("nf4", "fp4")
 INITIAL_SEED = 0  # of initialisation="random": the same weights for every trial
@@ -36,6 +36,11 @@ class BaseSpec:
     residency: str = "auto"  # 4-bit weights: auto | nf4 (packed, as quantised) | dequantized
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
     trust_remote_code: bool = field(default_factory=trusts_remote_code)
+
+    @classmethod
+    def of(cls, config: TrialConfig, **how: Any) -> BaseSpec:
+        """The one a trial stands on, held as `how` says (residency, device)."""
+        return cls(**{name: getattr(config, name) for name in BASE_FIELDS}, **how)
 
     def __post_init__(self) -> None:
         check_choice("initialisation", self.initialisation, ("pretrained", "random"))
