@@ -57,7 +57,7 @@ def gradient(pack: Pack, run: Callable[[Load], None], load: Load) -> Tensor:
     return pack.bank.grads.clone()
 
 
-def test_filling_changes_no_gradient(pack: Pack, bases: dict[str, Path]) -> None:
+def test_filling_changes_no_gradient(pack: Pack) -> None:
     orders = [(slot.order, slot.order.position) for slot in pack.slots.values() if slot.order]
     bare = next_load(pack, fill_to=0)
     for order, position in orders:

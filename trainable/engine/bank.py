@@ -16,6 +16,8 @@ from torch import Tensor
 
 from trainable.engine.counter import combine, uniform_like
 
+CUDA_RANKS = 8  # a bank's rank is a multiple: rows of other lengths are read far slower
+
 
 @dataclass(frozen=True)
 class ModuleShape:
@@ -64,7 +66,8 @@ class SlotBank:
         self.modules: list[frozenset[str]] = [frozenset()] * slots
 
     def _lay_out(self, max_rank: int) -> None:
-        self.max_rank = max_rank
+        step = CUDA_RANKS if self.device.type == "cuda" else 1
+        self.max_rank = max_rank = -(-max_rank // step) * step
         self.offsets: dict[str, tuple[int, int]] = {}  # module -> where its A and its B begin
         self.width = 0  # numbers a slot
         for name, shape in self.shapes.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -29,23 +29,15 @@ def fuse(model: nn.Module) -> None:
         if type(module).__name__.endswith("RMSNorm"):
             module.forward = torch.compile(module.forward, dynamic=True)
         elif all(hasattr(module, name) for name in GATED):
-            module.forward = GatedForward(module)
+            module.forward = partial(forward_gated, module)
     fuse_rotary(sys.modules[type(model).__module__])
 
 
-class GatedForward:
+def forward_gated(block: Any, x: Tensor) -> Tensor:
     """down(act(gate(x)) * up(x)), the middle of it as one kernel."""
-
-    def __init__(self, block: Any) -> None:
-        self.block = block
-        self.gated = torch.compile(multiply_gated, dynamic=True)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        block = self.block
-        out: Tensor = block.down_proj(
-            self.gated(block.act_fn, block.gate_proj(x), block.up_proj(x))
-        )
-        return out
+    multiply = fused(multiply_gated, x.device)
+    out: Tensor = block.down_proj(multiply(block.act_fn, block.gate_proj(x), block.up_proj(x)))
+    return out
 
 
 def multiply_gated(activation: nn.Module, gate: Tensor, up: Tensor) -> Tensor:

@@ -28,10 +28,10 @@ class TargetLoss(torch.autograd.Function):
         grad = torch.empty_like(hidden)
         nats = torch.empty(len(hidden), device=hidden.device)
         chunk = max(1, CHUNK_NUMBERS // output.shape[0])
+        derive = fused(derive_loss, hidden.device)
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
             logits = hidden[part] @ output.T
-            derive = fused(derive_loss, hidden.device)
             nats[part], rise = derive(logits, labels[part], weights[part])
             grad[part] = rise @ output
         ctx.save_for_backward(grad)

@@ -17,7 +17,7 @@ ACTIVATION_BYTES = 46
 ACTIVATION_SHARE = 0.3  # they are held twice: of passes launched one by one, and of recorded ones
 
 
-def afford_pass(sizes: Any, device: torch.device, share: float = 1.0) -> int:
+def afford_pass(sizes: Any, device: torch.device, share: float) -> int:
     """Tokens of a pass whose activations take a modest part of the memory that is left to an engine
     with that share of the GPU. `sizes`: the model's configuration."""
     if device.type != "cuda":
@@ -27,12 +27,12 @@ def afford_pass(sizes: Any, device: torch.device, share: float = 1.0) -> int:
     return min(MAX_PASS_TOKENS, int(share * ACTIVATION_SHARE * free / bytes_a_token))
 
 
-def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device, share: float = 1.0) -> int:
+def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device, share: float) -> int:
     """Tokens whose keys and values may be kept at a time, likewise."""
     return int(count_free_bytes(device, share) / count_cache_bytes(sizes, dtype))
 
 
-def count_free_bytes(device: torch.device, share: float = 1.0) -> float:
+def count_free_bytes(device: torch.device, share: float) -> float:
     if device.type != "cuda":
         return CPU_CACHE_BYTES
     free, _ = torch.cuda.mem_get_info(device)

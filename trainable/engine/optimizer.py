@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainable.engine.bank import SlotBank, SlotRange
+from trainable.engine.fusion import fused
 from trainable.trial import TrialConfig
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -63,11 +64,9 @@ def decay_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
 class SlotOptimizer:
     """Steps the bank's rows. A slot whose gradient is not finite is not stepped, and marked."""
 
-    def __init__(self, bank: SlotBank, compiled: bool) -> None:
+    def __init__(self, bank: SlotBank) -> None:
         self.bank = bank
         self.is_broken = torch.zeros(bank.slots, dtype=torch.bool, device=bank.device)
-        # one code for any number of slots; a reduction in it would be slow for that
-        self._update = torch.compile(update, dynamic=True) if compiled else update
 
     @torch.no_grad()
     def step(self, span: SlotRange, settings: list[StepSettings]) -> None:
@@ -78,9 +77,10 @@ class SlotOptimizer:
         rows = slice(span.low, span.high)
         numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
         columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [5, slots, 1]
+        # not in the update: one code for any number of slots would be slow at a reduction
         norms = self.bank.grads[rows].norm(dim=1, keepdim=True)
         self.is_broken[rows] |= ((columns[0] > 0) & ~torch.isfinite(norms))[:, 0]
-        self._update(
+        fused(update, self.bank.device)(
             self.bank.params[rows],
             self.bank.grads[rows],
             self.bank.exp_avg[rows],

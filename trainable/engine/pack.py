@@ -25,7 +25,6 @@ from trainable.engine.slot import (
     Slot,
     SlotState,
     copy_rows,
-    copy_state,
     load_adapter,
     put_state,
     restore_slot,
@@ -38,7 +37,6 @@ from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
 
-CUDA_RANKS = 8  # the bank's rank is a multiple: rows of other lengths are read far slower
 CUDA_FILL_TOKENS = 128  # a slot's tokens in a training pass are filled up to a multiple
 
 
@@ -54,21 +52,20 @@ class Pack:
         gpu_share: float = 1.0,
     ) -> None:
         """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
-        memory, of which others may have the rest."""
+        memory. `gpu_share`: what part of a GPU's memory is this pack's, in (0, 1]."""
         check_packable(base)
         self.base = base
         self.device = base.device
         self.model: Any = base.model
         self.model.config._attn_implementation = NAME
+        self.fill_to = CUDA_FILL_TOKENS if self.device.type == "cuda" else 0
         if self.device.type == "cuda":
             fuse(self.model)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
-        is_cuda = self.device.type == "cuda"
-        ranks = -(-max_rank // CUDA_RANKS) * CUDA_RANKS if is_cuda else max_rank
-        self.bank = SlotBank(shapes, slots, ranks, self.device)
+        self.bank = SlotBank(shapes, slots, max_rank, self.device)
         self.adapters = Adapters(self.bank, install(self.model, self.paths))
-        self.optimizer = SlotOptimizer(self.bank, compiled=is_cuda)
+        self.optimizer = SlotOptimizer(self.bank)
         self.train_together = TrainPass(self._add_gradients, self.device)
         self.pace = Pace(self.device)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
@@ -143,9 +140,9 @@ class Pack:
         span = SlotRange(0, len(slots))
         for row, slot in enumerate(slots):
             if slot.is_forking:
-                slot.trunk = copy_state(slot, self.bank, row)
+                slot.trunk = copy_rows(slot, self.bank, row)()
         limit = self.pass_tokens // len(slots)
-        if self.device.type == "cuda":  # where all are filled up to the largest
+        if self.fill_to:  # the others to the largest
             limit = choose_piece(tuple(s.order.step_tokens for s in slots if s.order), limit)
         pieces = [slot.next_piece(limit) for slot in slots]
         self._run(slots, pieces, span)
@@ -175,8 +172,7 @@ class Pack:
     def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> None:
         """Adds the gradient of each slot's piece to the slot's row."""
         windows = [[draw.window for draw in piece.draws] for piece in pieces]
-        fill_to = CUDA_FILL_TOKENS if self.device.type == "cuda" else 0
-        tokens = pack_windows(windows, self.longest(), self.device, fill_to)
+        tokens = pack_windows(windows, self.longest(), self.device, self.fill_to)
         configs = [slot.config for slot in slots]
         dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
         weights = target_weights(pieces, tokens)

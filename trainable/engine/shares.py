@@ -25,20 +25,21 @@ HOST = "host"  # a GPU that waits
 def measure_shares(pack: Pack, step: Callable[[], None], steps: int = 3) -> dict[str, float]:
     """Part -> its share of the time of some steps, in [0, 1], all adding up to 1."""
     on_gpu = pack.device.type == "cuda"
-    wall_us = 1e6 * steps * measure_step_s(pack, step, steps)
+    wall_us = 1e6 * run_steps(pack, step, steps)
     times_us = add_up(profile_steps(pack, step, steps), on_gpu=on_gpu)
     if on_gpu:
         times_us[HOST] = max(wall_us - sum(times_us.values()), 0.0)
     return {part: each / sum(times_us.values()) for part, each in times_us.items()}
 
 
-def measure_step_s(pack: Pack, step: Callable[[], None], steps: int) -> float:
+def run_steps(pack: Pack, step: Callable[[], None], steps: int) -> float:
+    """The seconds that they take."""
     synchronise(pack.device)
     started_s = time.perf_counter()
     for _ in range(steps):
         step()
     synchronise(pack.device)
-    return (time.perf_counter() - started_s) / steps
+    return time.perf_counter() - started_s
 
 
 def profile_steps(pack: Pack, step: Callable[[], None], steps: int) -> Any:
@@ -49,7 +50,7 @@ def profile_steps(pack: Pack, step: Callable[[], None], steps: int) -> Any:
     pack.optimizer.step = ranged(work)  # type: ignore[method-assign]
     pack.train_together.is_recorded = False
     with profile(activities=activities) as profiler:
-        measure_step_s(pack, step, steps)
+        run_steps(pack, step, steps)
     pack.optimizer.step = work  # type: ignore[method-assign]
     pack.train_together.is_recorded = is_recorded
     return profiler.events() or ()

@@ -138,14 +138,10 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1) + "\n")
 
 
-def copy_state(slot: Slot, bank: SlotBank, row: int) -> SlotState:
-    """The slot as it stands at a step border."""
-    return copy_rows(slot, bank, row)()
-
-
 def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
-    """The same in two parts: what the device has to stand still for is done now, in one piece a
-    kind; to cut it up, on the host, is left to whoever calls what is returned."""
+    """The slot as it stands at a step border, in two parts: what the device has to stand still for
+    is done now, in one piece a kind; to cut it up, on the host, is left to whoever calls what is
+    returned."""
     kinds = ("params", "exp_avg", "exp_avg_sq")
     lines = {kind: getattr(bank, kind)[row : row + 1].to("cpu", copy=True) for kind in kinds}
     layout, shape, trunk = copy(bank), slot.shape, slot.trunk  # the bank may grow meanwhile
@@ -259,4 +255,4 @@ def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, T
                     f"{module}.{name} {found}; use the config that made it"
                 )
             target.copy_(value.T)
-    rows[row] = line[0].to(rows.device)
+    rows[row] = line[0]

@@ -28,7 +28,7 @@ class Load:
 
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
-        shapes = tuple(len(tensor.flatten()) for tensor in self.tensors())
+        shapes = tuple(tensor.numel() for tensor in self.tensors())
         return self.tokens.layout.counts, shapes, self.tokens.packing.longest, self.modules
 
     def tensors(self) -> list[Tensor]:
@@ -47,9 +47,9 @@ class TrainPass:
         self.forget()
 
     def run(self, load: Load) -> None:
-        # uneven slots are laid out by tensors of ever new shapes
-        if not self.is_recorded or load.tokens.layout.to_even is not None:
+        if not self.is_recorded:
             return self.work(load)
+        assert load.tokens.layout.to_even is None, "a recording knows no tensors of a layout"
         kind = load.kind()
         self.met[kind] = self.met.get(kind, 0) + 1
         if self.met[kind] <= RECORD_AFTER:
