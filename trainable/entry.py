@@ -181,7 +181,10 @@ def light_beacon() -> Beacon:
     job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
     key = f"{job}:{os.uname().nodename}:{os.getpid()}"
     beacon = Beacon(
-        lambda sign: internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE),
+        lambda sign: (
+            ray.is_initialized()  # else nobody looks any more
+            and internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE)
+        ),
         str(gpus[0]) if gpus else None,
     )
     beacon.start()
