@@ -9,8 +9,10 @@ import warnings
 
 
 def quieten() -> None:
-    """No notes on absent kernels, coming versions and gradients that are rows of a bank; progress bars
-    on a terminal only."""
+    """No notes on absent kernels, coming versions and gradients that are rows of a bank.
+
+    Progress bars show on a terminal only.
+    """
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="grad and param do not obey")
