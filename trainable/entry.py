@@ -1,6 +1,6 @@
 """The Ray trainable: one worker carrying out leases, milestone by milestone.
 
-The only importer of Ray below the search. Ray's own checkpoints are not used: a worker that
+Ray's own checkpoints are not used: a worker that
 starts, for whatever reason, goes on from the trial's last whole checkpoint in the sweep's folder.
 """
 
@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-import resource
-import sys
 import time
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,7 +19,9 @@ from trainable.activity import forget, tell
 from trainable.beacon import Beacon
 from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.lease import Lease, Report
+from trainable.pooled import PooledFinetuner
 from trainable.remote_checkpoints import pull_last, push_checkpoint
+from trainable.shortage import describe_shortage, is_out_of_memory
 from trainable.storage import StorageFault, check_there, insist
 from trainable.trial import (
     OBJECTIVE,
@@ -30,13 +29,11 @@ from trainable.trial import (
     ConfigError,
     Evaluation,
     Finetuner,
-    Resolved,
     TrialConfig,
     TrialFailed,
 )
 
-POOL_NAMESPACE = SIGNS_NAMESPACE = "sweep"
-LEASE_TIMEOUT_S = 1800.0  # for a slot to become free, and a model to be loaded
+SIGNS_NAMESPACE = "sweep"
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
 
 
@@ -201,7 +198,7 @@ def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
     from trainable.alone import why_alone
 
     if why_alone(config) is not None:
-        from trainable.full import open_plain
+        from trainable.plain import open_plain
 
         return open_plain(config, device)
     from trainable.engine.finetuner import open_solo
@@ -211,97 +208,3 @@ def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
 
 def is_toy(config: TrialConfig) -> bool:
     return config.base_model.partition(":")[0] == "toy"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Of the GPU or the host. torch's kind is known by its name: torch is not imported here."""
-    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError) or is_torchs
-
-
-def describe_shortage(error: BaseException) -> str:
-    """With the most that this process has held, and the first sentence of what was said."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        peak_gib = torch.cuda.max_memory_allocated() / 2**30
-    else:
-        peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    reason = str(error).partition(". ")[0].strip() or type(error).__name__
-    return f"out of memory at {peak_gib:.1f} GiB: {reason}"
-
-
-class PooledFinetuner:
-    """A trial in a slot of an engine, which lives in another process, perhaps on another node.
-    When the engine dies every verb raises; the next lease goes to another engine."""
-
-    key: str
-    engine: Any
-    place: dict[str, Any]
-    is_apart: bool  # the engine's node may not see this one's files
-
-    def __init__(self, lease: Lease, pool: str, checkpoint: Path | None) -> None:
-        self.pool = ray.get_actor(pool, namespace=POOL_NAMESPACE)
-        try:
-            self.key, self.engine, self.place = ray.get(
-                self.pool.lease.remote(lease.trial, lease.config), timeout=LEASE_TIMEOUT_S
-            )
-        except TrialFailed as error:
-            raise TrialFailed(str(getattr(error, "cause", error))) from None
-        self.is_apart = lease.remote is not None
-        self.resolved: Resolved = self._join(lease.config, checkpoint)
-
-    def _join(self, config: TrialConfig, checkpoint: Path | None) -> Resolved:
-        start: Any = None if checkpoint is None else str(checkpoint)
-        if self.is_apart:
-            start = {} if checkpoint is None else read_files(checkpoint)
-        verb = "join_files" if self.is_apart else "join"
-        resolved: Resolved = self._call(verb, config, start, timeout=LEASE_TIMEOUT_S)
-        return resolved
-
-    @property
-    def turns_seen(self) -> int:
-        return int(self._call("turns_seen"))
-
-    def train_until(self, turns: int) -> None:
-        self._call("train_until", turns)
-
-    def evaluate(self, n_dialogues: int) -> Evaluation:
-        evaluation: Evaluation = self._call("evaluate", n_dialogues)
-        return evaluation
-
-    def save(self, folder: Path) -> None:
-        if self.is_apart:
-            write_files(folder, self._call("save_files"))
-        else:
-            self._call("save", str(folder))
-
-    def restore(self, folder: Path) -> None:
-        raise NotImplementedError("a slot is restored when it is joined")
-
-    def close(self) -> None:
-        self.pool.release_key.remote(self.key)
-
-    def _call(self, verb: str, *arguments: Any, timeout: float | None = None) -> Any:
-        try:
-            return ray.get(self.engine.call.remote(verb, self.key, *arguments), timeout=timeout)
-        except ray.exceptions.RayActorError:
-            self.pool.bury.remote(self.key)
-            raise
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, TrialFailed | ConfigError):
-                raise TrialFailed(str(error.cause)) from None
-            if isinstance(error.cause, OSError | MemoryError):
-                raise error.cause from None
-            raise
-
-
-def read_files(folder: Path) -> dict[str, bytes]:
-    """Name -> content of all files below."""
-    files = (p for p in folder.rglob("*") if p.is_file())
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import LogitsProcessorList
 
 from trainable.corpus.encode import Window
-from trainable.full import IGNORED, PlainFinetuner
+from trainable.plain import IGNORED, PlainFinetuner
 
 
 class Seq2SeqFinetuner(PlainFinetuner):

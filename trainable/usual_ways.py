@@ -29,8 +29,8 @@ from trainable.engine.batches import DataOrder
 from trainable.engine.measure import synchronise
 from trainable.engine.pack import Pack
 from trainable.engine.task import Task
-from trainable.full import PlainFinetuner
 from trainable.model.base import FOUR_BIT, BaseSpec, load_base
+from trainable.plain import PlainFinetuner
 from trainable.plain_decoding import choose_drawn, list_prompts
 from trainable.trial import TrialConfig
 

@@ -64,6 +64,6 @@ def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
 
 def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
     from trainable.engine.knee import find_knee
-    from tune.pool import spec_of
+    from tune.engine_actor import spec_of
 
     return find_knee(spec_of(config), config, max_rank)

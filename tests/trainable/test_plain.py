@@ -20,8 +20,8 @@ from transformers import (
 
 from trainable.alone import why_alone
 from trainable.entry import open_finetuner
-from trainable.full import PlainFinetuner
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.plain import PlainFinetuner
 from trainable.trial import ConfigError, TrialConfig
 
 TRAINED: dict[str, Any] = {

@@ -10,8 +10,9 @@ import pytest
 from trainable.engine.knee import Knee, find_knee
 from trainable.trial import TrialConfig
 from tune.config import BASES
+from tune.engine_actor import spec_of
 from tune.packing import choose_slots
-from tune.pool import Pool, base_of, spec_of
+from tune.pool import Pool, base_of
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
 KNEE = Knee(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)

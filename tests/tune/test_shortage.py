@@ -12,10 +12,12 @@ from ray import cloudpickle
 
 from analysis.records import read_sweep
 from trainable import entry
-from trainable.entry import DialogueTrial, describe_shortage, is_out_of_memory
+from trainable.entry import DialogueTrial
+from trainable.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import TrialConfig
-from tune import pool
-from tune.pool import EngineActor, Pool
+from tune import engine_actor
+from tune.engine_actor import EngineActor
+from tune.pool import Pool
 from tune.proposals import propose
 from tune.trials import view
 
@@ -64,7 +66,7 @@ def test_an_engine_that_cannot_hold_its_base_fails_the_trials_not_the_machinery(
 
     class Heavy(EngineActor):
         def __init__(self, config: TrialConfig) -> None:
-            pool.open_engine = run_out  # in the actor's process alone
+            engine_actor.open_engine = run_out  # in the actor's process alone
             super().__init__(config, 2, 8)
 
     config, space = make_config(tmp_path, trials=1)
