@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from trainable.engine.fusion import ROTARY, fuse
 from trainable.engine.pack import Pack
 from trainable.engine.token_pass import TokenPass
 from trainable.model.base import BaseSpec, load_base
+from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -152,6 +154,25 @@ def test_fused_operations_compute_what_they_did(
     before = plain(input_ids=ids).logits
     fuse(fused)
     torch.testing.assert_close(fused(input_ids=ids).logits, before, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decoding": "beam", "num_beams": 4, "length_penalty": 1.0, "no_repeat_ngram_size": 3},
+        {"decoding": "contrastive", "top_k": 4, "penalty_alpha": 0.6},
+        {"decoding": "sampling", "temperature": 0.8, "top_k": 20, "top_p": 0.9, "typical_p": 0.9},
+    ],
+    ids=lambda changes: changes["decoding"],
+)
+def test_every_decoding_replies_as_on_the_cpu(changes: dict[str, Any]) -> None:
+    replies = []
+    for device in ("cuda", "cpu"):
+        config = make_config(EMBEDDED_FOLDER, max_new_tokens=40, **changes)
+        pack = Pack(load_base(BaseSpec.of(config, device=device)), slots=1, max_rank=4)
+        pack.join("0", config, None)
+        replies.append(reply(pack))
+    assert replies[0] == replies[1]
 
 
 def test_one_code_steps_any_number_of_slots(bases: dict[str, Path]) -> None:

@@ -1,52 +1,94 @@
 #!/usr/bin/env bash
 # Makes what this folder records, stage by stage, in the working folder's runs/:
 #   MODEL=FOLDER_OR_ID CORPUS=FOLDER_OR_NAME analysis/results/smollm2/run.sh STAGE...
-# sweep    64 settings of the space qlora, ASHA's promotion of the best third
-# modules  which layers: five selections, three seeds each, equal training, the rest as the sweep's best
-# best     the sweep's best setting on all of train, three seeds, then each once on test
-# speed    iterations a second, alone and packed
-# scaling  the sweep of one rung on four GPUs, then on one and on two at the same time; on two an
-#          engine is killed
-# usual    what the usual ways do in a second, and what the answer would have cost
+# sweep     64 settings of the space qlora, ASHA's promotion of the best third, on one GPU
+# pair      the same on two GPUs; an engine is killed on the way
+# quad      the same on four
+# modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
+# best      the sweep's best setting on all of train, three seeds, exported
+# decoding  how the first of them should reply, on validation
+# score     each of them on test, once, replying so
+# speed     iterations a second, alone and packed
+# usual     what the usual ways do in a second, and what the answer would have cost
+# four      all of it, on a host with four GPUs
 set -euo pipefail
 
 profile=${PROFILE:-lab}
 base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:?}")
 [ "$profile" = lab ] && base+=(--set quantisation=nf4)
-pack=${PACK:-16}
 
-sweep() {
-  python3 -m tune.run --space qlora "${base[@]}" --name qlora --pack "$pack" --trials "${TRIALS:-64}" \
-    --asha promote --train-turns "${TURNS:-54000}" --rungs "${RUNGS:-2000,6000,18000}" \
-    --eval-dialogues "${DIALOGUES:-100,150,250,500}" ${SWEEP_FLAGS:-}
+search() {  # NAME
+  python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack "${PACK:-8}" \
+    --trials "${TRIALS:-64}" --asha promote --train-turns "${TURNS:-54000}" \
+    --rungs "${RUNGS:-6000,18000}" --eval-dialogues "${DIALOGUES:-100,200,500}"
 }
 
-best_flags() {  # the searched fields of the sweep's best trial, as flags; without those named
+sweep() { search qlora; }
+
+pair() {
+  search on-2-gpus &
+  local driver=$!
+  while kill -0 $driver 2>/dev/null && ! kill_an_engine on-2-gpus "${KILL_AFTER:-20}"; do sleep 2; done
+  wait $driver
+}
+
+quad() { search on-4-gpus; }
+
+kill_an_engine() {  # NAME EVALUATIONS: of the latest of so many
+  local pid
+  pid=$(python3 - "$@" <<'PYTHON'
+import sys
+from pathlib import Path
+from analysis.records import find_sweep, read_sweep
+
+name, least = sys.argv[1], int(sys.argv[2])
+trials = read_sweep(find_sweep(name)).trials if Path("runs", name).is_dir() else []
+evals = [e for t in trials for e in t.evals if "engine_pid" in e.place]
+print(max(evals, key=lambda e: e.time_s).place["engine_pid"] if len(evals) >= least else "")
+PYTHON
+  )
+  [ -n "$pid" ] && kill -9 "$pid"
+}
+
+best_flags() {  # SWEEP FIELD...: the searched fields of its best trial, as flags; without those named
   python3 - "$@" <<'PYTHON'
 import sys
 from analysis.ranking import rank_trials
 from analysis.records import find_sweep, read_sweep
 
-best = next(e.trial for e in rank_trials(read_sweep(find_sweep("qlora"))) if not e.trial.is_base)
-print(*(f"--set {name}={value}" for name, value in best.params.items() if name not in sys.argv[1:]))
+ranked = rank_trials(read_sweep(find_sweep(sys.argv[1])))
+best = next(e.trial for e in ranked if not e.trial.is_base)
+print(*(f"--set {name}={value}" for name, value in best.params.items() if name not in sys.argv[2:]))
 PYTHON
 }
 
 modules() {
-  python3 -m tune.run --space lora_modules "${base[@]}" $(best_flags lora_modules) --name modules \
-    --pack "$pack" --trials 15 --seeds 3 --asha off --train-turns "${MODULE_TURNS:-20000}" \
-    --rungs "${MODULE_RUNGS:-7000}" --eval-dialogues "${MODULE_DIALOGUES:-100,500}"
+  python3 -m tune.run --space lora_modules "${base[@]}" $(best_flags qlora lora_modules) \
+    --name modules --pack "${PACK:-8}" --trials 15 --seeds 3 --asha off \
+    --train-turns "${MODULE_TURNS:-20000}" --rungs "${MODULE_RUNGS:-7000}" \
+    --eval-dialogues "${MODULE_DIALOGUES:-100,500}"
 }
 
 best() {
-  python3 -m tune.run --space lora_modules "${base[@]}" $(best_flags) --name best --pack 3 \
+  python3 -m tune.run --space lora_modules "${base[@]}" $(best_flags qlora) --name best --pack 3 \
     --trials 3 --seeds 3 --asha off --train-turns "${BEST_TURNS:-170000}" \
     --rungs "${BEST_RUNGS:-57000}" --eval-dialogues "${BEST_DIALOGUES:-200,1000}"
   for trial in 0000 0001 0002; do
     python3 -m tune.export best --trial $trial --out "runs/best/export/$trial" \
       --base-model-id "${MODEL_ID:-HuggingFaceTB/SmolLM2-135M-Instruct}"
+  done
+}
+
+decoding() {
+  python3 -m tune.run --space decoding "${base[@]}" $(best_flags qlora | grep -o -- '--set context=\S*') \
+    --set adapter="$PWD/runs/best/export/0000" --name decoding --pack "${PACK:-8}" --asha off \
+    --trials "${DECODING_TRIALS:-24}" --eval-dialogues "${DECODING_DIALOGUES:-300}" --no-baseline
+}
+
+score() {
+  for trial in 0000 0001 0002; do
     python3 -m tune.evaluate --adapter "runs/best/export/$trial" --base-model "$MODEL" \
-      --corpus "$CORPUS" --split test --json "runs/best/test-$trial.json" &
+      --corpus "$CORPUS" --split test $(best_flags decoding) --json "runs/best/test-$trial.json" &
   done
   wait
 }
@@ -59,28 +101,23 @@ speed() {
 
 usual() {
   local checkpoint
-  checkpoint=$(ls -d runs/best/checkpoints/0000/* | sort -V | tail -1)
+  checkpoint=$(ls -d runs/qlora/checkpoints/[0-9]*/* | sort -t/ -k5 -n | tail -1)
   python3 -m trainable.usual_ways --checkpoint "$checkpoint" | tee runs/rates.jsonl
   python3 -m analysis.cost qlora --rates runs/rates.jsonl | tee runs/cost.md
 }
 
-scaled_sweep() {  # NAME GPUS
-  CUDA_VISIBLE_DEVICES=$2 python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack 8 \
-    --trials 64 --asha promote --train-turns 20000 --rungs 6700 --eval-dialogues 100,300
+on() {  # GPUS STAGE...: one after the other, on those alone
+  export CUDA_VISIBLE_DEVICES=$1
+  local stage
+  for stage in "${@:2}"; do $stage >"runs/$stage.log" 2>&1 || echo "$stage failed: runs/$stage.log"; done
 }
 
-scaling() {
-  scaled_sweep on-4-gpus 0,1,2,3
-  scaled_sweep on-1-gpu 0 &
-  scaled_sweep on-2-gpus 1,2 &
-  sleep 90
-  kill -9 "$(python3 - <<'PYTHON'
-from analysis.records import find_sweep, read_sweep
-
-evals = [e for t in read_sweep(find_sweep("on-2-gpus")).trials for e in t.evals]
-print(evals[-1].place["engine_pid"])
-PYTHON
-  )"
+four() {
+  mkdir -p runs
+  (on 0 sweep) & (on 1,2 pair) & (on 3 speed) &
+  wait
+  (on 0,1,2,3 quad)
+  (on 0 modules) & (on 1 best decoding score) & (on 2 usual) &
   wait
 }
 
