@@ -74,6 +74,7 @@ class SweepRecords:
     trials: tuple[TrialRecord, ...]  # by number, the untuned base first
     notes: tuple[str, ...]  # restarts, resumes, deaths of engines
     warnings: tuple[str, ...]  # what could not be read or does not fit, one line each
+    exhausted_at: int | None = None  # so many proposals left no point of the space
 
     @property
     def scored(self) -> tuple[TrialRecord, ...]:
@@ -98,8 +99,7 @@ class SweepRecords:
     @property
     def is_running(self) -> bool:
         """True while trials lack an end or are still to come."""
-        wanted = int(self.config.get("trials") or 0)
-        return any(t.state == RUNNING for t in self.trials) or len(self.proposed) < wanted
+        return is_unfinished(self.trials, self.config, self.exhausted_at)
 
     @cached_property
     def levels_turns(self) -> tuple[int, ...]:
@@ -118,6 +118,16 @@ class SweepRecords:
         return {state: states.count(state) for state in STATES if state in states}
 
 
+def is_unfinished(
+    trials: Iterable[TrialRecord], config: Mapping[str, Any], exhausted_at: int | None
+) -> bool:
+    """Whether trials lack an end or are still to come, under the SweepConfig `config`."""
+    known, wanted = tuple(trials), int(config.get("trials") or 0)
+    proposed = sum(not t.is_base and t.origin is None for t in known)
+    is_to_come = proposed < wanted and exhausted_at is None
+    return is_to_come or any(t.state == RUNNING for t in known)
+
+
 class Ledger:
     """Trials as the events tell them."""
 
@@ -125,6 +135,7 @@ class Ledger:
         self.trials: dict[str, TrialRecord] = {}
         self.notes: list[str] = []
         self.warnings: list[str] = []
+        self.exhausted_at: int | None = None
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Takes one event of evals.jsonl. What does not fit becomes a warning."""
@@ -132,6 +143,7 @@ class Ledger:
         try:
             if kind == "note":
                 self.notes.append(str(event["text"]))
+                self.exhausted_at = event.get("exhausted_at", self.exhausted_at)
             elif kind == "trial":
                 self._open(event)
             elif kind in ("resolved", "eval", "end"):
@@ -232,6 +244,7 @@ def read_sweep(folder: Path) -> SweepRecords:
         trials=trials,
         notes=tuple(ledger.notes),
         warnings=(*ledger.warnings, *_check_space(space, trials)),
+        exhausted_at=ledger.exhausted_at,
     )
 
 

@@ -78,6 +78,10 @@ class Space:
                 point[name] = choose(name, distribution)
         return point
 
+    def read(self, config: TrialConfig) -> dict[str, Any]:
+        """The point that the config was spelt from: `spell`'s inverse."""
+        return self.sample(lambda name, _: getattr(config, name))
+
     def spell(self, point: Mapping[str, Any], base: Mapping[str, Any]) -> TrialConfig:
         """The one TrialConfig of a point. Fields of the profile's `base` without a meaning under
         the others' values are left out, as are fixed ones whose deciding field is searched."""
@@ -92,13 +96,23 @@ class Space:
         return TrialConfig.from_dict(values)
 
     def fix(self, values: Mapping[str, Any]) -> Space:
-        """The space with these fields fixed, searched no more."""
-        searched = {name: d for name, d in self.searched.items() if name not in values}
+        """The space with these fields fixed, searched no more; nor are those of its own that have
+        no meaning under them."""
+        idle = self._list_idle(values) - set(values)
+        searched = {n: d for n, d in self.searched.items() if n not in values and n not in idle}
+        fixed = {n: v for n, v in self.fixed.items() if n not in idle}
         first = tuple({n: v for n, v in p.items() if n in searched} for p in self.first)
         unique = tuple(p for i, p in enumerate(first) if p not in first[:i])
-        return replace(
-            self, searched=searched, fixed={**self.fixed, **values}, first=unique or ({},)
-        )
+        return replace(self, searched=searched, fixed={**fixed, **values}, first=unique or ({},))
+
+    def _list_idle(self, values: Mapping[str, Any]) -> set[str]:
+        """The fields that do not exist under these values of others."""
+        own = ((decider, allowed, (n,)) for n, (decider, allowed) in self.conditions.items())
+        idle: set[str] = set()
+        for decider, allowed, dependants in (*CONDITIONS, *own):
+            if decider in idle or (decider in values and values[decider] not in allowed):
+                idle |= set(dependants)
+        return idle
 
     def fit_lengths(self, train_turns: int) -> Space:
         """The space with its choices of train_turns in proportion, the longest of `train_turns`."""
@@ -115,14 +129,9 @@ class Space:
         return replace(self, searched={**self.searched, "train_turns": distribution}, first=first)
 
     def _exists(self, name: str, point: Mapping[str, Any]) -> bool:
+        known = {**self.fixed, **point}
         own = self.conditions.get(name)
-        if own and (own[0] not in point or point[own[0]] not in own[1]):
-            return False
-        return all(
-            point[decider] in allowed
-            for decider, allowed, dependants in CONDITIONS
-            if name in dependants and decider in point
-        )
+        return name not in self._list_idle(known) and (own is None or own[0] in known)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `Space.from_dict` reads it back."""

@@ -44,19 +44,13 @@ def spell_clone(
 
 def is_inside(clone: TrialConfig, space: Space, base: Mapping[str, Any]) -> bool:
     """Whether the space could have proposed it: only then does the study learn from it."""
-    point = read_point(clone, space)
+    point = space.read(clone)
     if not all(contains(space.searched[name], value) for name, value in point.items()):
         return False
     try:
         return space.spell(point, base) == clone
     except ConfigError:
         return False
-
-
-def read_point(config: TrialConfig, space: Space) -> dict[str, Any]:
-    """The searched fields that exist for the trial."""
-    values = config.to_dict()
-    return {name: values[name] for name in space.searched if name in values}
 
 
 def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: TrialConfig) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from trainable.trial import ConfigError, TrialConfig
 from tune.budget import Budget
-from tune.clones import bring_adapter, is_inside, read_point, spell_clone
+from tune.clones import bring_adapter, is_inside, spell_clone
 from tune.requests import ANSWER, FOLDER, Request, answer, read_requests
 from tune.search import Closing, Search
 from tune.trials import ENDED
@@ -110,7 +110,7 @@ class Control:
         config = spell_clone(original.config, values["set"], values["warm"], search.config)
         self._check(config, warm=values["warm"])
         in_study = not values["warm"] and is_inside(config, search.space, search.config.base)
-        params = {**read_point(config, search.space), **({} if in_study else values["set"])}
+        params = {**search.space.read(config), **({} if in_study else values["set"])}
         if values["warm"]:
             name = f"{len(search.searched):04d}"
             folder = search.recorder.folder

@@ -82,7 +82,7 @@ def measure_apart(side: str, flags: argparse.Namespace) -> Cost:
 def measure_here(flags: argparse.Namespace) -> Cost:
     import ray
 
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     measure = measure_ours if flags.side == "ours" else measure_ray
     with tempfile.TemporaryDirectory(prefix="overhead-") as scratch:
         cost = measure(*compose_sweep(Path(scratch), flags.trials, flags.concurrent))

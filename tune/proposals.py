@@ -52,7 +52,7 @@ def propose(
     """A point of the space not tried before, first points first; None when there is none left."""
     taken = {_key(t.params) for t in history}
     first = _find_first(space, history, taken)
-    if first is not None and (whole := _complete(space, first)):
+    if first is not None and (whole := _complete(space, first)) and _key(whole) not in taken:
         return whole
     past = [_freeze(space, t) for t in history]
     for attempt in range(ATTEMPTS):

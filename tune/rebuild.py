@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.records import SweepRecords, TrialRecord
+from analysis.records import RUNNING, SweepRecords, TrialRecord
 from search_spaces.space import Space, contains
 from trainable.trial import ConfigError, TrialConfig
 from tune.search import Search
@@ -27,27 +27,28 @@ def rebuild(search: Search, records: SweepRecords) -> None:
         goes_on[trial_id] = search.hear(trial, turns_seen, scores[trial_id, turns_seen])
     for record in records.trials:
         _restore_state(search, search.trials[record.id], record, goes_on.get(record.id, True))
+    is_same = Space.from_dict(records.space) == search.space
+    search.is_exhausted = is_same and records.exhausted_at is not None
 
 
 def _reopen(search: Search, record: TrialRecord) -> TrialRecord:
-    """A trial that completed at the sweep's former length is open again, at its present one."""
+    """A trial of the sweep's former length that completed, or is under way, has its present one."""
     turns = search.config.train_turns
     is_short = record.config.get("train_turns", turns) < turns
-    if record.is_base or record.state != "COMPLETE" or not is_short:
+    if record.is_base or record.state not in ("COMPLETE", RUNNING) or not is_short:
         return record
     own_length = record.origin is not None and "train_turns" in record.origin["set"]
     if own_length or "train_turns" in search.space.searched:
         return record
     config = TrialConfig.from_dict({**record.config, "train_turns": turns})
     search.recorder.record_trial(record.id, record.number, record.params, config, record.origin)
-    return replace(record, config=config.to_dict(), state="RUNNING", reason=None)
+    return replace(record, config=config.to_dict(), state=RUNNING, reason=None)
 
 
 def _restore_trial(search: Search, record: TrialRecord) -> Progress:
     config = TrialConfig.from_dict(record.config)
-    params = {name: record.config[name] for name in search.space.searched if name in record.config}
-    if record.is_base or (record.origin and not record.origin["in_study"]):
-        params = dict(record.params)
+    is_outside = record.is_base or (record.origin and not record.origin["in_study"])
+    params = dict(record.params) if is_outside else search.space.read(config)
     trial = Progress(record.id, record.number, params, config, origin=record.origin)
     trial.is_resolved = record.resolved is not None
     return trial

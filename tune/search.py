@@ -136,8 +136,9 @@ class Search:
         trial.scores[milestone] = score
         if trial.number < 0:
             return False
-        goes_on = self.rungs.report(trial.id, milestone, score)
-        return goes_on and not self.is_at_end(trial)
+        if self.is_at_end(trial):  # a shorter trial than others takes no place in their rung
+            return False
+        return self.rungs.report(trial.id, milestone, score)
 
     def settle(self, trial: Progress) -> None:
         """What a trial that does not go on now becomes: complete, waiting, or pruned."""
@@ -224,7 +225,8 @@ class Search:
         if params is None:
             self.is_exhausted = True
             self.recorder.record_note(
-                f"the space has no point left: {proposed} of {self.config.trials} trials tried them"
+                f"the space has no point left after {proposed} of {self.config.trials} trials",
+                exhausted_at=proposed,
             )
         return params
 

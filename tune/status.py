@@ -104,14 +104,12 @@ class View:
         return Group(grid, self.progress.render())
 
     def _describe_state(self) -> str:
-        from analysis.records import RUNNING
+        from analysis.records import is_unfinished
 
         if self.owner is not None:
             return f"driven by {self.owner}"
-        trials = self.progress.trials
-        wanted = int(self.progress.sweep.get("config", {}).get("trials") or 0)
-        is_open = any(t.state == RUNNING for t in trials)
-        if is_open or sum(t.origin is None for t in trials) < wanted:
+        ledger, config = self.progress.ledger, self.progress.sweep.get("config", {})
+        if is_unfinished(ledger.trials.values(), config, ledger.exhausted_at):
             return f"not driven: go on with python -m tune.run --resume {self.folder.name}"
         return "finished"
 

@@ -72,7 +72,8 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
     control = Control(search, budget)
     control.open()
     if not has_work(search):
-        print(f"{config.name} is finished: there is nothing to do (more with --trials N)")
+        more = "a wider --space" if search.is_exhausted else "--trials N"
+        print(f"{config.name} is finished: there is nothing to do (more with {more})")
     elif search.closing is None:
         if records is not None:
             print(note_resumption(search))
@@ -91,13 +92,14 @@ def note_resumption(search: Search) -> str:
     states = [t.state for t in search.searched]
     counts = {state: states.count(state) for state in (*ENDED, "QUEUED", "WAITING")}
     text = ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
-    search.recorder.record_note(f"resumed with {text or 'no trials'}")
+    exhausted_at = len(search.proposed) if search.is_exhausted else None
+    search.recorder.record_note(f"resumed with {text or 'no trials'}", exhausted_at=exhausted_at)
     return f"resumed with {text or 'no trials'}"
 
 
 def has_work(search: Search) -> bool:
     is_open = any(t.state not in ENDED for t in search.trials.values())
-    return is_open or len(search.proposed) < search.config.trials
+    return is_open or (len(search.proposed) < search.config.trials and not search.is_exhausted)
 
 
 def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:

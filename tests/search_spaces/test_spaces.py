@@ -9,8 +9,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.space import Space, contains, find_space, list_spaces
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import CHOICES, CONDITIONS, ConfigError, TrialConfig
+from tune.checks import check_space
 from tune.config import BASES, compose
+from tune.proposals import Tried, propose
 
 
 def draw(generator: random.Random) -> Any:
@@ -108,6 +110,31 @@ def test_fixing_a_field_searches_it_no_more() -> None:
     assert set(space.searched) == {"lora_modules"}
     assert [p["lora_modules"] for p in space.first].count("all-linear") == 1
     assert all(contains(space.searched["lora_modules"], p["lora_modules"]) for p in space.first)
+
+
+DECIDERS = list(dict.fromkeys(decider for decider, _, _ in CONDITIONS))
+
+
+@pytest.mark.parametrize("name", list_spaces())
+def test_any_choice_of_a_deciding_field_may_be_fixed(name: str) -> None:
+    space, base = find_space(name), compose("tiny", {"name": "x", "space": name}).base
+    trains = space.fixed.get("method") != "none"
+    for decider in (d for d in DECIDERS if d not in space.fixed and (trains or d != "schedule")):
+        for choice in CHOICES[decider]:
+            fixed = space.fix({decider: choice, **NEEDED.get(choice, {})})
+            check_space(fixed, base)
+            history: list[Tried] = []
+            for number in range(12):
+                point = propose(fixed, history, 0, number)
+                if point is None:
+                    break
+                history.append(Tried(params=point, state="RUNNING"))
+            assert len({frozenset(t.params.items()) for t in history}) == len(history) > 0
+
+
+NEEDED = {"wsd": {"decay_fraction": 0.2}, "beam": {"num_beams": 2}, "contrastive": {"top_k": 4}}
+NEEDED["contrastive"] |= {"penalty_alpha": 0.5}
+NEEDED |= {choice: {"double_quantisation": False} for choice in ("nf4", "fp4")}
 
 
 def test_a_space_of_the_user_s_own(tmp_path: Path) -> None:

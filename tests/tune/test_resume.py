@@ -80,6 +80,29 @@ def test_a_longer_training_extends_the_survivors(tmp_path: Path, asha: str) -> N
     assert not has_work(open_search(longer, space)[0])
 
 
+def test_a_trial_under_way_is_lengthened_too(tmp_path: Path) -> None:
+    config, space = make_config(tmp_path, trials=3, asha="off", baseline=False)
+    with pytest.raises(Killed):
+        run_inline(open_search(config, space, (KillAfter(10),))[0])
+    records = read_sweep(config.folder)
+    assert {t.state for t in records.trials} == {"COMPLETE", "RUNNING"}
+    finish(lengthen(config, space, records, 4500), space)
+    trials = read_sweep(config.folder).trials
+    assert [t.last.turns_seen >= 4500 for t in trials if t.last] == [True] * 3
+
+
+def test_a_space_without_a_point_left_is_finished_and_stays_so(tmp_path: Path) -> None:
+    config, _ = make_config(tmp_path, space="instruction", trials=12, baseline=False)
+    space = find_space("instruction").fix({"base_model": "toy"})
+    assert len(finish(config, space)) == 9  # three of them without an instruction
+    assert not read_sweep(config.folder).is_running
+    search, records = open_search(config, space)
+    assert not has_work(search)
+    assert [t.params for t in search.searched] == [t.params for t in records.trials]  # type: ignore[union-attr]
+    few = space.fix({"context": "history"})
+    assert few.searched != space.searched and has_work(open_search(config, few)[0])
+
+
 def test_lengthening_refuses_what_has_no_meaning(tmp_path: Path) -> None:
     config, space = make_config(tmp_path, trials=2)
     finish(config, space)

@@ -11,6 +11,7 @@ from inline import make_config, open_search, run_inline
 from analysis.leaderboard import render
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
+from search_spaces.space import find_space
 
 Sweep = Callable[..., SweepRecords]
 
@@ -102,6 +103,16 @@ def test_a_finite_space_is_exhausted_and_says_so(sweep: Sweep) -> None:
     records = sweep(trials=9, fixed={"learning_rate": 1e-3})
     assert len(records.searched) == 5
     assert any("no point left" in note for note in records.notes)
+
+
+def test_a_shorter_trial_takes_no_place_in_the_rung_at_its_end(tmp_path: Path) -> None:
+    config, _ = make_config(tmp_path, space="lr_steps", trials=2, baseline=False)
+    space = find_space("lr_steps").fix({"base_model": "toy"}).fit_lengths(config.train_turns)
+    short, long = {"schedule": "cosine", "train_turns": 400}, {"schedule": "constant"}
+    first = ({**short, "learning_rate": 3e-3}, {**long, "learning_rate": 1e-5})
+    search = run_inline(open_search(config, replace(space, first=first))[0])
+    assert [t.state for t in search.searched] == ["COMPLETE", "COMPLETE"]
+    assert set(search.rungs.values[400]) == {"0001"}  # type: ignore[attr-defined]
 
 
 def test_details_and_checkpoints_are_kept_as_the_contract_says(sweep: Sweep) -> None:
