@@ -7,6 +7,7 @@ import os
 
 DETERMINISTIC = "QLORA_DIALOGUE_DETERMINISTIC"
 TRUST_REMOTE_CODE = "QLORA_DIALOGUE_TRUST_REMOTE_CODE"
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS's own condition for determinism
 
 
 def trusts_remote_code() -> bool:
@@ -17,10 +18,16 @@ def is_deterministic() -> bool:
     return os.environ.get(DETERMINISTIC) == "1"
 
 
-def set_environment(*, deterministic: bool, trust_remote_code: bool) -> None:
+def set_environment(deterministic: bool, trust_remote_code: bool) -> None:
     """To be called before any process is started, and before torch meets a GPU."""
     if deterministic:
         os.environ[DETERMINISTIC] = "1"
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS's own condition
+        os.environ.setdefault(CUBLAS, ":4096:8")
     if trust_remote_code:
         os.environ[TRUST_REMOTE_CODE] = "1"
+
+
+def list_variables() -> dict[str, str]:
+    """What processes must be told that do not inherit this one's environment."""
+    names = (DETERMINISTIC, TRUST_REMOTE_CODE, CUBLAS)
+    return {name: os.environ[name] for name in names if name in os.environ}

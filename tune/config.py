@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trainable.trial import OBJECTIVE, ConfigError
+from trainable.trial import ConfigError
 
 ASHA = ("stop", "promote", "off")
 SHARED = {
@@ -94,9 +94,9 @@ class SweepConfig:
     max_hours: float = 0  # of work, pauses left out; 0: no limit
     stop_if_no_improvement: int = 0  # trials that end without a new best; 0: no limit
     report_to: tuple[str, ...] = ()  # tensorboard, mlflow, wandb, trackio
+    deterministic: bool = False  # torch's deterministic kernels
+    trust_remote_code: bool = False  # runs the code that a base model's repository brings along
     storage: str = "runs"
-    metric: str = OBJECTIVE
-    mode: str = "max"
 
     def __post_init__(self) -> None:
         self._check_counts()

@@ -32,7 +32,8 @@ SETTINGS = {  # flags of a new sweep that are fields of SweepConfig
 EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
 PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder
 # what --resume can change
-RESUMABLE = ("trials", "train_turns", "concurrent", "pack", "max_failures", *BUDGETS)
+RESUMABLE = ("trials", "train_turns", "concurrent", "pack", "max_failures", *BUDGETS, "report_to")
+WAYS = ("deterministic", "trust_remote_code")  # may be taken up by --resume, and stay
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,7 +66,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--report-to",
-        default="",
         metavar="A,B",
         help="also tell tensorboard, mlflow, wandb (offline) or trackio",
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.adapter import rank_of
+from trainable.environment import list_variables
 from trainable.trial import TrialConfig
 from tune.config import SweepConfig
 from tune.fate import Guard, Watch, choose_patience, find_doors
@@ -157,13 +158,17 @@ def _connect() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             include_dashboard=False if is_own else None,
-            # this code and no other, whatever the other nodes have installed
-            runtime_env=None if is_own else {"py_modules": list_packages()},
+            runtime_env=None if is_own else spell_environment(),
         )
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def spell_environment() -> dict[str, Any]:
+    """This code and no other, whatever the other nodes have installed, and how it is to run."""
+    return {"py_modules": list_packages(), "env_vars": list_variables()}
 
 
 def _send_logs(handler: logging.Handler) -> None:

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,22 +63,22 @@ class Reporter:
 
     def __init__(self, name: str, sweep: str, folder: Path) -> None:
         self.name, self.path = name, folder / TOLD
-        self.backend: Backend | None = open_backend(name, sweep, folder)
+        self.connect = partial(open_backend, name, sweep, folder)
+        self.backend: Backend | None = None  # until there is something to tell
         self.failure: str | None = None
         self.opened: set[str] = set()
         self.configs: dict[str, Mapping[str, Any]] = {}
         self.told: dict[str, Any] = self._read().get(name, {})  # trial -> last turns, or its end
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        if self.backend is None:
+        if self.failure is not None:
             return
         try:
-            self._tell(self.backend, event)
+            self._tell(event)
         except Exception as error:  # a service's own faults are of any kind
             self.failure = f"--report-to {self.name} failed: {type(error).__name__}: {error}"
-            self.backend = None
 
-    def _tell(self, backend: Backend, event: Mapping[str, Any]) -> None:
+    def _tell(self, event: Mapping[str, Any]) -> None:
         kind, trial = event["event"], event.get("trial", "")
         if kind == "trial":
             self.configs[trial] = event["config"]
@@ -86,6 +87,7 @@ class Reporter:
             return
         if kind == "eval" and event[RESOURCE] <= told:
             return
+        self.backend = backend = self.backend or self.connect()
         if trial not in self.opened:
             backend.open(trial, self.configs.get(trial, {}))
             self.opened.add(trial)

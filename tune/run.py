@@ -15,6 +15,7 @@ from trainable.trial import ConfigError
 from tune.flags import (
     RESUMABLE,
     SETTINGS,
+    WAYS,
     build_parser,
     find_folder,
     parse_backends,
@@ -32,7 +33,6 @@ EXIT_BAD_INPUT = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    set_environment(deterministic=flags.deterministic, trust_remote_code=flags.trust_remote_code)
     try:
         bring_storage(flags)
         return resume(flags) if flags.resume else start(flags)
@@ -76,12 +76,14 @@ def start(flags: argparse.Namespace) -> int:
     profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
     given = {name: getattr(flags, name) for name in SETTINGS}
     given |= {"rungs_turns": flags.rungs, "eval_dialogues": flags.eval_dialogues}
-    given["report_to"] = parse_backends(flags.report_to)
+    given["report_to"] = parse_backends(flags.report_to or "")
+    given |= {name: getattr(flags, name) for name in WAYS}
     # a space that trains nothing (train_turns=0) leaves the sweep's own length as it is
     given["train_turns"] = space.fixed.get("train_turns") or flags.train_turns
     given["name"] = flags.name or pick_name(Path(flags.storage), space.name)
     extra = {"space": flags.space, "storage": flags.storage, "baseline": flags.baseline}
     config = compose(profile, given | extra)
+    set_environment(config.deterministic, config.trust_remote_code)
     space = space.fit_lengths(config.train_turns)
     configs = check_space(space, config.base)
     check_train_turns(configs, config.train_turns)
@@ -120,9 +122,13 @@ def resume(flags: argparse.Namespace) -> int:
         space = find_space(flags.space).fix(fixed).fit_lengths(config.train_turns)
         check_widened(space, records)
     changes = {n: v for n in RESUMABLE if (v := getattr(flags, n)) is not None}
+    changes |= {name: True for name in WAYS if getattr(flags, name)}
+    if "report_to" in changes:
+        changes["report_to"] = parse_backends(changes["report_to"])
     if turns := changes.pop("train_turns", None):
         config = config if turns == config.train_turns else lengthen(config, space, records, turns)
     config = replace(config, **changes)
+    set_environment(config.deterministic, config.trust_remote_code)
     check_materials(check_space(space, config.base))
     check_disk(config.folder, estimate(config, space).peak_bytes - measure_bytes(config.folder))
     announce(config, space, f"resumed from {records.folder}")
@@ -132,15 +138,16 @@ def resume(flags: argparse.Namespace) -> int:
 def refuse_changes(flags: argparse.Namespace) -> None:
     """What a resumed sweep keeps."""
     kept = [name for name in SETTINGS if name not in RESUMABLE]
-    kept += ["rungs", "eval_dialogues", "set", "report_to"]
+    kept += ["profile", "rungs", "eval_dialogues", "set", "baseline"]
+    defaults = build_parser().parse_args([])
     if flags.dry_run:
         raise ConfigError(
             f"--dry-run says what a new sweep would do: tune.status {flags.resume} says how this "
             "one stands"
         )
     for name in kept:
-        if getattr(flags, name):
-            flag = "--" + name.replace("_", "-")
+        if getattr(flags, name) != getattr(defaults, name):
+            flag = "--no-baseline" if name == "baseline" else "--" + name.replace("_", "-")
             allowed = ", ".join("--" + n.replace("_", "-") for n in (*RESUMABLE, "space"))
             raise ConfigError(f"{flag} cannot change with --resume: only {allowed} can")
 

@@ -6,7 +6,6 @@ import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -109,13 +108,16 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [(100, 10.0), (200, 20.0), (300, 30.0)]
 
 
-def test_a_backend_that_fails_ends_no_sweep(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("moment", ["__init__", "open"])
+def test_a_backend_that_fails_ends_no_sweep(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tune.report_to import TensorBoard
 
     def fail(*_: object) -> None:
         raise RuntimeError("no route")
 
-    monkeypatch.setattr(TensorBoard, "open", fail)
+    monkeypatch.setattr(TensorBoard, moment, fail)
     reporter = Reporter("tensorboard", SWEEP, tmp_path)
     for turns in (1, 2):
         reporter.on_event({"event": "eval", "trial": "0000", "turns_seen": turns})

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from inline import make_config, open_search, run_inline
 
+from trainable.environment import CUBLAS, DETERMINISTIC, TRUST_REMOTE_CODE
 from trainable.trial import ConfigError
 from tune.checks import make_folder
+from tune.fleet import spell_environment
 from tune.lock import own_folder
 from tune.run import main, parse_settings
 from tune.versions import check_not_shadowed
@@ -97,6 +99,9 @@ def test_resume_refuses_changes_and_foreign_folders(
     resume = ("--resume", "s", "--storage", str(tmp_path))
     assert main([*resume, "--seed", "3"]) == 2
     assert "--seed cannot change with --resume" in capsys.readouterr().err
+    for flags in (["--seed", "0"], ["--profile", "lab"], ["--no-baseline"]):
+        assert main([*resume, *flags]) == 2
+        assert f"{flags[0]} cannot change with --resume" in capsys.readouterr().err
     assert main([*resume, "--train-turns", "10"]) == 2
     assert "may only grow" in capsys.readouterr().err
     other = tmp_path / "rank.py"
@@ -111,6 +116,19 @@ def test_resume_refuses_changes_and_foreign_folders(
     header.write_text(header.read_text().replace('"format": 1', '"format": 99'))
     assert main([*resume]) == 2
     assert "format 99" in capsys.readouterr().err
+
+
+def test_ways_of_running_last_a_resume_and_reach_other_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (DETERMINISTIC, TRUST_REMOTE_CODE, CUBLAS):
+        monkeypatch.setenv(name, "")  # as they are now, once the test is over
+        monkeypatch.delenv(name)
+    config, space = make_config(tmp_path, trials=2, trust_remote_code=True)
+    run_inline(open_search(config, space)[0])
+    assert main(["--resume", "s", "--storage", str(tmp_path), "--deterministic"]) == 0
+    told = spell_environment()["env_vars"]
+    assert {told[DETERMINISTIC], told[TRUST_REMOTE_CODE]} == {"1"} and told[CUBLAS]
 
 
 def test_one_driver_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
