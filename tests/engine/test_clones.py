@@ -23,7 +23,7 @@ def test_a_trial_of_a_higher_rank_joins_and_its_neighbours_go_on(
     large = make_config(folder, seed=6, lora_rank=24)
     grown.join("large", large, None)
     train(grown, {"mine": 60, "large": 60})
-    assert grown.bank.max_rank == 24
+    assert grown.bank.layout.rank == 24
     assert_equal(
         weights(alone, "mine", tmp_path / "alone"), weights(grown, "mine", tmp_path / "g"), 1e-5
     )

@@ -14,6 +14,7 @@ from trainable.engine.attention import Cached, CachedByColumn
 from trainable.engine.fusion import ROTARY, fuse
 from trainable.engine.pack import Pack
 from trainable.engine.token_pass import TokenPass
+from trainable.engine.train_pass import RECORD_AFTER
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig
@@ -97,6 +98,17 @@ def test_recorded_passes_train_as_unrecorded_ones(
     for key, recorded in weights[0].items():
         # the flash kernel's backward pass adds up in no fixed order
         assert (recorded - weights[1][key]).norm() < 0.02 * recorded.norm()
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "fp32"])
+def test_what_a_recording_would_break_is_not_recorded(
+    bases: dict[str, Path], quantisation: str
+) -> None:
+    configs = {str(n): make_config(bases["llama"], quantisation=quantisation) for n in range(2)}
+    pack = open_pack(configs)
+    train(pack, 2 * RECORD_AFTER)
+    assert not pack.train_together.recordings and not pack.broken_slots()
+    assert len(reply(pack)) == 2
 
 
 @pytest.mark.parametrize("heads", [4, 8])

@@ -30,7 +30,7 @@ def give_weights(pack: Pack) -> None:
     generator = torch.Generator().manual_seed(0)
     for row, key in enumerate(pack.rows):
         for name in pack.slots[str(key)].shape.modules:
-            b = pack.bank.pair(pack.bank.params, name, row)[1]
+            b = pack.bank.layout.pair(pack.bank.params, name, row)[1]
             rank = pack.slots[str(key)].shape.rank
             b[:rank] = 0.05 * torch.randn(rank, b.shape[1], generator=generator).to(b.device)
 
@@ -63,7 +63,7 @@ def gradients_of_slots(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         shape = pack.slots[str(key)].shape
         named = {}
         for name in shape.modules:
-            a, b = pack.bank.pair(pack.bank.grads, name, row)
+            a, b = pack.bank.layout.pair(pack.bank.grads, name, row)
             named[f"base_model.model.{name}.lora_A.default.weight"] = a[:, : shape.rank].T
             named[f"base_model.model.{name}.lora_B.default.weight"] = b[: shape.rank].T
         found[str(key)] = torch.cat([named[n].flatten() for n in sorted(named)])

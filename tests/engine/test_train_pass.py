@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from trainable.engine import train_pass
 from trainable.engine.attention import Packing
 from trainable.engine.bank import SlotRange
+from trainable.engine.batches import cut_step
 from trainable.engine.pack import Pack
 from trainable.engine.passes import make_dropout, pack_windows, target_weights
 from trainable.engine.train_pass import RECORD_AFTER, Load, TrainPass
@@ -44,11 +45,11 @@ def next_load(pack: Pack, fill_to: int) -> Load:
         slot.restart_step()
         slot.draws = []
     windows = [[draw.window for draw in piece.draws] for piece in pieces]
-    tokens = pack_windows(windows, pack.longest(), pack.device, fill_to)
+    tokens = pack_windows(windows, pack.device, fill_to)
     configs = [slot.config for slot in slots]
     dropout = make_dropout(configs, pieces, tokens.layout.counts, pack.device)
     modules = tuple(pack.bank.used_modules(SlotRange(0, 2)))
-    return Load(tokens, target_weights(pieces, tokens), dropout, modules)
+    return Load(SlotRange(0, 2), tokens, target_weights(pieces, tokens), dropout, modules)
 
 
 def gradient(pack: Pack, run: Callable[[Load], None], load: Load) -> Tensor:
@@ -88,6 +89,31 @@ def test_a_step_cut_for_few_slots_is_cut_anew_for_many(pack: Pack) -> None:
     assert slot.next_piece(10_000) is parts[1]  # what is small enough stays
 
 
+def test_a_window_too_long_for_a_pass_does_not_scatter_the_others(pack: Pack) -> None:
+    slot = pack.slots["a"]
+    assert slot.order is not None
+    slot.order.batch_turns = 60
+    draws = slot.order.next_step()
+    longest = max(len(draw.window.ids) for draw in draws)
+    parts = cut_step(draws, longest - 1)
+    total = sum(len(draw.window.ids) for draw in draws)
+    assert len(parts) <= total // longest + 2 < len(draws)
+    assert max(part.n_tokens for part in parts) <= longest
+
+
+def test_slots_that_do_not_fit_one_pass_keep_their_rows(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack.pass_tokens = pack.longest()
+    slots = list(pack.slots.values())
+    pack.train_pass(slots)
+    monkeypatch.setattr(pack, "_swap", lambda *_: pytest.fail("rows were moved"))
+    steps = [slot.steps for slot in slots]
+    for _ in range(20):
+        pack.train_pass(slots)
+    assert all(slot.steps > before for slot, before in zip(slots, steps, strict=True))
+
+
 class Again:
     """In the place of a recording."""
 
@@ -121,17 +147,15 @@ def attend_by_borders(
 
 @pytest.fixture
 def recorded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> TrainPass:
-    monkeypatch.setattr(train_pass, "Recording", Again)
+    monkeypatch.setattr(train_pass, "record", Again)
     monkeypatch.setattr(Packing, "attend", attend_by_borders)
     monkeypatch.setattr(train_pass.torch.cuda, "graph_pool_handle", lambda: None)
     Again.made = 0
-    made = TrainPass(pack._add_gradients, torch.device("cpu"))
-    made.is_recorded = True
-    return made
+    return TrainPass(pack._add_gradients, is_recorded=True)
 
 
 def test_every_load_of_a_kind_has_its_own_gradient(pack: Pack, recorded: TrainPass) -> None:
-    loads = [next_load(pack, fill_to=512) for _ in range(RECORD_AFTER + 4)]
+    loads = [next_load(pack, fill_to=512) for _ in range(3 * RECORD_AFTER + 6)]
     alike = [load for load in loads if load.kind() == loads[0].kind()]
     assert len(alike) > RECORD_AFTER + 1
     wanted = [gradient(pack, pack._add_gradients, load) for load in alike]
@@ -154,3 +178,14 @@ def test_the_longest_unused_recording_goes_first(
     assert list(recorded.recordings) == [small.kind(), large.kind()]
     recorded.forget()
     assert not recorded.recordings
+
+
+def test_where_no_recording_fits_the_memory_passes_go_on_without(
+    pack: Pack, recorded: TrainPass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_pass, "RECORD_AFTER", 0)
+    monkeypatch.setattr(train_pass, "record", lambda work, pool: None)
+    load = next_load(pack, fill_to=512)
+    wanted = gradient(pack, pack._add_gradients, load)
+    assert torch.equal(gradient(pack, recorded.run, load), wanted)
+    assert not recorded.is_recorded and not recorded.recordings

@@ -35,8 +35,9 @@ class Packing:
     padded place is zero, so that nothing, not even a NaN, crosses from one dialogue to another.
     """
 
-    def __init__(self, lengths: Sequence[int], longest: int, device: torch.device) -> None:
-        self.longest = longest  # an upper bound, so that compiled code need not see each maximum
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        # a bound of few values, so that passes repeat; the kernel looks at no more than that
+        self.longest = 1 << max(max(lengths) - 1, 127).bit_length()
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
         borders = np.append(self.starts, self.lengths.sum()).astype(np.int32)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -45,6 +47,40 @@ class SlotRange:
         return self.high - self.low
 
 
+@dataclass(frozen=True)
+class RowLayout:
+    """Where a row holds which module's A and B."""
+
+    shapes: Mapping[str, ModuleShape]  # module path -> its linear layer's shape
+    rank: int
+
+    @cached_property
+    def offsets(self) -> dict[str, int]:
+        """Where each module's numbers begin."""
+        sizes = [self.rank * (s.in_features + s.out_features) for s in self.shapes.values()]
+        return dict(zip(self.shapes, accumulate(sizes, initial=0), strict=False))
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers a row."""
+        return self.rank * sum(s.in_features + s.out_features for s in self.shapes.values())
+
+    def pair(self, rows: Tensor, name: str, slot: int) -> tuple[Tensor, Tensor]:
+        """Views of one slot's A [in, rank] and B [rank, out] of a module, in `rows`."""
+        a, b = self.stack(rows, name, SlotRange(slot, slot + 1))
+        return a[0], b[0]
+
+    def stack(self, rows: Tensor, name: str, span: SlotRange) -> tuple[Tensor, Tensor]:
+        """Views of A [slots, in, rank] and B [slots, rank, out] of a module for a slot range."""
+        shape, start = self.shapes[name], self.offsets[name]
+        middle = start + self.rank * shape.in_features
+        stop = middle + self.rank * shape.out_features
+        selected = rows[span.low : span.high]
+        a = selected[:, start:middle].unflatten(1, (shape.in_features, self.rank))
+        b = selected[:, middle:stop].unflatten(1, (self.rank, shape.out_features))
+        return a, b
+
+
 class SlotBank:
     """Rows of adapters for `shapes` (module path -> its linear layer's shape)."""
 
@@ -55,46 +91,31 @@ class SlotBank:
         max_rank: int,
         device: torch.device,
     ) -> None:
-        self.shapes = dict(shapes)
         self.slots = slots
         self.device = device
-        self._lay_out(max_rank)
+        self.layout = RowLayout(dict(shapes), round_rank(max_rank, device))
         self.params, self.grads, self.exp_avg, self.exp_avg_sq = (
-            torch.zeros(slots, self.width, device=device) for _ in range(4)
+            torch.zeros(slots, self.layout.width, device=device) for _ in range(4)
         )
         self.scales = torch.zeros(slots, device=device)
         self.modules: list[frozenset[str]] = [frozenset()] * slots
 
-    def _lay_out(self, max_rank: int) -> None:
-        step = CUDA_RANKS if self.device.type == "cuda" else 1
-        self.max_rank = max_rank = -(-max_rank // step) * step
-        self.offsets: dict[str, tuple[int, int]] = {}  # module -> where its A and its B begin
-        self.width = 0  # numbers a slot
-        for name, shape in self.shapes.items():
-            middle = self.width + shape.in_features * max_rank
-            self.offsets[name] = (self.width, middle)
-            self.width = middle + max_rank * shape.out_features
-
     def grow(self, max_rank: int) -> None:
         """Makes room for a higher rank. What the rows hold stays; views of them are of the past.
         All or nothing, where the memory is short."""
-        rank, kinds = self.max_rank, ("params", "grads", "exp_avg", "exp_avg_sq")
-        try:
-            wide = [self._widen(getattr(self, kind), rank, max_rank) for kind in kinds]
-        except torch.OutOfMemoryError:
-            self._lay_out(rank)
-            raise
-        for kind, rows in zip(kinds, wide, strict=True):
-            setattr(self, kind, rows)
+        layout = RowLayout(self.layout.shapes, round_rank(max_rank, self.device))
+        self.params, self.grads, self.exp_avg, self.exp_avg_sq = (
+            self._widen(rows, layout)
+            for rows in (self.params, self.grads, self.exp_avg, self.exp_avg_sq)
+        )
+        self.layout = layout
 
-    def _widen(self, rows: Tensor, rank: int, max_rank: int) -> Tensor:
-        everyone = SlotRange(0, self.slots)
-        self._lay_out(rank)
-        kept = {name: self.stack(rows, name, everyone) for name in self.shapes}
-        self._lay_out(max_rank)
-        wide = torch.zeros(self.slots, self.width, device=self.device)
-        for name, (a, b) in kept.items():
-            a_wide, b_wide = self.stack(wide, name, everyone)
+    def _widen(self, rows: Tensor, layout: RowLayout) -> Tensor:
+        everyone, rank = SlotRange(0, self.slots), self.layout.rank
+        wide = torch.zeros(self.slots, layout.width, device=self.device)
+        for name in layout.shapes:
+            a, b = self.layout.stack(rows, name, everyone)
+            a_wide, b_wide = layout.stack(wide, name, everyone)
             a_wide[:, :, :rank], b_wide[:, :rank] = a, b
         return wide
 
@@ -125,30 +146,20 @@ class SlotBank:
         self.modules[slot] = frozenset(shape.modules)
         self.scales[slot] = shape.scale
         for name in shape.modules:
-            a, _ = self.pair(self.params, name, slot)
-            bound = self.shapes[name].in_features ** -0.5
+            a, _ = self.layout.pair(self.params, name, slot)
+            bound = self.layout.shapes[name].in_features ** -0.5
             draws = uniform_like(combine(seed, name), (a.shape[0], shape.rank), self.device)
             a[:, : shape.rank] = (2 * draws - 1) * bound
-
-    def pair(self, rows: Tensor, name: str, slot: int) -> tuple[Tensor, Tensor]:
-        """Views of one slot's A [in, rank] and B [rank, out] of a module, in `rows`."""
-        a, b = self.stack(rows, name, SlotRange(slot, slot + 1))
-        return a[0], b[0]
-
-    def stack(self, rows: Tensor, name: str, span: SlotRange) -> tuple[Tensor, Tensor]:
-        """Views of A [slots, in, rank] and B [slots, rank, out] of a module for a slot range."""
-        shape = self.shapes[name]
-        start, middle = self.offsets[name]
-        stop = middle + self.max_rank * shape.out_features
-        selected = rows[span.low : span.high]
-        a = selected[:, start:middle].unflatten(1, (shape.in_features, self.max_rank))
-        b = selected[:, middle:stop].unflatten(1, (self.max_rank, shape.out_features))
-        return a, b
 
     def used_modules(self, span: SlotRange) -> Iterator[str]:
         """The modules that any slot of the range adapts."""
         used = frozenset().union(*self.modules[span.low : span.high])
-        return (name for name in self.shapes if name in used)
+        return (name for name in self.layout.shapes if name in used)
+
+
+def round_rank(rank: int, device: torch.device) -> int:
+    step = CUDA_RANKS if device.type == "cuda" else 1
+    return -(-rank // step) * step
 
 
 def count_slot_bytes(shapes: Iterable[ModuleShape], max_rank: int) -> int:

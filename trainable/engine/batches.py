@@ -95,15 +95,15 @@ def cut_step(
     draws: Sequence[Draw], pass_tokens: int, batch_targets: int | None = None
 ) -> list[Piece]:
     """A step, or what is left of one whose targets are `batch_targets`, in as few pieces of at most
-    `pass_tokens` as its windows need, evenly filled.
+    `pass_tokens` (or its longest window) as its windows need, evenly filled.
 
-    Longest first, each to the emptiest piece: the passes of a pack then have equal loads. One
-    window longer than `pass_tokens` is a piece of its own.
+    Longest first, each to the emptiest piece: the passes of a pack then have equal loads.
     """
     targets = batch_targets or sum(int(draw.window.is_target.sum()) for draw in draws)
     total = sum(len(draw.window.ids) for draw in draws)
     longest_first = sorted(draws, key=lambda draw: (-len(draw.window.ids), draw.place))
-    n_pieces = max(1, -(-total // pass_tokens))
+    room = max(pass_tokens, len(longest_first[0].window.ids))
+    n_pieces = max(1, -(-total // room))
     while True:
         groups: list[list[Draw]] = [[] for _ in range(n_pieces)]
         loads = [0] * n_pieces
@@ -111,7 +111,7 @@ def cut_step(
             emptiest = loads.index(min(loads))
             groups[emptiest].append(draw)
             loads[emptiest] += len(draw.window.ids)
-        if max(loads) <= pass_tokens or n_pieces >= len(draws):
+        if max(loads) <= room or n_pieces >= len(draws):
             break
         n_pieces += 1
     kept = [group for group in groups if group]

@@ -53,13 +53,14 @@ class Decoder:
         eos_id: int,
         pad_id: int,
         relayout: Callable[[Layout], None],
-        longest: int,
+        *,
+        is_recorded: bool,
     ) -> None:
         self.forward = forward
         self.output = output  # [vocabulary, width]
         self.eos_id, self.pad_id = eos_id, pad_id
+        self.is_recorded = is_recorded  # passes of one token a row
         self.relayout = relayout  # tells the adapters which rows belong to which slot
-        self.longest = longest
         self.advance: Callable[[int], object] = lambda replies: None  # hears of those made
         self.device = output.device
 
@@ -72,7 +73,7 @@ class Decoder:
     ) -> list[Share]:
         """Responses to all turns of all windows of each slot. A slot whose leader is another one
         has no windows here, and decodes its leader's."""
-        tokens = pack_windows(windows, self.longest, self.device)
+        tokens = pack_windows(windows, self.device)
         self.relayout(tokens.layout)
         tokens.packing.kept = []
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
@@ -128,7 +129,7 @@ class Decoder:
         chooser.begin(keys, self.device)
         chosen: list[tuple[Tensor, Tensor]] = []  # (original rows, their tokens) of each pass
         hidden = batch.hidden
-        token_pass = TokenPass(self.forward, batch, self.relayout)
+        token_pass = TokenPass(self.forward, batch, self.relayout, is_recorded=self.is_recorded)
         while True:
             self._choose(hidden, batch.step, chooser)
             chosen.append((batch.origin, chooser.last))
@@ -155,7 +156,7 @@ class Decoder:
         """The next token of every row, from the hidden states [rows, width] before it."""
         parts = []
         for start in range(0, len(hidden), LOGIT_ROWS):
-            logits = (hidden[start : start + LOGIT_ROWS] @ self.output.T).float()
+            logits = hidden[start : start + LOGIT_ROWS] @ self.output.T
             parts.append(chooser.choose(logits, start, step))
         chooser.append(torch.cat(parts))
 

@@ -6,6 +6,7 @@ for the one thread that owns the device, and wait for it.
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
@@ -134,6 +135,7 @@ class Engine:
         for wish in [*self._training, *self._generating]:
             self._fail(wish.key, TrialFailed("the engine was closed"))
         del self.pack
+        gc.collect()  # fused methods hold the model that they are part of
 
     def _take_orders(self) -> bool:
         """Carries out what was asked; waits for it when there is nothing else to do. False: the
@@ -149,11 +151,13 @@ class Engine:
             work, done = order
             try:
                 done.set_result(work())
+                continue
             except torch.OutOfMemoryError as error:
                 done.set_exception(self._describe_shortage(error))
-                self.pack.free_memory()
             except Exception as error:
                 done.set_exception(error)
+                continue
+            self.pack.free_memory()  # what the error held is gone by now
 
     def _work(self) -> None:
         self._report_goals()

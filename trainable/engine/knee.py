@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import torch
-
 from trainable.engine.bank import count_slot_bytes
 from trainable.engine.lora import shape_of
 from trainable.engine.measure import measure_training
+from trainable.engine.memory import measure_free_bytes
 from trainable.engine.pack import Pack
 from trainable.model.base import Base, BaseSpec, load_base
 from trainable.model.modules import list_linear_paths
@@ -56,7 +55,7 @@ def count_fitting(base: Base, max_rank: int) -> int:
     shapes = [shape_of(base.model.get_submodule(path)) for path in paths]
     room = CPU_BANK_BYTES
     if base.device.type == "cuda":
-        room = int(BANK_SHARE * torch.cuda.mem_get_info(base.device)[0])
+        room = int(BANK_SHARE * measure_free_bytes(base.device))
     return min(MOST_SLOTS, max(1, room // count_slot_bytes(shapes, max_rank)))
 
 

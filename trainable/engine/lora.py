@@ -221,11 +221,10 @@ class Adapters:
     def begin_inference(self, span: SlotRange, layout: Layout, dtype: torch.dtype) -> None:
         """The range's weights as plain tensors in the model's dtype, scaled and cast once for many
         passes."""
-        self.trained = None
-        self._detach_all()
+        self.invalidate()
         scale = self._scales(span)
         for name in self.bank.used_modules(span):
-            a, b = self.bank.stack(self.bank.params, name, span)
+            a, b = self.bank.layout.stack(self.bank.params, name, span)
             self.layers[name].a, self.layers[name].b = a.to(dtype), (b * scale).to(dtype)
         self._set_pass(layout, None, None)
 
@@ -236,6 +235,7 @@ class Adapters:
     def invalidate(self) -> None:
         """To be called when rows moved or slots changed: leaves are hung anew."""
         self.trained = None
+        self._detach_all()
 
     def _hang_leaves(self, span: SlotRange) -> None:
         self._detach_all()
@@ -243,8 +243,8 @@ class Adapters:
             layer = self.layers[name]
             leaves = []
             for value, grad in zip(
-                self.bank.stack(self.bank.params, name, span),
-                self.bank.stack(self.bank.grads, name, span),
+                self.bank.layout.stack(self.bank.params, name, span),
+                self.bank.layout.stack(self.bank.grads, name, span),
                 strict=True,
             ):
                 leaf = value.detach().requires_grad_()

@@ -22,7 +22,7 @@ def afford_pass(sizes: Any, device: torch.device, share: float) -> int:
     with that share of the GPU. `sizes`: the model's configuration."""
     if device.type != "cuda":
         return CPU_PASS_TOKENS
-    free, _ = torch.cuda.mem_get_info(device)
+    free = measure_free_bytes(device)
     bytes_a_token = ACTIVATION_BYTES * sizes.num_hidden_layers * sizes.hidden_size
     return min(MAX_PASS_TOKENS, int(share * ACTIVATION_SHARE * free / bytes_a_token))
 
@@ -38,6 +38,12 @@ def count_free_bytes(device: torch.device, share: float) -> float:
     free, _ = torch.cuda.mem_get_info(device)
     idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return CACHE_SHARE * (share * free + idle)
+
+
+def measure_free_bytes(device: torch.device) -> int:
+    """Of a GPU, with what torch holds of it to no purpose."""
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def count_cache_bytes(sizes: Any, dtype: torch.dtype) -> int:

@@ -20,6 +20,7 @@ from trainable.engine.loss import TargetLoss
 from trainable.engine.memory import afford_cache, afford_pass, peak_gib
 from trainable.engine.optimizer import SlotOptimizer
 from trainable.engine.passes import make_dropout, pack_windows, target_weights
+from trainable.engine.recording import can_record
 from trainable.engine.replies import Asked, Made, generate
 from trainable.engine.slot import (
     Slot,
@@ -66,7 +67,7 @@ class Pack:
         self.bank = SlotBank(shapes, slots, max_rank, self.device)
         self.adapters = Adapters(self.bank, install(self.model, self.paths))
         self.optimizer = SlotOptimizer(self.bank)
-        self.train_together = TrainPass(self._add_gradients, self.device)
+        self.train_together = TrainPass(self._add_gradients, can_record(base, training=True))
         self.pace = Pace(self.device)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
             self.model.config, self.device, gpu_share
@@ -129,16 +130,16 @@ class Pack:
     def train_pass(self, slots: Sequence[Slot]) -> None:
         """One pass, forward and backward, over a piece of each slot's step; several where not
         every slot can bring a whole dialogue to one."""
-        together = max(1, self.pass_tokens // self.longest())
-        for start in range(0, len(slots), together):
-            self._train_together(slots[start : start + together])
+        slots, together = self.gather(slots), max(1, self.pass_tokens // self.longest())
+        for low in range(0, len(slots), together):
+            high = min(low + together, len(slots))
+            self._train_together(slots[low:high], SlotRange(low, high))
 
-    def _train_together(self, slots: Sequence[Slot]) -> None:
+    def _train_together(self, slots: Sequence[Slot], span: SlotRange) -> None:
+        """The slots of these rows of the bank."""
         started_s = time.perf_counter()
-        slots = self.gather(slots)
         self.at_work = [slot.key for slot in slots]
-        span = SlotRange(0, len(slots))
-        for row, slot in enumerate(slots):
+        for row, slot in enumerate(slots, start=span.low):
             if slot.is_forking:
                 slot.trunk = copy_rows(slot, self.bank, row)()
         limit = self.pass_tokens // len(slots)
@@ -172,17 +173,16 @@ class Pack:
     def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> None:
         """Adds the gradient of each slot's piece to the slot's row."""
         windows = [[draw.window for draw in piece.draws] for piece in pieces]
-        tokens = pack_windows(windows, self.longest(), self.device, self.fill_to)
+        tokens = pack_windows(windows, self.device, self.fill_to)
         configs = [slot.config for slot in slots]
         dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
         weights = target_weights(pieces, tokens)
         modules = tuple(self.bank.used_modules(span))
-        self.train_together.run(Load(tokens, weights, dropout, modules))
+        self.train_together.run(Load(span, tokens, weights, dropout, modules))
 
     def _add_gradients(self, load: Load) -> None:
         tokens = load.tokens
-        span = SlotRange(0, len(tokens.layout.counts))
-        self.adapters.begin_training(span, tokens.layout, load.dropout)
+        self.adapters.begin_training(load.span, tokens.layout, load.dropout)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
         loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
@@ -250,7 +250,7 @@ class Pack:
         elif config.method != "none":
             raise TrialFailed(f"method={config.method} cannot be packed: it runs alone")
         shape = shape_adapter(config, self.paths)
-        if shape.rank > self.bank.max_rank:  # a clone of a rank that the space does not know
+        if shape.rank > self.bank.layout.rank:  # a clone of a rank that the space does not know
             self.adapters.invalidate()
             self.train_together.forget()
             self.bank.grow(shape.rank)
@@ -259,7 +259,7 @@ class Pack:
     def _count_trainable(self, slot: Slot) -> int:
         if slot.order is None:
             return 0
-        shapes = (self.bank.shapes[name] for name in slot.shape.modules)
+        shapes = (self.bank.layout.shapes[name] for name in slot.shape.modules)
         return sum(slot.shape.rank * (s.in_features + s.out_features) for s in shapes)
 
     def room_tokens(self) -> int:

@@ -18,7 +18,9 @@ from trainable.engine.lora import Dropout, Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
 
-FINENESS = 4  # of the sizes that a pass is filled up to: so many from a power of two to the next
+# Of the sizes that slots are filled up to: so many from a power of two to the next. The largest of
+# several slots' pieces varies less, so that finer sizes come again as often.
+FINENESS, PACKED_FINENESS, SEVERAL = 4, 8, 4
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,14 @@ class PackedTokens:
 
 
 def pack_windows(
-    slots: Sequence[Sequence[Window]], longest: int, device: torch.device, fill_to: int = 0
+    slots: Sequence[Sequence[Window]], device: torch.device, fill_to: int = 0
 ) -> PackedTokens:
     """The windows of each slot, in order. With `fill_to`, sizes repeat from pass to pass: every
     slot is filled up with windows that nothing is learnt from to one of few numbers of tokens, all
     multiples of it, and there are some empty windows and targets that count nothing."""
     n_targets = [sum(len(window.targets) for window in group) for group in slots]
     if fill_to:
-        slots = fill_up(slots, longest, fill_to)
+        slots = fill_up(slots, fill_to)
     windows = [window for group in slots for window in group]
     lengths = [len(window.ids) for window in windows]
     counts = tuple(sum(len(window.ids) for window in group) for group in slots)
@@ -53,10 +55,10 @@ def pack_windows(
     )
     before, labels = targets - 1, ids[targets]
     if fill_to:
-        lengths += [0] * (-len(lengths) % max(32, len(ids) // 256))
-        idle = -len(labels) % max(32, len(ids) // 8)
-        before, labels = np.pad(before, (0, idle)), np.pad(labels, (0, idle))
-    packing = Packing(lengths, longest, device)
+        lengths += [0] * (-len(lengths) % max(8, len(ids) // 512))
+        idle = np.arange(-len(labels) % max(32, len(ids) // 8))  # each at a token of its own
+        before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
+    packing = Packing(lengths, device)
     return PackedTokens(
         ids=to_device(ids, device)[None],
         positions=packing.positions(),
@@ -68,25 +70,25 @@ def pack_windows(
     )
 
 
-def fill_up(
-    slots: Sequence[Sequence[Window]], longest: int, multiple: int
-) -> Sequence[Sequence[Window]]:
+def fill_up(slots: Sequence[Sequence[Window]], multiple: int) -> Sequence[Sequence[Window]]:
     """Each slot's windows and what makes it as large as all others."""
+    longest = max(len(window.ids) for group in slots for window in group)
     counts = [sum(len(window.ids) for window in group) for group in slots]
-    most = round_up(max(counts), multiple)
+    fineness = PACKED_FINENESS if len(slots) >= SEVERAL else FINENESS
+    most = round_up(max(counts), multiple, fineness)
     return [
         [*group, *make_filler(most - count, longest)]
         for group, count in zip(slots, counts, strict=True)
     ]
 
 
-def round_up(tokens: int, multiple: int) -> int:
+def round_up(tokens: int, multiple: int, fineness: int) -> int:
     """To one of few sizes.
 
-    >>> [round_up(n, 128) for n in (100, 500, 1537, 4096, 4097)]
+    >>> [round_up(n, 128, 4) for n in (100, 500, 1537, 4096, 4097)]
     [128, 512, 1792, 4096, 5120]
     """
-    step = max(multiple, 2 ** (max(tokens - 1, 1).bit_length() - 1) // FINENESS)
+    step = max(multiple, 2 ** (max(tokens - 1, 1).bit_length() - 1) // fineness)
     return -(-tokens // step) * step
 
 

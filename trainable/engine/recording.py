@@ -4,28 +4,66 @@ one, take the host several times as long as the device."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import torch
+
+from trainable.model.base import Base
+
+
+def can_record(base: Base, *, training: bool) -> bool:
+    """Whether a GPU can record the base model's passes: not in 8 bits, where bitsandbytes looks at
+    numbers on the way, nor training in 32, where attention lays out every pass by its lengths."""
+    is_told_by_tensors = base.compute_dtype != torch.float32 or not training
+    return base.device.type == "cuda" and base.residency != "int8" and is_told_by_tensors
+
+
+def record(work: Callable[[], Any], pool: Any = None) -> Recording | None:
+    """None where the memory is too short for what the recording would hold: nothing is done then.
+    `pool`: the memory of recordings of which one is replayed at a time."""
+    torch.cuda.empty_cache()  # while it records, torch gives nothing back
+    try:
+        return Recording(work, pool)
+    except RuntimeError as error:  # torch's own kind, or that of CUDA's graphs
+        if "out of memory" not in str(error):
+            raise
+        return None
 
 
 class Recording:
     """The kernels that `work` launches, which read and write the very tensors they were recorded
     with. It must have run once with tensors of those shapes: what is compiled or set up by a first
-    run cannot be recorded. `pool`: the memory of recordings of which one is replayed at a time."""
+    run cannot be recorded."""
 
-    def __init__(self, work: Callable[[], Any], pool: Any = None) -> None:
-        self.graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    def __init__(self, work: Callable[[], Any], pool: Any) -> None:
+        self.graph, stream = torch.cuda.CUDAGraph(), open_stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             # other threads copy checkpoints meanwhile
             self.graph.capture_begin(pool, capture_error_mode="thread_local")
             try:
                 self.result = work()  # overwritten by every replay
-            finally:
-                self.graph.capture_end()
+            except BaseException:
+                with suppress(RuntimeError):  # of a recording that has failed already
+                    self.graph.capture_end()
+                raise
+            self.graph.capture_end()
         torch.cuda.current_stream().wait_stream(stream)
 
     def replay(self) -> Any:
         self.graph.replay()
         return self.result
+
+
+@cache
+def open_stream() -> torch.cuda.Stream:
+    """The one on which everything is recorded. What cuBLAS holds for a stream, for good, it takes
+    at the first products there and back: outside of any recording's memory."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        one = torch.ones(64, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        (one @ one).sum().backward()
+    torch.cuda.current_stream().wait_stream(stream)
+    return stream

@@ -14,6 +14,7 @@ from trainable.engine.bank import SlotRange
 from trainable.engine.decode import Decoder, Share
 from trainable.engine.end_to_end import predict_states, to_greedy
 from trainable.engine.lora import Layout
+from trainable.engine.recording import can_record
 from trainable.engine.rows import count_columns_a_turn
 from trainable.engine.slot import Slot
 from trainable.engine.task import group_by_dialogue
@@ -134,7 +135,7 @@ def decode_chunks(
         pack.base.eos_id,
         pack.base.pad_id,
         pack.adapters.relayout,
-        pack.longest(),
+        is_recorded=can_record(pack.base, training=False),
     )
     decoder.advance = advance
     # Of like length together, so that the cache's columns are filled.
@@ -152,17 +153,22 @@ def decode_chunks(
 def take_chunk(
     pack: Pack, queues: list[list[Window]], readers: list[list[TrialConfig]]
 ) -> list[list[Window]]:
-    """The next windows of every slot whose keys and values fit the memory set aside."""
+    """The next windows of every slot whose keys and values fit the memory set aside: as many of
+    each slot, since products over unlike numbers are slower; the first ones of some in any case."""
     left_tokens = pack.room_tokens()
     prompt = max(len(queue[0].ids) for queue in queues if queue)
     chunk: list[list[Window]] = [[] for _ in queues]
-    while any(queues):
-        for place, waiting in enumerate(queues):
-            if not waiting:
-                continue
-            columns = count_columns_a_turn(prompt, readers[place])
-            left_tokens -= len(waiting[0].ids) + waiting[0].n_turns * columns
+    while waiting := [place for place, queue in enumerate(queues) if queue]:
+        needs = {
+            place: len(queues[place][0].ids)
+            + queues[place][0].n_turns * count_columns_a_turn(prompt, readers[place])
+            for place in waiting
+        }
+        if sum(needs.values()) > left_tokens and any(chunk):
+            break
+        for place, tokens in needs.items():
+            left_tokens -= tokens
             if left_tokens < 0 and any(chunk):
                 return chunk
-            chunk[place].append(waiting.pop(0))
+            chunk[place].append(queues[place].pop(0))
     return chunk

@@ -80,7 +80,7 @@ class Chooser:
         return tokens
 
     def _choose_shaped(self, logits: Tensor, rows: slice, slot: int, step: int) -> Tensor:
-        config = self.configs[slot]
+        config, logits = self.configs[slot], logits.float()
         if step < config.min_new_tokens:  # first: what samples must not keep the end alone
             logits = logits.index_fill(1, self.end, float("-inf"))
         scores = self.processors[slot](self.history[rows], logits)  # type: ignore[arg-type]

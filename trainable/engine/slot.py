@@ -6,7 +6,6 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainable.adapter import read_adapter_config
-from trainable.engine.bank import AdapterShape, SlotBank
+from trainable.engine.bank import AdapterShape, RowLayout, SlotBank
 from trainable.engine.batches import DataOrder, Draw, Piece, cut_step
 from trainable.engine.optimizer import StepSettings, is_decaying, learning_rate_at
 from trainable.engine.task import Task
@@ -63,7 +62,8 @@ class Slot:
             self.draws = self.order.next_step()
         if not self.pieces:
             self.pieces.extend(cut_step(self.draws, pass_tokens))
-        elif self.pieces[0].n_tokens > pass_tokens:  # cut when fewer slots shared a pass
+        elif self.pieces[0].n_tokens > pass_tokens and len(self.pieces[0].draws) > 1:
+            # it was cut when fewer slots shared a pass
             left = [draw for piece in self.pieces for draw in piece.draws]
             self.pieces = deque(cut_step(left, pass_tokens, self.pieces[0].batch_targets))
         return self.pieces[0]
@@ -144,7 +144,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     returned."""
     kinds = ("params", "exp_avg", "exp_avg_sq")
     lines = {kind: getattr(bank, kind)[row : row + 1].to("cpu", copy=True) for kind in kinds}
-    layout, shape, trunk = copy(bank), slot.shape, slot.trunk  # the bank may grow meanwhile
+    layout, shape, trunk = bank.layout, slot.shape, slot.trunk  # the bank may grow meanwhile
     adapter_config = peft_config(slot)
     trainer = {
         "turns_seen": slot.turns_seen,
@@ -230,7 +230,7 @@ def shape_adapter(config: TrialConfig, paths: Sequence[str]) -> AdapterShape:
     return AdapterShape(modules, rank, found["lora_alpha"] / divisor)
 
 
-def _named(shape: AdapterShape, layout: SlotBank, line: Tensor) -> Iterator[tuple[str, Tensor]]:
+def _named(shape: AdapterShape, layout: RowLayout, line: Tensor) -> Iterator[tuple[str, Tensor]]:
     """A row's numbers [1, width] under peft's names, in its shapes: lora_A [rank, in], lora_B
     [out, rank]."""
     for module in shape.modules:
@@ -243,9 +243,9 @@ def _named(shape: AdapterShape, layout: SlotBank, line: Tensor) -> Iterator[tupl
 def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, Tensor]) -> None:
     """Laid out on the host, and sent in one piece."""
     rank = slot.shape.rank
-    line = torch.zeros(1, bank.width)
+    line = torch.zeros(1, bank.layout.width)
     for module in slot.shape.modules:
-        a, b = bank.pair(line, module, 0)
+        a, b = bank.layout.pair(line, module, 0)
         for name, target in (("lora_A", a[:, :rank]), ("lora_B", b[:rank])):
             value = values.get(f"{PEFT_PREFIX}{module}.{name}.weight")
             if value is None or value.T.shape != target.shape:

@@ -8,17 +8,26 @@ from torch import Tensor
 
 from trainable.engine.attention import Cached, Packing
 from trainable.engine.lora import Layout
-from trainable.engine.recording import Recording
+from trainable.engine.recording import record
 from trainable.engine.rows import Batch
 
 Forward = Callable[[Tensor, Tensor, Packing | Cached], Tensor]  # ids, positions -> hidden states
 
 
 class TokenPass:
-    """The pass of a batch's rows; on a GPU it is recorded for as long as the rows stay the same."""
+    """The pass of a batch's rows; where it can be, it is recorded for as long as the rows stay the
+    same."""
 
-    def __init__(self, forward: Forward, batch: Batch, relayout: Callable[[Layout], None]) -> None:
+    def __init__(
+        self,
+        forward: Forward,
+        batch: Batch,
+        relayout: Callable[[Layout], None],
+        *,
+        is_recorded: bool,
+    ) -> None:
         self.forward, self.batch, self.relayout = forward, batch, relayout
+        self.is_recorded = is_recorded
         self.n_rows = 0  # of the last pass
         self.replay: Callable[[Tensor], Tensor] | None = None
 
@@ -29,7 +38,7 @@ class TokenPass:
             self.n_rows, self.replay = len(tokens), None
             self.relayout(self.batch.layout())
             return self._pass(tokens)  # in earnest, and it readies what a recording needs
-        if not tokens.is_cuda:
+        if not self.is_recorded:
             return self._pass(tokens)
         self.replay = self.replay or self._record(tokens)
         return self.replay(tokens)
@@ -42,7 +51,9 @@ class TokenPass:
 
     def _record(self, tokens: Tensor) -> Callable[[Tensor], Tensor]:
         own = tokens.clone()
-        recording = Recording(lambda: self._pass(own))
+        recording = record(lambda: self._pass(own))
+        if recording is None:  # the memory is short
+            return self._pass
 
         def replay(tokens: Tensor) -> Tensor:
             own.copy_(tokens)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.engine.bank import SlotRange
 from trainable.engine.lora import Dropout
 from trainable.engine.passes import PackedTokens
-from trainable.engine.recording import Recording
+from trainable.engine.recording import Recording, record
 
 RECORD_AFTER = 3  # passes of a kind: rarer ones are not worth it
 MOST_RECORDINGS = 64  # megabytes each; the longest unused goes first
@@ -21,6 +22,7 @@ MOST_RECORDINGS = 64  # megabytes each; the longest unused goes first
 class Load:
     """What a pass computes on."""
 
+    span: SlotRange  # the bank's rows
     tokens: PackedTokens
     weights: Tensor  # [targets]
     dropout: Dropout | None
@@ -29,7 +31,8 @@ class Load:
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
         shapes = tuple(tensor.numel() for tensor in self.tensors())
-        return self.tokens.layout.counts, shapes, self.tokens.packing.longest, self.modules
+        tokens = self.tokens
+        return self.span, tokens.layout.counts, shapes, tokens.packing.longest, self.modules
 
     def tensors(self) -> list[Tensor]:
         """All that differs between passes of a kind."""
@@ -40,10 +43,11 @@ class Load:
 
 
 class TrainPass:
-    """Carries out `work`, and on a GPU records it for each kind of load that comes again."""
+    """Carries out `work`, and where it can be recorded does so for each kind of load that comes
+    again."""
 
-    def __init__(self, work: Callable[[Load], None], device: torch.device) -> None:
-        self.work, self.is_recorded = work, device.type == "cuda"
+    def __init__(self, work: Callable[[Load], None], is_recorded: bool) -> None:
+        self.work, self.is_recorded = work, is_recorded
         self.forget()
 
     def run(self, load: Load) -> None:
@@ -52,16 +56,25 @@ class TrainPass:
         assert load.tokens.layout.to_even is None, "a recording knows no tensors of a layout"
         kind = load.kind()
         self.met[kind] = self.met.get(kind, 0) + 1
-        if self.met[kind] <= RECORD_AFTER:
+        if self.met[kind] <= RECORD_AFTER or not self._has_recording(kind, load):
             return self.work(load)
-        if kind not in self.recordings:
-            while len(self.recordings) >= MOST_RECORDINGS:
-                del self.recordings[next(iter(self.recordings))]
-            torch.cuda.empty_cache()  # while it records, torch gives nothing back
-            self.recordings[kind] = load, Recording(lambda: self.work(load), self.memory)
         own, recording = self.recordings[kind] = self.recordings.pop(kind)  # the latest is last
         copy_all(load.tensors(), own.tensors())
         recording.replay()
+
+    def _has_recording(self, kind: Any, load: Load) -> bool:
+        """Made now if need be. Where the memory is short, nothing is recorded from now on."""
+        if kind in self.recordings:
+            return True
+        while len(self.recordings) >= MOST_RECORDINGS:
+            del self.recordings[next(iter(self.recordings))]
+        recording = record(lambda: self.work(load), self.memory)
+        if recording is None:
+            self.forget()
+            self.is_recorded = False
+            return False
+        self.recordings[kind] = load, recording
+        return True
 
     def forget(self) -> None:
         """When tensors that do not belong to a load have moved, or memory is short."""
