@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from trainable.corpus.encode import Window
@@ -148,18 +147,8 @@ def as_base(model: Any, residency: str) -> Base:
     )  # fmt: skip
 
 
-def compile_layers(model: Any) -> None:
-    """Compiles the decoder layers, one piece of code for all of them. A sweep does not: there the
-    shapes change with every trial that comes and goes, and compiling for them took all the host's
-    memory (torch 2.11 on an H200); here every pass has one shape."""
-    torch._dynamo.config.recompile_limit = 64  # one slot or many, with dropout or not, modules
-    model.enable_input_require_grads()  # or the first layer would be a case of its own
-    for layer in next(m for m in model.base_model.children() if isinstance(m, nn.ModuleList)):
-        layer.compile()
-
-
 def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A row a case, as it is measured. `how`: the base's residency, then +compiled, +uneven."""
+    """A row a case, as it is measured. `how`: the base's residency, then perhaps +uneven."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for work in arguments.work:
         sequences, tokens = map(int, work.split("x"))
@@ -176,8 +165,6 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             windows = make_windows(sequences, tokens, vocabulary, even="uneven" not in how)
             base = as_base(build_model(arguments.shape, device), how.split("+")[0])
             pack = open_pack(base, arguments.slots)
-            if "compiled" in how:
-                compile_layers(pack.model)
             for slots in sorted(n for n in arguments.slots if n <= pack.bank.slots):
                 step = partial(step_all, pack, fill(pack, slots, windows, sequences))
                 try:

@@ -19,7 +19,7 @@ from trainable.corpus.encode import Window
 from trainable.engine.beam import Beams
 from trainable.engine.branches import LOGIT_ROWS, Branches, Shaper, Trunk
 from trainable.engine.contrastive import ContrastiveSearch
-from trainable.engine.lora import Layout
+from trainable.engine.layout import Layout
 from trainable.engine.passes import PackedTokens, pack_windows
 from trainable.engine.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
 from trainable.engine.sampling import Chooser, RowKey

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.engine.adapters import Adapters
 from trainable.engine.attention import NAME, Cached, Packing
 from trainable.engine.bank import SlotBank, SlotRange
 from trainable.engine.batches import DataOrder, Piece, choose_piece
 from trainable.engine.fusion import fuse
-from trainable.engine.lora import Adapters, install, shape_of
+from trainable.engine.lora import install, shape_of
 from trainable.engine.loss import TargetLoss
 from trainable.engine.memory import afford_cache, afford_pass, peak_gib
 from trainable.engine.optimizer import SlotOptimizer

@@ -14,7 +14,8 @@ from trainable.corpus.encode import Window
 from trainable.engine.attention import Packing
 from trainable.engine.batches import Piece
 from trainable.engine.counter import MASK, combine, mix
-from trainable.engine.lora import Dropout, Layout
+from trainable.engine.dropout import Dropout
+from trainable.engine.layout import Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
 

@@ -13,7 +13,7 @@ from trainable.corpus.encode import Window
 from trainable.engine.bank import SlotRange
 from trainable.engine.decode import Decoder, Share
 from trainable.engine.end_to_end import predict_states, to_greedy
-from trainable.engine.lora import Layout
+from trainable.engine.layout import Layout
 from trainable.engine.recording import can_record
 from trainable.engine.rows import count_columns_a_turn
 from trainable.engine.slot import Slot

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainable.corpus.encode import Window
 from trainable.engine.attention import Cached, CachedByColumn
-from trainable.engine.lora import Layout
+from trainable.engine.layout import Layout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.sampling import Chooser
 from trainable.trial import TrialConfig

@@ -13,8 +13,7 @@ from trainable.engine.pack import Pack
 
 OPTIMIZER = "engine optimizer"
 # an event within -> part
-RANGES = {"TargetLoss": "loss", OPTIMIZER: "optimizer", "MaskedDrop": "LoRA"}
-RANGES |= {"MaskedDropBackward": "LoRA"}
+RANGES = {"TargetLoss": "loss", OPTIMIZER: "optimizer"}
 # words in an operator's name -> part; batched products are made for the adapters alone
 OPERATORS = {"bmm": "LoRA", "scaled_dot_product": "attention", "flash": "attention"}
 OPERATORS |= {"varlen": "attention"}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from trainable.engine.attention import Cached, Packing
-from trainable.engine.lora import Layout
+from trainable.engine.layout import Layout
 from trainable.engine.recording import record
 from trainable.engine.rows import Batch
 

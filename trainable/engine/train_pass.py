@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainable.engine.bank import SlotRange
-from trainable.engine.lora import Dropout
+from trainable.engine.dropout import Dropout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.recording import Recording, record
 

@@ -1,0 +1,78 @@
+"""A layer with adapters against torch's own gradients of the formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainable.engine.counter import mix
+from trainable.engine.dropout import Dropout, Mask
+from trainable.engine.layout import Layout
+from trainable.engine.lora import PackedLinear
+
+IN, OUT, RANK = 24, 16, 3
+SCALES = torch.tensor([0.5, 2.0, 1.0])[:, None, None]
+
+
+class Double(nn.Module):
+    """A base that is no plain layer."""
+
+    def __init__(self, inner: nn.Linear) -> None:
+        super().__init__()
+        self.inner = inner
+        self.weight, self.in_features, self.out_features = inner.weight, IN, OUT
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x)
+        return out
+
+
+def make_layer(counts: tuple[int, ...], rate: float, is_plain: bool) -> PackedLinear:
+    torch.manual_seed(0)
+    inner = nn.Linear(IN, OUT).requires_grad_(False)
+    layer = PackedLinear(inner if is_plain else Double(inner), "layer")
+    layer.a = torch.randn(3, IN, RANK, requires_grad=True)
+    layer.b = torch.randn(3, RANK, OUT, requires_grad=True)
+    layer.grads = (torch.ones(3, IN, RANK), torch.ones(3, RANK, OUT))  # what was there stays
+    layer.scale, layer.layout = SCALES, Layout.of(counts, torch.device("cpu"))
+    if rate:
+        keys = mix(torch.arange(sum(counts))[:, None])
+        layer.dropout = Dropout(keys, torch.full((sum(counts), 1), 1 - rate))
+    return layer
+
+
+def compute_plainly(layer: PackedLinear, x: Tensor, counts: tuple[int, ...]) -> Tensor:
+    assert layer.a is not None and layer.b is not None
+    kept = Mask(layer.dropout, layer.key, IN).apply(x) if layer.dropout else x
+    parts = [
+        part @ a @ b * scale
+        for part, a, b, scale in zip(kept.split(counts), layer.a, layer.b, SCALES, strict=True)
+    ]
+    return layer.base(x) + torch.cat(parts)
+
+
+@pytest.mark.parametrize("counts", [(5, 5, 5), (2, 9, 4)], ids=["even", "uneven"])
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize("is_plain", [True, False], ids=["plain", "quantised"])
+def test_result_and_gradients_are_the_formula_s(
+    counts: tuple[int, ...], rate: float, is_plain: bool
+) -> None:
+    layer = make_layer(counts, rate, is_plain)
+    x = torch.randn(sum(counts), IN, requires_grad=True)
+    weights = torch.randn(sum(counts), OUT)
+    wanted = compute_plainly(layer, x, counts)
+    grads = torch.autograd.grad((wanted * weights).sum(), [x, layer.a, layer.b])
+    found = layer(x[None])[0]
+    (found * weights).sum().backward()
+    torch.testing.assert_close(found, wanted)
+    assert x.grad is not None and layer.grads is not None
+    torch.testing.assert_close(x.grad, grads[0])
+    for total, grad in zip(layer.grads, grads[1:], strict=True):
+        torch.testing.assert_close(total, 1 + grad)
+
+
+def test_the_adapters_learn_where_the_input_does_not() -> None:
+    layer = make_layer((5, 5, 5), 0.0, is_plain=True)
+    layer(torch.randn(1, 15, IN)).sum().backward()
+    assert layer.grads is not None and (layer.grads[0] != 1).any() and (layer.grads[1] != 1).any()

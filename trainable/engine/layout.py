@@ -1,0 +1,58 @@
+"""Which tokens of a pass belong to which slot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainable.engine.transfer import to_device
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Tokens lie slot after slot. Slots without tokens take no part; unlike numbers of tokens are
+    padded to the largest, so that a product is one batched kernel."""
+
+    counts: tuple[int, ...]  # tokens of each slot of the range
+    present: Tensor | None  # int64: the slots that have tokens; None: all
+    to_even: Tensor | None  # int64 [present, most]: token or, for padding, their number; None: even
+    from_even: Tensor | None  # int64 [tokens]: place in the flattened even shape
+
+    @classmethod
+    def of(cls, counts: Sequence[int], device: torch.device) -> Layout:
+        sizes = np.asarray(counts, dtype=np.int64)
+        present = None if sizes.all() else to_device(np.flatnonzero(sizes), device)
+        sizes = sizes[sizes > 0]
+        if len(set(sizes.tolist())) <= 1:
+            return cls(tuple(counts), present, None, None)
+        columns = np.arange(sizes.max())
+        is_real = columns < sizes[:, None]
+        starts = (sizes.cumsum() - sizes)[:, None]
+        return cls(
+            counts=tuple(counts),
+            present=present,
+            to_even=to_device(np.where(is_real, starts + columns, sizes.sum()), device),
+            from_even=to_device(np.flatnonzero(is_real), device),
+        )
+
+    def pick(self, rows: Tensor) -> Tensor:
+        """Of one row a slot, those of the slots that have tokens."""
+        return rows if self.present is None else rows[self.present]
+
+    def split(self, x: Tensor) -> Tensor:
+        """x [tokens, features] -> [present, most, features]. A padded place is zero, and nothing
+        leaks from it."""
+        if self.to_even is None:
+            slots = len(self.counts) if self.present is None else len(self.present)
+            return x.unflatten(0, (slots, -1))
+        return F.pad(x, (0, 0, 0, 1))[self.to_even]
+
+    def join(self, even: Tensor) -> Tensor:
+        """The way back."""
+        flat = even.flatten(0, 1)
+        return flat if self.from_even is None else flat[self.from_even]
