@@ -8,6 +8,12 @@ from typing import Any
 
 from trainable.trial import ConfigError, TrialConfig
 
+TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
+ITS_TRAINING = {  # fields that decide nothing of who goes on with an adapter
+    *("method", "adapter", "seed", "train_turns", "learning_rate", "schedule", "decay_fraction"),
+    *("warmup_turns", "batch_turns", "weight_decay", "clip_norm"),
+}
+
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
     """A peft adapter's own configuration. Raises ConfigError when the folder holds none."""
@@ -19,6 +25,26 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
             f"adapter must be a folder in peft's format, and {path} cannot be read ({error}): "
             "give another with --set adapter=FOLDER"
         ) from error
+
+
+def read_trial(folder: Path) -> dict[str, Any]:
+    """The config of the trial that left the adapter, as a checkpoint or an export tells it; {}
+    where neither is there."""
+    for path in (folder / name for name in TRIAL_FILES):
+        if path.is_file():
+            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+    return {}
+
+
+def inherit(adapter: str | None) -> dict[str, Any]:
+    """What is the adapter's own where nothing else is set: model, text, decoding, and its shape; of
+    one that no trial left, the model alone. Raises ConfigError when the folder holds no adapter."""
+    if adapter is None:
+        return {}
+    folder = Path(adapter)
+    base = read_adapter_config(folder).get("base_model_name_or_path")
+    told = read_trial(folder) or ({"base_model": base} if base else {})
+    return {name: value for name, value in told.items() if name not in ITS_TRAINING}
 
 
 def rank_of(config: TrialConfig) -> int:

@@ -22,16 +22,24 @@ def why_alone(config: TrialConfig) -> str | None:
     ConfigError where the base model is not there."""
     if config.method == "full":
         return "method=full trains the base model itself"
-    if config.base_model == "tiny" or config.base_model.partition(":")[0] == "toy":
+    if is_embedded(config):
         return None
     shape = read_shape(config.base_model)
-    if shape.get("is_encoder_decoder"):
+    if is_encoder_decoder(config):
         return "an encoder-decoder"
     if shape.get("model_type") in OWN_ATTENTION:
         return f"the attention of {shape['model_type']} is its own"
     if shape.get("model_type") in BIASED_OUTPUT:
         return f"the output layer of {shape['model_type']} has a bias"
     return None
+
+
+def is_encoder_decoder(config: TrialConfig) -> bool:
+    return not is_embedded(config) and bool(read_shape(config.base_model).get("is_encoder_decoder"))
+
+
+def is_embedded(config: TrialConfig) -> bool:
+    return config.base_model == "tiny" or config.base_model.partition(":")[0] == "toy"
 
 
 @lru_cache(maxsize=64)

@@ -184,15 +184,19 @@ class PlainFinetuner:
         return ids.to(self.device), mask.to(self.device)
 
     def evaluate(self, n_dialogues: int) -> Evaluation:
+        return score(self.generate(n_dialogues))
+
+    def generate(self, n_dialogues: int, split: str = "validation") -> Generated:
+        """Replies to the first dialogues of the split's fixed order, and the loss on them."""
         started_s = time.perf_counter()
-        windows = self.task.held_out("validation", n_dialogues)
+        windows = self.task.held_out(split, n_dialogues)
         with torch.no_grad(), quiet_dropout(self.model):
             losses = [self.sum_nats([window]) for window in windows]
             texts = self._reply([prompt for w in windows for prompt in list_prompts(w)])
-        generated = Generated(
+        return Generated(
             corpus=self.config.corpus,
             response=self.config.response,
-            split="validation",
+            split=split,
             n_dialogues=n_dialogues,
             responses=group_by_dialogue(texts),
             loss_nats=float(sum(nats for nats, _ in losses)) / max(sum(n for _, n in losses), 1),
@@ -203,7 +207,6 @@ class PlainFinetuner:
             tokens_seen=self.tokens_seen,
             peak_gib=self._peak_gib(),
         )
-        return score(generated)
 
     def _reply(self, prompts: list[Prompt]) -> dict[tuple[str, int], str]:
         """Replies in batches of like length, halved when memory runs out."""

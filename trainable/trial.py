@@ -97,7 +97,7 @@ class TrialConfig:
     quantisation: str = "nf4"
     double_quantisation: bool | None = None
     method: str = "lora"
-    adapter: str | None = None  # folder or hub id of an adapter to start from (or only decode with)
+    adapter: str | None = None  # folder of an adapter to start from (or only to decode with)
     # LoRA
     lora_rank: int | None = None
     alpha_over_rank: float | None = None

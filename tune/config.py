@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from trainable.adapter import inherit
 from trainable.trial import ConfigError
 
 ASHA = ("stop", "promote", "off")
@@ -158,8 +159,9 @@ class SweepConfig:
         return cls(**kept)
 
 
-def compose(profile: str, flags: Mapping[str, Any]) -> SweepConfig:
-    """The profile's sweep with the flags that were given (`name` and `space` among them)."""
+def compose(profile: str, flags: Mapping[str, Any], adapter: str | None = None) -> SweepConfig:
+    """The profile's sweep with the flags that were given (`name` and `space` among them), on what
+    an adapter that trials start from brings along. Raises ConfigError."""
     given = {name: value for name, value in flags.items() if value is not None}
     values: dict[str, Any] = {**SCALES[profile], **given, "profile": profile}
     values.setdefault("seed", 0)
@@ -171,6 +173,7 @@ def compose(profile: str, flags: Mapping[str, Any]) -> SweepConfig:
         values["eval_dialogues"] = fit_evals(values["eval_dialogues"], len(values["rungs_turns"]))
     values["base"] = {
         **BASES[profile],
+        **inherit(adapter),
         "seed": values["seed"],
         "train_turns": values["train_turns"],
         "warmup_turns": round(WARMUP * values["train_turns"]),

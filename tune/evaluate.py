@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trainable.corpus.load import Corpus
     from trainable.evaluation.evaluator import Scores
     from trainable.evaluation.predictions import Responses
+    from tune.generate import Replies
 
 # the official table's columns: title, where Scores keeps it, format
 COLUMNS = (
@@ -103,22 +105,31 @@ def evaluate(args: argparse.Namespace) -> int:
     else 0."""
     from trainable.corpus.load import load_corpus
     from trainable.evaluation.predictions import read_predictions
+    from tune.generate import Replies, generate_replies
 
+    check_places({"--responses": args.responses, "--json": args.json})
     if args.predictions:
         refuse_generation(args)
         responses = read_predictions(args.predictions)
-        corpus, origin = load_corpus(args.corpus or "multiwoz"), None
+        replies = Replies(responses=responses, corpus=load_corpus(args.corpus or "multiwoz"))
     else:
-        from tune.generate import generate_responses
-
-        responses, corpus, origin = generate_responses(args)
-    scores = score_responses(responses, corpus, args)
-    print_scores(scores, corpus, args.split)
+        replies = generate_replies(args)
+    scores = score_replies(replies, args)
+    print_scores(scores, replies.corpus, args.split)
     if args.responses:
-        write_json(responses, args.responses, "--responses")
+        write_json(replies.responses, args.responses, "--responses")
     if args.json:
-        write_scores(scores, corpus, args.split, origin, args.json)
-    return cross_check(responses, scores) if args.cross_check else 0
+        write_scores(scores, replies.corpus, args.split, replies.adapter_sha256, args.json)
+    return cross_check(replies.responses, scores) if args.cross_check else 0
+
+
+def check_places(places: Mapping[str, Path | None]) -> None:
+    """Before hours of generation: the folders of what is to be written are there."""
+    for flag, path in places.items():
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ConfigError(
+                f"{flag} must lie in a folder that exists, and {path.parent} does not: make it"
+            )
 
 
 def refuse_generation(args: argparse.Namespace) -> None:
@@ -128,17 +139,21 @@ def refuse_generation(args: argparse.Namespace) -> None:
             raise ConfigError(f"--{flag} has no meaning with --predictions: leave it out")
 
 
-def score_responses(responses: Responses, corpus: Corpus, args: argparse.Namespace) -> Scores:
+def score_replies(replies: Replies, args: argparse.Namespace) -> Scores:
     """Scores on the split that --split names; what is odd but no error goes to stderr."""
     from trainable.evaluation.evaluator import Evaluator
+    from trainable.validation import speak_out
 
-    dialogues = corpus.get_split(args.split)
-    if args.partial:
+    responses, is_partial = replies.responses, args.partial or replies.is_partial
+    dialogues = replies.corpus.get_split(args.split)
+    if is_partial:
         dialogues = tuple(d for d in dialogues if d.id in responses) or dialogues
+    if replies.response == "lexicalised":
+        dialogues = tuple(map(speak_out, dialogues))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        scores = Evaluator(dialogues, corpus.database).score(
-            responses, states=args.states, partial=args.partial
+        scores = Evaluator(dialogues, replies.corpus.database).score(
+            responses, states=args.states, partial=is_partial
         )
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)

@@ -31,8 +31,19 @@ class System:
     adapter_sha256: str | None = None  # of an exported trial's adapter
 
 
-def generate_responses(args: argparse.Namespace) -> tuple[Responses, Corpus, str | None]:
-    """(replies, their corpus, the adapter's SHA-256 where it is known)."""
+@dataclass(frozen=True, kw_only=True)
+class Replies:
+    """What a system said, and how it is to be scored."""
+
+    responses: Responses
+    corpus: Corpus
+    response: str = "delexicalised"  # or lexicalised
+    is_partial: bool = False  # not to all dialogues of the split
+    adapter_sha256: str | None = None
+
+
+def generate_replies(args: argparse.Namespace) -> Replies:
+    """Those of the adapter or model that the flags name. Raises ConfigError."""
     quieten()
     from trainable.corpus.load import load_corpus
     from tune.flags import parse_settings
@@ -49,9 +60,13 @@ def generate_responses(args: argparse.Namespace) -> tuple[Responses, Corpus, str
     n_dialogues = there if args.dialogues is None else args.dialogues
     if not 1 <= n_dialogues <= there:
         raise ConfigError(f"--dialogues must lie in [1, {there}], not {n_dialogues}")
-    args.partial = args.partial or n_dialogues < there
-    responses = generate(system, args.split, n_dialogues, args.device)
-    return responses, corpus, system.adapter_sha256
+    return Replies(
+        responses=generate(system, args.split, n_dialogues, args.device),
+        corpus=corpus,
+        response=system.config.response,
+        is_partial=n_dialogues < there,
+        adapter_sha256=system.adapter_sha256,
+    )
 
 
 def open_adapter(
@@ -59,7 +74,7 @@ def open_adapter(
 ) -> System:
     """An exported trial, or any LoRA adapter in peft's format; of an export without its adapter,
     the merged model. Raises ConfigError."""
-    from trainable.adapter import read_adapter_config
+    from trainable.adapter import read_adapter_config, read_trial
     from tune.export.origin import ADAPTER, ADAPTER_CONFIG, MERGED, hash_file, read_record
 
     folder = fetch(name, ADAPTER_FILES)
@@ -70,7 +85,7 @@ def open_adapter(
     base = base_model or str(read_adapter_config(folder)["base_model_name_or_path"])
     if not (folder / ADAPTER).is_file():
         raise ConfigError(f"--adapter {name} holds no {ADAPTER}: give a LoRA adapter of peft's")
-    told = pick_fields(record, device) | {"base_model": base, "adapter": str(folder)}
+    told = pick_fields(read_trial(folder), device) | {"base_model": base, "adapter": str(folder)}
     config = TrialConfig.from_dict({**told, **settings, "method": "none"})
     return System(config=config, adapter_sha256=hash_file(folder / ADAPTER))
 
@@ -81,14 +96,15 @@ def open_model(name: str, settings: Mapping[str, Any], device: str) -> System:
 
     record = read_record(Path(name))
     own = {"base_model": name, "initialisation": "pretrained", **pick_precision(device)}
-    told = {n: v for n, v in pick_fields(record, device).items() if n != "double_quantisation"}
+    fields = pick_fields(record.get("config", {}), device)
+    told = {n: v for n, v in fields.items() if n != "double_quantisation"}
     config = TrialConfig.from_dict({**told, **own, **settings, "method": "none"})
     return System(config=config, adapter_sha256=record.get("adapter_sha256"))
 
 
-def pick_fields(record: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """What an exported trial says of the model, the task and the decoding."""
-    kept = {n: v for n, v in record.get("config", {}).items() if n not in TRAINING}
+def pick_fields(trial: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """What a trial's config says of the model, the task and the decoding."""
+    kept = {n: v for n, v in trial.items() if n not in TRAINING}
     return kept or {"corpus": "multiwoz", **pick_precision(device)}
 
 
@@ -114,22 +130,43 @@ def fetch(name: str, patterns: tuple[str, ...]) -> Path:
 
 
 def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[str, Any]:
-    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format.
-    Raises ConfigError where model, corpus or decoding are not there."""
-    from trainable.adapter import rank_of
-    from trainable.engine.engine import Engine
-    from trainable.model.base import BaseSpec
+    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format, by
+    the engine or, where it cannot take the model, by transformers. Raises ConfigError where model,
+    corpus or decoding are not there."""
+    from trainable.alone import why_alone
     from trainable.trial import TrialFailed
     from tune.bars import show_activities
 
-    config = system.config
-    spec = BaseSpec.of(config, device=device)
-    engine = Engine(spec, slots=1, max_rank=rank_of(config))
+    reply = generate_plainly if why_alone(system.config) else generate_in_engine
     try:
-        engine.join(KEY, config, None)
         with show_activities():
-            return engine.generate(KEY, n_dialogues, split).responses
+            return reply(system.config, split, n_dialogues, device)
     except TrialFailed as error:
         raise ConfigError(f"the replies cannot be generated: {error}") from error
+
+
+def generate_in_engine(
+    config: TrialConfig, split: str, n_dialogues: int, device: str
+) -> dict[str, Any]:
+    from trainable.adapter import rank_of
+    from trainable.engine.engine import Engine
+    from trainable.model.base import BaseSpec
+
+    engine = Engine(BaseSpec.of(config, device=device), slots=1, max_rank=rank_of(config))
+    try:
+        engine.join(KEY, config, None)
+        return engine.generate(KEY, n_dialogues, split).responses
     finally:
         engine.close()
+
+
+def generate_plainly(
+    config: TrialConfig, split: str, n_dialogues: int, device: str
+) -> dict[str, Any]:
+    from trainable.plain import open_plain
+
+    finetuner = open_plain(config, device)
+    try:
+        return finetuner.generate(n_dialogues, split).responses
+    finally:
+        finetuner.close()

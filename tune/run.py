@@ -82,7 +82,7 @@ def start(flags: argparse.Namespace) -> int:
     given["train_turns"] = space.fixed.get("train_turns") or flags.train_turns
     given["name"] = flags.name or pick_name(Path(flags.storage), space.name)
     extra = {"space": flags.space, "storage": flags.storage, "baseline": flags.baseline}
-    config = compose(profile, given | extra)
+    config = compose(profile, given | extra, space.fixed.get("adapter"))
     set_environment(config.deterministic, config.trust_remote_code)
     space = space.fit_lengths(config.train_turns)
     configs = check_space(space, config.base)
@@ -161,6 +161,8 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
         f"profile {config.profile} ({why}): {base['base_model']} on {base['corpus']}; "
         f"{config.trials} trials of up to {config.train_turns} turns, {seeds}"
     )
+    if adapter := base.get("adapter"):
+        print(f"adapter {adapter}: model, text and decoding are its trial's where nothing is set")
     rungs = ", ".join(map(str, config.rungs_turns)) or "none"
     print(f"searched: {', '.join(space.searched)}; rungs at {rungs} turns (asha {config.asha})")
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from transformers import (
     T5Config,
 )
 
+from trainable.adapter import inherit
 from trainable.alone import why_alone
 from trainable.entry import open_finetuner
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.plain import PlainFinetuner
 from trainable.trial import ConfigError, TrialConfig
+from tune.evaluate import main as evaluate
 
+METRICS = ("bleu", "inform", "success", "combined")
 TRAINED: dict[str, Any] = {
     **{"learning_rate": 1e-3, "schedule": "constant", "warmup_turns": 0, "batch_turns": 8},
     **{"train_turns": 1000, "weight_decay": 0.0, "clip_norm": 1.0, "max_new_tokens": 8},
@@ -151,6 +155,23 @@ def test_models_that_cannot_be_packed_learn(
         warm = open_finetuner(replace(config, adapter=str(tmp_path)), "cpu").evaluate(2).result
         assert warm.turns_seen == 0
         assert warm.loss_nats == pytest.approx(trained.result.loss_nats)
+
+
+@pytest.mark.parametrize(("name", "response"), [("t5", "lexicalised"), ("falcon", "delexicalised")])
+def test_an_adapter_of_theirs_is_evaluated_as_its_trial_was(
+    folders: dict[str, Path], name: str, response: str, tmp_path: Path
+) -> None:
+    fields = {**LORA, "learning_rate": 1e-2, "response": response, "context": "history+state"}
+    finetuner = open_finetuner(TrialConfig(**fields, base_model=str(folders[name])), "cpu")
+    finetuner.train_until(80)
+    wanted = finetuner.evaluate(2).result
+    finetuner.save(tmp_path)
+    out = tmp_path / "scores.json"
+    arguments = ["--split", "validation", "--dialogues", "2", "--device", "cpu"]
+    assert evaluate(["--adapter", str(tmp_path), *arguments, "--json", str(out)]) == 0
+    scores = json.loads(out.read_text())
+    assert {n: scores[n] for n in METRICS} == {n: getattr(wanted, n) for n in METRICS}
+    assert inherit(str(tmp_path))["context"] == "history+state"
 
 
 def test_what_runs_in_the_engine_only_is_refused(folders: dict[str, Path]) -> None:

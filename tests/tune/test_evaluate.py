@@ -79,7 +79,7 @@ def test_an_unwritable_json_is_one_line(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*arguments, "--json", str(tmp_path / "none" / "scores.json")]) == 2
-    assert "--json must be a file" in capsys.readouterr().err
+    assert "--json must lie in a folder that exists" in capsys.readouterr().err
 
 
 def test_unknown_slots_are_warned_of(

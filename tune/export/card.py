@@ -110,7 +110,7 @@ def ask(export: Export) -> str:
             f"A conversation is one text, each piece tokenised by itself (context: "
             f"{config.context}; target: {config.target}); longer ones lose their first turns, down "
             f"to {config.max_length_tokens} tokens. At validation it was asked this, among others:",
-            show_asking(export.example, export.prefix_ids, export.where, config.decoding),
+            show_asking(export.example, export.prefix_ids, export.where, config),
             f"and it answered: `{export.example.reply}`",
         ]
     )

@@ -16,6 +16,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
+from trainable.alone import is_encoder_decoder
 from trainable.checkpoint import read_evaluation
 from trainable.corpus.encode import Window
 from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
@@ -47,6 +48,10 @@ def write_merged(
         raise ConfigError(
             "--merged needs a base in nf4, fp4, bf16 or fp32: int8 rounds the activations too, so "
             "that no merged weights compute the same"
+        )
+    if is_encoder_decoder(choice.config):
+        raise ConfigError(
+            "--merged needs a decoder-only model: an encoder-decoder goes out as an adapter"
         )
     dtype = getattr(torch, dtype_name)
     model = write_shards(choice, tokens, generation, dtype, folder)

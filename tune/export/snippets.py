@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+from trainable.alone import is_encoder_decoder
 from trainable.corpus.chat import Chat
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import Segment, render
@@ -50,12 +51,13 @@ def show_loading(config: TrialConfig, base: str | None, where: str, dtype: str) 
             f'tokenizer = AutoTokenizer.from_pretrained("{where}", subfolder="{MERGED}")',
         )
     quantiser, ending = show_quantiser(config, dtype)
-    names = "AutoModelForCausalLM, AutoTokenizer" + (", BitsAndBytesConfig" if quantiser else "")
+    kind = "AutoModelForSeq2SeqLM" if is_encoder_decoder(config) else "AutoModelForCausalLM"
+    names = f"{kind}, AutoTokenizer" + (", BitsAndBytesConfig" if quantiser else "")
     argument = f", quantization_config={quantiser}" if quantiser else ""
     return fence(
         "from peft import PeftModel",
         f"from transformers import {names}",
-        f'base = AutoModelForCausalLM.from_pretrained("{base}", dtype="{dtype}"{argument}){ending}',
+        f'base = {kind}.from_pretrained("{base}", dtype="{dtype}"{argument}){ending}',
         f'model = PeftModel.from_pretrained(base, "{where}")',
         f'tokenizer = AutoTokenizer.from_pretrained("{base}")',
     )
@@ -75,7 +77,15 @@ def show_quantiser(config: TrialConfig, dtype: str) -> tuple[str, str]:
     return "", ""
 
 
-def show_asking(example: Example, prefix_ids: tuple[int, ...], where: str, decoding: str) -> str:
+def show_asking(
+    example: Example, prefix_ids: tuple[int, ...], where: str, config: TrialConfig
+) -> str:
+    # an encoder reads the conversation up to an end, and the decoder begins anew
+    ending, start = (
+        ([], "len(ids) :")
+        if not is_encoder_decoder(config)
+        else (["ids += [tokenizer.eos_token_id]"], "1:")
+    )
     pieces = [
         f"    ({json.dumps(s.text, ensure_ascii=False)}, {s.is_target}),"
         + ("  # True: one of its own lines, closed by the end-of-sequence token" * is_first)
@@ -92,10 +102,11 @@ def show_asking(example: Example, prefix_ids: tuple[int, ...], where: str, decod
         "for text, is_own in conversation:",
         "    ids += tokenizer(text, add_special_tokens=False).input_ids",
         "    ids += [tokenizer.eos_token_id] * is_own",
+        *ending,
         f'decoding = GenerationConfig.from_pretrained("{where}")',
         "made = model.generate(input_ids=torch.tensor([ids]).to(model.device), "
-        f"generation_config=decoding{OUTSIDE.get(decoding, '')})",
-        "print(tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True).strip())",
+        f"generation_config=decoding{OUTSIDE.get(config.decoding, '')})",
+        f"print(tokenizer.decode(made[0, {start}], skip_special_tokens=True).strip())",
     )
 
 

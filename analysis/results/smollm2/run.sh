@@ -80,9 +80,8 @@ best() {
 }
 
 decoding() {
-  python3 -m tune.run --space decoding "${base[@]}" $(best_flags qlora | grep -o -- '--set context=\S*') \
-    --set adapter="$PWD/runs/best/export/0000" --name decoding --pack "${PACK:-8}" --asha off \
-    --trials "${DECODING_TRIALS:-24}" --eval-dialogues "${DECODING_DIALOGUES:-300}" --no-baseline
+  python3 -m tune.run --space decoding "${base[@]}" --set adapter="$PWD/runs/best/export/0000" \
+    --name decoding --pack "${PACK:-8}" --asha off --trials "${DECODING_TRIALS:-24}" --eval-dialogues "${DECODING_DIALOGUES:-300}" --no-baseline
 }
 
 score() {
