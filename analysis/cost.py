@@ -12,10 +12,10 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.curves import find_lanes, gpu_of, trained_turns
+from analysis.curves import find_lanes, gpu_of, trained_turns, worked_s
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.trial import ConfigError
 
@@ -64,6 +64,8 @@ def find_answer(sweep: SweepRecords) -> Answer:
     finals = [(e, t) for e, t in evals if e.n_dialogues == most and is_final(e, t)]
     if not finals:
         raise ConfigError(f"{sweep.name} has no trial that was trained to its end")
+    if not trained_turns(sweep.searched):
+        raise ConfigError(f"{sweep.name} trains nothing, so that no training has a cost")
     best = max(e.combined for e, _ in finals)
     near = [(e, t) for e, t in finals if e.combined >= best - NEAR]
     evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
@@ -90,8 +92,9 @@ def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[Row]:
         rows.append(estimate("Ray Tune and peft, several a GPU, pruned", spent, rates["stock"]))
     own = own_rates(sweep)
     waves = [t for t in sweep.searched if t.number < complete_wave(sweep, answer.trial.number)]
-    rows.append(estimate("ours, nothing pruned", add([finish(t, answer) for t in waves]), own))
-    seconds = answer.evaluation.time_s - sweep.created_s
+    unpruned = estimate("ours, nothing pruned", add([finish(t, answer) for t in waves]), own)
+    rows.append(replace(unpruned, gpus=count_gpus(sweep)))
+    seconds = worked_until(sweep, answer.evaluation.time_s)
     return [*rows, Row(way="ours", seconds=seconds, gpus=count_gpus(sweep), is_measured=True)]
 
 
@@ -131,13 +134,14 @@ def add(works: Iterable[Work]) -> Work:
 
 
 def own_rates(sweep: SweepRecords) -> Rates:
-    """The sweep's own, over the time in which its engines trained and replied."""
+    """The sweep's own, of all its engines, over the time in which they trained and replied."""
+    engines = count_engines(sweep)
     lasts = [t.evals[-1] for t in sweep.searched if t.evals]
     turns = trained_turns(sweep.searched)
     evals = [e for t in sweep.searched for e in t.evals]
     return Rates(
-        train_turns_per_s=turns / sum(e.train_s for e in lasts),
-        reply_turns_per_s=sum(e.n_turns for e in evals) / sum(e.eval_s for e in evals),
+        train_turns_per_s=engines * turns / sum(e.train_s for e in lasts),
+        reply_turns_per_s=engines * sum(e.n_turns for e in evals) / sum(e.eval_s for e in evals),
         tokens_a_turn=sum(count_tokens(e) for e in lasts) / turns,
     )
 
@@ -157,6 +161,19 @@ def count_gpus(sweep: SweepRecords) -> int:
     return len({gpu_of(e) for e in all_evals(sweep)})
 
 
+def count_engines(sweep: SweepRecords) -> int:
+    """Of GPUs that trials share, or of trials that each had a process of its own."""
+    is_packed = any(t.resolved and t.resolved.execution == "packed" for t in sweep.trials)
+    return count_gpus(sweep) if is_packed else count_room(sweep)
+
+
+def worked_until(sweep: SweepRecords, time_s: float) -> float:
+    """Seconds from the sweep's start, without those in which nobody drove it."""
+    done = [replace(t, evals=tuple(e for e in t.evals if e.time_s <= time_s)) for t in sweep.trials]
+    first_s = min(e.started_s for t in done for e in t.evals)
+    return first_s - sweep.created_s + worked_s(done)
+
+
 def all_evals(sweep: SweepRecords) -> list[EvalRecord]:
     return [e for t in sweep.trials for e in t.evals]
 
@@ -164,7 +181,7 @@ def all_evals(sweep: SweepRecords) -> list[EvalRecord]:
 def share_time(sweep: SweepRecords) -> dict[str, float]:
     """Where the engines' time went until the sweep's last evaluation, in [0, 1]."""
     evals = all_evals(sweep)
-    wall_s = count_gpus(sweep) * (max(e.time_s for e in evals) - sweep.created_s)
+    wall_s = count_engines(sweep) * worked_until(sweep, max(e.time_s for e in evals))
     train_s = sum(t.evals[-1].train_s for t in sweep.trials if t.evals)
     eval_s = sum(e.eval_s for e in evals)
     idle_s = max(wall_s - train_s - eval_s, 0.0)

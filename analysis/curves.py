@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 
-Gpu = tuple[str, int]  # node, index
+Gpu = tuple[str, str]  # node, index or UUID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
 
 def gpu_of(evaluation: EvalRecord) -> Gpu:
     place = evaluation.place
-    return str(place.get("node", "")), int(place.get("gpu") or 0)
+    return str(place.get("node", "")), str(place.get("gpu") or 0)
 
 
 def name_hours(trials: Iterable[TrialRecord]) -> str:
@@ -130,13 +130,6 @@ def _share_time(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
         running[owner] += change
         before = time_s
     return dict(seconds)
-
-
-def elapsed_s(records: SweepRecords) -> float:
-    """Seconds from the first to the last thing recorded."""
-    starts = [t.started_s for t in records.trials]
-    ends = [e.time_s for t in records.trials for e in t.evals]
-    return max(ends) - min(starts) if ends else 0.0
 
 
 def worked_s(trials: Iterable[TrialRecord], since_s: float | None = None) -> float:

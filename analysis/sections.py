@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from analysis.answers import answer
-from analysis.curves import elapsed_s, measure_gpu_hours, name_hours
+from analysis.curves import measure_gpu_hours, name_hours, worked_s
 from analysis.examples import Example, Exchange
 from analysis.labels import label_params
 from analysis.leaderboard import describe
@@ -64,7 +64,7 @@ def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     hours = sum(measure_gpu_hours(records.trials).values())
     tiles += [
         (name_hours(records.trials), f"{hours:.2g}"),
-        ("minutes", f"{elapsed_s(records) / 60:.0f}"),
+        ("minutes", f"{worked_s(records.trials) / 60:.0f}"),
     ]
     return "".join(f"<li><b>{escape(v)}</b>{escape(k)}</li>" for k, v in tiles)
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analysis.cost import Rates, cost, find_answer, main, read_rates, share_time
-from analysis.records import read_sweep
+from analysis.cost import (
+    Rates,
+    cost,
+    count_engines,
+    count_room,
+    find_answer,
+    main,
+    read_rates,
+    share_time,
+    worked_until,
+)
+from analysis.records import EvalRecord, read_sweep
 from trainable.trial import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "analysis" / "example" / "sweep"
@@ -45,7 +56,8 @@ def test_ours_is_measured_and_the_others_follow_from_their_rates() -> None:
     )
     lab, engine, stock, unpruned, ours = rows
     assert [row.is_measured for row in rows] == [False] * 4 + [True]
-    assert ours.seconds == find_answer(sweep).evaluation.time_s - sweep.created_s
+    wall_s = find_answer(sweep).evaluation.time_s - sweep.created_s
+    assert 0.9 * wall_s < ours.seconds <= wall_s + 1e-6  # it was driven all the time
     assert lab.seconds == engine.seconds == pytest.approx(2 * faster[0].seconds)
     assert stock.seconds == pytest.approx(2 * faster[2].seconds)
     # what was pruned is less work than all trials to the end
@@ -72,6 +84,35 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([str(EXAMPLE), "--rates", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "| ours | " in shown and "(worked out)" in shown and "1.0x" in shown
+
+
+def test_a_sweep_that_trains_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rates(tmp_path / "rates.jsonl")
+    assert main([str(EXAMPLE.parent / "decoding"), "--rates", str(path)]) == 2
+    assert "trains nothing" in capsys.readouterr().err
+
+
+def test_a_night_without_a_driver_costs_nothing() -> None:
+    sweep, night_s = read_sweep(EXAMPLE), 30_000.0
+    middle_s = sweep.trials[len(sweep.trials) // 2].started_s
+
+    def postpone(e: EvalRecord) -> EvalRecord:
+        if e.started_s < middle_s:
+            return e
+        return replace(e, started_s=e.started_s + night_s, time_s=e.time_s + night_s)
+
+    trials = tuple(replace(t, evals=tuple(map(postpone, t.evals))) for t in sweep.trials)
+    late = replace(sweep, trials=trials)
+    end_s = max(e.time_s for t in trials for e in t.evals)
+    assert end_s - sweep.created_s > night_s
+    assert worked_until(late, end_s) < worked_until(sweep, end_s) + 60
+
+
+def test_processes_side_by_side_are_engines_of_their_own() -> None:
+    sweep = read_sweep(EXAMPLE)
+    assert count_engines(sweep) == count_room(sweep) == 2
 
 
 def test_a_file_of_something_else_is_refused(
