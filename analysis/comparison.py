@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from analysis.examples import Example, Responses, line_up, read_corpus, read_outcomes
-from analysis.examples import read_responses as read_all_responses
+from analysis.examples import Example, choose_examples
 from analysis.labels import format_count, label_modules
-from analysis.noise import DialogueCounts, draw_combined, read_counts
+from analysis.noise import DialogueCounts, draw_combined, read_counts, score_combined
 from analysis.ranking import rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.evaluation.bootstrap import find_interval
@@ -53,10 +49,11 @@ def compare(one: Side, other: Side, *, examples: int = 3) -> str:
     """Markdown: both trials in the lab's columns, the difference in Combined with its 95 %
     interval over the dialogues that both answered, and `examples` of those dialogues."""
     table = [COLUMNS, ("---",) * len(COLUMNS), to_cells(one), to_cells(other)]
+    sides = {side.label: (side.records, side.trial) for side in (one, other)}
     blocks = [
         "\n".join("| " + " | ".join(cells) + " |" for cells in table),
         describe_difference(one, other),
-        *(render_example(example) for example in choose_shared(one, other, examples)),
+        *map(render_example, choose_examples(sides, count=examples)),
     ]
     return "\n\n".join(blocks)
 
@@ -78,48 +75,35 @@ def to_cells(side: Side) -> tuple[str, ...]:
 
 def describe_difference(one: Side, other: Side) -> str:
     counts = [read_counts(s.records.folder, s.trial.id) for s in (one, other)]
-    if one.last.states != other.last.states:
-        return (
-            f"Not comparable: {one.label} was scored with {one.last.states} states, "
-            f"{other.label} with {other.last.states} ones."
-        )
+    for what, values in (
+        ("states", [s.last.states for s in (one, other)]),
+        ("replies", [s.trial.config.get("response", "delexicalised") for s in (one, other)]),
+    ):
+        if values[0] != values[1]:
+            return (
+                f"Not comparable: {one.label} was scored with {values[0]} {what}, "
+                f"{other.label} with {values[1]} ones."
+            )
     shared = set(counts[0].ids if counts[0] else ()) & set(counts[1].ids if counts[1] else ())
     if not shared:
         return "No dialogue was answered by both: the difference cannot be told from noise."
-    first, second = (draw_combined([restrict(c, shared)]) for c in counts if c is not None)
-    low, high = find_interval(second - first)
-    mean = float(np.mean(second - first))
+    first, second = (restrict(c, shared) for c in counts if c is not None)
+    low, high = find_interval(draw_combined([second]) - draw_combined([first]))
+    difference = observe_combined(second) - observe_combined(first)
     verdict = "inside the noise" if low <= 0 <= high else "more than noise"
     return (
         f"{other.label} against {one.label} on {len(shared)} common {other.last.split} dialogues: "
-        f"Combined {mean:+.1f} [{low:+.1f}, {high:+.1f}] (95 %, paired): {verdict}."
+        f"Combined {difference:+.1f} [{low:+.1f}, {high:+.1f}] (95 %, paired): {verdict}."
     )
+
+
+def observe_combined(counts: DialogueCounts) -> float:
+    return float(score_combined(len(counts.ids), counts.counts.sum(axis=0)[None])[0])
 
 
 def restrict(counts: DialogueCounts, ids: set[str]) -> DialogueCounts:
     kept = [place for place, name in enumerate(counts.ids) if name in ids]
     return replace(counts, ids=tuple(counts.ids[i] for i in kept), counts=counts.counts[kept])
-
-
-def choose_shared(one: Side, other: Side, count: int) -> list[Example]:
-    """Dialogues that both answered, those with different outcomes first."""
-    sides = {s.label: s for s in (one, other)}
-    responses: Mapping[str, Responses] = {
-        label: read_all_responses(s.records, s.trial.id) for label, s in sides.items()
-    }
-    outcomes = {label: read_outcomes(s.records, s.trial.id) for label, s in sides.items()}
-    common = set.intersection(*(set(r) for r in responses.values()))
-    ranked = sorted(common, key=lambda d: (-len({o.get(d) for o in outcomes.values()}), d))
-    corpus = read_corpus(one.trial) if ranked else {}
-    is_lexical = one.trial.config.get("response") == "lexicalised"
-    return [
-        Example(
-            dialogue=name,
-            outcomes={label: found.get(name, "") for label, found in outcomes.items()},
-            exchanges=line_up(responses, name, corpus.get(name), is_lexical),
-        )
-        for name in ranked[:count]
-    ]
 
 
 def render_example(example: Example) -> str:

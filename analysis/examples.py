@@ -71,18 +71,20 @@ def read_corpus(trial: TrialRecord) -> dict[str, Dialogue]:
 
 
 def choose_examples(
-    records: SweepRecords, trials: Sequence[TrialRecord], *, count: int = 3
+    trials: Mapping[str, tuple[SweepRecords, TrialRecord]], *, count: int
 ) -> list[Example]:
-    """Dialogues that all those trials were scored on, those with different outcomes first."""
-    responses = {t.id: read_responses(records, t.id) for t in trials}
-    responses = {k: v for k, v in responses.items() if v}
+    """Dialogues that all those trials (by what they are called here) were scored on, those with
+    different outcomes first."""
+    said = {name: read_responses(sweep, trial.id) for name, (sweep, trial) in trials.items()}
+    responses = {name: dialogues for name, dialogues in said.items() if dialogues}
     if not responses:
         return []
-    outcomes = {trial: read_outcomes(records, trial) for trial in responses}
+    outcomes = {name: read_outcomes(trials[name][0], trials[name][1].id) for name in responses}
     common = set.intersection(*(set(r) for r in responses.values()))
     ranked = sorted(common, key=lambda d: (-len({o.get(d) for o in outcomes.values()}), d))
-    corpus = read_corpus(trials[0]) if ranked else {}
-    lexical = trials[0].config.get("response") == "lexicalised"
+    _, first = next(iter(trials.values()))
+    corpus = read_corpus(first) if ranked else {}
+    lexical = first.config.get("response") == "lexicalised"
     return [
         Example(
             dialogue=name,

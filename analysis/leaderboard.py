@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from analysis.rows import (
     to_parquet,
     to_row,
 )
+from trainable.whole import write_whole
 
 TERMINAL_COLUMNS = (
     *("#", "trial", "Combined", "to best", "Bleu", "Inform", "Success", "Richness"),
@@ -32,9 +32,9 @@ def write_leaderboard(folder: Path) -> None:
     records = read_sweep(folder)
     entries = rank_trials(records)
     rows = [to_row(entry) for entry in entries]
-    _write_whole(folder / "leaderboard.md", render_markdown(records, entries).encode())
-    _write_whole(folder / "leaderboard.csv", to_csv(rows).encode())
-    _write_whole(folder / "leaderboard.parquet", to_parquet(rows))
+    write_whole(folder / "leaderboard.md", render_markdown(records, entries).encode())
+    write_whole(folder / "leaderboard.csv", to_csv(rows).encode())
+    write_whole(folder / "leaderboard.parquet", to_parquet(rows))
 
 
 def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> str:
@@ -132,9 +132,3 @@ def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
         "trainable": format_count(resolved.trainable_params if resolved else None),
         "turns": str(entry.level_turns),
     }
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, path)

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         store = flags.output or folder / "mlruns"
         count = export_sweep(read_sweep(folder), store)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{count} trials exported: mlflow ui --backend-store-uri {store.absolute().as_uri()}")
     return 0

@@ -20,7 +20,6 @@ from trainable.trial import ConfigError, EvalResult, Resolved
 FORMAT = 1
 RUNNING = "RUNNING"
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL")
-BASE_ID = "base"  # the untuned model, a trial with method="none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class TrialRecord:
     reason: str | None = None  # why it failed or was stopped
     started_s: float = 0.0
     ended_s: float | None = None
-    # of a clone (`tune.clone`): {"trial", "set", "warm", "in_study"}; None: it was proposed
+    # of a clone: {"trial", "set", "warm", "in_study", "request"}; None: it was proposed
     origin: Mapping[str, Any] | None = None
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainable.trial import ConfigError
+from trainable.whole import write_whole
 
 if TYPE_CHECKING:
     from analysis.records import SweepRecords
@@ -29,10 +30,8 @@ def write_report(folder: Path, output: Path | None = None, reload_s: int | None 
 
     output = output or folder / "report.html"
     page = compose_page(read_sweep(folder), reload_s)
-    beside = output.with_name(f".{output.name}.part")
     try:
-        beside.write_text(page, encoding="utf-8")
-        os.replace(beside, output)
+        write_whole(output, page.encode())
     except OSError as error:
         raise ConfigError(f"{output} cannot be written ({error}): give --output FILE") from error
     return output
@@ -63,7 +62,7 @@ def compose_page(records: SweepRecords, reload_s: int | None = None) -> str:
 
     entries = rank_trials(records)
     best = [e.trial for e in entries if not e.trial.is_base][:EXAMPLE_TRIALS]
-    examples = choose_examples(records, best, count=EXAMPLE_DIALOGUES) if best else []
+    examples = choose_examples({t.id: (records, t) for t in best}, count=EXAMPLE_DIALOGUES)
     columns, rows = sections.show_board(entries)
     return Template((PAGE / "page.html").read_text("utf-8")).substitute(
         title=sections.escape(records.name),
@@ -106,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write = follow if flags.follow else write_report
         output = write(find_sweep(flags.name), flags.output)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     size_mb = output.stat().st_size / 1e6
     print(f"{output} ({size_mb:.1f} MB, {time.monotonic() - started_s:.1f} s)")

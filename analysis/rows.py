@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.labels import format_count, format_value, label_modules
-from analysis.ranking import METRICS, Entry
+from analysis.ranking import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +41,7 @@ def to_row(entry: Entry) -> Row:
         "trials": " ".join(t.id for t in entry.trials),
         "LLM model": trial.config.get("base_model"),
         "params": resolved.total_params if resolved else None,
-        **{metric.capitalize(): entry.mean(metric) for metric in METRICS[:1]},
-        **{metric.capitalize(): entry.mean(metric) for metric in ("success", "inform")},
+        **{metric.capitalize(): entry.mean(metric) for metric in ("bleu", "success", "inform")},
         "Richness": entry.mean_richness("msttr"),
         "Combined": entry.mean("combined"),
         "Combined low": low,

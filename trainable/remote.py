@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainable.corpus.cache import find_cache_folder, write_whole
+from trainable.corpus.cache import find_cache_folder
 from trainable.trial import ConfigError
+from trainable.whole import write_whole
 
 HEADER = "sweep.json"
 MARK = ".remote"  # in a storage's local folder: its URI

@@ -250,7 +250,7 @@ def write_scores(
 
 
 def write_json(content: Any, path: Path, flag: str) -> None:
-    from trainable.corpus.cache import write_whole
+    from trainable.whole import write_whole
 
     try:
         write_whole(path, json.dumps(content, indent=1).encode())

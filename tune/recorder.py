@@ -19,6 +19,7 @@ from trainable.remote import find_remote
 from trainable.remote_checkpoints import prune
 from trainable.storage import insist
 from trainable.trial import Evaluation, Resolved, TrialConfig
+from trainable.whole import write_whole
 
 Event = Mapping[str, Any]
 DETAILS = ("dialogues.json", "responses.json")
@@ -136,22 +137,13 @@ class Recorder:
         for name, content in zip(DETAILS, (dialogues, evaluation.responses), strict=True):
             # without an indent and a wait for the disk: these are large, and no record of them
             # is missed where a power cut takes them
-            replace_file(folder / name, json.dumps(content, allow_nan=False))
+            write_whole(folder / name, json.dumps(content, allow_nan=False).encode())
 
 
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all, and on disk."""
-    replace_file(path, json.dumps(content, indent=1, allow_nan=False), is_awaited=True)
-
-
-def replace_file(path: Path, text: str, *, is_awaited: bool = False) -> None:
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        if is_awaited:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(draft, path)
+    data = json.dumps(content, indent=1, allow_nan=False).encode()
+    write_whole(path, data, is_awaited=True)
 
 
 def write_header(folder: Path, header: Mapping[str, Any]) -> None:

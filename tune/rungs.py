@@ -45,7 +45,7 @@ class NoRungs:
         pass
 
 
-class StopRungs:
+class StopRungs(NoRungs):
     """A trial stops when it is below the (1 - 1/eta) quantile of those that came before it; the
     first at a rung goes on."""
 
@@ -60,15 +60,6 @@ class StopRungs:
         before = list(rung.values())
         rung[trial] = value
         return not before or value >= float(np.percentile(before, (1 - 1 / self.eta) * 100))
-
-    def promote(self) -> str | None:
-        return None
-
-    def promote_last(self) -> str | None:
-        return None
-
-    def drop(self, trial: str) -> None:
-        pass
 
 
 class PromoteRungs:

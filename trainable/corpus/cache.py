@@ -13,6 +13,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from trainable.whole import write_whole
+
 
 def find_cache_folder() -> Path:
     """$QLORA_SEARCH_CACHE, or `qlora-dialogue-search` in the user's cache folder."""
@@ -53,13 +55,3 @@ def _read(path: Path) -> Any:
         return json.loads(gzip.decompress(path.read_bytes()))
     except (FileNotFoundError, EOFError, ValueError, gzip.BadGzipFile, zlib.error):
         return None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """The file appears at once with all its bytes, or not at all."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(1)  # sums in another order would be other weights
         print(json.dumps(make(options.out, options.steps, options.seed), indent=1))
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -1,0 +1,21 @@
+"""Files that appear at once with all their bytes, or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes, *, is_awaited: bool = False) -> None:
+    """Written beside, then renamed; with `is_awaited`, on disk before this returns. Raises OSError,
+    and leaves nothing behind then."""
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            if is_awaited:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
