@@ -6,6 +6,7 @@ local folder, in the user's cache, is where a driver or a worker works on it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from trainable.whole import write_whole
 
 HEADER = "sweep.json"
 MARK = ".remote"  # in a storage's local folder: its URI
+PULSE = "pulse.json"  # beside a sweep's records while it is driven
 
 
 def is_remote(storage: str) -> bool:
@@ -30,7 +32,8 @@ def locate(storage: str) -> str:
     if not is_remote(storage):
         return storage
     uri = storage.rstrip("/")
-    folder = find_cache_folder() / "storage" / re.sub(r"[^\w.-]+", "_", uri)
+    readable, digest = re.sub(r"[^\w.-]+", "_", uri), hashlib.sha256(uri.encode()).hexdigest()
+    folder = find_cache_folder() / "storage" / f"{readable}-{digest[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / MARK, uri.encode())
     return str(folder)
@@ -60,7 +63,8 @@ def bring_sweep(folder: Path) -> None:
     remote = find_remote(folder)
     if remote is not None:
         with _explained(remote.uri):
-            names = [n for n in remote.list_files() if not n.startswith("checkpoints/")]
+            there = (n for n in remote.list_files() if n != PULSE)
+            names = [n for n in there if not n.startswith("checkpoints/")]
             remote.pull(folder, names)
 
 
@@ -131,6 +135,26 @@ class Remote:
                 while chunk := source.read(1 << 23):
                     target.write(chunk)
             draft.replace(place)
+
+    def write(self, name: str, data: bytes) -> None:
+        """A file, whole or not at all."""
+        self.system.create_dir(self.root, recursive=True)
+        with self.system.open_output_stream(f"{self.root}/{name}") as target:
+            target.write(data)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None: there is none."""
+        from pyarrow.fs import FileType
+
+        place = f"{self.root}/{name}"
+        if self.system.get_file_info(place).type != FileType.File:
+            return None
+        with self.system.open_input_stream(place) as source:
+            return bytes(source.read())
+
+    def drop(self, name: str) -> None:
+        if self.read(name) is not None:
+            self.system.delete_file(f"{self.root}/{name}")
 
     def remove(self) -> None:
         """All that is below."""

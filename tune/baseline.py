@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.trial import ConfigError
+from trainable.remote import bring_headers
+from trainable.trial import ConfigError, TrialFailed
+from tune.flags import add_storage
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if flags.compare:
             return show_comparison(flags.compare, flags.examples)
+        bring_headers(Path(flags.storage))
         return add_to_sweep(flags) if flags.sweep else start(flags)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -121,10 +124,15 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
             report = Report(trial=BASE_ID, evaluation=evaluation, started_s=started_s)
             recorder.record_eval(report)
             recorder.record_end(BASE_ID, "COMPLETE", None)
+        except TrialFailed as error:
+            recorder.record_end(BASE_ID, "FAIL", str(error))
+            print(f"the baseline failed: {error}", file=sys.stderr)
+            return 1
         finally:
             if finetuner is not None:
                 finetuner.close()
         write_leaderboard(config.folder)
+        recorder.publish_all()
     print(render(config.folder))
     print(f"the baseline is in {config.folder}")
     return 0
@@ -148,7 +156,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
     )
     parser.add_argument("--name", help="folder under --storage; default: baseline-NN")
-    parser.add_argument("--storage", default="runs", help="the folder that holds the sweeps")
+    add_storage(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
     return parser
 

@@ -24,7 +24,8 @@ class Budget:
         self.share = 0.0
         self.started_s = time.time()
         self.failed = 0
-        self.stale = 0  # trials that ended since the best was beaten
+        self.rested: set[str] = set()  # trials that ended, or paused at a rung
+        self.stale = 0  # of them, since the best was beaten
         self.best: tuple[int, float] = (-1, 0.0)  # milestone, score: who trained longer leads
         self.leader = ""
 
@@ -48,14 +49,21 @@ class Budget:
             return
         if event["event"] == "eval":
             self._rank(trial.id, int(event["turns_seen"]), float(event["combined"]))
+            if self.config.asha == "promote":  # every rung is a pause
+                self._rest(trial.id)
         elif event["event"] == "end":
-            self.stale += trial.id != self.leader
+            self._rest(trial.id)
             self.failed += event["state"] == "FAIL"
 
     def _rank(self, trial_id: str, turns_seen: int, score: float) -> None:
         rank = (self.search.milestone(self.search.trials[trial_id], turns_seen), score)
         if rank > self.best:
             self.best, self.leader, self.stale = rank, trial_id, 0
+
+    def _rest(self, trial_id: str) -> None:
+        if trial_id not in self.rested:
+            self.rested.add(trial_id)
+            self.stale += trial_id != self.leader
 
     def _close(self, closing: Closing | None) -> None:
         self.search.closing = self.search.closing or closing
@@ -70,7 +78,7 @@ class Budget:
             )
         if limit and self.stale >= limit:
             return Closing(
-                why=f"{self.stale} trials have ended since the best one was found",
+                why=f"{self.stale} trials have ended or paused since the best one was found",
                 remedy="--stop-if-no-improvement N (0: never)",
             )
         return None

@@ -28,10 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def clone(flags: argparse.Namespace) -> int:
-    from tune.lock import find_owner
+    from tune.lock import check_not_elsewhere, find_owner
     from tune.requests import await_answer, send
 
     folder = open_folder(flags, "tune.clone")
+    check_not_elsewhere(folder)
     settings = parse_settings(flags.set)
     check(folder, flags.trial, settings, flags.warm)
     request = send(folder, "clone", {"trial": flags.trial, "set": settings, "warm": flags.warm})

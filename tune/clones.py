@@ -4,6 +4,7 @@ other's adapter."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def is_inside(clone: TrialConfig, space: Space, base: Mapping[str, Any]) -> bool
         return space.spell(point, base) == clone
     except ConfigError:
         return False
+
+
+def locate_adapter(config: TrialConfig, folder: Path) -> TrialConfig:
+    """The config with the whole path of an adapter that lies in the sweep's own folder: it is
+    recorded from there, since the folder may move."""
+    is_own = config.adapter is not None and not Path(config.adapter).is_absolute()
+    return replace(config, adapter=str(folder / str(config.adapter))) if is_own else config
 
 
 def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: TrialConfig) -> Path:

@@ -115,7 +115,7 @@ class Control:
             name = f"{len(search.searched):04d}"
             folder = search.recorder.folder
             place = bring_adapter(folder, original.id, original.config, name, config)
-            config = replace(config, adapter=str(place))
+            config = replace(config, adapter=str(place.relative_to(folder)))
             params["adapter"] = f"of {original.id}"
         origin = {**values, "in_study": in_study, "request": request.id}
         clone = search.clone(params, config, origin)

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trainable.trial import ConfigError
+from tune.pulse import keep_pulse, watch
 from tune.recorder import write_json
 
 PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
@@ -33,7 +34,8 @@ def own_folder(folder: Path) -> Iterator[None]:
         ) from None
     try:
         write_json(owner, {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()})
-        yield
+        with keep_pulse(folder):
+            yield
         with contextlib.suppress(OSError):  # it tells nothing once the lock is free
             owner.unlink(missing_ok=True)
     finally:
@@ -48,6 +50,12 @@ def find_owner(folder: Path) -> str | None:
             return None
     except Timeout:
         return _describe(folder / "owner.json")
+
+
+def check_not_elsewhere(folder: Path) -> None:
+    """Raises ConfigError when the driver is where no request of this machine reaches it."""
+    if find_owner(folder) is None and (who := watch(folder)) is not None:
+        raise ConfigError(f"{folder.name} is driven elsewhere ({who}): ask for it on that machine")
 
 
 def read_since(folder: Path) -> float | None:

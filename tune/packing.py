@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from trainable.alone import why_alone
 from trainable.entry import is_toy
-from trainable.trial import TrialConfig
+from trainable.shortage import describe_shortage, is_out_of_memory
+from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 if TYPE_CHECKING:
     from trainable.engine.knee import Knee
@@ -34,7 +35,10 @@ def choose_slots(
     trained = [c for c in configs if c.method == "lora" and not is_toy(c)]
     if not trained:
         return UNMEASURED_SLOTS, "there is a GPU"
-    knee = measure(trained[0])
+    try:
+        knee = measure(trained[0])
+    except TrialFailed as error:
+        return 1, f"not one trial fits an engine here: {error}"
     return max(1, min(knee.slots, knee.fitting // bases)), knee.describe()
 
 
@@ -54,11 +58,17 @@ def find_misfit(config: TrialConfig, slots: int, configs: Iterable[TrialConfig])
 
 
 def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
-    """The knee of trials like this one on a GPU of the cluster, in a process that ends with it."""
+    """The knee of trials like this one on a GPU of the cluster, in a process that ends with it.
+    Raises TrialFailed where there is no memory for one, ConfigError where there is no model."""
     import ray
 
     task = ray.remote(num_gpus=1, max_calls=1)(find_knee_here)
-    knee: Knee = ray.get(task.remote(config, max_rank))
+    try:
+        knee: Knee = ray.get(task.remote(config, max_rank))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ConfigError | TrialFailed):
+            raise type(error.cause)(str(error.cause)) from None
+        raise
     return knee
 
 
@@ -66,4 +76,9 @@ def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
     from trainable.engine.knee import find_knee
     from tune.engine_actor import spec_of
 
-    return find_knee(spec_of(config), config, max_rank)
+    try:
+        return find_knee(spec_of(config), config, max_rank)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrialFailed(describe_shortage(error)) from None

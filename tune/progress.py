@@ -75,6 +75,19 @@ class Progress:
         return [t for t in list(self.ledger.trials.values()) if not t.is_base]
 
     @property
+    def best(self) -> TrialRecord | None:
+        """The searched trial that leads: as in the leaderboard, who trained longer is higher."""
+        rungs = self.sweep.get("config", {}).get("rungs_turns") or ()
+
+        def rank(trial: TrialRecord) -> tuple[int, float]:
+            assert trial.last is not None
+            seen, end = trial.last.turns_seen, int(trial.config.get("train_turns") or 0)
+            return max((m for m in (*rungs, end) if m <= seen), default=0), trial.last.combined
+
+        scored = (t for t in self.trials if t.last and t.state != "FAIL")
+        return max(scored, key=rank, default=None)
+
+    @property
     def at_work(self) -> list[TrialRecord]:
         """The open trials that some process works on, the untuned base among them; where nobody
         gives a sign, all that have not ended."""

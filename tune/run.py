@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from search_spaces.space import Space
     from tune.config import SweepConfig
 
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("\ninterrupted before the sweep began: nothing is recorded", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def bring_storage(flags: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from search_spaces.space import Space
 from trainable.lease import Lease, Report
 from trainable.storage import StorageFault
 from trainable.trial import TrialConfig
+from tune.clones import locate_adapter
 from tune.config import SweepConfig
 from tune.proposals import propose
 from tune.recorder import Recorder
@@ -71,7 +72,7 @@ class Search:
         trial.state, trial.since_s = "RUNNING", time.time()
         return Lease(
             trial=trial.id,
-            config=trial.config,
+            config=locate_adapter(trial.config, self.recorder.folder),
             milestones=self.milestones(trial),
             reported_turns=trial.turns_seen,
             checkpoints=self.recorder.folder / "checkpoints" / trial.id,

@@ -6,6 +6,7 @@ Read from the sweep's folder alone. On a terminal the table is live until the sw
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -24,26 +25,31 @@ WEIGH_S = 10.0  # between measurements of a folder that may hold many files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from rich.console import Console
-    from rich.live import Live
-
     flags = build_parser().parse_args(arguments)
     try:
-        view = View(open_folder(flags, "tune.status"))
+        with contextlib.suppress(KeyboardInterrupt):
+            show(View(open_folder(flags, "tune.status")), once=flags.once)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def show(view: View, *, once: bool) -> None:
+    """The table; on a terminal, for as long as the sweep has a driver."""
+    from rich.console import Console
+    from rich.live import Live
+
     console = Console()
     view.look()
-    if flags.once or not console.is_terminal or view.owner is None:
+    if once or not console.is_terminal or view.owner is None:
         console.print(view.render())
-        return 0
+        return
     with Live(view.render(), console=console, auto_refresh=False) as live:
         while view.owner is not None:
             time.sleep(LOOK_S)
             view.look()
             live.update(view.render(), refresh=True)
-    return 0
 
 
 class View:
@@ -66,11 +72,13 @@ class View:
         from trainable.remote import bring_sweep
         from tune.disk import describe_usage
         from tune.lock import find_owner, read_since
+        from tune.pulse import watch
 
         self.owner = find_owner(self.folder)
         self.progress.since_s = read_since(self.folder) if self.owner else None
         if self.owner is None:
             bring_sweep(self.folder)
+            self.owner = watch(self.folder)
         self._read_on()
         if time.monotonic() - self.weighed_s >= WEIGH_S:
             self.usage, self.weighed_s = describe_usage(self.folder), time.monotonic()

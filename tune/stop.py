@@ -26,12 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def stop(flags: argparse.Namespace) -> int:
-    from tune.lock import find_owner
+    from tune.lock import check_not_elsewhere, find_owner
     from tune.requests import await_answer, send
 
     if flags.now and flags.trial:
         raise ConfigError("--now ends the whole sweep: leave out the trial, or --now")
     folder = open_folder(flags, "tune.stop")
+    check_not_elsewhere(folder)
     if find_owner(folder) is None:
         raise ConfigError(
             f"nobody drives {folder.name}, so there is nothing to stop: tune.status {folder.name} "

@@ -76,7 +76,7 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
         print(f"{config.name} is finished: there is nothing to do (more with {more})")
     elif search.closing is None:
         if records is not None:
-            print(note_resumption(search))
+            print(note_resumption(search, header, records))
         drive(search, header, control)
         if search.closing is None:
             search.finish()
@@ -88,13 +88,18 @@ def has_changed(header: Mapping[str, Any], records: SweepRecords) -> bool:
     return any(json.dumps(header[key]) != json.dumps(recorded[key]) for key in recorded)
 
 
-def note_resumption(search: Search) -> str:
+def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRecords) -> str:
+    """What is resumed, and with what other code than it began."""
     states = [t.state for t in search.searched]
     counts = {state: states.count(state) for state in (*ENDED, "QUEUED", "WAITING")}
     text = ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
     exhausted_at = len(search.proposed) if search.is_exhausted else None
-    search.recorder.record_note(f"resumed with {text or 'no trials'}", exhausted_at=exhausted_at)
-    return f"resumed with {text or 'no trials'}"
+    before = {"commit": records.commit, **records.versions}
+    now = {"commit": header["commit"], **header["versions"]}
+    changes = [f"{n} {before.get(n)} -> {now[n]}" for n in now if before.get(n) != now[n]]
+    line = f"resumed with {'; '.join([text or 'no trials', *changes])}"
+    search.recorder.record_note(line, exhausted_at=exhausted_at)
+    return line
 
 
 def has_work(search: Search) -> bool:

@@ -64,14 +64,11 @@ def _count_states(progress: Progress) -> Text:
 
 
 def _describe_best(progress: Progress) -> str:
-    trials = list(progress.ledger.trials.values())
-    scored = [(t.last.combined, t.last.turns_seen, t) for t in trials if t.last]
-    scored = [entry for entry in scored if entry[2].state != "FAIL"]
-    if not scored:
+    best = progress.best
+    if best is None or best.last is None:
         return "no score yet"
-    combined, turns, best = max(scored, key=lambda entry: entry[0])
-    params = label_setting(best.number, best.params)
-    return f"Combined {combined:.1f}  (trial {best.id}, {turns} turns: {params})"
+    params, turns = label_setting(best.number, best.params), best.last.turns_seen
+    return f"Combined {best.last.combined:.1f}  (trial {best.id}, {turns} turns: {params})"
 
 
 def _describe_speed(progress: Progress) -> str:

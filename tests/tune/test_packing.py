@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from trainable.engine.knee import Knee, find_knee
-from trainable.trial import TrialConfig
+from trainable.trial import TrialConfig, TrialFailed
 from tune.config import BASES
 from tune.engine_actor import spec_of
 from tune.packing import choose_slots
@@ -37,6 +37,14 @@ def test_what_cannot_be_packed_runs_alone_and_says_so() -> None:
     full = TrialConfig(**{**fields, "method": "full", "warmup_turns": 0, "train_turns": 400})
     slots, why = choose_slots("8", [TINY, full], on_gpus=True, bases=1, measure=pytest.fail)
     assert slots == 1 and "method=full" in why
+
+
+def test_where_not_one_trial_fits_an_engine_they_run_alone_and_fail_by_themselves() -> None:
+    def measure(config: TrialConfig) -> Knee:
+        raise TrialFailed("out of memory at 1.0 GiB: CUDA out of memory")
+
+    slots, why = choose_slots("auto", [TINY], on_gpus=True, bases=1, measure=measure)
+    assert slots == 1 and why.startswith("not one trial fits an engine here: out of memory")
 
 
 def test_the_choice_says_what_was_measured() -> None:

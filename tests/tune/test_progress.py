@@ -54,6 +54,13 @@ def test_one_line_an_event_off_a_terminal() -> None:
     assert lines[-2:] == ["trial 0002 FAIL: no memory", "note: engine restarted"]
 
 
+def test_who_trained_longer_leads() -> None:
+    progress = Progress(SWEEP, console=Console(file=StringIO()))
+    for event in (*EVENTS, start(3), score(3, 100, 90.0)):
+        progress.ledger.add(event)
+    assert progress.best is not None and progress.best.id == "0000"
+
+
 def show(progress: Progress) -> str:
     console = Console(file=StringIO(), width=100)
     console.print(progress.render())

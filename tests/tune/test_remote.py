@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,12 @@ from test_search import summarise
 
 from analysis.records import find_sweep, read_sweep
 from trainable.checkpoint import list_checkpoints, write_checkpoint
-from trainable.remote import Remote, bring_checkpoints
+from trainable.remote import Remote, bring_checkpoints, locate
 from trainable.remote_checkpoints import prune, pull_last, push_checkpoint
 from trainable.toy import ToyFinetuner
+from trainable.trial import ConfigError
+from tune import baseline, pulse
+from tune.lock import check_not_elsewhere, own_folder
 from tune.run import main
 
 STORAGE = "s3://bucket/team/sweeps"
@@ -82,6 +86,36 @@ def test_a_bucket_that_is_not_there_is_one_line(
     assert main([*toy, "--storage", "s3://nowhere/x"]) == 2
     error = capsys.readouterr().err
     assert "--storage s3://nowhere/x cannot be used" in error and error.count("\n") == 1
+
+
+def test_a_sweep_has_one_driver_on_all_machines(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    monkeypatch.setattr(pulse, "PATIENCE_S", 2.0)
+    with own_folder(Path(locate(STORAGE)) / "s"):
+        while "pulse.json" not in list_keys(s3):
+            time.sleep(0.05)
+        move_to_another_machine(tmp_path, monkeypatch)
+        there = Path(locate(STORAGE)) / "s"
+        with pytest.raises(ConfigError, match="is being driven elsewhere \\(process"):
+            own_folder(there).__enter__()
+        with pytest.raises(ConfigError, match="ask for it on that machine"):
+            check_not_elsewhere(there)
+    assert "pulse.json" not in list_keys(s3)
+    Remote(STORAGE).under("s").write("pulse.json", b"{}")  # of a driver that was killed
+    with own_folder(there):
+        check_not_elsewhere(there)
+
+
+def test_storages_of_like_names_have_folders_of_their_own(own_cache: Path) -> None:
+    assert locate("s3://lab/runs_x") != locate("s3://lab_runs/x")
+
+
+def test_the_untuned_model_alone_on_s3(s3: Any) -> None:
+    toy = ["--profile", "tiny", "--set", "base_model=toy", "--name", "s", "--dialogues", "4"]
+    assert baseline.main([*toy, "--storage", STORAGE]) == 0
+    assert {"evals.jsonl", "leaderboard.md"} <= list_keys(s3)
 
 
 @pytest.mark.slow
