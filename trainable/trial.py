@@ -70,6 +70,13 @@ CONDITIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("decoding", ("beam",), ("num_beams", "length_penalty")),
     ("decoding", ("contrastive",), ("penalty_alpha",)),
 )
+# type of a field -> what a value of it must be, in code and in words
+KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
 # A condition's field that may still be left out (None) where it has a meaning.
 OPTIONAL = frozenset({"temperature", "top_k", "top_p", "typical_p", "length_penalty"})
 
@@ -138,6 +145,8 @@ class TrialConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            check_kind(f.name, getattr(self, f.name), str(f.type))
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         for name, (low, high) in RANGES.items():
@@ -192,6 +201,16 @@ class TrialConfig:
         return cls(**values)
 
 
+def check_kind(name: str, value: object, annotation: str) -> None:
+    """Against the field's annotation: `int`, `int | None`."""
+    kind, _, optional = annotation.partition(" | ")
+    if value is None and optional:
+        return
+    types, words = KINDS[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"{name} must be {words}, not {value!r} (--set {name}=)")
+
+
 def check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(
@@ -202,7 +221,7 @@ def check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if not low <= value <= high:
         raise ConfigError(
             f"{name} must lie in [{low:g}, {high:g}], not {value!r} (--set {name}=VALUE)"
         )
