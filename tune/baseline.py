@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.remote import bring_headers
 from trainable.trial import ConfigError, TrialFailed
 from tune.flags import add_storage
+from tune.single import add_trial_flags
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -150,14 +151,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--examples", type=int, default=3, help="dialogues shown by --compare (3)")
     parser.add_argument("--sweep", help="add the untuned model to this sweep's leaderboard")
-    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
+    add_trial_flags(parser)
     parser.add_argument("--dialogues", type=int, help="validated on (default: the profile's end)")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
-    )
     parser.add_argument("--name", help="folder under --storage; default: baseline-NN")
     add_storage(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
     return parser
 
 

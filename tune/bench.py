@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trainable.trial import ConfigError
+from tune.single import add_trial_flags, open_pack, spell_trial
 
 if TYPE_CHECKING:
     from trainable.engine.pack import Pack
@@ -44,7 +45,9 @@ def run(flags: argparse.Namespace) -> int:
     from tune.quiet import quieten
 
     quieten()
-    config = spell_trial(flags)
+    if flags.pack < 1 or flags.dialogues < 1 or flags.seconds <= 0:
+        raise ConfigError("--pack, --dialogues and --seconds must be above 0")
+    config = spell_trial(flags.profile, flags.set)
     pack = open_pack(config, flags.pack, flags.device)
     if flags.largest_batch:
         found = {"replies at once": find_batch(pack, config, flags)}
@@ -54,37 +57,6 @@ def run(flags: argparse.Namespace) -> int:
         found = measure(pack, flags)
     print(json.dumps(found) if flags.json else render(found))
     return 0
-
-
-def spell_trial(flags: argparse.Namespace) -> TrialConfig:
-    from dataclasses import replace
-
-    from search_spaces.space import Space
-    from tune.checks import check_materials
-    from tune.config import compose, pick_profile
-    from tune.flags import parse_settings
-
-    if flags.pack < 1 or flags.dialogues < 1 or flags.seconds <= 0:
-        raise ConfigError("--pack, --dialogues and --seconds must be above 0")
-    space = Space(name="bench", question="How fast?", searched={}).fix(parse_settings(flags.set))
-    profile = pick_profile()[0] if flags.profile == "auto" else flags.profile
-    base = compose(profile, {"name": "bench", "space": "bench"}).base
-    config = space.spell({}, base)
-    check_materials([config])
-    return replace(config, train_turns=10**9)
-
-
-def open_pack(config: TrialConfig, slots: int, device: str) -> Pack:
-    from dataclasses import replace
-
-    from trainable.adapter import rank_of
-    from trainable.engine.pack import Pack
-    from trainable.model.base import BaseSpec, load_base
-
-    pack = Pack(load_base(BaseSpec.of(config, device=device)), slots, rank_of(config))
-    for number in range(slots):
-        pack.join(str(number), replace(config, seed=number), None)
-    return pack
 
 
 def measure(pack: Pack, flags: argparse.Namespace) -> dict[str, Any]:
@@ -200,10 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tune.bench", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
-    )
+    add_trial_flags(parser)
     parser.add_argument("--pack", type=int, default=1, help="trials on one base model (1)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of training (20)")
     parser.add_argument("--dialogues", type=int, default=16, help="to reply to (16)")
@@ -214,7 +183,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--prompt-tokens", type=int, default=256, help="of the two searches (256)")
     parser.add_argument("--limit", type=int, help="the most that the two searches try")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
     parser.add_argument("--json", action="store_true", help="one JSON object in place of the table")
     return parser
 

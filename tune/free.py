@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from trainable.trial import ConfigError
+from tune.single import add_trial_flags, open_pack, spell_trial
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(flags: argparse.Namespace) -> int:
     from trainable.engine.free import write_dialogues
     from trainable.evaluation.richness import measure_richness
-    from tune.bench import open_pack, spell_trial
     from tune.quiet import quieten
 
     quieten()
-    if flags.turns < 1:
-        raise ConfigError(f"--turns must be at least 1, not {flags.turns}")
-    config = spell_trial(flags)
+    for flag in ("turns", "dialogues"):
+        if getattr(flags, flag) < 1:
+            raise ConfigError(f"--{flag} must be at least 1, not {getattr(flags, flag)}")
+    config = spell_trial(flags.profile, flags.set)
     pack = open_pack(config, 1, flags.device)
     made = write_dialogues(pack, pack.slots["0"], flags.dialogues, flags.turns)
     for number, dialogue in enumerate(made.dialogues[: flags.show], start=1):
@@ -48,15 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tune.free", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
-    )
+    add_trial_flags(parser)
     parser.add_argument("--dialogues", type=int, default=16, help="to write (16)")
     parser.add_argument("--turns", type=int, default=6, help="exchanges of each at most (6)")
     parser.add_argument("--show", type=int, default=2, help="dialogues printed (2)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
-    parser.set_defaults(pack=1, seconds=1.0)
     return parser
 
 

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainable.trial import OBJECTIVE, RESOURCE, ConfigError
+from analysis.mlflow_export import METRICS, STATUS
+from trainable.trial import RESOURCE, ConfigError
 from tune.recorder import write_json
 
 # backend -> (module it needs, package to install)
@@ -24,10 +25,6 @@ BACKENDS = {
     "wandb": ("wandb", "wandb"),
     "trackio": ("trackio", "trackio"),
 }
-METRICS = (
-    *(OBJECTIVE, "bleu", "inform", "success", "loss_nats", "train_s", "eval_s"),
-    *("train_turns_per_s", "tokens_per_s", "peak_gib"),
-)
 TOLD = "reported.json"
 
 
@@ -141,8 +138,6 @@ class TensorBoard:
 class MLflow:
     """The store that MLFLOW_TRACKING_URI names, or a folder of files in the sweep's."""
 
-    states = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}  # noqa: RUF012
-
     def __init__(self, sweep: str, folder: Path) -> None:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         from mlflow import MlflowClient
@@ -170,7 +165,7 @@ class MLflow:
 
     def end(self, trial: str, state: str) -> None:
         self.client.set_tag(self.runs[trial], "state", state)
-        self.client.set_terminated(self.runs[trial], self.states[state])
+        self.client.set_terminated(self.runs[trial], STATUS[state])
 
 
 class WandB:
