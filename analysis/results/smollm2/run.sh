@@ -116,6 +116,7 @@ four() {
   (on 0 sweep) & (on 1,2 pair) & (on 3 speed) &
   wait
   (on 0,1,2,3 quad)
+  python3 -m analysis.scaling qlora on-2-gpus on-4-gpus | tee runs/scaling.md
   (on 0 modules) & (on 1 best decoding score) & (on 2 usual) &
   wait
 }

@@ -1,0 +1,96 @@
+"""The same sweep on more and more GPUs, held against the first named:
+`python -m analysis.scaling NAME NAME ...`
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.cost import all_evals, count_gpus, share_time, worked_until
+from analysis.ranking import rank_trials
+from analysis.records import SweepRecords, find_sweep, read_sweep
+from trainable.trial import ConfigError
+
+COLUMNS = (
+    *("sweep", "GPUs", "trials", "minutes", "trials/hour", "efficiency", "busy"),
+    *("evaluations on each GPU", "engines", "best Combined"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One sweep as a piece of work."""
+
+    name: str
+    gpus: int
+    trials: int  # that have ended
+    seconds: float  # from its start to its last evaluation, pauses left out
+    busy: float  # share of the GPUs' time in training and validation, 0..1
+    evals_a_gpu: tuple[int, ...]
+    engines: int  # processes that held the model; more than GPUs where one was healed
+    best: str  # Combined with its interval
+
+    @property
+    def trials_per_h(self) -> float:
+        return 3600 * self.trials / self.seconds
+
+    def efficiency(self, reference: Run) -> float:
+        """1 where the time shrinks as the GPUs grow."""
+        return reference.seconds * reference.gpus / (self.seconds * self.gpus)
+
+
+def summarise(sweep: SweepRecords) -> Run:
+    """Raises ConfigError where nothing was evaluated."""
+    evals = all_evals(sweep)
+    if not evals:
+        raise ConfigError(f"{sweep.name} has no evaluation yet: let it run")
+    places = Counter((str(e.place.get("node")), str(e.place.get("gpu"))) for e in evals)
+    best = next(e for e in rank_trials(sweep) if not e.trial.is_base)
+    low, high = best.combined_interval or (best.mean("combined"),) * 2
+    idle = share_time(sweep)["starting, waiting, idle"]
+    return Run(
+        name=sweep.name,
+        gpus=count_gpus(sweep),
+        trials=sum(t.state != "RUNNING" for t in sweep.searched),
+        seconds=worked_until(sweep, max(e.time_s for e in evals)),
+        busy=1 - idle,
+        evals_a_gpu=tuple(sorted(places.values())),
+        engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
+        best=f"{best.mean('combined'):.1f} [{low:.1f}, {high:.1f}] ({best.trial.id})",
+    )
+
+
+def render(runs: Sequence[Run]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    for run in runs:
+        cells = (
+            *(run.name, str(run.gpus), str(run.trials), f"{run.seconds / 60:.1f}"),
+            *(f"{run.trials_per_h:.0f}", f"{run.efficiency(runs[0]):.2f}"),
+            *(f"{100 * run.busy:.0f} %", ", ".join(map(str, run.evals_a_gpu))),
+            *(str(run.engines), run.best),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.scaling", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="folders, or names under runs/")
+    flags = parser.parse_args(arguments)
+    try:
+        print(render([summarise(read_sweep(find_sweep(name))) for name in flags.names]))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
