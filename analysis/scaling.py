@@ -46,10 +46,10 @@ class Run:
 def summarise(sweep: SweepRecords) -> Run:
     """Raises ConfigError where nothing was evaluated."""
     evals = all_evals(sweep)
-    if not evals:
-        raise ConfigError(f"{sweep.name} has no evaluation yet: let it run")
+    best = next((e for e in rank_trials(sweep) if not e.trial.is_base), None)
+    if best is None:
+        raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
     places = Counter((str(e.place.get("node")), str(e.place.get("gpu"))) for e in evals)
-    best = next(e for e in rank_trials(sweep) if not e.trial.is_base)
     low, high = best.combined_interval or (best.mean("combined"),) * 2
     idle = share_time(sweep)["starting, waiting, idle"]
     return Run(

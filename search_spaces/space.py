@@ -79,8 +79,14 @@ class Space:
         return point
 
     def read(self, config: TrialConfig) -> dict[str, Any]:
-        """The point that the config was spelt from: `spell`'s inverse."""
-        return self.sample(lambda name, _: getattr(config, name))
+        """The point that the config was spelt from: `spell`'s inverse. What is searched and may be
+        left out is not in it where the config leaves it out."""
+        values = self.sample(lambda name, _: getattr(config, name))
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or contains(self.searched[name], None)
+        }
 
     def spell(self, point: Mapping[str, Any], base: Mapping[str, Any]) -> TrialConfig:
         """The one TrialConfig of a point. Fields of the profile's `base` without a meaning under

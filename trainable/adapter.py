@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, TrialConfig, check_kind
 
 TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
 ITS_TRAINING = {  # fields that decide nothing of who goes on with an adapter
@@ -39,12 +39,21 @@ def read_trial(folder: Path) -> dict[str, Any]:
 def inherit(adapter: str | None) -> dict[str, Any]:
     """What is the adapter's own where nothing else is set: model, text, decoding, and its shape; of
     one that no trial left, the model alone. Raises ConfigError when the folder holds no adapter."""
+    check_kind("adapter", adapter, "str | None")
     if adapter is None:
         return {}
     folder = Path(adapter)
     base = read_adapter_config(folder).get("base_model_name_or_path")
     told = read_trial(folder) or ({"base_model": base} if base else {})
-    return {name: value for name, value in told.items() if name not in ITS_TRAINING}
+    kept = {name: value for name, value in told.items() if name not in ITS_TRAINING}
+    if not is_known_elsewhere(str(kept.get("corpus", ""))):
+        kept.pop("corpus", None)
+    return kept
+
+
+def is_known_elsewhere(corpus: str) -> bool:
+    """Whether a corpus's name says where it is: an export tells a folder's last name alone."""
+    return corpus in ("cambridge", "multiwoz") or "/" in corpus or Path(corpus).is_dir()
 
 
 def rank_of(config: TrialConfig) -> int:

@@ -50,7 +50,7 @@ def bring_headers(storage: Path) -> None:
     remote = find_remote(storage / "any")
     if remote is None:
         return
-    with _explained(remote.uri):
+    with explained(remote.uri):
         whole = Remote(remote.uri)
         whole.push(storage, [MARK])  # what cannot be written is told now
         names = whole.list_files()
@@ -62,7 +62,7 @@ def bring_sweep(folder: Path) -> None:
     ConfigError."""
     remote = find_remote(folder)
     if remote is not None:
-        with _explained(remote.uri):
+        with explained(remote.uri):
             there = (n for n in remote.list_files() if n != PULSE)
             names = [n for n in there if not n.startswith("checkpoints/")]
             remote.pull(folder, names)
@@ -72,14 +72,23 @@ def bring_checkpoints(folder: Path, trial: str) -> Path:
     """A trial's folder of checkpoints, brought here if they are elsewhere. Raises ConfigError."""
     remote, place = find_remote(folder), folder / "checkpoints" / trial
     if remote is not None:
-        with _explained(remote.uri):
+        with explained(remote.uri):
             there = remote.under("checkpoints", trial)
             there.pull(place, there.list_files())
     return place
 
 
+def bring_events(folder: Path) -> None:
+    """Brings what has happened in a sweep, and no more. Raises ConfigError."""
+    remote = find_remote(folder)
+    if remote is not None:
+        with explained(remote.uri):
+            remote.pull(folder, ["evals.jsonl"])
+
+
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
+def explained(uri: str) -> Iterator[None]:
+    """An error of the storage as a ConfigError."""
     try:
         yield
     except OSError as error:
@@ -149,8 +158,11 @@ class Remote:
         place = f"{self.root}/{name}"
         if self.system.get_file_info(place).type != FileType.File:
             return None
-        with self.system.open_input_stream(place) as source:
-            return bytes(source.read())
+        try:
+            with self.system.open_input_stream(place) as source:
+                return bytes(source.read())
+        except FileNotFoundError:  # gone since
+            return None
 
     def drop(self, name: str) -> None:
         if self.read(name) is not None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.environment import set_environment
 from trainable.remote import bring_headers
 from trainable.trial import ConfigError, TrialFailed
 from tune.flags import add_storage
@@ -86,6 +87,7 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
     config = SweepConfig.from_dict(
         {**records.config, "storage": str(folder.parent), "name": folder.name}
     )
+    set_environment(config.deterministic, config.trust_remote_code)
     trial = spell_untuned(Space.from_dict(records.space), config)
     return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
 

@@ -49,7 +49,7 @@ def check(folder: Path, trial: str, settings: dict[str, object], warm: bool) -> 
     from analysis.records import read_sweep
     from trainable.trial import TrialConfig
     from tune.checks import check_materials
-    from tune.clones import spell_clone
+    from tune.clones import locate_adapter, spell_clone
     from tune.config import SweepConfig
 
     records = read_sweep(folder)
@@ -59,7 +59,8 @@ def check(folder: Path, trial: str, settings: dict[str, object], warm: bool) -> 
         raise ConfigError(f"{folder.name} has no trial {trial!r} to clone: there are {there}")
     sweep = SweepConfig.from_dict(records.config)
     original = TrialConfig.from_dict(found.config)
-    check_materials([spell_clone(original, settings, warm, sweep)])
+    clone = spell_clone(original, settings, warm, sweep)
+    check_materials([locate_adapter(clone, folder)])
 
 
 def build_parser() -> argparse.ArgumentParser:

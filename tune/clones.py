@@ -15,6 +15,7 @@ from trainable.resize import copy_adapter
 from trainable.trial import ConfigError, TrialConfig
 from tune.config import SweepConfig
 
+CLONES = "clones"  # in a sweep's folder: warm clones' adapters
 # what an adapter fits: at another rank or scale it is made to
 KEPT_WARM = ("base_model", "initialisation", "method", "lora_modules")
 
@@ -22,8 +23,8 @@ KEPT_WARM = ("base_model", "initialisation", "method", "lora_modules")
 def spell_clone(
     original: TrialConfig, settings: Mapping[str, Any], warm: bool, sweep: SweepConfig
 ) -> TrialConfig:
-    """The clone's config, its adapter left out. Fields that lose their meaning under the settings
-    are dropped, those that gain one are the sweep's own. Raises ConfigError."""
+    """The clone's config, a warm one's without the adapter to come. Fields that lose their meaning
+    under the settings are dropped, those that gain one are the sweep's own. Raises ConfigError."""
     if not settings and not warm:
         raise ConfigError("a clone differs from its original: give --set FIELD=VALUE, or --warm")
     if warm and "adapter" in settings:
@@ -57,7 +58,7 @@ def is_inside(clone: TrialConfig, space: Space, base: Mapping[str, Any]) -> bool
 def locate_adapter(config: TrialConfig, folder: Path) -> TrialConfig:
     """The config with the whole path of an adapter that lies in the sweep's own folder: it is
     recorded from there, since the folder may move."""
-    is_own = config.adapter is not None and not Path(config.adapter).is_absolute()
+    is_own = config.adapter is not None and config.adapter.startswith(f"{CLONES}/")
     return replace(config, adapter=str(folder / str(config.adapter))) if is_own else config
 
 
@@ -70,6 +71,6 @@ def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: Tr
             f"--warm needs a checkpoint, and trial {trial} has none (it has not been evaluated, or "
             "was stopped: stopped trials' are removed); clone it without --warm"
         )
-    target = folder / "clones" / name
+    target = folder / CLONES / name
     copy_adapter(last.path, target, old, new)
     return target

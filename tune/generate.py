@@ -1,4 +1,4 @@
-"""Replies for tune.evaluate: an adapter or a model, from a folder or the Hub, in the engine."""
+"""Replies for tune.evaluate: an adapter or a model, from a folder or the Hub."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def generate_replies(args: argparse.Namespace) -> Replies:
         raise ConfigError("--base-model has no meaning with --model: leave it out")
     else:
         system = open_model(args.model, settings, args.device)
+    if args.cross_check and system.config.response == "lexicalised":
+        raise ConfigError(
+            "--cross-check has no meaning with response=lexicalised: mwzeval's references are "
+            "delexicalised"
+        )
     corpus = load_corpus(system.config.corpus)
     there = len(corpus.get_split(args.split))
     n_dialogues = there if args.dialogues is None else args.dialogues

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trainable.remote import bring_sweep
 from trainable.trial import ConfigError
 from tune.pulse import keep_pulse, watch
 from tune.recorder import write_json
@@ -21,7 +22,8 @@ PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
 
 @contextmanager
 def own_folder(folder: Path) -> Iterator[None]:
-    """Holds the folder while the block runs. Raises ConfigError when a live driver has it."""
+    """Holds the folder while the block runs, and the records as they are then. Raises ConfigError
+    when a live driver has it."""
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "owner.json"
     lock = FileLock(folder / ".lock", timeout=PATIENCE_S)
@@ -35,6 +37,7 @@ def own_folder(folder: Path) -> Iterator[None]:
     try:
         write_json(owner, {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()})
         with keep_pulse(folder):
+            bring_sweep(folder)  # the last driver's last words, too
             yield
         with contextlib.suppress(OSError):  # it tells nothing once the lock is free
             owner.unlink(missing_ok=True)

@@ -9,12 +9,8 @@ import warnings
 
 
 def quieten() -> None:
-    """No notes on absent kernels, coming versions and gradients that are rows of a bank.
-
-    Progress bars show on a terminal only.
-    """
+    """No notes on absent kernels and coming versions; progress bars on a terminal only."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="grad and param do not obey")
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -27,7 +27,7 @@ def rebuild(search: Search, records: SweepRecords) -> None:
         goes_on[trial_id] = search.hear(trial, turns_seen, scores[trial_id, turns_seen])
     for record in records.trials:
         _restore_state(search, search.trials[record.id], record, goes_on.get(record.id, True))
-    is_same = Space.from_dict(records.space) == search.space
+    is_same = is_space_of(records, search.space)
     search.is_exhausted = is_same and records.exhausted_at is not None
 
 
@@ -61,6 +61,10 @@ def _restore_state(search: Search, trial: Progress, record: TrialRecord, goes_on
     elif not goes_on:  # its last report was recorded, what became of it was not
         search.settle(trial)
     # else it stays QUEUED: interrupted, it goes on from its last checkpoint
+
+
+def is_space_of(records: SweepRecords, space: Space) -> bool:
+    return Space.from_dict(records.space) == space
 
 
 def check_widened(space: Space, records: SweepRecords) -> None:

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("\ninterrupted before the sweep began: nothing is recorded", file=sys.stderr)
+        print("\ninterrupted: no trial was at work", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
@@ -151,7 +151,7 @@ def refuse_changes(flags: argparse.Namespace) -> None:
     for name in kept:
         if getattr(flags, name) != getattr(defaults, name):
             flag = "--no-baseline" if name == "baseline" else "--" + name.replace("_", "-")
-            allowed = ", ".join("--" + n.replace("_", "-") for n in (*RESUMABLE, "space"))
+            allowed = ", ".join("--" + n.replace("_", "-") for n in (*RESUMABLE, *WAYS, "space"))
             raise ConfigError(f"{flag} cannot change with --resume: only {allowed} can")
 
 

@@ -69,7 +69,7 @@ class View:
         self.usage, self.weighed_s = "", -WEIGH_S
 
     def look(self) -> None:
-        from trainable.remote import bring_sweep
+        from trainable.remote import bring_events
         from tune.disk import describe_usage
         from tune.lock import find_owner, read_since
         from tune.pulse import watch
@@ -77,7 +77,7 @@ class View:
         self.owner = find_owner(self.folder)
         self.progress.since_s = read_since(self.folder) if self.owner else None
         if self.owner is None:
-            bring_sweep(self.folder)
+            bring_events(self.folder)
             self.owner = watch(self.folder)
         self._read_on()
         if time.monotonic() - self.weighed_s >= WEIGH_S:

@@ -21,7 +21,7 @@ from tune.config import SweepConfig
 from tune.control import Control, Paused
 from tune.disk import describe_usage
 from tune.lock import own_folder
-from tune.rebuild import rebuild
+from tune.rebuild import is_space_of, rebuild
 from tune.recorder import Recorder, replay_events, write_header
 from tune.search import Search
 from tune.trials import ENDED
@@ -64,6 +64,8 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
         insist(lambda: write_header(config.folder, header), print)
     recorder = Recorder(config.folder, say=print)
     recorder.publish(["sweep.json"])
+    if records is not None and records.exhausted_at is not None and not is_space_of(records, space):
+        recorder.record_note("the space is another: there may be points left", exhausted_at=None)
     search = Search(config, space, recorder)
     budget = Budget(search)
     if records is not None:

@@ -60,4 +60,4 @@ def test_same_seed_makes_the_same_model(tmp_path: Path) -> None:
 
 def test_no_steps_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--steps", "0"]) == 2
-    assert capsys.readouterr().err == "--steps must be at least 1, not 0\n"
+    assert capsys.readouterr().err == "error: --steps must be at least 1, not 0\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ from test_search import summarise
 
 from analysis.records import find_sweep, read_sweep
 from trainable.checkpoint import list_checkpoints, write_checkpoint
-from trainable.remote import Remote, bring_checkpoints, locate
+from trainable.remote import Remote, bring_checkpoints, bring_sweep, locate
 from trainable.remote_checkpoints import prune, pull_last, push_checkpoint
 from trainable.toy import ToyFinetuner
 from trainable.trial import ConfigError
 from tune import baseline, pulse
 from tune.lock import check_not_elsewhere, own_folder
+from tune.recorder import Recorder
 from tune.run import main
 
 STORAGE = "s3://bucket/team/sweeps"
@@ -88,14 +90,17 @@ def test_a_bucket_that_is_not_there_is_one_line(
     assert "--storage s3://nowhere/x cannot be used" in error and error.count("\n") == 1
 
 
+@pytest.fixture
+def quick_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
+    monkeypatch.setattr(pulse, "PATIENCE_S", 2.0)
+
+
+@pytest.mark.usefixtures("quick_pulse")
 def test_a_sweep_has_one_driver_on_all_machines(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
-    monkeypatch.setattr(pulse, "PATIENCE_S", 2.0)
     with own_folder(Path(locate(STORAGE)) / "s"):
-        while "pulse.json" not in list_keys(s3):
-            time.sleep(0.05)
         move_to_another_machine(tmp_path, monkeypatch)
         there = Path(locate(STORAGE)) / "s"
         with pytest.raises(ConfigError, match="is being driven elsewhere \\(process"):
@@ -103,9 +108,42 @@ def test_a_sweep_has_one_driver_on_all_machines(
         with pytest.raises(ConfigError, match="ask for it on that machine"):
             check_not_elsewhere(there)
     assert "pulse.json" not in list_keys(s3)
-    Remote(STORAGE).under("s").write("pulse.json", b"{}")  # of a driver that was killed
+    Remote(STORAGE).under("s").write("pulse.json", b'{"id": ""}')  # of a driver that was killed
     with own_folder(there):
         check_not_elsewhere(there)
+
+
+@pytest.mark.usefixtures("quick_pulse", "s3")
+def test_who_drives_next_has_the_last_driver_s_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Path(locate(STORAGE)) / "s"
+    with own_folder(here):
+        recorder = Recorder(here)
+        recorder.record_note("first")
+        with monkeypatch.context() as elsewhere:
+            move_to_another_machine(tmp_path, elsewhere)
+            there = Path(locate(STORAGE)) / "s"
+            bring_sweep(there)
+        recorder.record_note("last")
+    with own_folder(there):
+        Recorder(there).record_note("mine")
+    texts = Remote(STORAGE).under("s").read("evals.jsonl")
+    assert texts is not None and [json.loads(line)["text"] for line in texts.splitlines()] == [
+        "first",
+        "last",
+        "mine",
+    ]
+
+
+@pytest.mark.usefixtures("quick_pulse", "s3")
+def test_a_driver_that_was_taken_for_dead_ends(capsys: pytest.CaptureFixture) -> None:
+    remote = Remote(STORAGE).under("s")
+    with pytest.raises(KeyboardInterrupt), own_folder(Path(locate(STORAGE)) / "s"):
+        remote.write("pulse.json", b'{"id": "other", "pid": 7, "host": "b", "age_s": 3.0}')
+        time.sleep(5)
+    assert "process 7 on b, for 3 s has taken the sweep over" in capsys.readouterr().err
+    assert remote.read("pulse.json") is not None  # it is the other's
 
 
 def test_storages_of_like_names_have_folders_of_their_own(own_cache: Path) -> None:
@@ -124,7 +162,8 @@ def test_a_sweep_killed_on_one_machine_goes_on_on_another(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str
 ) -> None:
     flags = ("--set", "base_model=toy:0.001", "--trials", "5", "--pack", pack, "--asha", "off")
-    sweep = Sweep(tmp_path / "sweep", flags, address=STORAGE)
+    watched = {"QLORA_SEARCH_PULSE_PATIENCE_S": "12"}  # for the pulse of the driver that is killed
+    sweep = Sweep(tmp_path / "sweep", flags, watched, address=STORAGE)
     driver = sweep.start()
     sweep.await_evals(4)
     driver.kill()

@@ -1,10 +1,12 @@
 """A sweep killed at any write goes on to what the undisturbed one would have been."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inline import Killed, make_config, open_search, run_inline
+from optuna.distributions import FloatDistribution, IntDistribution
 from test_search import summarise
 
 from analysis.records import read_sweep
@@ -99,8 +101,17 @@ def test_a_space_without_a_point_left_is_finished_and_stays_so(tmp_path: Path) -
     search, records = open_search(config, space)
     assert not has_work(search)
     assert [t.params for t in search.searched] == [t.params for t in records.trials]  # type: ignore[union-attr]
-    few = space.fix({"context": "history"})
-    assert few.searched != space.searched and has_work(open_search(config, few)[0])
+    wide = replace(space, searched={**space.searched, "seed": IntDistribution(0, 9)})
+    assert has_work(open_search(config, wide)[0])
+
+
+def test_a_wider_space_may_search_what_trials_left_out(tmp_path: Path) -> None:
+    fixed = {"decoding": "sampling", "learning_rate": 1e-2}
+    config, space = make_config(tmp_path, trials=9, fixed=fixed, baseline=False)
+    finish(config, space)
+    wide = replace(space, searched={**space.searched, "top_p": FloatDistribution(0.5, 1.0)})
+    longer, _ = make_config(tmp_path, trials=14, fixed=fixed, baseline=False)
+    assert len(finish(longer, wide)) == 14
 
 
 def test_lengthening_refuses_what_has_no_meaning(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from trainable.engine.sampling import Chooser
 from trainable.trial import TrialConfig
 
 BRANCHING = ("beam", "contrastive")
+MOST_PADDING = 2.0  # rows kept at the most, over the unfinished ones
 FEW_ROWS = 512  # on a GPU a pass of fewer takes hardly less time, and recording it anew does
 
 
@@ -107,7 +108,7 @@ class Batch:
         return Layout.of(counts.tolist(), self.origin.device)
 
     def drop_finished(self, chooser: Chooser) -> bool:
-        """Keeps the unfinished rows once they are fewer than half; True when none is left."""
+        """Keeps what `choose_kept` does once that is less than half; True when nothing is left."""
         finished = self.finished.cpu().numpy()
         kept = choose_kept(finished, self.slots)
         if len(kept) == 0:
@@ -127,7 +128,7 @@ class Batch:
 
 def choose_kept(finished: NDArray[np.bool_], slots: NDArray[np.int64]) -> NDArray[np.int64]:
     """The unfinished rows, and beside them enough of the finished to make the slots that have any
-    even: products over unlike numbers of rows take longer than over these.
+    even: products over unlike numbers of rows take longer than over these, unless they are many.
 
     >>> choose_kept(np.array([False, False, True, False, True, True]), np.array([0, 0, 0, 1, 1, 2]))
     array([0, 1, 3, 4])
@@ -135,8 +136,10 @@ def choose_kept(finished: NDArray[np.bool_], slots: NDArray[np.int64]) -> NDArra
     alive = np.bincount(slots[~finished], minlength=int(slots.max()) + 1)
     groups = (np.flatnonzero(slots == slot) for slot in np.flatnonzero(alive))
     unfinished_first = (group[np.argsort(finished[group], kind="stable")] for group in groups)
-    chosen = [group[: alive.max()] for group in unfinished_first]
-    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
+    even = [group[: alive.max()] for group in unfinished_first]
+    if sum(map(len, even)) > MOST_PADDING * alive.sum():
+        return np.flatnonzero(~finished)
+    return np.sort(np.concatenate(even)) if even else np.empty(0, dtype=np.int64)
 
 
 def list_rows(windows: Sequence[Sequence[Window]], leaders: Sequence[int]) -> list[Row]:

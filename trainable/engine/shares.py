@@ -14,7 +14,8 @@ from trainable.engine.pack import Pack
 OPTIMIZER = "engine optimizer"
 # an event within -> part
 RANGES = {"TargetLoss": "loss", OPTIMIZER: "optimizer"}
-# words in an operator's name -> part; batched products are made for the adapters alone
+# words in an operator's name -> part; batched products are made for the adapters alone (the masks
+# of their dropout count to the rest)
 OPERATORS = {"bmm": "LoRA", "scaled_dot_product": "attention", "flash": "attention"}
 OPERATORS |= {"varlen": "attention"}
 REST = "base model and the rest"
