@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Makes what this folder records, stage by stage, in the working folder's runs/:
 #   MODEL=FOLDER_OR_ID CORPUS=FOLDER_OR_NAME analysis/results/smollm2/run.sh STAGE...
-# sweep     64 settings of the space qlora, ASHA's promotion of the best third, on one GPU
-# pair      the same on two GPUs; an engine is killed on the way
-# quad      the same on four
+# sweep     64 settings of the space qlora, ASHA's promotion of the best third, on the GPUs there are
+# pair      the same (on two GPUs, under `four`); an engine is killed on the way
+# quad      the same (on four)
 # modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
 # best      the sweep's best setting on all of train, three seeds, exported
 # decoding  how the first of them should reply, on validation
 # score     each of them on test, once, replying so
 # speed     iterations a second, alone and packed
 # usual     what the usual ways do in a second, and what the answer would have cost
+# scaling   the sweeps on one, two and four GPUs side by side
 # four      all of it, on a host with four GPUs
 set -euo pipefail
 
+script=$(realpath "$0")
 profile=${PROFILE:-lab}
 base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:?}")
 [ "$profile" = lab ] && base+=(--set quantisation=nf4)
@@ -63,14 +65,18 @@ PYTHON
 }
 
 modules() {
-  python3 -m tune.run --space lora_modules "${base[@]}" $(best_flags qlora lora_modules) \
+  local setting
+  setting=$(best_flags qlora lora_modules)
+  python3 -m tune.run --space lora_modules "${base[@]}" $setting \
     --name modules --pack "${PACK:-8}" --trials 15 --seeds 3 --asha off \
     --train-turns "${MODULE_TURNS:-20000}" --rungs "${MODULE_RUNGS:-7000}" \
     --eval-dialogues "${MODULE_DIALOGUES:-100,500}"
 }
 
 best() {
-  python3 -m tune.run --space lora_modules "${base[@]}" $(best_flags qlora) --name best --pack 3 \
+  local setting
+  setting=$(best_flags qlora)
+  python3 -m tune.run --space lora_modules "${base[@]}" $setting --name best --pack 3 \
     --trials 3 --seeds 3 --asha off --train-turns "${BEST_TURNS:-170000}" \
     --rungs "${BEST_RUNGS:-57000}" --eval-dialogues "${BEST_DIALOGUES:-200,1000}"
   for trial in 0000 0001 0002; do
@@ -81,15 +87,17 @@ best() {
 
 decoding() {
   python3 -m tune.run --space decoding "${base[@]}" --set adapter="$PWD/runs/best/export/0000" \
-    --name decoding --pack "${PACK:-8}" --asha off --trials "${DECODING_TRIALS:-24}" --eval-dialogues "${DECODING_DIALOGUES:-300}" --no-baseline
+    --name decoding --pack "${PACK:-8}" --asha off --trials "${DECODING_TRIALS:-24}" \
+    --rungs "" --eval-dialogues "${DECODING_DIALOGUES:-300}" --no-baseline
 }
 
 score() {
+  local setting
+  setting=$(best_flags decoding)
   for trial in 0000 0001 0002; do
     python3 -m tune.evaluate --adapter "runs/best/export/$trial" --base-model "$MODEL" \
-      --corpus "$CORPUS" --split test $(best_flags decoding) --json "runs/best/test-$trial.json" &
+      --corpus "$CORPUS" --split test $setting --json "runs/best/test-$trial.json"
   done
-  wait
 }
 
 speed() {
@@ -105,19 +113,22 @@ usual() {
   python3 -m analysis.cost qlora --rates runs/rates.jsonl | tee runs/cost.md
 }
 
-on() {  # GPUS STAGE...: one after the other, on those alone
-  export CUDA_VISIBLE_DEVICES=$1
+scaling() { python3 -m analysis.scaling qlora on-2-gpus on-4-gpus | tee runs/scaling.md; }
+
+on() {  # GPUS STAGE...: one after the other, on those alone, up to one that fails
   local stage
-  for stage in "${@:2}"; do $stage >"runs/$stage.log" 2>&1 || echo "$stage failed: runs/$stage.log"; done
+  for stage in "${@:2}"; do
+    CUDA_VISIBLE_DEVICES=$1 bash "$script" "$stage" >"runs/$stage.log" 2>&1 ||
+      { echo "$stage failed: runs/$stage.log"; return; }
+  done
 }
 
 four() {
   mkdir -p runs
-  (on 0 sweep) & (on 1,2 pair) & (on 3 speed) &
+  on 0 sweep & on 1,2 pair & on 3 speed &
   wait
-  (on 0,1,2,3 quad)
-  python3 -m analysis.scaling qlora on-2-gpus on-4-gpus | tee runs/scaling.md
-  (on 0 modules) & (on 1 best decoding score) & (on 2 usual) &
+  on 0,1,2,3 quad scaling
+  on 0 modules & on 1 best decoding score & on 2 usual &
   wait
 }
 
