@@ -23,6 +23,7 @@ from trainable.model.selections import select_paths
 from trainable.trial import ConfigError, TrialConfig
 
 PEFT_PREFIX = "base_model.model."
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's; where nothing is trained there are none
 TRUNK = "trunk"  # in a checkpoint: the checkpoint that the next milestone goes on from
 
 
@@ -106,7 +107,7 @@ class SlotState:
 
     adapter: dict[str, Tensor]  # under peft's names, in its shapes
     adapter_config: dict[str, Any]
-    moments: dict[str, Tensor]  # AdamW's
+    moments: dict[str, Tensor]
     trainer: dict[str, Any]
     trunk: SlotState | None = None
 
@@ -142,7 +143,8 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     """The slot as it stands at a step border, in two parts: what the device has to stand still for
     is done now, in one piece a kind; to cut it up, on the host, is left to whoever calls what is
     returned."""
-    kinds = ("params", "exp_avg", "exp_avg_sq")
+    moment_kinds = () if slot.order is None else MOMENTS
+    kinds = ("params", *moment_kinds)
     lines = {kind: getattr(bank, kind)[row : row + 1].to("cpu", copy=True) for kind in kinds}
     layout, shape, trunk = bank.layout, slot.shape, slot.trunk  # the bank may grow meanwhile
     adapter_config = peft_config(slot)
@@ -159,7 +161,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
         adapter = dict(_named(shape, layout, lines["params"]))
         moments = {
             f"{kind}.{name}": value
-            for kind in kinds[1:]
+            for kind in moment_kinds
             for name, value in _named(shape, layout, lines[kind])
         }
         return SlotState(adapter, adapter_config, moments, trainer, trunk)
@@ -176,11 +178,11 @@ def restore_slot(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None
 def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
     """The slot stands where it stood then; what it has cost since is not forgotten."""
     _put(slot, bank, bank.params, row, state.adapter)
-    for kind, rows in (("exp_avg", bank.exp_avg), ("exp_avg_sq", bank.exp_avg_sq)):
+    for kind in () if slot.order is None else MOMENTS:
         prefix = f"{kind}."
         moments = state.moments.items()
         values = {k.removeprefix(prefix): v for k, v in moments if k.startswith(prefix)}
-        _put(slot, bank, rows, row, values)
+        _put(slot, bank, getattr(bank, kind), row, values)
     slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
     slot.trunk = state.trunk
     if slot.order is not None:
