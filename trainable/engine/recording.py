@@ -62,7 +62,7 @@ def open_stream() -> torch.cuda.Stream:
     """The one on which everything is recorded. What cuBLAS holds for a stream, for good, it takes
     at the first products there and back: outside of any recording's memory."""
     stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream), torch.enable_grad():
         one = torch.ones(64, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
         (one @ one).sum().backward()
     torch.cuda.current_stream().wait_stream(stream)
