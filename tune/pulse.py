@@ -7,10 +7,10 @@ in the place of its own ends.
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -69,7 +69,7 @@ class Pulse(threading.Thread):
         if not is_first and found is not None and found["id"] != self.id:
             print(f"{describe(found)} has taken the sweep over", file=sys.stderr)
             self.ended.set()
-            _thread.interrupt_main()
+            os.kill(os.getpid(), signal.SIGTERM)  # heeded in the background, too, unlike Ctrl-C
             return
         age_s = time.time() - self.since_s
         who = {"id": self.id, "host": os.uname().nodename[:64], "pid": os.getpid(), "age_s": age_s}

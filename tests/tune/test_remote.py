@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +139,12 @@ def test_who_drives_next_has_the_last_driver_s_last_words(
 
 
 @pytest.mark.usefixtures("quick_pulse", "s3")
-def test_a_driver_that_was_taken_for_dead_ends(capsys: pytest.CaptureFixture) -> None:
+def test_a_driver_that_was_taken_for_dead_ends(
+    capsys: pytest.CaptureFixture, request: pytest.FixtureRequest
+) -> None:
     remote = Remote(STORAGE).under("s")
+    request.addfinalizer(partial(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), own_folder(Path(locate(STORAGE)) / "s"):
         remote.write("pulse.json", b'{"id": "other", "pid": 7, "host": "b", "age_s": 3.0}')
         time.sleep(5)
