@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.cost import all_evals, count_gpus, share_time, worked_until
+from analysis.curves import gpu_of
+from analysis.machines import all_evals, share_time, worked_until
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, find_sweep, read_sweep
 from trainable.trial import ConfigError
@@ -49,16 +50,16 @@ def summarise(sweep: SweepRecords) -> Run:
     best = next((e for e in rank_trials(sweep) if not e.trial.is_base), None)
     if best is None:
         raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
-    places = Counter((str(e.place.get("node")), str(e.place.get("gpu"))) for e in evals)
+    evals_a_gpu = Counter(map(gpu_of, evals))
     low, high = best.combined_interval or (best.mean("combined"),) * 2
     idle = share_time(sweep)["starting, waiting, idle"]
     return Run(
         name=sweep.name,
-        gpus=count_gpus(sweep),
+        gpus=len(evals_a_gpu),
         trials=sum(t.state != "RUNNING" for t in sweep.searched),
         seconds=worked_until(sweep, max(e.time_s for e in evals)),
         busy=1 - idle,
-        evals_a_gpu=tuple(sorted(places.values())),
+        evals_a_gpu=tuple(sorted(evals_a_gpu.values())),
         engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
         best=f"{best.mean('combined'):.1f} [{low:.1f}, {high:.1f}] ({best.trial.id})",
     )

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainable.trial import ConfigError, TrialConfig, check_kind
+from trainable.trial import CONDITIONS, ConfigError, TrialConfig, check_kind
 
 TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
 ITS_TRAINING = {  # fields that decide nothing of who goes on with an adapter
-    *("method", "adapter", "seed", "train_turns", "learning_rate", "schedule", "decay_fraction"),
-    *("warmup_turns", "batch_turns", "weight_decay", "clip_norm"),
+    *("method", "adapter", "seed", "train_turns"),
+    *(n for d, values, names in CONDITIONS if d == "schedule" or "full" in values for n in names),
 }
 
 

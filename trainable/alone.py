@@ -1,4 +1,5 @@
-"""Which trials the packed engine cannot take, told from the config and config.json alone."""
+"""Trials that run alone: why the packed engine cannot take some (told from the config and
+config.json), and how one is opened in this process."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from trainable.trial import TrialConfig
+from trainable.trial import Finetuner, TrialConfig
 
 # transformers' models whose attention cannot be told which tokens belong together
 OWN_ATTENTION = frozenset(
@@ -39,7 +40,7 @@ def is_encoder_decoder(config: TrialConfig) -> bool:
 
 
 def is_embedded(config: TrialConfig) -> bool:
-    return config.base_model == "tiny" or config.base_model.partition(":")[0] == "toy"
+    return config.base_model == "tiny" or is_toy(config)
 
 
 @lru_cache(maxsize=64)
@@ -57,3 +58,23 @@ def read_shape(base_model: str) -> dict[str, Any]:
 
             path = Path(hf_hub_download(source.name, "config.json"))
         return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
+    """A trial alone in this process: a formula, an engine with one slot, or, where the engine
+    cannot take it, transformers itself."""
+    if is_toy(config):
+        from trainable.toy import ToyFinetuner
+
+        return ToyFinetuner(config)
+    if why_alone(config) is not None:
+        from trainable.plain import open_plain
+
+        return open_plain(config, device)
+    from trainable.engine.finetuner import open_solo
+
+    return open_solo(config, device)
+
+
+def is_toy(config: TrialConfig) -> bool:
+    return config.base_model.partition(":")[0] == "toy"

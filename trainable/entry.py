@@ -1,7 +1,7 @@
 """The Ray trainable: one worker carrying out leases, milestone by milestone.
 
-Ray's own checkpoints are not used: a worker that
-starts, for whatever reason, goes on from the trial's last whole checkpoint in the sweep's folder.
+Ray's own checkpoints are not used: a worker that starts, for whatever reason, goes on from the
+trial's last whole checkpoint in the sweep's folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ray
 from ray import tune as ray_tune
 
 from trainable.activity import forget, tell
+from trainable.alone import open_finetuner
 from trainable.beacon import Beacon
 from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.lease import Lease, Report
@@ -29,7 +30,6 @@ from trainable.trial import (
     ConfigError,
     Evaluation,
     Finetuner,
-    TrialConfig,
     TrialFailed,
 )
 
@@ -186,25 +186,3 @@ def light_beacon() -> Beacon:
     )
     beacon.start()
     return beacon
-
-
-def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
-    """A trial alone in this process: a formula, an engine with one slot, or, where the engine
-    cannot take it, transformers itself."""
-    if is_toy(config):
-        from trainable.toy import ToyFinetuner
-
-        return ToyFinetuner(config)
-    from trainable.alone import why_alone
-
-    if why_alone(config) is not None:
-        from trainable.plain import open_plain
-
-        return open_plain(config, device)
-    from trainable.engine.finetuner import open_solo
-
-    return open_solo(config, device)
-
-
-def is_toy(config: TrialConfig) -> bool:
-    return config.base_model.partition(":")[0] == "toy"

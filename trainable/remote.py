@@ -18,7 +18,7 @@ from trainable.corpus.cache import find_cache_folder
 from trainable.trial import ConfigError
 from trainable.whole import write_whole
 
-HEADER = "sweep.json"
+HEADER, EVENTS = "sweep.json", "evals.jsonl"
 MARK = ".remote"  # in a storage's local folder: its URI
 PULSE = "pulse.json"  # beside a sweep's records while it is driven
 
@@ -79,11 +79,13 @@ def bring_checkpoints(folder: Path, trial: str) -> Path:
 
 
 def bring_events(folder: Path) -> None:
-    """Brings what has happened in a sweep, and no more. Raises ConfigError."""
+    """Brings what has happened in a sweep so far, and no more. Raises ConfigError."""
     remote = find_remote(folder)
     if remote is not None:
         with explained(remote.uri):
-            remote.pull(folder, ["evals.jsonl"])
+            content = remote.read(EVENTS)
+        if content is not None:
+            write_whole(folder / EVENTS, content)
 
 
 @contextmanager
@@ -165,8 +167,7 @@ class Remote:
             return None
 
     def drop(self, name: str) -> None:
-        if self.read(name) is not None:
-            self.system.delete_file(f"{self.root}/{name}")
+        self.system.delete_file(f"{self.root}/{name}")
 
     def remove(self) -> None:
         """All that is below."""

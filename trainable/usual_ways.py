@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from trainable.adapter import rank_of
+from trainable.adapter import rank_of, read_trial
 from trainable.corpus.encode import Window
 from trainable.engine import measure
 from trainable.engine.batches import DataOrder
@@ -184,8 +184,7 @@ def run_stock(
 def spell(checkpoint: Path | None) -> TrialConfig:
     """The trial that left the checkpoint, going on from its adapter; else the lab's, in small."""
     if checkpoint is not None:
-        fields = json.loads((checkpoint / "trainer.json").read_text())["config"]
-        return TrialConfig.from_dict({**fields, "adapter": str(checkpoint)})
+        return TrialConfig.from_dict({**read_trial(checkpoint), "adapter": str(checkpoint)})
     return TrialConfig(
         double_quantisation=True, lora_rank=64, alpha_over_rank=0.25, rslora=False,
         lora_modules="all-linear", lora_dropout=0.1, learning_rate=2e-4, schedule="constant",

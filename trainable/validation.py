@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -38,9 +39,12 @@ def load_evaluator(corpus: str, split: str, n_dialogues: int, response: str) -> 
     against the corpus's own words; they offer no placeholder, so Inform and Success say little."""
     loaded = load_corpus(corpus)
     dialogues = validation_subset(loaded.get_split(split), n_dialogues)
-    if response == "lexicalised":
-        dialogues = tuple(speak_out(dialogue) for dialogue in dialogues)
-    return Evaluator(dialogues, loaded.database)
+    return Evaluator(to_references(dialogues, response), loaded.database)
+
+
+def to_references(dialogues: Iterable[Dialogue], response: str) -> tuple[Dialogue, ...]:
+    """What replies of that kind (delexicalised | lexicalised) are held against."""
+    return tuple(map(speak_out, dialogues) if response == "lexicalised" else dialogues)
 
 
 def speak_out(dialogue: Dialogue) -> Dialogue:

@@ -105,7 +105,7 @@ def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
 def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> int:
     """Evaluates and records the untuned model, and prints the leaderboard."""
     from analysis.leaderboard import render, write_leaderboard
-    from trainable.entry import open_finetuner
+    from trainable.alone import open_finetuner
     from trainable.lease import Report
     from tune.bars import show_activities
     from tune.lock import own_folder

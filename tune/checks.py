@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.space import Space
 from trainable.adapter import read_adapter_config
+from trainable.alone import is_toy
 from trainable.trial import ConfigError, TrialConfig
 from tune.disk import format_bytes
 
@@ -44,7 +45,7 @@ def _take(end: int, given: Mapping[str, Any] | None = None) -> Any:
 
 def check_materials(configs: Iterable[TrialConfig]) -> None:
     """Every base model, corpus and adapter that the configs name is there."""
-    real = [c for c in configs if c.base_model.partition(":")[0] != "toy"]
+    real = [c for c in configs if not is_toy(c)]
     for adapter in sorted({c.adapter for c in real if c.adapter is not None}):
         read_adapter_config(Path(adapter))
     for base_model in sorted({c.base_model for c in real}):
@@ -77,9 +78,8 @@ def fetch_bases(configs: Iterable[TrialConfig]) -> None:
     quieten()
     if os.environ.get("RAY_ADDRESS", "local") != "local":
         return
-    for base_model in sorted({c.base_model for c in configs}):
-        if base_model.partition(":")[0] != "toy":
-            fetch_base(base_model)
+    for base_model in sorted({c.base_model for c in configs if not is_toy(c)}):
+        fetch_base(base_model)
 
 
 def check_selections(base_model: str, selections: Iterable[str | None]) -> None:

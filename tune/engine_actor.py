@@ -7,19 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from trainable.entry import is_toy, light_beacon
+from trainable.alone import is_toy
+from trainable.entry import light_beacon
 from trainable.pooled import read_files, write_files
 from trainable.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 OWN_VERBS = ("join_files", "save_files")  # of the actor; the others are the engine's
-
-
-def spec_of(config: TrialConfig) -> Any:
-    """The BaseSpec of that base, in a process that may import torch."""
-    from trainable.model.base import BaseSpec
-
-    return BaseSpec.of(config)
 
 
 class EngineActor:
@@ -76,5 +70,6 @@ def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float
 
         return ToyEngine(slots, max_rank)
     from trainable.engine.engine import Engine
+    from trainable.model.base import BaseSpec
 
-    return Engine(spec_of(config), slots=slots, max_rank=max_rank, gpu_share=gpu_share)
+    return Engine(BaseSpec.of(config), slots=slots, max_rank=max_rank, gpu_share=gpu_share)

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
-from trainable.alone import why_alone
+from trainable.alone import is_toy, why_alone
 from trainable.checkpoint import KEPT_LAST
-from trainable.entry import is_toy
 from trainable.trial import ConfigError, TrialConfig
 from tune.config import SweepConfig, count_gpus
 from tune.packing import UNMEASURED_SLOTS

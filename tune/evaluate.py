@@ -142,17 +142,16 @@ def refuse_generation(args: argparse.Namespace) -> None:
 def score_replies(replies: Replies, args: argparse.Namespace) -> Scores:
     """Scores on the split that --split names; what is odd but no error goes to stderr."""
     from trainable.evaluation.evaluator import Evaluator
-    from trainable.validation import speak_out
+    from trainable.validation import to_references
 
     responses, is_partial = replies.responses, args.partial or replies.is_partial
     dialogues = replies.corpus.get_split(args.split)
     if is_partial:
         dialogues = tuple(d for d in dialogues if d.id in responses) or dialogues
-    if replies.response == "lexicalised":
-        dialogues = tuple(map(speak_out, dialogues))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        scores = Evaluator(dialogues, replies.corpus.database).score(
+        references = to_references(dialogues, replies.response)
+        scores = Evaluator(references, replies.corpus.database).score(
             responses, states=args.states, partial=is_partial
         )
     for warning in caught:

@@ -20,7 +20,6 @@ TRAINING = frozenset(
     name for decider, _, names in CONDITIONS if decider in ("method", "schedule") for name in names
 )
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "trial.json")
-KEY = "evaluated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,43 +134,23 @@ def fetch(name: str, patterns: tuple[str, ...]) -> Path:
 
 
 def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[str, Any]:
-    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format, by
-    the engine or, where it cannot take the model, by transformers. Raises ConfigError where model,
-    corpus or decoding are not there."""
-    from trainable.alone import why_alone
+    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format.
+    Raises ConfigError where model, corpus or decoding are not there."""
+    from trainable.alone import is_toy, open_finetuner
     from trainable.trial import TrialFailed
     from tune.bars import show_activities
 
-    reply = generate_plainly if why_alone(system.config) else generate_in_engine
+    if is_toy(system.config):
+        raise ConfigError(
+            f"base_model={system.config.base_model} is a formula without weights: it says nothing"
+        )
+    finetuner: Any = None
     try:
+        finetuner = open_finetuner(system.config, device)
         with show_activities():
-            return reply(system.config, split, n_dialogues, device)
+            return dict(finetuner.generate(n_dialogues, split).responses)
     except TrialFailed as error:
         raise ConfigError(f"the replies cannot be generated: {error}") from error
-
-
-def generate_in_engine(
-    config: TrialConfig, split: str, n_dialogues: int, device: str
-) -> dict[str, Any]:
-    from trainable.adapter import rank_of
-    from trainable.engine.engine import Engine
-    from trainable.model.base import BaseSpec
-
-    engine = Engine(BaseSpec.of(config, device=device), slots=1, max_rank=rank_of(config))
-    try:
-        engine.join(KEY, config, None)
-        return engine.generate(KEY, n_dialogues, split).responses
     finally:
-        engine.close()
-
-
-def generate_plainly(
-    config: TrialConfig, split: str, n_dialogues: int, device: str
-) -> dict[str, Any]:
-    from trainable.plain import open_plain
-
-    finetuner = open_plain(config, device)
-    try:
-        return finetuner.generate(n_dialogues, split).responses
-    finally:
-        finetuner.close()
+        if finetuner is not None:
+            finetuner.close()

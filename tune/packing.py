@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from trainable.alone import why_alone
-from trainable.entry import is_toy
+from trainable.alone import is_toy, why_alone
 from trainable.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
@@ -74,10 +73,10 @@ def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
 
 def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
     from trainable.engine.knee import find_knee
-    from tune.engine_actor import spec_of
+    from trainable.model.base import BaseSpec
 
     try:
-        return find_knee(spec_of(config), config, max_rank)
+        return find_knee(BaseSpec.of(config), config, max_rank)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

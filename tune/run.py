@@ -46,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def bring_storage(flags: argparse.Namespace) -> None:
     """Where the sweeps are not on a disk, brings what counts there. Raises ConfigError."""
-    from trainable.remote import bring_headers, bring_sweep, is_remote, locate
+    from trainable.remote import bring_events, bring_headers, is_remote, locate
 
     if flags.resume and is_remote(flags.resume):
         storage, _, flags.resume = flags.resume.rstrip("/").rpartition("/")
         flags.storage = locate(storage)
     bring_headers(Path(flags.storage))
     if flags.resume:
-        bring_sweep(Path(flags.storage) / flags.resume)
+        bring_events(Path(flags.storage) / flags.resume)  # the rest once nobody else drives it
 
 
 def start(flags: argparse.Namespace) -> int:

@@ -8,17 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cost import (
-    Rates,
-    cost,
-    count_engines,
-    count_room,
-    find_answer,
-    main,
-    read_rates,
-    share_time,
-    worked_until,
-)
+from analysis.cost import Rates, cost, find_answer, main, read_rates
+from analysis.machines import count_engines, count_room, share_time, worked_until
 from analysis.records import EvalRecord, read_sweep
 from trainable.trial import ConfigError
 

@@ -20,8 +20,7 @@ from transformers import (
 )
 
 from trainable.adapter import inherit
-from trainable.alone import why_alone
-from trainable.entry import open_finetuner
+from trainable.alone import open_finetuner, why_alone
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.plain import PlainFinetuner
 from trainable.trial import ConfigError, TrialConfig

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from trainable.engine.knee import Knee, find_knee
+from trainable.model.base import BaseSpec
 from trainable.trial import TrialConfig, TrialFailed
 from tune.config import BASES
-from tune.engine_actor import spec_of
 from tune.packing import choose_slots
 from tune.pool import Pool, base_of
 
@@ -53,7 +53,7 @@ def test_the_choice_says_what_was_measured() -> None:
 
 
 def test_a_real_engine_is_measured() -> None:
-    knee = find_knee(spec_of(TINY), TINY, max_rank=16, budget_s=0.05)
+    knee = find_knee(BaseSpec.of(TINY), TINY, max_rank=16, budget_s=0.05)
     assert knee.slots in knee.tokens_per_s and knee.slots <= knee.fitting
     assert all(rate > 0 for rate in knee.tokens_per_s.values())
 

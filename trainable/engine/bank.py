@@ -26,6 +26,10 @@ class ModuleShape:
     in_features: int
     out_features: int
 
+    def count(self, rank: int) -> int:
+        """Numbers of an adapter of that rank: A's and B's."""
+        return rank * (self.in_features + self.out_features)
+
 
 @dataclass(frozen=True)
 class AdapterShape:
@@ -57,13 +61,13 @@ class RowLayout:
     @cached_property
     def offsets(self) -> dict[str, int]:
         """Where each module's numbers begin."""
-        sizes = [self.rank * (s.in_features + s.out_features) for s in self.shapes.values()]
+        sizes = [shape.count(self.rank) for shape in self.shapes.values()]
         return dict(zip(self.shapes, accumulate(sizes, initial=0), strict=False))
 
     @cached_property
     def width(self) -> int:
         """Numbers a row."""
-        return self.rank * sum(s.in_features + s.out_features for s in self.shapes.values())
+        return sum(shape.count(self.rank) for shape in self.shapes.values())
 
     def pair(self, rows: Tensor, name: str, slot: int) -> tuple[Tensor, Tensor]:
         """Views of one slot's A [in, rank] and B [rank, out] of a module, in `rows`."""
@@ -164,5 +168,4 @@ def round_rank(rank: int, device: torch.device) -> int:
 
 def count_slot_bytes(shapes: Iterable[ModuleShape], max_rank: int) -> int:
     """Bytes of one slot's rows: weights, gradients and both moments, in float32."""
-    width = sum(max_rank * (shape.in_features + shape.out_features) for shape in shapes)
-    return 4 * 4 * width
+    return 4 * 4 * sum(shape.count(max_rank) for shape in shapes)

@@ -22,6 +22,7 @@ from trainable.activity import forget, tell
 from trainable.engine.pack import Pack
 from trainable.engine.slot import Slot, SlotState
 from trainable.model.base import BaseSpec, load_base
+from trainable.shortage import describe_shortage
 from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
 from trainable.validation import Generated, score
 
@@ -149,15 +150,16 @@ class Engine:
             if order is None:
                 return False
             work, done = order
+            is_short = False
             try:
                 done.set_result(work())
-                continue
             except torch.OutOfMemoryError as error:
-                done.set_exception(self._describe_shortage(error))
+                done.set_exception(TrialFailed(describe_shortage(error)))
+                is_short = True
             except Exception as error:
                 done.set_exception(error)
-                continue
-            self.pack.free_memory()  # what the error held is gone by now
+            if is_short:
+                self.pack.free_memory()  # what the error held is gone by now
 
     def _work(self) -> None:
         self._report_goals()
@@ -173,7 +175,7 @@ class Engine:
             self._train()
             return
         except torch.OutOfMemoryError as error:
-            shortage = self._describe_shortage(error)
+            shortage = TrialFailed(describe_shortage(error))
         if not self.pack.shrink_passes():
             self._fail(self.pack.at_work[-1], shortage)
             self.pack.pass_tokens = self.pack.afforded_tokens
@@ -184,14 +186,10 @@ class Engine:
             self._generate()
             return
         except torch.OutOfMemoryError as error:
-            shortage = self._describe_shortage(error)
+            shortage = TrialFailed(describe_shortage(error))
         if not self.pack.shrink_cache():
             self._fail(self._generating[-1].key, shortage)
             self.pack.cache_cut = 1
-
-    def _describe_shortage(self, error: torch.OutOfMemoryError) -> TrialFailed:
-        reason = str(error).partition(". ")[0]
-        return TrialFailed(f"out of memory at {self.pack.peak_gib():.1f} GiB: {reason}")
 
     def _train(self) -> None:
         slots = [self.pack.slots[wish.key] for wish in self._training]

@@ -8,6 +8,7 @@ from trainable.adapter import rank_of
 from trainable.engine.engine import Engine
 from trainable.model.base import BaseSpec
 from trainable.trial import Evaluation, Resolved, TrialConfig
+from trainable.validation import Generated
 
 
 def open_solo(config: TrialConfig, device: str) -> SoloFinetuner:
@@ -33,6 +34,10 @@ class SoloFinetuner:
 
     def evaluate(self, n_dialogues: int) -> Evaluation:
         return self.engine.evaluate("solo", n_dialogues)
+
+    def generate(self, n_dialogues: int, split: str = "validation") -> Generated:
+        """Replies to the first dialogues of the split's fixed order, and the loss on them."""
+        return self.engine.generate("solo", n_dialogues, split)
 
     def save(self, folder: Path) -> None:
         self.engine.save("solo", str(folder))

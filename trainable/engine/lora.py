@@ -79,17 +79,20 @@ class AddAdapters(torch.autograd.Function):
         grad_a, grad_b = layer.grads
         add_transposed(grad_a, layout.split(kept), grad_low)
         add_transposed(grad_b, low, share)
-        grad_y = None if ctx.is_own else grad
-        if not ctx.needs_input_grad[0]:
-            return None, grad_y, None, None, None
-        if ctx.is_own and ctx.mask is None:
-            grad_x = add_product(grad @ layer.base.weight, grad_low, a.mT, layout)
-            return grad_x, None, None, None, None
-        grad_x = layout.join(torch.bmm(grad_low, a.mT))
-        grad_x = grad_x if ctx.mask is None else ctx.mask.apply(grad_x)
-        if ctx.is_own:
-            grad_x = torch.addmm(grad_x, grad, layer.base.weight)
-        return grad_x, grad_y, None, None, None
+        grad_x = go_back(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
+        return grad_x, None if ctx.is_own else grad, None, None, None
+
+
+def go_back(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
+    """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
+    does not know it."""
+    weight = ctx.layer.base.weight
+    if ctx.is_own and ctx.mask is None:
+        return add_product(grad @ weight, grad_low, a.mT, ctx.layout)
+    grad_x: Tensor = ctx.layout.join(torch.bmm(grad_low, a.mT))
+    if ctx.mask is not None:
+        grad_x = ctx.mask.apply(grad_x)
+    return torch.addmm(grad_x, grad, weight) if ctx.is_own else grad_x
 
 
 def add_product(y: Tensor, left: Tensor, right: Tensor, layout: Layout) -> Tensor:

@@ -261,7 +261,7 @@ class Pack:
         if slot.order is None:
             return 0
         shapes = (self.bank.layout.shapes[name] for name in slot.shape.modules)
-        return sum(slot.shape.rank * (s.in_features + s.out_features) for s in shapes)
+        return sum(shape.count(slot.shape.rank) for shape in shapes)
 
     def room_tokens(self) -> int:
         """How many tokens' keys and values may be kept at a time while generating."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.ranking import Entry, rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
+from trainable.alone import is_toy
 from trainable.checkpoint import is_whole
 from trainable.remote import bring_checkpoints
 from trainable.trial import ConfigError, TrialConfig
@@ -78,7 +79,7 @@ def find_trial(records: SweepRecords, name: str) -> TrialRecord:
 def open_choice(records: SweepRecords, trial: TrialRecord) -> Choice:
     """The trial with its last checkpoint. Raises ConfigError where that is torn or of a toy."""
     config = TrialConfig.from_dict(trial.config)
-    if config.base_model.partition(":")[0] == "toy":
+    if is_toy(config):
         raise ConfigError(
             f"base_model={config.base_model} is a formula without weights: nothing to export"
         )
