@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from trainable.engine.counter import mix
-from trainable.engine.dropout import Dropout, Mask
+from trainable.engine.dropout import Dropout, Mask, make_feature_keys
 
 
 def draw(rates: list[float], module: int) -> Tensor:
     """What is left of ones [tokens, 64]."""
     keep = 1 - torch.tensor(rates)[:, None]
-    dropout = Dropout(token_keys=mix(torch.arange(len(rates))[:, None]), keep=keep)
-    return Mask(dropout, torch.tensor(module), 64).apply(torch.ones(len(rates), 64))
+    dropout = Dropout(mix(torch.arange(len(rates), dtype=torch.int32)[:, None]), keep)
+    keys = make_feature_keys(str(module), 64, torch.device("cpu"))
+    return Mask(dropout, keys).apply(torch.ones(len(rates), 64))
 
 
 def test_each_token_has_its_own_rate_and_each_module_its_own_mask() -> None:

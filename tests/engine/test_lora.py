@@ -37,14 +37,14 @@ def make_layer(counts: tuple[int, ...], rate: float, is_plain: bool) -> PackedLi
     layer.grads = (torch.ones(3, IN, RANK), torch.ones(3, RANK, OUT))  # what was there stays
     layer.scale, layer.layout = SCALES, Layout.of(counts, torch.device("cpu"))
     if rate:
-        keys = mix(torch.arange(sum(counts))[:, None])
+        keys = mix(torch.arange(sum(counts), dtype=torch.int32)[:, None])
         layer.dropout = Dropout(keys, torch.full((sum(counts), 1), 1 - rate))
     return layer
 
 
 def compute_plainly(layer: PackedLinear, x: Tensor, counts: tuple[int, ...]) -> Tensor:
     assert layer.a is not None and layer.b is not None
-    kept = Mask(layer.dropout, layer.key, IN).apply(x) if layer.dropout else x
+    kept = Mask(layer.dropout, layer.feature_keys).apply(x) if layer.dropout else x
     parts = [
         part @ a @ b * scale
         for part, a, b, scale in zip(kept.split(counts), layer.a, layer.b, SCALES, strict=True)

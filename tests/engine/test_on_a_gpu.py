@@ -112,7 +112,7 @@ def test_what_a_recording_would_break_is_not_recorded(
 
 
 @pytest.mark.parametrize("heads", [4, 8])
-def test_the_flash_kernel_attends_as_the_plain_one(heads: int) -> None:
+def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int) -> None:
     rows, kv_heads, columns, width = 37, 4, 90, 64
     generator = torch.Generator("cuda").manual_seed(0)
 
@@ -128,8 +128,8 @@ def test_the_flash_kernel_attends_as_the_plain_one(heads: int) -> None:
     )
     by_column = [[side.transpose(1, 2).contiguous()] for side in (keys, values)]
     plain = Cached([keys], [values], lengths).attend(0, *new, 0.125)
-    flash = CachedByColumn(*by_column, lengths).attend(0, *new, 0.125)
-    torch.testing.assert_close(flash, plain, atol=0.03, rtol=0.03)
+    found = CachedByColumn(*by_column, lengths).attend(0, *new, 0.125)
+    torch.testing.assert_close(found, plain, atol=0.03, rtol=0.03)
     torch.testing.assert_close(by_column[0][0].transpose(1, 2), keys, atol=0, rtol=0)
 
 

@@ -17,12 +17,14 @@ class Adapters:
     def __init__(self, bank: SlotBank, layers: dict[str, PackedLinear]) -> None:
         self.bank = bank
         self.layers = layers
-        self.trained: SlotRange | None = None  # the range whose rows hang in the layers
+        self.trained: SlotRange | None = None  # the range whose own rows hang in the layers
 
-    def begin_training(self, span: SlotRange, layout: Layout, dropout: Dropout | None) -> None:
-        """The range's weights, and the bank's own rows for their gradients."""
-        if self.trained != span:
-            self._hang_rows(span)
+    def begin_training(
+        self, span: SlotRange, layout: Layout, dropout: Dropout | None, dtype: torch.dtype
+    ) -> None:
+        """The range's weights in the model's dtype, and the bank's own rows for their gradients."""
+        if self.trained != span or dtype != self.bank.params.dtype:
+            self._hang_rows(span, dtype)
             self.trained = span
         self._set_pass(layout, self._scales(span), dropout)
 
@@ -45,12 +47,13 @@ class Adapters:
         for layer in self.layers.values():
             layer.a = layer.b = layer.grads = None
 
-    def _hang_rows(self, span: SlotRange) -> None:
+    def _hang_rows(self, span: SlotRange, dtype: torch.dtype) -> None:
         """As leaves, so that autograd calls for their gradients even where x has none."""
         self.invalidate()
+        stack, everyone = self.bank.layout.stack, SlotRange(0, len(span))
+        params = self.bank.params[span.low : span.high].to(dtype)  # at once: one kernel, not 400
         for name in self.bank.used_modules(span):
-            layer, stack = self.layers[name], self.bank.layout.stack
-            a, b = stack(self.bank.params, name, span)
+            layer, (a, b) = self.layers[name], stack(params, name, everyone)
             layer.a, layer.b = a.detach().requires_grad_(), b.detach().requires_grad_()
             layer.grads = stack(self.bank.grads, name, span)
 

@@ -106,26 +106,16 @@ class Cached:
 
 
 class CachedByColumn(Cached):
-    """The same for 16 bits on a GPU, where the flash kernel reads each row's filled columns alone
-    and all queries of a key at once. keys and values [rows, columns, kv_heads, width]."""
-
-    def __init__(self, keys: list[Tensor], values: list[Tensor], lengths: Tensor) -> None:
-        super().__init__(keys, values, lengths)
-        borders = torch.arange(len(lengths) + 1, device=lengths.device, dtype=torch.int32)
-        self.query_borders, self.key_borders = borders, borders * keys[0].shape[1]
-        self.filled = (lengths + 1).int()
+    """The same for 16 bits on a GPU, where the kernel reads each row's filled columns alone, and
+    once for all queries of a key. keys and values [rows, columns, kv_heads, width]."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         keys, values = self.keys[layer], self.values[layer]
         keys[self.rows, self.lengths] = key[:, :, 0]
         values[self.rows, self.lengths] = value[:, :, 0]
-        # not by way of `varlen_attn`: up to torch 2.11 it does not pass `seqused_k` on
-        out: Tensor = torch.ops.aten._flash_attention_forward(
-            query[:, :, 0].contiguous(), keys.flatten(0, 1), values.flatten(0, 1),
-            self.query_borders, self.key_borders, 1, keys.shape[1], 0.0, False,
-            return_debug_mask=False, scale=scale, seqused_k=self.filled,
-        )[0]  # fmt: skip
-        return out[:, None]
+        from trainable.engine.row_attention import attend_rows
+
+        return attend_rows(query[:, :, 0], keys, values, self.lengths, scale)[:, None]
 
 
 def packed_attention(

@@ -189,8 +189,8 @@ def open_pack(base: Base, slots: list[int]) -> Pack:
 
 def step_all(pack: Pack, slots: list[Slot]) -> None:
     """One optimizer step of every slot, in as many passes as it takes."""
-    goal = min(slot.steps for slot in slots) + 1
-    while behind := [slot for slot in slots if slot.steps < goal]:
+    goals = {slot.key: slot.steps + 1 for slot in slots}  # some have joined later
+    while behind := [slot for slot in slots if slot.steps < goals[slot.key]]:
         pack.train_pass(behind)
 
 

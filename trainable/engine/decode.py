@@ -60,6 +60,7 @@ class Decoder:
         self.output = output  # [vocabulary, width]
         self.eos_id, self.pad_id = eos_id, pad_id
         self.is_recorded = is_recorded  # passes of one token a row
+        self.is_ready = False  # such have run in this engine
         self.relayout = relayout  # tells the adapters which rows belong to which slot
         self.advance: Callable[[int], object] = lambda replies: None  # hears of those made
         self.device = output.device
@@ -129,7 +130,13 @@ class Decoder:
         chooser.begin(keys, self.device)
         chosen: list[tuple[Tensor, Tensor]] = []  # (original rows, their tokens) of each pass
         hidden = batch.hidden
-        token_pass = TokenPass(self.forward, batch, self.relayout, is_recorded=self.is_recorded)
+        token_pass = TokenPass(
+            self.forward,
+            batch,
+            self.relayout,
+            is_recorded=self.is_recorded,
+            is_ready=self.is_ready,
+        )
         while True:
             self._choose(hidden, batch.step, chooser)
             chosen.append((batch.origin, chooser.last))
@@ -143,6 +150,7 @@ class Decoder:
                     break
                 self.advance(under_way - len(batch.finished))
             hidden = token_pass.run(chooser.last)
+        self.is_ready = True
         self.advance(len(batch.finished))
         for origin, tokens in chosen:
             for row, token in zip(origin.tolist(), tokens.tolist(), strict=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainable.engine.counter import MASK, mix
+from trainable.engine.counter import combine, uniform
 from trainable.engine.fusion import fused
 
 
@@ -16,25 +16,29 @@ class Dropout:
     """What decides the masks of a pass: one key a token (mixed of its slot's seed, its dialogue's
     place in the data order, its position), and one keep probability a token."""
 
-    token_keys: Tensor  # int64 [tokens, 1]
+    token_keys: Tensor  # int32 [tokens, 1]
     keep: Tensor  # float32 [tokens, 1]
 
 
 class Mask:
     """One module's, forward and backward."""
 
-    def __init__(self, dropout: Dropout, module_key: Tensor, width: int) -> None:
-        # Not in the kernel: there torch 2.11 makes it a number of 32 bits, which it does not fit
-        self.features = torch.arange(width, device=module_key.device) * 0x9E3779B1
-        self.keys, self.keep = dropout.token_keys + module_key, dropout.keep
+    def __init__(self, dropout: Dropout, feature_keys: Tensor) -> None:
+        self.dropout, self.feature_keys = dropout, feature_keys
 
     def apply(self, x: Tensor) -> Tensor:
         """x [tokens, width], scaled where it is kept, zero elsewhere."""
-        return fused(apply_mask, x.device)(x, self.keys, self.features, self.keep)
+        keys, keep = self.dropout.token_keys, self.dropout.keep
+        return fused(apply_mask, x.device)(x, keys, self.feature_keys, keep)
 
 
-def apply_mask(x: Tensor, token_keys: Tensor, features: Tensor, keep: Tensor) -> Tensor:
+def make_feature_keys(module: str, width: int, device: torch.device) -> Tensor:
+    """int32 [width]: what a token's key is added to for each feature of a module's input."""
+    keys = torch.arange(width, device=device) * 0x9E3779B1 + combine("dropout", module)
+    return keys.to(torch.int32)
+
+
+def apply_mask(x: Tensor, token_keys: Tensor, feature_keys: Tensor, keep: Tensor) -> Tensor:
     """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
-    draws = mix((token_keys + features) & MASK)
-    kept = draws < (keep * 2.0**32).to(torch.int64)
+    kept = uniform(token_keys + feature_keys) < keep
     return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainable.engine.bank import ModuleShape
-from trainable.engine.counter import combine
-from trainable.engine.dropout import Dropout, Mask
+from trainable.engine.dropout import Dropout, Mask, make_feature_keys
 from trainable.engine.layout import Layout
 
 
@@ -25,9 +24,9 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.base = base
         self.is_plain = type(base) is nn.Linear  # not quantised
-        self.key: Tensor
-        key = torch.tensor(combine("dropout", name), device=device_of(base))
-        self.register_buffer("key", key, persistent=False)
+        self.feature_keys: Tensor
+        keys = make_feature_keys(name, shape_of(base).in_features, device_of(base))
+        self.register_buffer("feature_keys", keys, persistent=False)
         self.a: Tensor | None = None  # [slots, in, rank]
         self.b: Tensor | None = None  # [slots, rank, out]
         self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
@@ -55,7 +54,7 @@ class AddAdapters(torch.autograd.Function):
         """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
         layout, dropout = layer.layout, layer.dropout
         assert layout is not None
-        mask = None if dropout is None else Mask(dropout, layer.key, x.shape[-1])
+        mask = None if dropout is None else Mask(dropout, layer.feature_keys)
         kept = x if mask is None else mask.apply(x)
         a, b = layout.pick(a.to(x.dtype)), layout.pick(b.to(x.dtype))
         low = torch.bmm(layout.split(kept), a)  # [slots, most, rank]

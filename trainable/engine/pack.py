@@ -79,6 +79,7 @@ class Pack:
         self.rows: list[str | None] = [None] * slots  # bank row -> key
         self.at_work: list[str] = []  # the trials of the training pass under way
         self.cache_cut: float = 1  # more once memory ran out for keys and values
+        self.has_generated = False
 
     def join(self, key: str, config: TrialConfig, state: SlotState | None) -> Resolved:
         if None not in self.rows:
@@ -183,7 +184,8 @@ class Pack:
 
     def _add_gradients(self, load: Load) -> None:
         tokens = load.tokens
-        self.adapters.begin_training(load.span, tokens.layout, load.dropout)
+        dtype = self.base.compute_dtype
+        self.adapters.begin_training(load.span, tokens.layout, load.dropout, dtype)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
         loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)

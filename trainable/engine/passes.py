@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from trainable.corpus.encode import Window
 from trainable.engine.attention import Packing
 from trainable.engine.batches import Piece
-from trainable.engine.counter import MASK, combine, mix
+from trainable.engine.counter import combine, mix
 from trainable.engine.dropout import Dropout
 from trainable.engine.layout import Layout
 from trainable.engine.transfer import to_device
@@ -56,8 +56,8 @@ def pack_windows(
     )
     before, labels = targets - 1, ids[targets]
     if fill_to:
-        lengths += [0] * (-len(lengths) % max(8, len(ids) // 512))
-        idle = np.arange(-len(labels) % max(32, len(ids) // 8))  # each at a token of its own
+        lengths += [0] * (-len(lengths) % max(8, len(ids) // 256))
+        idle = np.arange(-len(labels) % max(32, len(ids) // 6))  # each at a token of its own
         before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
     packing = Packing(lengths, device)
     return PackedTokens(
@@ -128,6 +128,7 @@ def make_dropout(
         for draw in piece.draws:
             stop = start + len(draw.window.ids)
             places = np.arange(stop - start) * 0x85EBCA6B
-            keys[start:stop, 0] = (combine(config.seed, draw.place) + places) & MASK
+            keys[start:stop, 0] = combine(config.seed, draw.place) + places
             start = stop
-    return Dropout(token_keys=mix(to_device(keys, device)), keep=to_device(keep, device))
+    token_keys = mix(to_device(keys.astype(np.int32), device))  # the lower half
+    return Dropout(token_keys=token_keys, keep=to_device(keep, device))

@@ -12,6 +12,8 @@ import torch
 
 from trainable.model.base import Base
 
+SCARCE = 0.2  # of a GPU's memory: to give back what is kept for reuse takes the host long
+
 
 def can_record(base: Base, *, training: bool) -> bool:
     """Whether a GPU can record the base model's passes: not in 8 bits, where bitsandbytes looks at
@@ -23,7 +25,9 @@ def can_record(base: Base, *, training: bool) -> bool:
 def record(work: Callable[[], Any], pool: Any = None) -> Recording | None:
     """None where the memory is too short for what the recording would hold: nothing is done then.
     `pool`: the memory of recordings of which one is replayed at a time."""
-    torch.cuda.empty_cache()  # while it records, torch gives nothing back
+    free, total = torch.cuda.mem_get_info()
+    if free < SCARCE * total:
+        torch.cuda.empty_cache()  # while it records, torch gives nothing back
     try:
         return Recording(work, pool)
     except RuntimeError as error:  # torch's own kind, or that of CUDA's graphs

@@ -137,7 +137,7 @@ def decode_chunks(
         pack.adapters.relayout,
         is_recorded=can_record(pack.base, training=False),
     )
-    decoder.advance = advance
+    decoder.advance, decoder.is_ready = advance, pack.has_generated
     # Of like length together, so that the cache's columns are filled.
     queues = [sorted(group, key=lambda window: -len(window.ids)) for group in windows]
     made = [Share() for _ in windows]
@@ -147,6 +147,7 @@ def decode_chunks(
         decoded = decoder.decode(take_chunk(pack, queues, readers), configs, leaders)
         for share, part in zip(made, decoded, strict=True):
             share.add(part)
+    pack.has_generated = decoder.is_ready
     return made
 
 

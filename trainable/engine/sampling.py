@@ -23,7 +23,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from trainable.engine.counter import MASK, combine, uniform
+from trainable.engine.counter import combine, uniform
 from trainable.trial import TrialConfig
 
 
@@ -132,7 +132,7 @@ def make_key(config: TrialConfig, dialogue_id: str, turn: int) -> int:
 
 def draw(scores: Tensor, keys: Tensor, step: int) -> Tensor:
     """A token [rows] from the scores [rows, vocabulary]: the rows' keys and the step decide."""
-    draws = uniform((keys + step * 0x9E3779B1) & MASK).double()
+    draws = uniform(keys + step * 0x9E3779B1).double()
     cumulated = scores.softmax(-1).double().cumsum(-1)  # float64: the same for any batch
     reached = cumulated > (draws * cumulated[:, -1])[:, None]
     return reached.to(torch.uint8).argmax(-1)  # the first to pass the draw

@@ -25,9 +25,11 @@ class TokenPass:
         relayout: Callable[[Layout], None],
         *,
         is_recorded: bool,
+        is_ready: bool,
     ) -> None:
+        """`is_ready`: such passes have run in this engine, so that nothing is compiled any more."""
         self.forward, self.batch, self.relayout = forward, batch, relayout
-        self.is_recorded = is_recorded
+        self.is_recorded, self.is_ready = is_recorded, is_ready
         self.n_rows = 0  # of the last pass
         self.replay: Callable[[Tensor], Tensor] | None = None
 
@@ -37,8 +39,8 @@ class TokenPass:
         if len(tokens) != self.n_rows:
             self.n_rows, self.replay = len(tokens), None
             self.relayout(self.batch.layout())
-            return self._pass(tokens)  # in earnest, and it readies what a recording needs
-        if not self.is_recorded:
+        if not self.is_recorded or not self.is_ready:
+            self.is_ready = True
             return self._pass(tokens)
         self.replay = self.replay or self._record(tokens)
         return self.replay(tokens)

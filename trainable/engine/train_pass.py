@@ -14,8 +14,8 @@ from trainable.engine.dropout import Dropout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.recording import Recording, record
 
-RECORD_AFTER = 3  # passes of a kind: rarer ones are not worth it
-MOST_RECORDINGS = 64  # megabytes each; the longest unused goes first
+RECORD_AFTER = 1  # pass of a kind, which readies what a recording needs
+MOST_RECORDINGS = 256  # megabytes each; the longest unused goes first
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""One new token a row against that row's keys and values, as one kernel on a GPU.
+
+A general attention kernel takes tiles of 64 or 128 queries: here it computes, and waits for, twenty
+times what a row's few query heads need. This one is bound by reading the keys and values once.
+Imported only where there is a GPU: Triton comes with torch's builds for it.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 64  # columns read at a time
+FEWEST_LINES = 16  # of a tensor core's tile: the query heads of a key are filled up to it
+
+
+def attend_rows(
+    query: Tensor, keys: Tensor, values: Tensor, lengths: Tensor, scale: float
+) -> Tensor:
+    """query [rows, heads, width], keys and values [rows, columns, kv_heads, width], of which a row
+    sees the first `lengths` [rows] + 1 columns -> [rows, heads, width]."""
+    rows, heads, width = query.shape
+    _, columns, kv_heads, _ = keys.shape
+    query, out = query.contiguous(), torch.empty_like(query, memory_format=torch.contiguous_format)
+    group = heads // kv_heads
+    _attend[(rows, kv_heads)](
+        query, keys, values, lengths, out, columns, scale,
+        GROUP=group, WIDTH=width, BLOCK=BLOCK, LINES=max(FEWEST_LINES, round_up(group)),
+        FEATURES=round_up(width), num_warps=2,
+    )  # fmt: skip
+    return out
+
+
+def round_up(n: int) -> int:
+    """To a power of two."""
+    return 1 << (n - 1).bit_length()
+
+
+@triton.jit(do_not_specialize=["columns"])  # type: ignore[untyped-decorator]
+def _attend(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    query,
+    keys,
+    values,
+    lengths,
+    out,
+    columns,
+    scale,
+    GROUP: tl.constexpr,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LINES: tl.constexpr,
+    FEATURES: tl.constexpr,
+):
+    """A row and a key's head; softmax as it goes (flash attention, arXiv 2205.14135)."""
+    row, head, kv_heads = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
+    line, feature = tl.arange(0, LINES)[:, None], tl.arange(0, FEATURES)[None]
+    place = ((row * kv_heads + head) * GROUP + line) * WIDTH + feature
+    is_real = (line < GROUP) & (feature < WIDTH)
+    q = tl.load(query + place, mask=is_real, other=0.0)
+    filled = tl.load(lengths + row).to(tl.int32) + 1
+    most = tl.full([LINES], float("-inf"), tl.float32)
+    total = tl.zeros([LINES], tl.float32)
+    mean = tl.zeros([LINES, FEATURES], tl.float32)
+    for start in range(0, filled, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        at = ((row * columns + column[:, None]) * kv_heads + head) * WIDTH + feature
+        is_there = (column[:, None] < filled) & (feature < WIDTH)
+        k = tl.load(keys + at, mask=is_there, other=0.0)
+        scores = tl.dot(q, tl.trans(k)) * scale
+        scores = tl.where(column[None] < filled, scores, float("-inf"))
+        newest = tl.maximum(most, tl.max(scores, 1))
+        weights, shrunk = tl.exp(scores - newest[:, None]), tl.exp(most - newest)
+        v = tl.load(values + at, mask=is_there, other=0.0)
+        mean = mean * shrunk[:, None] + tl.dot(weights.to(v.dtype), v)
+        total, most = total * shrunk + tl.sum(weights, 1), newest
+    tl.store(out + place, (mean / total[:, None]).to(q.dtype), mask=is_real)
