@@ -11,6 +11,8 @@ import torch
 from tiny_trials import make_config
 
 from trainable.engine.attention import Cached, CachedByColumn
+from trainable.engine.counter import mix
+from trainable.engine.dropout import Dropout, Mask, make_feature_keys
 from trainable.engine.fusion import ROTARY, fuse
 from trainable.engine.pack import Pack
 from trainable.engine.token_pass import TokenPass
@@ -131,6 +133,20 @@ def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int) -> None:
     found = CachedByColumn(*by_column, lengths).attend(0, *new, 0.125)
     torch.testing.assert_close(found, plain, atol=0.03, rtol=0.03)
     torch.testing.assert_close(by_column[0][0].transpose(1, 2), keys, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("tokens, width", [(37, 200), (1024, 576)])
+def test_dropout_on_a_gpu_has_the_masks_of_the_cpu(tokens: int, width: int) -> None:
+    keys = mix(torch.arange(tokens, dtype=torch.int32))[:, None]
+    keep = torch.tensor([1.0, 0.9, 0.5])[torch.arange(tokens) % 3, None]
+    dropped = []
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        mask = Mask(
+            Dropout(keys.to(device), keep.to(device)), make_feature_keys("layer", width, device)
+        )
+        dropped.append(mask.apply(torch.ones(tokens, width, device=device)).cpu())
+    assert torch.equal(dropped[0] == 0, dropped[1] == 0)
+    torch.testing.assert_close(*dropped)
 
 
 def test_l0_a_broken_neighbour_changes_no_bit_in_16_bits(bases: dict[str, Path]) -> None:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from trainable.engine.counter import combine, uniform
-from trainable.engine.fusion import fused
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,11 @@ class Mask:
     def apply(self, x: Tensor) -> Tensor:
         """x [tokens, width], scaled where it is kept, zero elsewhere."""
         keys, keep = self.dropout.token_keys, self.dropout.keep
-        return fused(apply_mask, x.device)(x, keys, self.feature_keys, keep)
+        if not x.is_cuda:
+            return apply_mask(x, keys, self.feature_keys, keep)
+        from trainable.engine.mask_kernel import mask_on_gpu
+
+        return mask_on_gpu(x, keys, self.feature_keys, keep)
 
 
 def make_feature_keys(module: str, width: int, device: torch.device) -> Tensor:
@@ -41,4 +44,4 @@ def make_feature_keys(module: str, width: int, device: torch.device) -> Tensor:
 def apply_mask(x: Tensor, token_keys: Tensor, feature_keys: Tensor, keep: Tensor) -> Tensor:
     """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
     kept = uniform(token_keys + feature_keys) < keep
-    return torch.where(kept, x / keep.to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device))
+    return torch.where(kept, x.float() / keep, 0.0).to(x.dtype)

@@ -19,9 +19,7 @@ from trainable.engine.layout import Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
 
-# Of the sizes that slots are filled up to: so many from a power of two to the next. The largest of
-# several slots' pieces varies less, so that finer sizes come again as often.
-FINENESS, PACKED_FINENESS, SEVERAL = 4, 8, 4
+FINENESS = 4  # sizes that slots are filled up to: so many from a power of two to the next
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ def pack_windows(
     )
     before, labels = targets - 1, ids[targets]
     if fill_to:
-        lengths += [0] * (-len(lengths) % max(8, len(ids) // 256))
-        idle = np.arange(-len(labels) % max(32, len(ids) // 6))  # each at a token of its own
+        lengths += [0] * (-len(lengths) % max(8, len(ids) // 128))
+        idle = np.arange(-len(labels) % max(32, len(ids) // 3))  # each at a token of its own
         before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
     packing = Packing(lengths, device)
     return PackedTokens(
@@ -75,21 +73,20 @@ def fill_up(slots: Sequence[Sequence[Window]], multiple: int) -> Sequence[Sequen
     """Each slot's windows and what makes it as large as all others."""
     longest = max(len(window.ids) for group in slots for window in group)
     counts = [sum(len(window.ids) for window in group) for group in slots]
-    fineness = PACKED_FINENESS if len(slots) >= SEVERAL else FINENESS
-    most = round_up(max(counts), multiple, fineness)
+    most = round_up(max(counts), multiple)
     return [
         [*group, *make_filler(most - count, longest)]
         for group, count in zip(slots, counts, strict=True)
     ]
 
 
-def round_up(tokens: int, multiple: int, fineness: int) -> int:
+def round_up(tokens: int, multiple: int) -> int:
     """To one of few sizes.
 
-    >>> [round_up(n, 128, 4) for n in (100, 500, 1537, 4096, 4097)]
+    >>> [round_up(n, 128) for n in (100, 500, 1537, 4096, 4097)]
     [128, 512, 1792, 4096, 5120]
     """
-    step = max(multiple, 2 ** (max(tokens - 1, 1).bit_length() - 1) // fineness)
+    step = max(multiple, 2 ** (max(tokens - 1, 1).bit_length() - 1) // FINENESS)
     return -(-tokens // step) * step
 
 
