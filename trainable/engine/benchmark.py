@@ -51,13 +51,17 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+def make_sizes(shape: dict[str, Any]) -> LlamaConfig | GPTNeoXConfig:
+    """A model's configuration."""
+    sizes = dict(shape)
+    return (LlamaConfig if sizes.pop("model_type") == "llama" else GPTNeoXConfig)(**sizes)
+
+
 def build_model(shape: str, device: torch.device) -> Any:
     """Random weights of that shape in NF4 with double quantisation, built on the device."""
-    sizes = dict(SHAPES[shape])
-    kind = LlamaConfig if sizes.pop("model_type") == "llama" else GPTNeoXConfig
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     with torch.device(device):
-        model = AutoModelForCausalLM.from_config(kind(**sizes), dtype=dtype)
+        model = AutoModelForCausalLM.from_config(make_sizes(SHAPES[shape]), dtype=dtype)
     quantise(model, "nf4", double=True)
     model.requires_grad_(False)
     return model.train()

@@ -8,21 +8,24 @@
 # best      the sweep's best setting on all of train, three seeds, exported
 # decoding  how the first of them should reply, on validation
 # score     each of them on test, once, replying so
-# speed     iterations a second, alone and packed
-# usual     what the usual ways do in a second, and what the answer would have cost
+# speed     iterations a second: the first adapter of `best`, alone and eight of them
+# shapes    the same of other models' shapes, with random weights
+# usual     what the usual ways do in a second
+# costs     what the answer cost, and would have cost so
 # scaling   the sweeps on one, two and four GPUs side by side
 # four      all of it, on a host with four GPUs
 set -euo pipefail
 
 script=$(realpath "$0")
 profile=${PROFILE:-lab}
+best_of=${BEST_OF:-qlora}  # the sweep whose best setting the later stages take
 base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:?}")
 [ "$profile" = lab ] && base+=(--set quantisation=nf4)
 
 search() {  # NAME
   python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack "${PACK:-8}" \
-    --trials "${TRIALS:-64}" --asha promote --train-turns "${TURNS:-54000}" \
-    --rungs "${RUNGS:-6000,18000}" --eval-dialogues "${DIALOGUES:-100,200,500}"
+    --trials "${TRIALS:-64}" --asha promote --train-turns "${TURNS:-36000}" \
+    --rungs "${RUNGS:-4000,12000}" --eval-dialogues "${DIALOGUES:-100,200,400}"
 }
 
 sweep() { search qlora; }
@@ -66,16 +69,16 @@ PYTHON
 
 modules() {
   local setting
-  setting=$(best_flags qlora lora_modules)
+  setting=$(best_flags "$best_of" lora_modules)
   python3 -m tune.run --space lora_modules "${base[@]}" $setting \
     --name modules --pack "${PACK:-8}" --trials 15 --seeds 3 --asha off \
-    --train-turns "${MODULE_TURNS:-20000}" --rungs "${MODULE_RUNGS:-7000}" \
+    --train-turns "${MODULE_TURNS:-18000}" --rungs "${MODULE_RUNGS:-6000}" \
     --eval-dialogues "${MODULE_DIALOGUES:-100,500}"
 }
 
 best() {
   local setting
-  setting=$(best_flags qlora)
+  setting=$(best_flags "$best_of")
   python3 -m tune.run --space lora_modules "${base[@]}" $setting --name best --pack 3 \
     --trials 3 --seeds 3 --asha off --train-turns "${BEST_TURNS:-170000}" \
     --rungs "${BEST_RUNGS:-57000}" --eval-dialogues "${BEST_DIALOGUES:-200,1000}"
@@ -87,8 +90,8 @@ best() {
 
 decoding() {
   python3 -m tune.run --space decoding "${base[@]}" --set adapter="$PWD/runs/best/export/0000" \
-    --name decoding --pack "${PACK:-8}" --asha off --trials "${DECODING_TRIALS:-24}" \
-    --rungs "" --eval-dialogues "${DECODING_DIALOGUES:-300}" --no-baseline
+    --name decoding --pack "${PACK:-8}" --asha off --trials "${DECODING_TRIALS:-12}" \
+    --rungs "" --eval-dialogues "${DECODING_DIALOGUES:-200}" --no-baseline
 }
 
 score() {
@@ -101,19 +104,52 @@ score() {
 }
 
 speed() {
+  local setting
+  setting="$(best_flags "$best_of") --set adapter=$PWD/runs/best/export/0000 --set learning_rate=1e-6"
   for slots in 1 8; do
-    python3 -m tune.bench "${base[@]}" --pack $slots --dialogues 100 --json | tee -a runs/speed.jsonl
+    python3 -m tune.bench "${base[@]}" $setting --pack $slots --seconds 8 \
+      --dialogues "${SPEED_DIALOGUES:-1000}" --json | tee -a runs/speed.jsonl
+  done
+}
+
+shapes() {  # their vocabulary is the tokenizer's
+  for shape in ${SHAPES:-pythia-70m pythia-1.4b llama-7b}; do
+    python3 - "$shape" "runs/shapes/$shape" <<'PYTHON'
+import os
+import sys
+from transformers import AutoTokenizer
+from trainable.engine.benchmark import SHAPES, make_sizes
+
+shape, folder = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(os.environ["MODEL"])
+make_sizes(SHAPES[shape] | {"vocab_size": len(tokenizer)}).save_pretrained(folder)
+tokenizer.save_pretrained(folder)
+PYTHON
+    python3 -m tune.bench --profile "$profile" --set "corpus=$CORPUS" --set quantisation=nf4 \
+      --set "base_model=runs/shapes/$shape" --set initialisation=random --seconds 8 \
+      --dialogues 8 --json | tee -a runs/shapes.jsonl
   done
 }
 
 usual() {
   local checkpoint
-  checkpoint=$(ls -d runs/qlora/checkpoints/[0-9]*/* | sort -t/ -k5 -n | tail -1)
-  python3 -m trainable.usual_ways --checkpoint "$checkpoint" | tee runs/rates.jsonl
-  python3 -m analysis.cost qlora --rates runs/rates.jsonl | tee runs/cost.md
+  checkpoint=$(ls -d "runs/$best_of"/checkpoints/[0-9]*/* | sort -t/ -k5 -n | tail -1)
+  python3 -m trainable.usual_ways --checkpoint "$checkpoint" --reply-batches 16 256 \
+    --dialogues 36 --seconds 6 | tee runs/rates.jsonl
 }
 
-scaling() { python3 -m analysis.scaling qlora on-2-gpus on-4-gpus | tee runs/scaling.md; }
+costs() {
+  for name in qlora on-2-gpus on-4-gpus; do
+    [ -d "runs/$name" ] || continue
+    python3 -m analysis.cost "$name" --rates runs/rates.jsonl | tee "runs/cost-$name.md"
+  done
+}
+
+scaling() {
+  local names=()
+  for name in qlora on-2-gpus on-4-gpus; do [ -d "runs/$name" ] && names+=("$name"); done
+  python3 -m analysis.scaling "${names[@]}" | tee runs/scaling.md
+}
 
 on() {  # GPUS STAGE...: one after the other, on those alone, up to one that fails
   local stage
@@ -123,13 +159,13 @@ on() {  # GPUS STAGE...: one after the other, on those alone, up to one that fai
   done
 }
 
-four() {
+four() {  # the sweep's best setting is of all four; those on one and two run meanwhile
   mkdir -p runs
-  on 0 sweep & on 1,2 pair & on 3 speed &
+  export BEST_OF=on-4-gpus
+  on 0,1,2,3 quad
+  on 0 sweep & (on 1,2 pair; on 1 modules & on 2 usual speed & wait) & on 3 best decoding score shapes &
   wait
-  on 0,1,2,3 quad scaling
-  on 0 modules & on 1 best decoding score & on 2 usual &
-  wait
+  on 0 costs scaling
 }
 
 for stage in "$@"; do "$stage"; done
