@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trainable.engine.counter import mix
 from trainable.engine.dropout import Dropout, Mask
 from trainable.engine.layout import Layout
-from trainable.engine.lora import PackedLinear
+from trainable.engine.lora import PackedLinear, Pass
 
 IN, OUT, RANK = 24, 16, 3
 SCALES = torch.tensor([0.5, 2.0, 1.0])[:, None, None]
@@ -31,20 +31,20 @@ class Double(nn.Module):
 def make_layer(counts: tuple[int, ...], rate: float, is_plain: bool) -> PackedLinear:
     torch.manual_seed(0)
     inner = nn.Linear(IN, OUT).requires_grad_(False)
-    layer = PackedLinear(inner if is_plain else Double(inner), "layer")
+    layer = PackedLinear(inner if is_plain else Double(inner), "layer", Pass())
     layer.a = torch.randn(3, IN, RANK, requires_grad=True)
     layer.b = torch.randn(3, RANK, OUT, requires_grad=True)
     layer.grads = (torch.ones(3, IN, RANK), torch.ones(3, RANK, OUT))  # what was there stays
-    layer.scale, layer.layout = SCALES, Layout.of(counts, torch.device("cpu"))
+    layer.now.scale, layer.now.layout = SCALES, Layout.of(counts, torch.device("cpu"))
     if rate:
         keys = mix(torch.arange(sum(counts), dtype=torch.int32)[:, None])
-        layer.dropout = Dropout(keys, torch.full((sum(counts), 1), 1 - rate))
+        layer.now.dropout = Dropout(keys, torch.full((sum(counts), 1), 1 - rate))
     return layer
 
 
 def compute_plainly(layer: PackedLinear, x: Tensor, counts: tuple[int, ...]) -> Tensor:
     assert layer.a is not None and layer.b is not None
-    kept = Mask(layer.dropout, layer.feature_keys).apply(x) if layer.dropout else x
+    kept = Mask(layer.now.dropout, layer.feature_keys).apply(x) if layer.now.dropout else x
     parts = [
         part @ a @ b * scale
         for part, a, b, scale in zip(kept.split(counts), layer.a, layer.b, SCALES, strict=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_trials import make_config
+from transformers import PreTrainedModel
 
 from trainable.engine.attention import Cached, CachedByColumn
 from trainable.engine.counter import mix
@@ -179,9 +180,18 @@ def test_fused_operations_compute_what_they_did(
     library = sys.modules[type(plain).__module__]
     monkeypatch.setattr(library, ROTARY, getattr(library, ROTARY))
     ids = torch.arange(600, device="cuda").view(2, 300) % 1000
-    before = plain(input_ids=ids).logits
+    slope = torch.randn(2, 300, plain.config.vocab_size, device="cuda")
+
+    def run(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
+        inputs = model.get_input_embeddings()(ids).detach().requires_grad_()
+        logits = model(inputs_embeds=inputs).logits
+        return logits, torch.autograd.grad((logits * slope).sum(), inputs)[0]
+
+    before = run(plain)
     fuse(fused)
-    torch.testing.assert_close(fused(input_ids=ids).logits, before, atol=1e-3, rtol=1e-4)
+    for found, wanted in zip(run(fused), before, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+    assert getattr(library, ROTARY).__name__ == "turn"  # not what torch would have compiled
 
 
 @pytest.mark.parametrize(

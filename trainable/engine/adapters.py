@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainable.engine.bank import SlotBank, SlotRange
 from trainable.engine.dropout import Dropout
 from trainable.engine.layout import Layout
-from trainable.engine.lora import PackedLinear
+from trainable.engine.lora import Pass, install
 
 
 class Adapters:
     """Sets what the layers compute with."""
 
-    def __init__(self, bank: SlotBank, layers: dict[str, PackedLinear]) -> None:
+    def __init__(self, bank: SlotBank, model: nn.Module) -> None:
+        """Puts packed layers into the model, in place of the bank's modules."""
         self.bank = bank
-        self.layers = layers
-        self.trained: SlotRange | None = None  # the range whose own rows hang in the layers
+        self.now = Pass()
+        self.layers = install(model, tuple(bank.layout.shapes), self.now)
+        self.trained: Any = None  # the range and modules whose own rows hang in the layers
 
     def begin_training(
-        self, span: SlotRange, layout: Layout, dropout: Dropout | None, dtype: torch.dtype
+        self,
+        span: SlotRange,
+        modules: tuple[str, ...],
+        layout: Layout,
+        dropout: Dropout | None,
+        dtype: torch.dtype,
     ) -> None:
         """The range's weights in the model's dtype, and the bank's own rows for their gradients."""
-        if self.trained != span or dtype != self.bank.params.dtype:
-            self._hang_rows(span, dtype)
-            self.trained = span
+        if self.trained != (span, modules) or dtype != self.bank.params.dtype:
+            self._hang_rows(span, modules, dtype)
+            self.trained = span, modules
         self._set_pass(layout, self._scales(span), dropout)
 
     def begin_inference(self, span: SlotRange, layout: Layout, dtype: torch.dtype) -> None:
@@ -47,12 +56,12 @@ class Adapters:
         for layer in self.layers.values():
             layer.a = layer.b = layer.grads = None
 
-    def _hang_rows(self, span: SlotRange, dtype: torch.dtype) -> None:
+    def _hang_rows(self, span: SlotRange, modules: tuple[str, ...], dtype: torch.dtype) -> None:
         """As leaves, so that autograd calls for their gradients even where x has none."""
         self.invalidate()
         stack, everyone = self.bank.layout.stack, SlotRange(0, len(span))
         params = self.bank.params[span.low : span.high].to(dtype)  # at once: one kernel, not 400
-        for name in self.bank.used_modules(span):
+        for name in modules:
             layer, (a, b) = self.layers[name], stack(params, name, everyone)
             layer.a, layer.b = a.detach().requires_grad_(), b.detach().requires_grad_()
             layer.grads = stack(self.bank.grads, name, span)
@@ -61,5 +70,4 @@ class Adapters:
         return self.bank.scales[span.low : span.high, None, None]
 
     def _set_pass(self, layout: Layout, scale: Tensor | None, dropout: Dropout | None) -> None:
-        for layer in self.layers.values():
-            layer.layout, layer.scale, layer.dropout = layout, scale, dropout
+        self.now.layout, self.now.scale, self.now.dropout = layout, scale, dropout

@@ -6,6 +6,7 @@ tokens of a pass lie slot after slot, so each product is one kernel whatever the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,12 +18,21 @@ from trainable.engine.dropout import Dropout, Mask, make_feature_keys
 from trainable.engine.layout import Layout
 
 
+@dataclass
+class Pass:
+    """What all layers of a pass have in common."""
+
+    layout: Layout | None = None
+    scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
+    dropout: Dropout | None = None
+
+
 class PackedLinear(nn.Module):
     """A frozen linear layer with every slot's adapter on it."""
 
-    def __init__(self, base: nn.Module, name: str) -> None:
+    def __init__(self, base: nn.Module, name: str, now: Pass) -> None:
         super().__init__()
-        self.base = base
+        self.base, self.now = base, now
         self.is_plain = type(base) is nn.Linear  # not quantised
         self.feature_keys: Tensor
         keys = make_feature_keys(name, shape_of(base).in_features, device_of(base))
@@ -30,9 +40,6 @@ class PackedLinear(nn.Module):
         self.a: Tensor | None = None  # [slots, in, rank]
         self.b: Tensor | None = None  # [slots, rank, out]
         self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
-        self.scale: Tensor | None = None  # [slots, 1, 1]; None: it is in b already
-        self.layout: Layout | None = None
-        self.dropout: Dropout | None = None
 
     def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
         if self.a is None:
@@ -52,14 +59,14 @@ class AddAdapters(torch.autograd.Function):
         ctx: Any, x: Tensor, y: Tensor | None, a: Tensor, b: Tensor, layer: PackedLinear
     ) -> Tensor:
         """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
-        layout, dropout = layer.layout, layer.dropout
+        layout, dropout = layer.now.layout, layer.now.dropout
         assert layout is not None
         mask = None if dropout is None else Mask(dropout, layer.feature_keys)
         kept = x if mask is None else mask.apply(x)
         a, b = layout.pick(a.to(x.dtype)), layout.pick(b.to(x.dtype))
         low = torch.bmm(layout.split(kept), a)  # [slots, most, rank]
-        if layer.scale is not None:
-            low.mul_(layer.scale)
+        if layer.now.scale is not None:
+            low.mul_(layer.now.scale)
         ctx.layer, ctx.layout, ctx.mask, ctx.is_own = layer, layout, mask, y is None
         ctx.save_for_backward(kept, low, a, b)
         if y is None:
@@ -73,8 +80,8 @@ class AddAdapters(torch.autograd.Function):
         layer, layout = ctx.layer, ctx.layout
         share = layout.split(grad)
         grad_low = torch.bmm(share, b.mT)
-        if layer.scale is not None:
-            grad_low.mul_(layer.scale)
+        if layer.now.scale is not None:
+            grad_low.mul_(layer.now.scale)
         grad_a, grad_b = layer.grads
         add_transposed(grad_a, layout.split(kept), grad_low)
         add_transposed(grad_b, low, share)
@@ -111,13 +118,13 @@ def add_transposed(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += torch.bmm(left.mT, right)
 
 
-def install(model: nn.Module, names: tuple[str, ...]) -> dict[str, PackedLinear]:
+def install(model: nn.Module, names: tuple[str, ...], now: Pass) -> dict[str, PackedLinear]:
     """Replaces the named linear layers by packed ones, in place."""
     packed = {}
     for name in names:
         parent, _, leaf = name.rpartition(".")
         owner = model.get_submodule(parent)
-        packed[name] = PackedLinear(getattr(owner, leaf), name)
+        packed[name] = PackedLinear(getattr(owner, leaf), name, now)
         setattr(owner, leaf, packed[name])
     return packed
 

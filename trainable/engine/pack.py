@@ -16,7 +16,7 @@ from trainable.engine.attention import NAME, Cached, Packing
 from trainable.engine.bank import SlotBank, SlotRange
 from trainable.engine.batches import DataOrder, Piece, choose_piece
 from trainable.engine.fusion import fuse
-from trainable.engine.lora import install, shape_of
+from trainable.engine.lora import shape_of
 from trainable.engine.loss import TargetLoss
 from trainable.engine.memory import afford_cache, afford_pass, peak_gib
 from trainable.engine.optimizer import SlotOptimizer
@@ -66,7 +66,7 @@ class Pack:
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
         self.bank = SlotBank(shapes, slots, max_rank, self.device)
-        self.adapters = Adapters(self.bank, install(self.model, self.paths))
+        self.adapters = Adapters(self.bank, self.model)
         self.optimizer = SlotOptimizer(self.bank)
         self.train_together = TrainPass(self._add_gradients, can_record(base, training=True))
         self.pace = Pace(self.device)
@@ -179,13 +179,15 @@ class Pack:
         configs = [slot.config for slot in slots]
         dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
         weights = target_weights(pieces, tokens)
-        modules = tuple(self.bank.used_modules(span))
+        # of all slots where passes are recorded, so that they are of fewer kinds
+        reach = SlotRange(0, self.bank.slots) if self.train_together.is_recorded else span
+        modules = tuple(self.bank.used_modules(reach))
         self.train_together.run(Load(span, tokens, weights, dropout, modules))
 
     def _add_gradients(self, load: Load) -> None:
         tokens = load.tokens
         dtype = self.base.compute_dtype
-        self.adapters.begin_training(load.span, tokens.layout, load.dropout, dtype)
+        self.adapters.begin_training(load.span, load.modules, tokens.layout, load.dropout, dtype)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
         loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)

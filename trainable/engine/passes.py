@@ -55,7 +55,7 @@ def pack_windows(
     before, labels = targets - 1, ids[targets]
     if fill_to:
         lengths += [0] * (-len(lengths) % max(8, len(ids) // 128))
-        idle = np.arange(-len(labels) % max(32, len(ids) // 3))  # each at a token of its own
+        idle = np.arange(-len(labels) % max(32, len(ids) // 2))  # each at a token of its own
         before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
     packing = Packing(lengths, device)
     return PackedTokens(

@@ -26,7 +26,7 @@ class Load:
     tokens: PackedTokens
     weights: Tensor  # [targets]
     dropout: Dropout | None
-    modules: tuple[str, ...]  # those adapted by any of its slots
+    modules: tuple[str, ...]  # those with an adapter; those of its slots at least
 
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
