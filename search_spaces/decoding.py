@@ -7,7 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.space import Space
 
-PLAIN = {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+PLAIN = {"min_new_tokens": 0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 GREEDY = {"decoding": "greedy", **PLAIN}
 SAMPLING = {
     **{"decoding": "sampling", **PLAIN},
@@ -21,6 +21,7 @@ SPACE = Space(
     question="How much do greedy, sampled, beam and contrastive decoding of one model differ?",
     searched={
         "decoding": CategoricalDistribution(("greedy", "sampling", "beam", "contrastive")),
+        "min_new_tokens": IntDistribution(0, 20),  # longer replies inform more
         "repetition_penalty": FloatDistribution(1.0, 1.5),
         "no_repeat_ngram_size": CategoricalDistribution((0, 3, 4, 5)),
         "temperature": FloatDistribution(0.2, 1.5),
@@ -39,5 +40,6 @@ SPACE = Space(
         BEAM,
         CONTRASTIVE,  # as in Su et al. 2022
         {**GREEDY, "repetition_penalty": 1.2},
+        {**GREEDY, "min_new_tokens": 10},
     ),
 )

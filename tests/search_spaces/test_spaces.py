@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces.decoding import PLAIN
 from search_spaces.space import Space, contains, find_space, list_spaces
 from trainable.trial import CHOICES, CONDITIONS, ConfigError, TrialConfig
 from tune.checks import check_space
@@ -201,7 +202,7 @@ def test_a_decoding_s_settings_exist_under_it_alone() -> None:
     seen = set()
     for seed in range(30):
         point = space.sample(draw(random.Random(seed)))
-        settings = set(point) - {"decoding", "repetition_penalty", "no_repeat_ngram_size"}
+        settings = set(point) - {"decoding", *PLAIN}
         assert settings == own[point["decoding"]]
         config = space.spell(point, base)
         assert config.method == "none" and config.train_turns == 0 and config.lora_rank is None
