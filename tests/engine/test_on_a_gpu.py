@@ -11,7 +11,7 @@ import torch
 from tiny_trials import make_config
 from transformers import PreTrainedModel
 
-from trainable.engine.attention import Cached, CachedByColumn
+from trainable.engine.attention import Cached, CachedFlat
 from trainable.engine.counter import mix
 from trainable.engine.dropout import Dropout, Mask, make_feature_keys
 from trainable.engine.fusion import ROTARY, fuse
@@ -129,11 +129,14 @@ def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int) -> None:
         draw(rows, kv_heads, 1, width),
         draw(rows, kv_heads, 1, width),
     )
-    by_column = [[side.transpose(1, 2).contiguous()] for side in (keys, values)]
+    flat = [[side.transpose(1, 2).reshape(-1, kv_heads, width)] for side in (keys, values)]
+    starts = torch.arange(rows, device="cuda") * columns
     plain = Cached([keys], [values], lengths).attend(0, *new, 0.125)
-    found = CachedByColumn(*by_column, lengths).attend(0, *new, 0.125)
+    found = CachedFlat(*flat, lengths, starts).attend(0, *new, 0.125)
     torch.testing.assert_close(found, plain, atol=0.03, rtol=0.03)
-    torch.testing.assert_close(by_column[0][0].transpose(1, 2), keys, atol=0, rtol=0)
+    torch.testing.assert_close(
+        flat[0][0].view(rows, columns, kv_heads, width).transpose(1, 2), keys, atol=0, rtol=0
+    )
 
 
 @pytest.mark.parametrize("tokens, width", [(37, 200), (1024, 576)])

@@ -105,17 +105,25 @@ class Cached:
         return (weights @ values).view(rows, 1, heads, width)
 
 
-class CachedByColumn(Cached):
-    """The same for 16 bits on a GPU, where the kernel reads each row's filled columns alone, and
-    once for all queries of a key. keys and values [rows, columns, kv_heads, width]."""
+class CachedFlat(Cached):
+    """The same for 16 bits on a GPU, where rows' columns lie one row after another and a kernel
+    reads those that are filled alone, once for all queries of a key. keys and values [columns,
+    kv_heads, width]."""
+
+    def __init__(
+        self, keys: list[Tensor], values: list[Tensor], lengths: Tensor, starts: Tensor
+    ) -> None:
+        super().__init__(keys, values, lengths)
+        self.starts = starts  # int64 [rows]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         keys, values = self.keys[layer], self.values[layer]
-        keys[self.rows, self.lengths] = key[:, :, 0]
-        values[self.rows, self.lengths] = value[:, :, 0]
+        newest = self.starts + self.lengths
+        keys[newest], values[newest] = key[:, :, 0], value[:, :, 0]
         from trainable.engine.row_attention import attend_rows
 
-        return attend_rows(query[:, :, 0], keys, values, self.lengths, scale)[:, None]
+        one, starts = query[:, :, 0], self.starts
+        return attend_rows(one, keys, values, starts, self.lengths, scale)[:, None]
 
 
 def packed_attention(

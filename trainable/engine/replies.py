@@ -15,7 +15,7 @@ from trainable.engine.decode import Decoder, Share
 from trainable.engine.end_to_end import predict_states, to_greedy
 from trainable.engine.layout import Layout
 from trainable.engine.recording import can_record
-from trainable.engine.rows import count_columns_a_turn
+from trainable.engine.rows import count_window_columns, lies_flat
 from trainable.engine.slot import Slot
 from trainable.engine.task import group_by_dialogue
 from trainable.trial import TrialConfig
@@ -157,12 +157,13 @@ def take_chunk(
     """The next windows of every slot whose keys and values fit the memory set aside: as many of
     each slot, since products over unlike numbers are slower; the first ones of some in any case."""
     left_tokens = pack.room_tokens()
-    prompt = max(len(queue[0].ids) for queue in queues if queue)
+    longest = max(len(queue[0].ids) for queue in queues if queue)
+    is_flat = lies_flat(pack.device, pack.base.compute_dtype)
     chunk: list[list[Window]] = [[] for _ in queues]
     while waiting := [place for place, queue in enumerate(queues) if queue]:
         needs = {
             place: len(queues[place][0].ids)
-            + queues[place][0].n_turns * count_columns_a_turn(prompt, readers[place])
+            + count_window_columns(queues[place][0], longest, readers[place], is_flat=is_flat)
             for place in waiting
         }
         if sum(needs.values()) > left_tokens and any(chunk):

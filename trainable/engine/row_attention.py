@@ -17,16 +17,16 @@ FEWEST_LINES = 16  # of a tensor core's tile: the query heads of a key are fille
 
 
 def attend_rows(
-    query: Tensor, keys: Tensor, values: Tensor, lengths: Tensor, scale: float
+    query: Tensor, keys: Tensor, values: Tensor, starts: Tensor, lengths: Tensor, scale: float
 ) -> Tensor:
-    """query [rows, heads, width], keys and values [rows, columns, kv_heads, width], of which a row
-    sees the first `lengths` [rows] + 1 columns -> [rows, heads, width]."""
+    """query [rows, heads, width], keys and values [columns, kv_heads, width], of which a row sees
+    the `lengths` [rows] + 1 from `starts` [rows] on -> [rows, heads, width]."""
     rows, heads, width = query.shape
-    _, columns, kv_heads, _ = keys.shape
+    kv_heads = keys.shape[1]
     query, out = query.contiguous(), torch.empty_like(query, memory_format=torch.contiguous_format)
     group = heads // kv_heads
     _attend[(rows, kv_heads)](
-        query, keys, values, lengths, out, columns, scale,
+        query, keys, values, starts, lengths, out, scale,
         GROUP=group, WIDTH=width, BLOCK=BLOCK, LINES=max(FEWEST_LINES, round_up(group)),
         FEATURES=round_up(width), num_warps=2,
     )  # fmt: skip
@@ -38,14 +38,14 @@ def round_up(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-@triton.jit(do_not_specialize=["columns"])  # type: ignore[untyped-decorator]
+@triton.jit  # type: ignore[untyped-decorator]
 def _attend(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     query,
     keys,
     values,
+    starts,
     lengths,
     out,
-    columns,
     scale,
     GROUP: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -59,13 +59,13 @@ def _attend(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     place = ((row * kv_heads + head) * GROUP + line) * WIDTH + feature
     is_real = (line < GROUP) & (feature < WIDTH)
     q = tl.load(query + place, mask=is_real, other=0.0)
-    filled = tl.load(lengths + row).to(tl.int32) + 1
+    begin, filled = tl.load(starts + row), tl.load(lengths + row).to(tl.int32) + 1
     most = tl.full([LINES], float("-inf"), tl.float32)
     total = tl.zeros([LINES], tl.float32)
     mean = tl.zeros([LINES, FEATURES], tl.float32)
     for start in range(0, filled, BLOCK):
         column = start + tl.arange(0, BLOCK)
-        at = ((row * columns + column[:, None]) * kv_heads + head) * WIDTH + feature
+        at = ((begin + column[:, None]) * kv_heads + head) * WIDTH + feature
         is_there = (column[:, None] < filled) & (feature < WIDTH)
         k = tl.load(keys + at, mask=is_there, other=0.0)
         scores = tl.dot(q, tl.trans(k)) * scale

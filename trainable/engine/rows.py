@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.corpus.encode import Window
-from trainable.engine.attention import Cached, CachedByColumn
+from trainable.engine.attention import Cached, CachedFlat
 from trainable.engine.layout import Layout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.sampling import Chooser
@@ -50,7 +50,7 @@ class Batch:
         self.lengths = torch.tensor([row.prefix for row in rows], device=device)
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
-        self.by_column = False  # how those are laid out
+        self.starts: Tensor | None = None  # of rows one after another; None: padded alike
         self.hidden = torch.empty(0)
 
     @classmethod
@@ -66,42 +66,67 @@ class Batch:
     ) -> Batch:
         """Copies each row's prefix out of the prefill `kept`, emptying it layer by layer."""
         batch = cls(rows, len(tokens.layout.counts), max_new, hidden.device)
-        batch.by_column = hidden.is_cuda and hidden.dtype != torch.float32 and not is_branching
-        index = batch.prompt_index(tokens)  # [rows, columns]
-        lines = torch.arange(len(rows), device=hidden.device)
-        batch.hidden = hidden[index[lines, batch.lengths - 1]]
+        begins = batch.prompt_starts(tokens)
+        batch.hidden = hidden[begins + batch.lengths - 1]
+        is_flat = lies_flat(hidden.device, hidden.dtype) and not is_branching
+        copy = batch.lay_flat(begins) if is_flat else batch.lay_padded(batch.prompt_index(tokens))
         while kept:
             for side, value in zip((batch.keys, batch.values), kept.pop(0), strict=True):
-                side.append(batch.copy_prefixes(value, index))
+                side.append(copy(value))
         return batch
 
-    def copy_prefixes(self, value: Tensor, index: Tensor) -> Tensor:
-        """value [tokens, kv_heads, width] at index [rows, columns], and room for new columns."""
-        rows, columns = index.shape
-        _, heads, width = value.shape
-        if self.by_column:
-            cache = value.new_zeros(rows, columns + self.max_new, heads, width)
-            cache[:, :columns] = value[index]
-        else:
+    def lay_padded(self, index: Tensor) -> Callable[[Tensor], Tensor]:
+        """Copies of a value [tokens, kv_heads, width] at index [rows, columns], with room for new
+        columns: [rows, kv_heads, columns, width]."""
+
+        def copy(value: Tensor) -> Tensor:
+            (rows, columns), (_, heads, width) = index.shape, value.shape
             cache = value.new_zeros(rows, heads, columns + self.max_new, width)
             cache[:, :, :columns] = value[index].transpose(1, 2)
-        return cache
+            return cache
+
+        return copy
+
+    def lay_flat(self, begins: Tensor) -> Callable[[Tensor], Tensor]:
+        """Copies [columns, kv_heads, width] with room behind each row's prefix, which begins there
+        in the value."""
+        room = self.lengths + self.max_new
+        self.starts = room.cumsum(0) - room
+        total, n_prefix = int(room.sum()), int(self.lengths.sum())
+        before = self.lengths.cumsum(0) - self.lengths
+
+        def spread(rows: Tensor) -> Tensor:
+            return rows.repeat_interleave(self.lengths, output_size=n_prefix)
+
+        within = torch.arange(n_prefix, device=begins.device) - spread(before)
+        source, target = spread(begins) + within, spread(self.starts) + within
+
+        def copy(value: Tensor) -> Tensor:
+            cache = value.new_empty(total, *value.shape[1:])
+            cache[target] = value[source]
+            return cache
+
+        return copy
+
+    def prompt_starts(self, tokens: PackedTokens) -> Tensor:
+        """[rows]: where each row's prefix begins in the prefill."""
+        starts = tokens.packing.borders[:-1].long()
+        return starts[torch.tensor([row.window for row in self.rows], device=starts.device)]
 
     def prompt_index(self, tokens: PackedTokens) -> Tensor:
         """[rows, columns]: where each row's prefix lies in the prefill. Columns beyond a prefix
         repeat its last token: hidden from attention, and never foreign."""
-        starts = tokens.packing.borders[:-1].long()
-        windows = torch.tensor([row.window for row in self.rows], device=starts.device)
-        columns = torch.arange(max(row.prefix for row in self.rows), device=starts.device)
+        columns = torch.arange(max(row.prefix for row in self.rows), device=self.lengths.device)
         last = self.lengths[:, None] - 1
-        return starts[windows][:, None] + torch.minimum(columns[None], last)
+        return self.prompt_starts(tokens)[:, None] + torch.minimum(columns[None], last)
 
     def positions(self) -> Tensor:
         return self.lengths[:, None]
 
     def cached(self) -> Cached:
-        kind = CachedByColumn if self.by_column else Cached
-        return kind(self.keys, self.values, self.lengths)
+        if self.starts is None:
+            return Cached(self.keys, self.values, self.lengths)
+        return CachedFlat(self.keys, self.values, self.lengths, self.starts)
 
     def layout(self) -> Layout:
         counts = np.bincount(self.slots, minlength=self.n_slots)
@@ -119,7 +144,9 @@ class Batch:
         self.slots, rows = self.slots[kept], torch.from_numpy(kept).to(self.origin.device)
         self.origin, self.lengths = self.origin[rows], self.lengths[rows]
         self.finished = self.finished[rows]
-        for side in (self.keys, self.values):
+        if self.starts is not None:
+            self.starts = self.starts[rows]
+        for side in (self.keys, self.values) if self.starts is None else ():
             for layer in range(len(side)):
                 side[layer] = side[layer][rows]
         chooser.keep(rows)
@@ -175,10 +202,22 @@ def count_columns(config: TrialConfig) -> int:
     return config.max_new_tokens
 
 
-def count_columns_a_turn(prompt: int, configs: Sequence[TrialConfig]) -> int:
-    """Columns that one turn with a prompt of so many takes at a time, decoded under all of these:
-    the plain ones stand side by side, a search by itself."""
-    columns = {True: [0], False: [0]}
+def lies_flat(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether rows that take one token a pass lie one after another there, none padded."""
+    return device.type == "cuda" and dtype != torch.float32
+
+
+def count_window_columns(
+    window: Window, longest: int, configs: Sequence[TrialConfig], *, is_flat: bool
+) -> int:
+    """Columns that the turns of a window take at a time, decoded under all of these: the plain ones
+    stand side by side, a search by itself. Padded ones are as long as the longest prompt."""
+    padded = window.n_turns * longest
+    plain, searches = 0, [0]
     for config in configs:
-        columns[config.decoding in BRANCHING].append(prompt + count_columns(config))
-    return max(sum(columns[False]), *columns[True])
+        new = window.n_turns * count_columns(config)
+        if config.decoding in BRANCHING:
+            searches.append(padded + new)
+        else:
+            plain += new + (sum(window.prompts) if is_flat else padded)
+    return max(plain, *searches)
