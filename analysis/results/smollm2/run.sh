@@ -24,8 +24,8 @@ base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:
 
 search() {  # NAME
   python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack "${PACK:-8}" \
-    --trials "${TRIALS:-64}" --asha promote --train-turns "${TURNS:-36000}" \
-    --rungs "${RUNGS:-4000,12000}" --eval-dialogues "${DIALOGUES:-100,200,400}"
+    --trials "${TRIALS:-64}" --asha promote --train-turns "${TURNS:-40000}" \
+    --rungs "${RUNGS:-4500,13500}" --eval-dialogues "${DIALOGUES:-80,160,400}"
 }
 
 sweep() { search qlora; }
@@ -72,7 +72,7 @@ modules() {
   setting=$(best_flags "$best_of" lora_modules)
   python3 -m tune.run --space lora_modules "${base[@]}" $setting \
     --name modules --pack "${PACK:-8}" --trials 15 --seeds 3 --asha off \
-    --train-turns "${MODULE_TURNS:-18000}" --rungs "${MODULE_RUNGS:-6000}" \
+    --train-turns "${MODULE_TURNS:-16000}" --rungs "${MODULE_RUNGS:-5000}" \
     --eval-dialogues "${MODULE_DIALOGUES:-100,500}"
 }
 
@@ -135,7 +135,7 @@ usual() {
   local checkpoint
   checkpoint=$(ls -d "runs/$best_of"/checkpoints/[0-9]*/* | sort -t/ -k5 -n | tail -1)
   python3 -m trainable.usual_ways --checkpoint "$checkpoint" --reply-batches 16 256 \
-    --dialogues 36 --seconds 6 | tee runs/rates.jsonl
+    --dialogues 8 --seconds 5 | tee runs/rates.jsonl
 }
 
 costs() {
