@@ -1,0 +1,101 @@
+"""The GPU's kernels against the formulas, on a CPU: with Triton installed, TRITON_INTERPRET=1."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers.models.gpt_neox import modeling_gpt_neox
+from transformers.models.llama import modeling_llama
+
+if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything imports Triton
+    pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
+
+from trainable.engine.counter import mix
+from trainable.engine.dropout import apply_mask, make_feature_keys
+from trainable.engine.kernels import Gate, Norm, Rotate
+from trainable.engine.mask_kernel import mask_on_gpu
+from trainable.engine.row_attention import attend_rows
+
+LLAMA, NEOX = modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb
+
+
+def assert_alike(ours: Callable[..., Any], theirs: Callable[..., Any], *inputs: Tensor) -> None:
+    """The same results, and the same gradients of every input."""
+    found, wanted = ours(*inputs), theirs(*inputs)
+    torch.testing.assert_close(found, wanted)
+    slope = torch.randn_like(wanted)
+    grads = [torch.autograd.grad((out * slope).sum(), inputs) for out in (found, wanted)]
+    torch.testing.assert_close(*grads)
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, requires_grad=True)
+
+
+@pytest.mark.parametrize("width", [64, 96])
+def test_a_norm(width: int) -> None:
+    weight = torch.randn(width)
+    assert_alike(
+        lambda x: Norm.apply(x, weight, 1e-5),
+        lambda x: weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5),
+        draw(2, 7, width),
+    )
+
+
+def test_a_gate() -> None:
+    assert_alike(
+        Gate.apply, lambda g, u: torch.nn.functional.silu(g) * u, draw(2, 700, 3), draw(2, 700, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    "turn, width, features, batch, tokens",
+    [(LLAMA, 16, 16, 1, 9), (LLAMA, 24, 24, 5, 1), (NEOX, 32, 8, 1, 6)],
+    ids=["whole", "a-token-a-row", "in-part"],
+)
+def test_positions(
+    turn: Callable[..., Any], width: int, features: int, batch: int, tokens: int
+) -> None:
+    angles = torch.randn(batch, tokens, features)
+    cos, sin = angles.cos(), angles.sin()
+    for heads in (3, 1):
+        assert_alike(
+            lambda x: Rotate.apply(x.transpose(1, 2), cos, sin),
+            lambda x: turn(x.transpose(1, 2), x.transpose(1, 2), cos, sin)[0],
+            draw(batch, tokens, heads, width),
+        )
+
+
+@pytest.mark.parametrize("tokens, width", [(37, 200), (64, 576), (5, 24)])
+def test_dropout_s_masks_are_the_cpu_s(tokens: int, width: int) -> None:
+    x = torch.randn(tokens, width)
+    x[2, 3] = float("nan")
+    keys = mix(torch.arange(tokens, dtype=torch.int32)[:, None] + 12345)
+    keep = torch.tensor([[1.0], [0.9], [0.5]])[torch.arange(tokens) % 3]
+    features = make_feature_keys("layer", width, torch.device("cpu"))
+    wanted = apply_mask(x, keys, features, keep)
+    torch.testing.assert_close(mask_on_gpu(x, keys, features, keep), wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("heads, kv_heads, width", [(9, 3, 64), (8, 8, 80), (40, 2, 16)])
+def test_a_row_s_attention_sees_its_own_columns_alone(
+    heads: int, kv_heads: int, width: int
+) -> None:
+    lengths, room = torch.tensor([0, 129, 70, 64]), torch.tensor([3, 130, 80, 65])
+    starts = room.cumsum(0) - room
+    query = torch.randn(4, heads, width)
+    keys, values = (torch.full((int(room.sum()), kv_heads, width), torch.nan) for _ in range(2))
+    wanted = []
+    for row, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+        own = slice(int(start), int(start + length) + 1)
+        keys[own], values[own] = torch.randn_like(keys[own]), torch.randn_like(values[own])
+        k, v = (side[own].repeat_interleave(heads // kv_heads, 1) for side in (keys, values))
+        weights = (torch.einsum("hw,chw->hc", query[row], k) * width**-0.5).softmax(-1)
+        wanted.append(torch.einsum("hc,chw->hw", weights, v))
+    found = attend_rows(query, keys, values, starts, lengths, width**-0.5)
+    torch.testing.assert_close(found, torch.stack(wanted))
