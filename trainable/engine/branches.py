@@ -51,7 +51,7 @@ class Trunk:
     """The rows of one search: their prompts' keys and values, and room for what grows on them."""
 
     def __init__(self, batch: Any, prompts: Sequence[RowKey], grow: Grow) -> None:
-        self.keys, self.values = batch.keys, batch.values
+        self.keys, self.values = batch.cache.keys, batch.cache.values
         self.lengths: Tensor = batch.lengths  # [rows]: tokens of each prompt
         self.n_prompt = int(self.lengths.max())  # columns in front of the new ones
         columns = torch.arange(self.n_prompt, device=self.lengths.device)

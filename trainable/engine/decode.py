@@ -21,6 +21,7 @@ from trainable.engine.branches import LOGIT_ROWS, Branches, Shaper, Trunk
 from trainable.engine.contrastive import ContrastiveSearch
 from trainable.engine.layout import Layout
 from trainable.engine.passes import PackedTokens, pack_windows
+from trainable.engine.row_cache import pad_prefixes
 from trainable.engine.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
 from trainable.engine.sampling import Chooser, RowKey
 from trainable.engine.token_pass import Forward, TokenPass
@@ -122,7 +123,7 @@ class Decoder:
         shaper = Shaper(config, trunk, self.eos_id, self.pad_id)
         if config.decoding == "beam":
             return Beams(trunk, config, shaper, self.output)
-        context = hidden[batch.prompt_index(tokens)]
+        context = hidden[pad_prefixes(batch.find_prompts(tokens), batch.lengths)]
         return ContrastiveSearch(trunk, config, shaper, self.output, context)
 
     def _generate(self, batch: Batch, chooser: Chooser, keys: list[RowKey]) -> list[list[int]]:

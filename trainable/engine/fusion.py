@@ -1,5 +1,5 @@
-"""Small operations as one kernel each on a GPU: taken step by step, the norms, gated activations,
-rotary positions, dropout masks and losses cost half of a small model's pass."""
+"""Small operations as one kernel each on a GPU: taken step by step, norms, gated activations,
+rotary positions and losses cost half of a small model's pass."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from trainable.engine.decode import Decoder, Share
 from trainable.engine.end_to_end import predict_states, to_greedy
 from trainable.engine.layout import Layout
 from trainable.engine.recording import can_record
-from trainable.engine.rows import count_window_columns, lies_flat
+from trainable.engine.row_cache import lies_flat
+from trainable.engine.rows import count_window_columns
 from trainable.engine.slot import Slot
 from trainable.engine.task import group_by_dialogue
 from trainable.trial import TrialConfig

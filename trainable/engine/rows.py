@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable.corpus.encode import Window
-from trainable.engine.attention import Cached, CachedFlat
+from trainable.engine.attention import Cached
 from trainable.engine.layout import Layout
 from trainable.engine.passes import PackedTokens
+from trainable.engine.row_cache import FlatCache, PaddedCache, RowCache, lies_flat
 from trainable.engine.sampling import Chooser
 from trainable.trial import TrialConfig
 
@@ -48,10 +49,8 @@ class Batch:
         self.origin = torch.arange(len(rows), device=device)
         self.finished = torch.zeros(len(rows), dtype=torch.bool, device=device)
         self.lengths = torch.tensor([row.prefix for row in rows], device=device)
-        self.keys: list[Tensor] = []
-        self.values: list[Tensor] = []
-        self.starts: Tensor | None = None  # of rows one after another; None: padded alike
         self.hidden = torch.empty(0)
+        self.cache: RowCache
 
     @classmethod
     def start(
@@ -66,67 +65,25 @@ class Batch:
     ) -> Batch:
         """Copies each row's prefix out of the prefill `kept`, emptying it layer by layer."""
         batch = cls(rows, len(tokens.layout.counts), max_new, hidden.device)
-        begins = batch.prompt_starts(tokens)
+        begins = batch.find_prompts(tokens)
         batch.hidden = hidden[begins + batch.lengths - 1]
         is_flat = lies_flat(hidden.device, hidden.dtype) and not is_branching
-        copy = batch.lay_flat(begins) if is_flat else batch.lay_padded(batch.prompt_index(tokens))
+        kind = FlatCache if is_flat else PaddedCache
+        batch.cache = kind(begins, batch.lengths, max_new)
         while kept:
-            for side, value in zip((batch.keys, batch.values), kept.pop(0), strict=True):
-                side.append(copy(value))
+            batch.cache.add_layer(*kept.pop(0))
         return batch
 
-    def lay_padded(self, index: Tensor) -> Callable[[Tensor], Tensor]:
-        """Copies of a value [tokens, kv_heads, width] at index [rows, columns], with room for new
-        columns: [rows, kv_heads, columns, width]."""
-
-        def copy(value: Tensor) -> Tensor:
-            (rows, columns), (_, heads, width) = index.shape, value.shape
-            cache = value.new_zeros(rows, heads, columns + self.max_new, width)
-            cache[:, :, :columns] = value[index].transpose(1, 2)
-            return cache
-
-        return copy
-
-    def lay_flat(self, begins: Tensor) -> Callable[[Tensor], Tensor]:
-        """Copies [columns, kv_heads, width] with room behind each row's prefix, which begins there
-        in the value."""
-        room = self.lengths + self.max_new
-        self.starts = room.cumsum(0) - room
-        total, n_prefix = int(room.sum()), int(self.lengths.sum())
-        before = self.lengths.cumsum(0) - self.lengths
-
-        def spread(rows: Tensor) -> Tensor:
-            return rows.repeat_interleave(self.lengths, output_size=n_prefix)
-
-        within = torch.arange(n_prefix, device=begins.device) - spread(before)
-        source, target = spread(begins) + within, spread(self.starts) + within
-
-        def copy(value: Tensor) -> Tensor:
-            cache = value.new_empty(total, *value.shape[1:])
-            cache[target] = value[source]
-            return cache
-
-        return copy
-
-    def prompt_starts(self, tokens: PackedTokens) -> Tensor:
+    def find_prompts(self, tokens: PackedTokens) -> Tensor:
         """[rows]: where each row's prefix begins in the prefill."""
         starts = tokens.packing.borders[:-1].long()
         return starts[torch.tensor([row.window for row in self.rows], device=starts.device)]
-
-    def prompt_index(self, tokens: PackedTokens) -> Tensor:
-        """[rows, columns]: where each row's prefix lies in the prefill. Columns beyond a prefix
-        repeat its last token: hidden from attention, and never foreign."""
-        columns = torch.arange(max(row.prefix for row in self.rows), device=self.lengths.device)
-        last = self.lengths[:, None] - 1
-        return self.prompt_starts(tokens)[:, None] + torch.minimum(columns[None], last)
 
     def positions(self) -> Tensor:
         return self.lengths[:, None]
 
     def cached(self) -> Cached:
-        if self.starts is None:
-            return Cached(self.keys, self.values, self.lengths)
-        return CachedFlat(self.keys, self.values, self.lengths, self.starts)
+        return self.cache.view(self.lengths)
 
     def layout(self) -> Layout:
         counts = np.bincount(self.slots, minlength=self.n_slots)
@@ -144,11 +101,7 @@ class Batch:
         self.slots, rows = self.slots[kept], torch.from_numpy(kept).to(self.origin.device)
         self.origin, self.lengths = self.origin[rows], self.lengths[rows]
         self.finished = self.finished[rows]
-        if self.starts is not None:
-            self.starts = self.starts[rows]
-        for side in (self.keys, self.values) if self.starts is None else ():
-            for layer in range(len(side)):
-                side[layer] = side[layer][rows]
+        self.cache.keep(rows)
         chooser.keep(rows)
         return False
 
@@ -200,11 +153,6 @@ def count_columns(config: TrialConfig) -> int:
     if config.decoding == "contrastive":
         return config.max_new_tokens + (config.top_k or 1)
     return config.max_new_tokens
-
-
-def lies_flat(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether rows that take one token a pass lie one after another there, none padded."""
-    return device.type == "cuda" and dtype != torch.float32
 
 
 def count_window_columns(
