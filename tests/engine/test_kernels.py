@@ -71,6 +71,17 @@ def test_positions(
         )
 
 
+@pytest.mark.parametrize("vocabulary", [50, 4096, 9001])
+def test_the_loss_and_its_gradient_in_the_logits_place(vocabulary: int) -> None:
+    logits, labels = 3 * torch.randn(7, vocabulary), torch.randint(vocabulary, (7,))
+    weights = torch.rand(7)
+    weights[2] = 0
+    wanted = derive_loss(logits, labels, weights)
+    found = derive_loss_here(logits, labels, weights)
+    torch.testing.assert_close(found, wanted)
+    assert found[1] is logits
+
+
 @pytest.mark.parametrize("tokens, width", [(37, 200), (64, 576), (5, 24)])
 def test_dropout_s_masks_are_the_cpu_s(tokens: int, width: int) -> None:
     x = torch.randn(tokens, width)

@@ -17,7 +17,6 @@ from trainable.engine.dropout import Dropout, Mask, make_feature_keys
 from trainable.engine.fusion import ROTARY, fuse
 from trainable.engine.pack import Pack
 from trainable.engine.token_pass import TokenPass
-from trainable.engine.train_pass import RECORD_AFTER
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig
@@ -109,7 +108,7 @@ def test_what_a_recording_would_break_is_not_recorded(
 ) -> None:
     configs = {str(n): make_config(bases["llama"], quantisation=quantisation) for n in range(2)}
     pack = open_pack(configs)
-    train(pack, 2 * RECORD_AFTER)
+    train(pack, 4)
     assert not pack.train_together.recordings and not pack.broken_slots()
     assert len(reply(pack)) == 2
 

@@ -22,7 +22,7 @@ from trainable.engine.bank import SlotRange
 from trainable.engine.batches import cut_step
 from trainable.engine.pack import Pack
 from trainable.engine.passes import make_dropout, pack_windows, target_weights
-from trainable.engine.train_pass import RECORD_AFTER, Load, TrainPass
+from trainable.engine.train_pass import Load, TrainPass
 from trainable.model.base import load_base
 
 
@@ -151,13 +151,13 @@ def recorded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> TrainPass:
     monkeypatch.setattr(Packing, "attend", attend_by_borders)
     monkeypatch.setattr(train_pass.torch.cuda, "graph_pool_handle", lambda: None)
     Again.made = 0
-    return TrainPass(pack._add_gradients, is_recorded=True)
+    return TrainPass(pack._add_gradients, is_recorded=True, is_compiled=True)
 
 
 def test_every_load_of_a_kind_has_its_own_gradient(pack: Pack, recorded: TrainPass) -> None:
-    loads = [next_load(pack, fill_to=512) for _ in range(3 * RECORD_AFTER + 6)]
+    loads = [next_load(pack, fill_to=512) for _ in range(9)]
     alike = [load for load in loads if load.kind() == loads[0].kind()]
-    assert len(alike) > RECORD_AFTER + 1
+    assert len(alike) > 2
     wanted = [gradient(pack, pack._add_gradients, load) for load in alike]
     found = [gradient(pack, recorded.run, load) for load in alike]
     assert Again.made == 1
@@ -170,7 +170,7 @@ def test_the_longest_unused_recording_goes_first(
     pack: Pack, recorded: TrainPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_pass, "MOST_RECORDINGS", 2)
-    monkeypatch.setattr(train_pass, "RECORD_AFTER", 0)
+    recorded.is_compiled, recorded.ready = False, {True, False}
     small, middle, large = (next_load(pack, fill_to=n) for n in (512, 1024, 2048))
     assert len({load.kind() for load in (small, middle, large)}) == 3
     for load in (small, middle, small, large):
@@ -183,9 +183,22 @@ def test_the_longest_unused_recording_goes_first(
 def test_where_no_recording_fits_the_memory_passes_go_on_without(
     pack: Pack, recorded: TrainPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_pass, "RECORD_AFTER", 0)
+    recorded.is_compiled, recorded.ready = False, {True, False}
     monkeypatch.setattr(train_pass, "record", lambda work, pool: None)
     load = next_load(pack, fill_to=512)
     wanted = gradient(pack, pack._add_gradients, load)
     assert torch.equal(gradient(pack, recorded.run, load), wanted)
     assert not recorded.is_recorded and not recorded.recordings
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_first_pass_readies_what_a_recording_needs(
+    pack: Pack, recorded: TrainPass, is_compiled: bool
+) -> None:
+    """Of every kind where torch compiles for shapes, else with and without dropout."""
+    recorded.is_compiled = is_compiled
+    small, large = (next_load(pack, fill_to=n) for n in (512, 2048))
+    assert small.kind() != large.kind()
+    for load, made in ((small, 0), (large, 0 if is_compiled else 1), (large, 1)):
+        recorded.run(load)
+        assert Again.made == made

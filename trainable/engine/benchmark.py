@@ -28,12 +28,11 @@ from trainable.engine.memory import peak_gib
 from trainable.engine.pack import Pack
 from trainable.engine.shares import measure_shares
 from trainable.engine.slot import Slot, shape_adapter
-from trainable.engine.train_pass import RECORD_AFTER
 from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise
 from trainable.trial import TrialConfig
 
-WARM_UP = RECORD_AFTER + 2  # steps: a recording is made on the way
+WARM_UP = 3  # steps: a recording is made on the way
 TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states
 LLAMA = {"model_type": "llama", "max_position_embeddings": 2048}
 NEOX = {"model_type": "gpt_neox", "max_position_embeddings": 2048, "vocab_size": 50304}

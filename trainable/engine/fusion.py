@@ -18,7 +18,7 @@ T = TypeVar("T")
 GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")  # what a gated feed-forward block has
 ROTARY = "apply_rotary_pos_emb"  # transformers' name for it, wherever a model has it
 Turned = tuple[Tensor, Tensor]  # queries and keys
-REPLACED: set[Callable[..., Turned]] = set()  # what stands in the place of such a function
+REPLACED: dict[Callable[..., Turned], bool] = {}  # what took its place; whether it is ours
 
 
 @cache
@@ -27,18 +27,19 @@ def fused(function: Callable[P, T], device: torch.device) -> Callable[P, T]:
     return torch.compile(function, dynamic=True) if device.type == "cuda" else function
 
 
-def fuse(model: PreTrainedModel) -> None:
+def fuse(model: PreTrainedModel) -> bool:
     """In place: what our kernels compute as the model does, on a sample, they take over; the rest
-    is compiled by torch, once for any number of tokens."""
+    is compiled by torch, once for any number of tokens. Whether there is no such rest."""
+    is_ours = [fuse_rotary(model)]
     for module in model.modules():
         if type(module).__name__.endswith("RMSNorm"):
-            fuse_norm(module)
+            is_ours.append(fuse_norm(module))
         elif all(hasattr(module, name) for name in GATED):
-            fuse_gate(module)
-    fuse_rotary(model)
+            is_ours.append(fuse_gate(module))
+    return all(is_ours)
 
 
-def fuse_norm(module: Any) -> None:
+def fuse_norm(module: Any) -> bool:
     from trainable.engine.kernels import Norm
 
     epsilon = getattr(module, "variance_epsilon", None)
@@ -48,13 +49,12 @@ def fuse_norm(module: Any) -> None:
         out: Tensor = Norm.apply(x, module.weight, epsilon)
         return out
 
-    if epsilon is not None and agree(theirs, ours, draw_like(weight, 4, *weight.shape)):
-        module.forward = ours
-    else:
-        module.forward = torch.compile(theirs, dynamic=True)
+    is_ours = epsilon is not None and agree(theirs, ours, draw_like(weight, 4, *weight.shape))
+    module.forward = ours if is_ours else torch.compile(theirs, dynamic=True)
+    return is_ours
 
 
-def fuse_gate(block: Any) -> None:
+def fuse_gate(block: Any) -> bool:
     """down(act(gate(x)) * up(x)), the middle of it as one kernel."""
     from trainable.engine.kernels import Gate
 
@@ -73,6 +73,7 @@ def fuse_gate(block: Any) -> None:
         return out
 
     block.forward = forward
+    return is_ours
 
 
 def multiply_gated(activation: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
@@ -80,18 +81,21 @@ def multiply_gated(activation: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
     return product
 
 
-def fuse_rotary(model: PreTrainedModel) -> None:
+def fuse_rotary(model: PreTrainedModel) -> bool:
     """The function is its module's own; another takes its place for all its models."""
     library = sys.modules[type(model).__module__]
     theirs = getattr(library, ROTARY, None)
     turner = getattr(model.base_model, "rotary_emb", None)
-    if theirs is None or theirs in REPLACED:
-        return
+    if theirs is None:
+        return True
+    if theirs in REPLACED:
+        return REPLACED[theirs]
     turn = turn_like(theirs)
-    if turner is None or not agree(theirs, turn, *draw_turning(model, turner)):
-        turn = torch.compile(theirs, dynamic=True)
-    REPLACED.add(turn)
+    is_ours = turner is not None and agree(theirs, turn, *draw_turning(model, turner))
+    turn = turn if is_ours else torch.compile(theirs, dynamic=True)
+    REPLACED[turn] = is_ours
     setattr(library, ROTARY, turn)
+    return is_ours
 
 
 def turn_like(theirs: Callable[..., Turned]) -> Callable[..., Turned]:

@@ -1,4 +1,4 @@
-"""Norms, gated activations and rotary positions as one kernel each, forward and backward.
+"""Norms, gated activations, rotary positions and the loss as one kernel each, and back.
 
 Taken step by step they cost half of a small model's pass. Compiled by torch they would cost none of
 it, but seconds at the start and, each time the host comes by, ten times what a launch does.
@@ -89,6 +89,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
         REST=triton.next_power_of_2(max(width - features, 1)), IS_WHOLE=features == width,
     )  # fmt: skip
     return out.transpose(1, 2)
+
+
+def derive_loss_here(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """As `trainable.engine.loss.derive_loss`; the gradient takes the logits' place."""
+    nats = torch.empty(len(logits), device=logits.device)
+    vocabulary = logits.shape[1]
+    _loss[(len(logits),)](logits, labels, weights, nats, vocabulary, WIDE, num_warps=8)
+    return nats, logits
 
 
 def count_warps(block: int) -> int:
@@ -191,3 +199,28 @@ def _rotate(  # type: ignore[no-untyped-def]  # noqa: PLR0913
         place = (token * heads + head) * width + left
         is_left = (head < heads) & (left < width)
         tl.store(out + place, tl.load(x + place, mask=is_left), mask=is_left)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _loss(logits, labels, weights, nats, vocabulary, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    row = tl.program_id(0).to(tl.int64)
+    first, one = logits + row * vocabulary, tl.arange(0, BLOCK)
+    label, weight = tl.load(labels + row), tl.load(weights + row)
+    own = tl.load(first + label).to(tl.float32)  # before it is overwritten
+    most = tl.full([BLOCK], -1e30, tl.float32)  # finite: a lane may see nothing
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, vocabulary, BLOCK):
+        is_there = start + one < vocabulary
+        score = tl.load(first + start + one, mask=is_there, other=-1e30).to(tl.float32)
+        newest = tl.maximum(most, score)
+        grown = tl.exp(score - newest)
+        total = total * tl.exp(most - newest) + tl.where(is_there, grown, 0.0)
+        most = newest
+    largest = tl.max(most, 0)
+    log_sum = largest + tl.log(tl.sum(total * tl.exp(most - largest), 0))
+    tl.store(nats + row, log_sum - own)
+    for start in range(0, vocabulary, BLOCK):
+        column = start + one
+        score = tl.load(first + column, mask=column < vocabulary, other=0.0).to(tl.float32)
+        rise = (tl.exp(score - log_sum) - tl.where(column == label, 1.0, 0.0)) * weight
+        tl.store(first + column, rise.to(logits.dtype.element_ty), mask=column < vocabulary)

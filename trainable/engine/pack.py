@@ -61,14 +61,15 @@ class Pack:
         self.model: Any = base.model
         self.model.config._attn_implementation = NAME
         self.fill_to = CUDA_FILL_TOKENS if self.device.type == "cuda" else 0
-        if self.device.type == "cuda":
-            fuse(self.model)
+        is_compiled = self.device.type == "cuda" and not fuse(self.model)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
         self.bank = SlotBank(shapes, slots, max_rank, self.device)
         self.adapters = Adapters(self.bank, self.model)
         self.optimizer = SlotOptimizer(self.bank)
-        self.train_together = TrainPass(self._add_gradients, can_record(base, training=True))
+        self.train_together = TrainPass(
+            self._add_gradients, can_record(base, training=True), is_compiled
+        )
         self.pace = Pace(self.device)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
             self.model.config, self.device, gpu_share

@@ -14,7 +14,6 @@ from trainable.engine.dropout import Dropout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.recording import Recording, record
 
-RECORD_AFTER = 1  # pass of a kind, which readies what a recording needs
 MOST_RECORDINGS = 256  # megabytes each; the longest unused goes first
 
 
@@ -46,8 +45,10 @@ class TrainPass:
     """Carries out `work`, and where it can be recorded does so for each kind of load that comes
     again."""
 
-    def __init__(self, work: Callable[[Load], None], is_recorded: bool) -> None:
-        self.work, self.is_recorded = work, is_recorded
+    def __init__(self, work: Callable[[Load], None], is_recorded: bool, is_compiled: bool) -> None:
+        """`is_compiled`: torch compiles parts of the work, perhaps anew for other shapes, which
+        cannot be recorded."""
+        self.work, self.is_recorded, self.is_compiled = work, is_recorded, is_compiled
         self.forget()
 
     def run(self, load: Load) -> None:
@@ -55,8 +56,11 @@ class TrainPass:
             return self.work(load)
         assert load.tokens.layout.to_even is None, "a recording knows no tensors of a layout"
         kind = load.kind()
-        self.met[kind] = self.met.get(kind, 0) + 1
-        if self.met[kind] <= RECORD_AFTER or not self._has_recording(kind, load):
+        first_of = kind if self.is_compiled else load.dropout is None
+        if first_of not in self.ready:  # it readies what a recording needs
+            self.ready.add(first_of)
+            return self.work(load)
+        if not self._has_recording(kind, load):
             return self.work(load)
         own, recording = self.recordings[kind] = self.recordings.pop(kind)  # the latest is last
         copy_all(load.tensors(), own.tensors())
@@ -78,7 +82,7 @@ class TrainPass:
 
     def forget(self) -> None:
         """When tensors that do not belong to a load have moved, or memory is short."""
-        self.met: dict[Any, int] = {}
+        self.ready: set[Any] = set()
         self.recordings: dict[Any, tuple[Load, Recording]] = {}
         self.memory = torch.cuda.graph_pool_handle() if self.is_recorded else None
 
