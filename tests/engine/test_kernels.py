@@ -17,7 +17,8 @@ if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything impor
 
 from trainable.engine.counter import mix
 from trainable.engine.dropout import apply_mask, make_feature_keys
-from trainable.engine.kernels import Gate, Norm, Rotate
+from trainable.engine.kernels import Gate, Norm, Rotate, derive_loss_here
+from trainable.engine.loss import derive_loss
 from trainable.engine.mask_kernel import mask_on_gpu
 from trainable.engine.row_attention import attend_rows
 
