@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ from trainable.trial import TrialConfig
 LAB_ACCUMULATED = 16  # turns a step, one at a time
 STOCK_DIALOGUES = 8  # a pass
 STOCK_REPLIES = 64  # a batch of `generate`
+FEWEST_REPLIES = 16  # that the lab's way is measured with
 MEASURED_DIALOGUES = 100  # for how long a turn is
 
 
@@ -127,13 +129,20 @@ def count_tokens_a_turn(task: Task) -> float:
     return sum(len(w.ids) for w in windows) / sum(w.n_turns for w in windows)
 
 
+def count_dialogues(task: Task, replies: int) -> int:
+    """Of the first validation dialogues, as many as hold about so many replies."""
+    windows = task.held_out("validation", MEASURED_DIALOGUES)
+    n_dialogues = len({window.dialogue_id for window in windows})
+    return math.ceil(replies * n_dialogues / sum(window.n_turns for window in windows))
+
+
 def measure_lab(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
     trial = UsualTrial(config, is_lab=True)
     common = {"way": "lab", "tokens_a_turn": count_tokens_a_turn(trial.plain.task)}
     yield common | {"work": "train", "turns_per_s": measure_training(trial, flags.seconds)}
     for batch in flags.reply_batches:
-        n_dialogues = max(1, flags.dialogues if batch > 1 else flags.dialogues // 8)
-        reply = partial(trial.reply, batch, n_dialogues)
+        replies = max(FEWEST_REPLIES, 2 * batch)  # full batches, and no hour of them
+        reply = partial(trial.reply, batch, count_dialogues(trial.plain.task, replies))
         rate = measure_rate(reply, trial.device, 0.0)
         yield common | {"work": f"reply, batch {batch}", "turns_per_s": rate}
 
@@ -201,9 +210,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--processes", type=int, default=8, help="of the stock way")
     parser.add_argument("--reply-batches", type=int, nargs="+", default=[1, 16])
-    parser.add_argument(
-        "--dialogues", type=int, default=64, help="replied to; an eighth at batch 1"
-    )
+    parser.add_argument("--dialogues", type=int, default=64, help="that stock and engine reply to")
     parser.add_argument("--seconds", type=float, default=10.0, help="of training")
     flags = parser.parse_args()
     for way in flags.ways:
