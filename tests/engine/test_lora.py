@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.engine.counter import mix
-from trainable.engine.dropout import Dropout, Mask
+from trainable.engine.dropout import Dropout
 from trainable.engine.layout import Layout
 from trainable.engine.lora import PackedLinear, Pass
 
@@ -44,7 +44,7 @@ def make_layer(counts: tuple[int, ...], rate: float, is_plain: bool) -> PackedLi
 
 def compute_plainly(layer: PackedLinear, x: Tensor, counts: tuple[int, ...]) -> Tensor:
     assert layer.a is not None and layer.b is not None
-    kept = Mask(layer.now.dropout, layer.feature_keys).apply(x) if layer.now.dropout else x
+    kept = layer.now.dropout.apply(x, layer.feature_keys) if layer.now.dropout else x
     parts = [
         part @ a @ b * scale
         for part, a, b, scale in zip(kept.split(counts), layer.a, layer.b, SCALES, strict=True)

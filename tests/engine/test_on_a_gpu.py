@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from trainable.engine.attention import Cached, CachedFlat
 from trainable.engine.counter import mix
-from trainable.engine.dropout import Dropout, Mask, make_feature_keys
+from trainable.engine.dropout import Dropout, make_feature_keys
 from trainable.engine.fusion import ROTARY, fuse
 from trainable.engine.pack import Pack
 from trainable.engine.token_pass import TokenPass
@@ -144,10 +144,9 @@ def test_dropout_on_a_gpu_has_the_masks_of_the_cpu(tokens: int, width: int) -> N
     keep = torch.tensor([1.0, 0.9, 0.5])[torch.arange(tokens) % 3, None]
     dropped = []
     for device in (torch.device("cpu"), torch.device("cuda")):
-        mask = Mask(
-            Dropout(keys.to(device), keep.to(device)), make_feature_keys("layer", width, device)
-        )
-        dropped.append(mask.apply(torch.ones(tokens, width, device=device)).cpu())
+        dropout = Dropout(keys.to(device), keep.to(device))
+        features = make_feature_keys("layer", width, device)
+        dropped.append(dropout.apply(torch.ones(tokens, width, device=device), features).cpu())
     assert torch.equal(dropped[0] == 0, dropped[1] == 0)
     torch.testing.assert_close(*dropped)
 

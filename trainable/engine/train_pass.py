@@ -42,8 +42,7 @@ class Load:
 
 
 class TrainPass:
-    """Carries out `work`, and where it can be recorded does so for each kind of load that comes
-    again."""
+    """Carries out `work`, and where it can be recorded does so for each kind of load."""
 
     def __init__(self, work: Callable[[Load], None], is_recorded: bool, is_compiled: bool) -> None:
         """`is_compiled`: torch compiles parts of the work, perhaps anew for other shapes, which

@@ -139,16 +139,20 @@ usual() {
 }
 
 costs() {
-  for name in qlora on-2-gpus on-4-gpus; do
-    [ -d "runs/$name" ] || continue
+  for name in $(searched); do
     python3 -m analysis.cost "$name" --rates runs/rates.jsonl | tee "runs/cost-$name.md"
   done
 }
 
 scaling() {
-  local names=()
-  for name in qlora on-2-gpus on-4-gpus; do [ -d "runs/$name" ] && names+=("$name"); done
-  python3 -m analysis.scaling "${names[@]}" | tee runs/scaling.md
+  python3 -m analysis.scaling $(searched) | tee runs/scaling.md
+}
+
+searched() {  # the sweeps that were made, the one on fewest GPUs first
+  local name
+  for name in qlora on-2-gpus on-4-gpus; do
+    if [ -d "runs/$name" ]; then echo "$name"; fi
+  done
 }
 
 on() {  # GPUS STAGE...: one after the other, on those alone, up to one that fails
@@ -163,7 +167,7 @@ four() {  # the sweep's best setting is of all four; those on one and two run me
   mkdir -p runs
   export BEST_OF=on-4-gpus
   on 0,1,2,3 quad
-  on 0 sweep & (on 1,2 pair; on 1 modules & on 2 usual speed & wait) & on 3 best decoding score shapes &
+  on 0 sweep & (on 1,2 pair; on 1 modules & on 2 usual & wait) & on 3 best decoding score speed shapes &
   wait
   on 0 costs scaling
 }
