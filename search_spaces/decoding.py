@@ -7,7 +7,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.space import Space
 
-PLAIN = {"min_new_tokens": 0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+PLAIN = {
+    **{"min_new_tokens": 0, "placeholder_bias": 0.0},
+    **{"repetition_penalty": 1.0, "no_repeat_ngram_size": 0},
+}
 GREEDY = {"decoding": "greedy", **PLAIN}
 SAMPLING = {
     **{"decoding": "sampling", **PLAIN},
@@ -21,7 +24,8 @@ SPACE = Space(
     question="How much do greedy, sampled, beam and contrastive decoding of one model differ?",
     searched={
         "decoding": CategoricalDistribution(("greedy", "sampling", "beam", "contrastive")),
-        "min_new_tokens": IntDistribution(0, 20),  # longer replies inform more
+        "min_new_tokens": IntDistribution(0, 20),  # longer replies inform more,
+        "placeholder_bias": FloatDistribution(0.0, 5.0),  # and so do those with more placeholders
         "repetition_penalty": FloatDistribution(1.0, 1.5),
         "no_repeat_ngram_size": CategoricalDistribution((0, 3, 4, 5)),
         "temperature": FloatDistribution(0.2, 1.5),
@@ -41,5 +45,6 @@ SPACE = Space(
         CONTRASTIVE,  # as in Su et al. 2022
         {**GREEDY, "repetition_penalty": 1.2},
         {**GREEDY, "min_new_tokens": 10},
+        {**GREEDY, "placeholder_bias": 2.0},
     ),
 )

@@ -175,7 +175,7 @@ class PlainFinetuner:
     def pad(self, rows: Sequence[list[int]], *, left: bool) -> tuple[Tensor, Tensor]:
         """ids and attention mask [rows, longest]."""
         longest = max(map(len, rows))
-        ids = torch.full((len(rows), longest), self.base.pad_id, dtype=torch.int64)
+        ids = torch.full((len(rows), longest), self.base.special.pad, dtype=torch.int64)
         mask = torch.zeros_like(ids)
         for i, row in enumerate(rows):
             part = slice(longest - len(row), longest) if left else slice(0, len(row))

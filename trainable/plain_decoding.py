@@ -43,8 +43,9 @@ def spell_generation(config: TrialConfig, base: Any) -> GenerationConfig:
         min_new_tokens=config.min_new_tokens or None,
         repetition_penalty=config.repetition_penalty,
         no_repeat_ngram_size=config.no_repeat_ngram_size,
-        eos_token_id=base.eos_id,
-        pad_token_id=base.pad_id,
+        sequence_bias=base.special.spell_bias(config.placeholder_bias),
+        eos_token_id=base.special.eos,
+        pad_token_id=base.special.pad,
         **beams,
     )
 

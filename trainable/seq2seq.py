@@ -32,11 +32,11 @@ class Seq2SeqFinetuner(PlainFinetuner):
             end = prefix
             while end < len(window.ids) and window.is_target[end]:
                 end += 1
-            source = [*window.ids[:prefix].tolist(), self.base.eos_id]
+            source = [*window.ids[:prefix].tolist(), self.base.special.eos]
             examples.append((source, window.ids[prefix:end].tolist()))
         return examples
 
     def say(self, prompts: list[list[int]], drawn: LogitsProcessorList) -> list[list[int]]:
-        ids, mask = self.pad([[*prompt, self.base.eos_id] for prompt in prompts], left=False)
+        ids, mask = self.pad([[*prompt, self.base.special.eos] for prompt in prompts], left=False)
         out = self._generate(ids, mask, drawn)
         return [row.tolist()[1:] for row in out]  # without the decoder's start token

@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_length_tokens": (16, 10**6),
     "max_new_tokens": (1, 4096),
     "min_new_tokens": (0, 4096),
+    "placeholder_bias": (-100.0, 100.0),
     "repetition_penalty": (0.1, 10.0),
     "no_repeat_ngram_size": (0, 100),
     "temperature": (1e-3, 100.0),
@@ -133,6 +134,7 @@ class TrialConfig:
     decoding: str = "greedy"
     max_new_tokens: int = 80
     min_new_tokens: int = 0
+    placeholder_bias: float = 0.0  # added to the scores of what opens one: more are given
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     temperature: float | None = None
@@ -155,6 +157,11 @@ class TrialConfig:
             self._check_condition(decider, values, dependants)
         if self.decoding == "contrastive" and self.top_k is None:
             raise ConfigError("contrastive search needs top_k: give it with --set top_k=4, say")
+        if self.placeholder_bias and self.response == "lexicalised":
+            raise ConfigError(
+                f"placeholder_bias={self.placeholder_bias} has no meaning with "
+                "response=lexicalised, where replies have no placeholders: leave it out"
+            )
         if self.layout == "chat" and self.target != "response":
             raise ConfigError(
                 f"target={self.target} has no place in a chat: give --set target=response, or "

@@ -240,7 +240,7 @@ def test_an_end_that_may_not_come_yet_is_never_all_that_is_left(bases: dict[str,
     pack.join("mine", make_config(bases["llama"], **sampled), None)
     slot = pack.slots["mine"]
     with torch.no_grad():
-        pack.output()[pack.base.eos_id] = 50 * pack.output().sum(0)  # the end wherever it may
+        pack.output()[pack.base.special.eos] = 50 * pack.output().sum(0)  # the end wherever it may
     greedy = {"min_new_tokens": 6, "max_new_tokens": 6}
     pack.slots["mine"].config = make_config(bases["llama"], **greedy)
     likeliest = pack.generate([(slot, "validation", 2)])["mine"][0]
@@ -251,7 +251,8 @@ def test_an_end_that_may_not_come_yet_is_never_all_that_is_left(bases: dict[str,
 def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:
     """Two adapters decoded together, greedily, against transformers' `generate` turn by turn."""
     pack = open_pack(base_folder, slots=2)
-    for key, changes in (("a", MIXED[1]), ("b", {**MIXED[2], "repetition_penalty": 1.3})):
+    shaped = {"repetition_penalty": 1.3, "placeholder_bias": 2.0}
+    for key, changes in (("a", MIXED[1]), ("b", MIXED[2] | shaped)):
         pack.join(key, make_config(base_folder, **changes), None)
     train(pack, {"a": 60, "b": 60})
     made = pack.generate([(slot, "validation", 4) for slot in pack.slots.values()])
@@ -268,8 +269,9 @@ def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:
                     max_new_tokens=slot.config.max_new_tokens,
                     do_sample=False,
                     repetition_penalty=slot.config.repetition_penalty,
-                    eos_token_id=base.eos_id,
-                    pad_token_id=base.pad_id,
+                    sequence_bias=base.special.spell_bias(slot.config.placeholder_bias),
+                    eos_token_id=base.special.eos,
+                    pad_token_id=base.special.pad,
                 )
                 expected = slot.task.decode(out[0, prefix:].tolist())
                 assert made[key][0][window.dialogue_id][turn]["response"] == expected

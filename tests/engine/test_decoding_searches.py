@@ -64,6 +64,7 @@ def walk_prompts(pack: Pack) -> Iterator[tuple[Window, int, torch.Tensor]]:
         {"num_beams": 4, "length_penalty": -1.0},
         {"num_beams": 3, "length_penalty": 2.0, "repetition_penalty": 1.2, "min_new_tokens": 3},
         {"num_beams": 3, "no_repeat_ngram_size": 2},
+        {"num_beams": 3, "placeholder_bias": 1.5},
     ],
 )
 def test_beam_search_equals_generate(base_folder: Path, changes: dict[str, Any]) -> None:
@@ -81,11 +82,21 @@ def test_beam_search_equals_generate(base_folder: Path, changes: dict[str, Any])
             repetition_penalty=setting.get("repetition_penalty", 1.0),
             no_repeat_ngram_size=setting.get("no_repeat_ngram_size", 0),
             min_new_tokens=setting.get("min_new_tokens", 0),
-            eos_token_id=base.eos_id,
-            pad_token_id=base.pad_id,
+            sequence_bias=base.special.spell_bias(setting.get("placeholder_bias", 0.0)),
+            eos_token_id=base.special.eos,
+            pad_token_id=base.special.pad,
         )
         expected = pack.slots["0"].task.decode(out[0, len(ids) :].tolist())
         assert made[window.dialogue_id][turn]["response"] == expected
+
+
+def test_a_bias_gives_more_placeholders() -> None:
+    _, replies = decode(EMBEDDED_FOLDER, [{"placeholder_bias": bias} for bias in (0.0, 4.0, 8.0)])
+    given = [
+        sum(turn["response"].count("[") for turns in made.values() for turn in turns)
+        for made in replies
+    ]
+    assert given[0] < given[1] < given[2]
 
 
 def test_some_of_those_beams_end_by_themselves() -> None:
@@ -111,7 +122,7 @@ def search_contrastively(base: Base, ids: torch.Tensor, top_k: int, alpha: float
         hidden = model(input_ids=longer, output_hidden_states=True).hidden_states[-1][:, -1]
         likeness = (F.normalize(hidden, dim=-1) @ before.T).amax(-1)
         chosen = candidates[((1 - alpha) * probabilities - alpha * likeness).argmax()]
-        if chosen == base.eos_id:
+        if chosen == base.special.eos:
             break
         made.append(int(chosen))
         ids = torch.cat([ids, chosen[None]])
@@ -143,6 +154,7 @@ def test_settings_of_one_model_share_the_prefill(bases: dict[str, Path]) -> None
         {"repetition_penalty": 1.3},
         {"min_new_tokens": 6},
         {"max_new_tokens": 5},
+        {"placeholder_bias": 2.0},
         BEAM,
         {**BEAM, "num_beams": 5, "length_penalty": -1.0},
         CONTRASTIVE,

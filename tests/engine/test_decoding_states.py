@@ -52,8 +52,8 @@ def test_replies_are_given_the_states_found(bases: dict[str, Path]) -> None:
             attention_mask=torch.ones_like(prompt),
             max_new_tokens=tokens,
             do_sample=False,
-            eos_token_id=base.eos_id,
-            pad_token_id=base.pad_id,
+            eos_token_id=base.special.eos,
+            pad_token_id=base.special.pad,
         )
         return task.decode(out[0, prompt.shape[1] :].tolist())
 

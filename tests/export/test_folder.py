@@ -12,6 +12,7 @@ from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entrie
 from peft import PeftConfig
 from transformers import GenerationConfig
 
+from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 from tune.export.command import main
 from tune.export.tokens import Tokens, spell_generation
@@ -125,6 +126,10 @@ def test_scores_of_another_adapter_are_refused(
             {"num_beams": 4, "length_penalty": -0.5, "do_sample": False},
         ),
         (
+            {"placeholder_bias": 1.5},
+            {"sequence_bias": [[[7], 1.5], [[9], 1.5]], "do_sample": False},
+        ),
+        (
             {"decoding": "contrastive", "penalty_alpha": 0.6, "top_k": 4},
             {"penalty_alpha": 0.6, "top_k": 4},
         ),
@@ -132,7 +137,7 @@ def test_scores_of_another_adapter_are_refused(
 )
 def test_the_decoding_survives_its_file(decoding: dict, spelt: dict, tmp_path: Path) -> None:
     config = TrialConfig(quantisation="fp32", method="none", **decoding)
-    tokens = Tokens(tokenizer=None, prefix_ids=(1,), eos_id=2, pad_id=0)
+    tokens = Tokens(tokenizer=None, special=SpecialIds(prefix=(1,), eos=2, pad=0, openers=(7, 9)))
     spell_generation(config, tokens).to_json_file(tmp_path / "generation_config.json")
     read = GenerationConfig.from_pretrained(tmp_path).to_dict()
     assert {name: read.get(name) for name in spelt} == spelt

@@ -95,8 +95,8 @@ def test_borders(
     make_checkpoint: Make, special: dict[str, str], prefix: tuple[int, ...], pad: int
 ) -> None:
     base = load(make_checkpoint("llama", **special), quantisation="fp32")
-    assert base.prefix_ids == prefix
-    assert base.pad_id == pad != base.eos_id
+    assert base.special.prefix == prefix
+    assert base.special.pad == pad != base.special.eos
 
 
 def test_model_without_eos(make_checkpoint: Make, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_tokenizer_gives_text_back_and_keeps_brackets_apart() -> None:
     text = "user> café at 12:30?\nbot> [restaurant_name] is a [food] place, _really_ [value_area]."
     ids = base.tokenizer(text, add_special_tokens=False)["input_ids"]
     assert base.tokenizer.decode(ids) == text
-    assert base.tokenizer(text)["input_ids"] == [*base.prefix_ids, *ids]
+    assert base.tokenizer(text)["input_ids"] == [*base.special.prefix, *ids]
     pieces = base.tokenizer.tokenize(" [food] [name].")
     assert [p for p in pieces if p.strip("Ġ") in ("[", "]")] == ["Ġ[", "]", "Ġ[", "]"]
 
@@ -44,9 +44,9 @@ def test_it_answers_and_without_slots() -> None:
     ids = torch.tensor([base.tokenizer(prompt)["input_ids"]])
     with torch.no_grad():
         out = base.model.generate(
-            input_ids=ids, max_new_tokens=60, do_sample=False, pad_token_id=base.pad_id
+            input_ids=ids, max_new_tokens=60, do_sample=False, pad_token_id=base.special.pad
         )
-    assert out[0, -1] == base.eos_id
+    assert out[0, -1] == base.special.eos
     reply = base.tokenizer.decode(out[0, ids.shape[1] : -1])
     assert len(reply.split()) > 1 and "[" not in reply
 

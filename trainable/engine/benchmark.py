@@ -30,6 +30,7 @@ from trainable.engine.shares import measure_shares
 from trainable.engine.slot import Slot, shape_adapter
 from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise
+from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 WARM_UP = 3  # steps: a recording is made on the way
@@ -146,7 +147,8 @@ def as_base(model: Any, residency: str) -> Base:
         dequantise(model, dtype)
     return Base(
         model=model, tokenizer=cast(Any, None), residency=residency,
-        total_params=count_params(model), compute_dtype=dtype, prefix_ids=(), eos_id=2, pad_id=0,
+        total_params=count_params(model), compute_dtype=dtype, 
+        special=SpecialIds(prefix=(), eos=2, pad=0),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainable.engine.attention import Cached
 from trainable.engine.sampling import RowKey, make_processors
+from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 LOGIT_ROWS = 2048  # rows whose logits exist at a time
@@ -82,14 +83,14 @@ class Trunk:
 class Shaper:
     """The config's repetition rules on scores, for rows that branch."""
 
-    def __init__(self, config: TrialConfig, trunk: Trunk, eos_id: int, pad_id: int) -> None:
+    def __init__(self, config: TrialConfig, trunk: Trunk, special: SpecialIds) -> None:
         self.min_new_tokens = config.min_new_tokens
-        self.eos_id = eos_id
-        self.processors = make_processors(config)
+        self.eos_id = special.eos
+        self.processors = make_processors(config, special)
         self.prompts = torch.empty(0)
         if self.processors:
             longest = max(len(row.prompt) for row in trunk.prompts)
-            padded = np.full((len(trunk.prompts), longest), pad_id, dtype=np.int64)
+            padded = np.full((len(trunk.prompts), longest), special.pad, dtype=np.int64)
             for line, row in zip(padded, trunk.prompts, strict=True):
                 line[longest - len(row.prompt) :] = row.prompt
             self.prompts = torch.from_numpy(padded).to(trunk.lengths.device)

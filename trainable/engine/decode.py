@@ -25,6 +25,7 @@ from trainable.engine.row_cache import pad_prefixes
 from trainable.engine.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
 from trainable.engine.sampling import Chooser, RowKey
 from trainable.engine.token_pass import Forward, TokenPass
+from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have finished
@@ -51,15 +52,14 @@ class Decoder:
         self,
         forward: Forward,
         output: Tensor,
-        eos_id: int,
-        pad_id: int,
+        special: SpecialIds,
         relayout: Callable[[Layout], None],
         *,
         is_recorded: bool,
     ) -> None:
         self.forward = forward
         self.output = output  # [vocabulary, width]
-        self.eos_id, self.pad_id = eos_id, pad_id
+        self.special = special
         self.is_recorded = is_recorded  # passes of one token a row
         self.is_ready = False  # such have run in this engine
         self.relayout = relayout  # tells the adapters which rows belong to which slot
@@ -92,11 +92,11 @@ class Decoder:
             keys = [_row_key(row, flat) for row in rows]
             if is_branching:
                 search = self._open_search(batch, keys, configs[rows[0].reader], tokens, hidden)
-                replies = [cut_at(reply, self.eos_id) for reply in search.search(batch.hidden)]
+                replies = [cut_at(reply, self.special.eos) for reply in search.search(batch.hidden)]
                 self.advance(len(replies))
                 del search
             else:
-                replies = self._generate(batch, Chooser(configs, self.eos_id, self.pad_id), keys)
+                replies = self._generate(batch, Chooser(configs, self.special), keys)
             del batch  # before the next one takes its place
             for row, reply in zip(rows, replies, strict=True):
                 shares[row.reader].replies[row.dialogue_id, row.turn] = reply
@@ -120,7 +120,7 @@ class Decoder:
             return self.forward(ids, positions, branches)
 
         trunk = Trunk(batch, keys, grow)
-        shaper = Shaper(config, trunk, self.eos_id, self.pad_id)
+        shaper = Shaper(config, trunk, self.special)
         if config.decoding == "beam":
             return Beams(trunk, config, shaper, self.output)
         context = hidden[pad_prefixes(batch.find_prompts(tokens), batch.lengths)]
@@ -141,7 +141,7 @@ class Decoder:
         while True:
             self._choose(hidden, batch.step, chooser)
             chosen.append((batch.origin, chooser.last))
-            batch.finished |= chooser.last == self.eos_id
+            batch.finished |= chooser.last == self.special.eos
             batch.step += 1
             if batch.step == batch.max_new:
                 break
@@ -158,7 +158,8 @@ class Decoder:
                 replies[row].append(token)
         limits = [chooser.configs[row.reader].max_new_tokens for row in batch.rows]
         return [
-            cut_at(reply[:limit], self.eos_id) for reply, limit in zip(replies, limits, strict=True)
+            cut_at(reply[:limit], self.special.eos)
+            for reply, limit in zip(replies, limits, strict=True)
         ]
 
     def _choose(self, hidden: Tensor, step: int, chooser: Chooser) -> None:

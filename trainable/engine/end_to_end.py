@@ -26,7 +26,8 @@ Decode = Callable[[list[list[Window]]], list[Share]]  # windows of each place ->
 def to_greedy(config: TrialConfig) -> TrialConfig:
     """How states are decoded, whatever replies are: greedily, and free to repeat."""
     shaping = [name for decider, _, names in CONDITIONS if decider == "decoding" for name in names]
-    shaping += ["decoding", "min_new_tokens", "repetition_penalty", "no_repeat_ngram_size"]
+    shaping += ["decoding", "min_new_tokens", "placeholder_bias"]
+    shaping += ["repetition_penalty", "no_repeat_ngram_size"]
     values = {name: v for name, v in config.to_dict().items() if name not in shaping}
     return TrialConfig.from_dict({**values, "max_new_tokens": STATE_TOKENS})
 

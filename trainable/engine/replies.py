@@ -133,8 +133,7 @@ def decode_chunks(
     decoder = Decoder(
         pack.forward,
         pack.output(),
-        pack.base.eos_id,
-        pack.base.pad_id,
+        pack.base.special,
         pack.adapters.relayout,
         is_recorded=can_record(pack.base, training=False),
     )

@@ -17,6 +17,7 @@ from transformers import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -24,6 +25,7 @@ from transformers import (
 )
 
 from trainable.engine.counter import combine, uniform
+from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 
@@ -40,11 +42,10 @@ class RowKey:
 class Chooser:
     """Chooses for all rows of a decoding, slot after slot, each by its slot's config."""
 
-    def __init__(self, configs: Sequence[TrialConfig], eos_id: int, pad_id: int) -> None:
+    def __init__(self, configs: Sequence[TrialConfig], special: SpecialIds) -> None:
         self.configs = configs
-        self.eos_id = eos_id
-        self.pad_id = pad_id
-        self.processors = [make_processors(config) for config in configs]
+        self.special = special
+        self.processors = [make_processors(config, special) for config in configs]
         self.needs_history = any(
             config.repetition_penalty != 1.0 or config.no_repeat_ngram_size for config in configs
         )
@@ -54,12 +55,12 @@ class Chooser:
         self.slots = np.array([row.slot for row in rows])
         keys = [make_key(self.configs[r.slot], r.dialogue_id, r.turn) for r in rows]
         self.keys = torch.tensor(keys, device=device)  # [rows]
-        self.end = torch.tensor([self.eos_id], device=device)
+        self.end = torch.tensor([self.special.eos], device=device)
         # [rows, tokens]: prompts padded on the left as `generate` pads them, and the replies
         self.history = torch.empty(len(rows), 0, dtype=torch.int64, device=device)
         if self.needs_history:
             longest = max(len(row.prompt) for row in rows)
-            padded = np.full((len(rows), longest), self.pad_id, dtype=np.int64)
+            padded = np.full((len(rows), longest), self.special.pad, dtype=np.int64)
             for line, row in zip(padded, rows, strict=True):
                 line[longest - len(row.prompt) :] = row.prompt
             self.history = torch.from_numpy(padded).to(device)
@@ -99,9 +100,11 @@ class Chooser:
         self.keys, self.last, self.history = self.keys[alive], self.last[alive], self.history[alive]
 
 
-def make_processors(config: TrialConfig) -> LogitsProcessorList:
+def make_processors(config: TrialConfig, special: SpecialIds) -> LogitsProcessorList:
     """The config's processors, in the order in which transformers' `generate` applies them."""
     made = LogitsProcessorList()
+    if bias := special.spell_bias(config.placeholder_bias):
+        made.append(SequenceBiasLogitsProcessor(bias))
     if config.repetition_penalty != 1.0:
         made.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
     if config.no_repeat_ngram_size:

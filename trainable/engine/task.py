@@ -30,7 +30,7 @@ class Task:
         self.config = config
         self.corpus = corpus
         self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
-        self.special = find_special(config, base.tokenizer, base.prefix_ids, base.eos_id)
+        self.special = find_special(config, base.tokenizer, base.special.prefix, base.special.eos)
         self._train: list[Window] = []
         self._held_out: dict[tuple[str, int], list[Window]] = {}
         self._lock = Lock()

@@ -19,6 +19,7 @@ from transformers import (
 from trainable.environment import is_deterministic, trusts_remote_code
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
+from trainable.model.special_ids import SpecialIds, read_special_ids
 from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, check_choice
 
 FOUR_BIT = ("nf4", "fp4")
@@ -63,9 +64,7 @@ class Base:
     residency: str  # nf4 | fp4 | dequantized | int8 | bf16 | fp32: how the weights are held
     total_params: int  # tied ones once, without adapters
     compute_dtype: torch.dtype
-    prefix_ids: tuple[int, ...]  # tokens in front of every sequence: BOS, where the model has one
-    eos_id: int
-    pad_id: int  # fills masked positions, never equal to eos_id, always in the vocabulary
+    special: SpecialIds
 
     @property
     def device(self) -> torch.device:
@@ -92,16 +91,13 @@ def load_base(spec: BaseSpec) -> Base:
         silence_dropout(config)
         model = build_model(spec, source, config, dtype, device)
     residency = settle(model, spec, dtype)
-    prefix_ids, eos_id = read_borders(tokenizer, spec.base_model)
     return Base(
         model=model,
         tokenizer=tokenizer,
         residency=residency,
         total_params=count_params(model),
         compute_dtype=dtype,
-        prefix_ids=prefix_ids,
-        eos_id=eos_id,
-        pad_id=pick_pad_id(tokenizer, eos_id),
+        special=read_special_ids(tokenizer, spec.base_model),
     )
 
 
@@ -205,32 +201,3 @@ def load_tokenizer(spec: BaseSpec, source: Source) -> PreTrainedTokenizerBase:
             f"a base model needs a tokenizer, and {spec.base_model!r} has none that loads "
             f"({str(error).splitlines()[0][:150]}): save it there with tokenizer.save_pretrained"
         ) from error
-
-
-def read_borders(
-    tokenizer: PreTrainedTokenizerBase, base_model: str
-) -> tuple[tuple[int, ...], int]:
-    """(tokens in front of every sequence, the token that ends a reply), by the tokenizer's own
-    rules: what it puts in front of a text, or else its BOS where that is not also its EOS."""
-    eos_id, bos_id = tokenizer.eos_token_id, tokenizer.bos_token_id
-    if eos_id is None:
-        raise ConfigError(
-            f"a base model needs an end-of-sequence token, and the tokenizer of {base_model!r} has "
-            "none: set tokenizer.eos_token and save it (--set base_model=)"
-        )
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("a")["input_ids"]
-    prefix = whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)]
-    if not prefix and bos_id is not None and bos_id != eos_id:
-        prefix = [bos_id]
-    return tuple(prefix), int(eos_id)
-
-
-def pick_pad_id(tokenizer: PreTrainedTokenizerBase, eos_id: int) -> int:
-    """The tokenizer's pad token, unless it is missing, EOS or an addition to the vocabulary (some
-    models have no row for it): then the first token that is not EOS. Masks tell padding apart, so
-    the value decides nothing."""
-    pad_id = tokenizer.pad_token_id
-    if pad_id is None or pad_id == eos_id or pad_id >= tokenizer.vocab_size:
-        pad_id = 1 if eos_id == 0 else 0
-    return int(pad_id)

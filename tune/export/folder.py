@@ -111,7 +111,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
         data=data,
         licence=find_licence(choice.config, base, wanted.licence),
         dtype=dtype,
-        prefix_ids=tokens.prefix_ids,
+        prefix_ids=tokens.special.prefix,
         example=pick_example(choice.config, chat, choice.evaluation.split, responses),
     )
     write_card(export).save(folder / "README.md")

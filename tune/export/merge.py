@@ -155,7 +155,7 @@ def measure(
 
 def make_greedy(generation: Any) -> GenerationConfig:
     kept = ("eos_token_id", "pad_token_id", "max_new_tokens", "min_new_tokens")
-    shaped = ("repetition_penalty", "no_repeat_ngram_size")
+    shaped = ("sequence_bias", "repetition_penalty", "no_repeat_ngram_size")
     return GenerationConfig(**{name: getattr(generation, name) for name in (*kept, *shaped)})
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.corpus.encode import SpecialTokens, Window, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.corpus.subset import validation_subset
+from trainable.model.special_ids import SpecialIds, read_special_ids
 from trainable.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -17,30 +18,22 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
     tokenizer: Any
-    prefix_ids: tuple[int, ...]  # in front of every sequence
-    eos_id: int
-    pad_id: int
+    special: SpecialIds
 
 
 def load_tokens(config: TrialConfig) -> Tokens:
     """Raises ConfigError where the base model is not there."""
-    from trainable.model.base import BaseSpec, load_tokenizer, pick_pad_id, read_borders
+    from trainable.model.base import BaseSpec, load_tokenizer
     from trainable.model.source import explained, locate
 
     spec = BaseSpec(base_model=config.base_model, quantisation="fp32")
     with explained(config.base_model):
         tokenizer = load_tokenizer(spec, locate(config.base_model))
-    prefix_ids, eos_id = read_borders(tokenizer, config.base_model)
-    return Tokens(
-        tokenizer=tokenizer,
-        prefix_ids=prefix_ids,
-        eos_id=eos_id,
-        pad_id=pick_pad_id(tokenizer, eos_id),
-    )
+    return Tokens(tokenizer=tokenizer, special=read_special_ids(tokenizer, config.base_model))
 
 
 def read_special(config: TrialConfig, tokens: Tokens) -> SpecialTokens:
-    return find_special(config, tokens.tokenizer, tokens.prefix_ids, tokens.eos_id)
+    return find_special(config, tokens.tokenizer, tokens.special.prefix, tokens.special.eos)
 
 
 def encode_dialogues(config: TrialConfig, tokens: Tokens, split: str, n: int) -> list[Window]:
@@ -61,11 +54,12 @@ def spell_generation(config: TrialConfig, tokens: Tokens) -> GenerationConfig:
     from transformers import GenerationConfig
 
     values: dict[str, Any] = {
-        "eos_token_id": tokens.eos_id,
-        "pad_token_id": tokens.pad_id,
+        "eos_token_id": tokens.special.eos,
+        "pad_token_id": tokens.special.pad,
         "max_new_tokens": config.max_new_tokens,
         "min_new_tokens": config.min_new_tokens or None,
         "repetition_penalty": config.repetition_penalty,
+        "sequence_bias": tokens.special.spell_bias(config.placeholder_bias),
         "no_repeat_ngram_size": config.no_repeat_ngram_size,
         "do_sample": config.decoding == "sampling",
         "num_beams": config.num_beams or 1,
