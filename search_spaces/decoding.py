@@ -24,8 +24,8 @@ SPACE = Space(
     question="How much do greedy, sampled, beam and contrastive decoding of one model differ?",
     searched={
         "decoding": CategoricalDistribution(("greedy", "sampling", "beam", "contrastive")),
-        "min_new_tokens": IntDistribution(0, 20),  # longer replies inform more,
-        "placeholder_bias": FloatDistribution(0.0, 5.0),  # and so do those with more placeholders
+        "min_new_tokens": IntDistribution(0, 20),  # longer replies inform more
+        "placeholder_bias": FloatDistribution(0.0, 2.0),  # and so do those with more placeholders
         "repetition_penalty": FloatDistribution(1.0, 1.5),
         "no_repeat_ngram_size": CategoricalDistribution((0, 3, 4, 5)),
         "temperature": FloatDistribution(0.2, 1.5),
@@ -45,6 +45,7 @@ SPACE = Space(
         CONTRASTIVE,  # as in Su et al. 2022
         {**GREEDY, "repetition_penalty": 1.2},
         {**GREEDY, "min_new_tokens": 10},
-        {**GREEDY, "placeholder_bias": 2.0},
+        {**GREEDY, "placeholder_bias": 1.0},
+        {**BEAM, "placeholder_bias": 1.0},
     ),
 )

@@ -148,7 +148,7 @@ def test_without_a_penalty_contrastive_search_is_greedy(bases: dict[str, Path]) 
 
 
 def test_settings_of_one_model_share_the_prefill(bases: dict[str, Path]) -> None:
-    """Twenty settings decoded together say what each says alone, and read the prompts once."""
+    """Settings decoded together say what each says alone, and read the prompts once."""
     settings: list[dict[str, Any]] = [
         {},
         {"repetition_penalty": 1.3},
@@ -173,7 +173,7 @@ def test_settings_of_one_model_share_the_prefill(bases: dict[str, Path]) -> None
         patch.setattr(Pack, "forward", count)
         pack, together = decode(bases["llama"], settings)
     windows = pack.slots["0"].task.held_out("validation", DIALOGUES)
-    assert len(settings) == 20 and sum(widths) == sum(len(window.ids) for window in windows)
+    assert sum(widths) == sum(len(window.ids) for window in windows)
     for number in (0, 2, 4, 6, 15):
         assert together[number] == decode(bases["llama"], [settings[number]])[1][0]
     assert len({str(made) for made in together}) > 10

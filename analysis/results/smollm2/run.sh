@@ -6,7 +6,8 @@
 # quad      the same (on four)
 # modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
 # best      the sweep's best setting on all of train, three seeds, exported
-# decoding  how the first of them should reply, on validation
+# decoding  how the first of them should reply, on validation: each way once, then how eagerly it
+#           should give placeholders
 # score     each of them on test, once, replying so
 # speed     iterations a second: the first adapter of `best`, alone and eight of them
 # shapes    the same of other models' shapes, with random weights
@@ -89,14 +90,20 @@ best() {
 }
 
 decoding() {
+  replies ways "${WAYS:-9}" "${WAYS_DIALOGUES:-200}"
+  replies bias "${BIASES:-16}" "${BIAS_DIALOGUES:-1000}" --set decoding=greedy \
+    --set min_new_tokens=0 --set repetition_penalty=1.0 --set no_repeat_ngram_size=0
+}
+
+replies() {  # NAME TRIALS DIALOGUES FLAG...
   python3 -m tune.run --space decoding "${base[@]}" --set adapter="$PWD/runs/best/export/0000" \
-    --name decoding --pack "${PACK:-8}" --asha off --trials "${DECODING_TRIALS:-12}" \
-    --rungs "" --eval-dialogues "${DECODING_DIALOGUES:-200}" --no-baseline
+    --name "$1" --pack "${PACK:-8}" --asha off --trials "$2" --rungs "" --eval-dialogues "$3" \
+    --no-baseline "${@:4}"
 }
 
 score() {
   local setting
-  setting=$(best_flags decoding)
+  setting=$(best_flags bias)
   for trial in 0000 0001 0002; do
     python3 -m tune.evaluate --adapter "runs/best/export/$trial" --base-model "$MODEL" \
       --corpus "$CORPUS" --split test $setting --json "runs/best/test-$trial.json"
