@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.curves import gpu_of
+from analysis.curves import gpu_of, trained_turns
 from analysis.machines import all_evals, share_time, worked_until
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, find_sweep, read_sweep
 from trainable.trial import ConfigError
 
 COLUMNS = (
-    *("sweep", "GPUs", "trials", "minutes", "trials/hour", "efficiency", "busy"),
+    *("sweep", "GPUs", "trials", "minutes", "trials/hour", "efficiency"),
+    *("turns trained", "turns/s on each GPU", "busy"),
     *("evaluations on each GPU", "engines", "best Combined"),
 )
 
@@ -30,6 +31,7 @@ class Run:
     gpus: int
     trials: int  # that have ended
     seconds: float  # from its start to its last evaluation, pauses left out
+    turns: int  # that all trials together trained on; pruning decides how many
     busy: float  # share of the GPUs' time in training and validation, 0..1
     evals_a_gpu: tuple[int, ...]
     engines: int  # processes that held the model; more than GPUs where one was healed
@@ -38,6 +40,11 @@ class Run:
     @property
     def trials_per_h(self) -> float:
         return 3600 * self.trials / self.seconds
+
+    @property
+    def turns_a_gpu_s(self) -> float:
+        """Turns trained in a second on each GPU: comparable where the sweeps' work is not."""
+        return self.turns / (self.seconds * self.gpus)
 
     def efficiency(self, reference: Run) -> float:
         """1 where the time shrinks as the GPUs grow."""
@@ -58,6 +65,7 @@ def summarise(sweep: SweepRecords) -> Run:
         gpus=len(evals_a_gpu),
         trials=sum(t.state != "RUNNING" for t in sweep.searched),
         seconds=worked_until(sweep, max(e.time_s for e in evals)),
+        turns=round(trained_turns(sweep.searched)),
         busy=1 - idle,
         evals_a_gpu=tuple(sorted(evals_a_gpu.values())),
         engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
@@ -72,6 +80,7 @@ def render(runs: Sequence[Run]) -> str:
         cells = (
             *(run.name, str(run.gpus), str(run.trials), f"{run.seconds / 60:.1f}"),
             *(f"{run.trials_per_h:.0f}", f"{run.efficiency(runs[0]):.2f}"),
+            *(f"{run.turns:,}", f"{run.turns_a_gpu_s:,.0f}"),
             *(f"{100 * run.busy:.0f} %", ", ".join(map(str, run.evals_a_gpu))),
             *(str(run.engines), run.best),
         )

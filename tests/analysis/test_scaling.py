@@ -33,6 +33,8 @@ def spread(sweep: SweepRecords, gpus: int) -> SweepRecords:
 def test_time_that_shrinks_as_gpus_grow_is_an_efficiency_of_one() -> None:
     one, two = (summarise(spread(read_sweep(EXAMPLE), gpus)) for gpus in (1, 2))
     assert two.efficiency(one) == pytest.approx(1.0)
+    assert two.turns == one.turns > 0
+    assert two.turns_a_gpu_s == pytest.approx(one.turns_a_gpu_s)
     assert two.trials_per_h == pytest.approx(2 * one.trials_per_h)
     assert (one.gpus, two.gpus) == (1, 2) and len(two.evals_a_gpu) == two.engines == 2
     assert sum(two.evals_a_gpu) == sum(one.evals_a_gpu)
