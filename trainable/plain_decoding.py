@@ -11,6 +11,7 @@ from transformers import GenerationConfig, LogitsProcessorList
 
 from trainable.corpus.encode import Window
 from trainable.engine.sampling import Drawn, make_key
+from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 Prompt = tuple[str, int, list[int]]  # dialogue, system turn, tokens in front of its reply
@@ -39,15 +40,22 @@ def spell_generation(config: TrialConfig, base: Any) -> GenerationConfig:
         beams = {"num_beams": config.num_beams, "length_penalty": penalty}
     return GenerationConfig(
         do_sample=False,  # draws are chosen by `Drawn`
-        max_new_tokens=config.max_new_tokens,
-        min_new_tokens=config.min_new_tokens or None,
-        repetition_penalty=config.repetition_penalty,
-        no_repeat_ngram_size=config.no_repeat_ngram_size,
-        sequence_bias=base.special.spell_bias(config.placeholder_bias),
-        eos_token_id=base.special.eos,
-        pad_token_id=base.special.pad,
+        **spell_shaping(config, base.special),
         **beams,
     )
+
+
+def spell_shaping(config: TrialConfig, special: SpecialIds) -> dict[str, Any]:
+    """How replies end and what shapes their scores, whatever way they are decoded."""
+    return {
+        "max_new_tokens": config.max_new_tokens,
+        "min_new_tokens": config.min_new_tokens or None,
+        "sequence_bias": special.spell_bias(config.placeholder_bias),
+        "repetition_penalty": config.repetition_penalty,
+        "no_repeat_ngram_size": config.no_repeat_ngram_size,
+        "eos_token_id": special.eos,
+        "pad_token_id": special.pad,
+    }
 
 
 @contextmanager

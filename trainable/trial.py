@@ -70,6 +70,7 @@ CONDITIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("decoding", ("sampling", "contrastive"), ("top_k",)),
     ("decoding", ("beam",), ("num_beams", "length_penalty")),
     ("decoding", ("contrastive",), ("penalty_alpha",)),
+    ("response", ("delexicalised",), ("placeholder_bias",)),
 )
 # type of a field -> what a value of it must be, in code and in words
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -79,7 +80,9 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
 }
 # A condition's field that may still be left out (None) where it has a meaning.
-OPTIONAL = frozenset({"temperature", "top_k", "top_p", "typical_p", "length_penalty"})
+OPTIONAL = frozenset(
+    {"temperature", "top_k", "top_p", "typical_p", "length_penalty", "placeholder_bias"}
+)
 
 
 # what decides which base model a trial stands on
@@ -134,7 +137,7 @@ class TrialConfig:
     decoding: str = "greedy"
     max_new_tokens: int = 80
     min_new_tokens: int = 0
-    placeholder_bias: float = 0.0  # added to the scores of what opens one: more are given
+    placeholder_bias: float | None = None  # added to the scores of what opens one: more are given
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     temperature: float | None = None
@@ -157,11 +160,6 @@ class TrialConfig:
             self._check_condition(decider, values, dependants)
         if self.decoding == "contrastive" and self.top_k is None:
             raise ConfigError("contrastive search needs top_k: give it with --set top_k=4, say")
-        if self.placeholder_bias and self.response == "lexicalised":
-            raise ConfigError(
-                f"placeholder_bias={self.placeholder_bias} has no meaning with "
-                "response=lexicalised, where replies have no placeholders: leave it out"
-            )
         if self.layout == "chat" and self.target != "response":
             raise ConfigError(
                 f"target={self.target} has no place in a chat: give --set target=response, or "

@@ -18,7 +18,7 @@ class SpecialIds:
     pad: int  # fills masked positions, never equal to eos, always in the vocabulary
     openers: tuple[int, ...] = ()  # a placeholder begins with one of these: "[name]"
 
-    def spell_bias(self, bias: float) -> list[list[list[int] | float]] | None:
+    def spell_bias(self, bias: float | None) -> list[list[list[int] | float]] | None:
         """transformers' `sequence_bias`, which adds so much to the scores of all openers; or None,
         which adds nothing."""
         return [[[opener], float(bias)] for opener in self.openers] if bias else None

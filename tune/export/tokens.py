@@ -53,14 +53,10 @@ def spell_generation(config: TrialConfig, tokens: Tokens) -> GenerationConfig:
     out is switched off, not left to a default."""
     from transformers import GenerationConfig
 
+    from trainable.plain_decoding import spell_shaping
+
     values: dict[str, Any] = {
-        "eos_token_id": tokens.special.eos,
-        "pad_token_id": tokens.special.pad,
-        "max_new_tokens": config.max_new_tokens,
-        "min_new_tokens": config.min_new_tokens or None,
-        "repetition_penalty": config.repetition_penalty,
-        "sequence_bias": tokens.special.spell_bias(config.placeholder_bias),
-        "no_repeat_ngram_size": config.no_repeat_ngram_size,
+        **spell_shaping(config, tokens.special),
         "do_sample": config.decoding == "sampling",
         "num_beams": config.num_beams or 1,
     }
