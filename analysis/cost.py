@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.curves import trained_turns
-from analysis.machines import count_engines, count_gpus, count_room, share_time, worked_until
+from analysis.machines import (
+    count_engines,
+    count_gpus,
+    count_room,
+    share_time,
+    sum_reply_s,
+    worked_until,
+)
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.trial import ConfigError
 
@@ -142,7 +149,7 @@ def own_rates(sweep: SweepRecords) -> Rates:
     evals = [e for t in sweep.searched for e in t.evals]
     return Rates(
         train_turns_per_s=engines * turns / sum(e.train_s for e in lasts),
-        reply_turns_per_s=engines * sum(e.n_turns for e in evals) / sum(e.eval_s for e in evals),
+        reply_turns_per_s=engines * sum(e.n_turns for e in evals) / sum_reply_s(evals),
         tokens_a_turn=sum(count_tokens(e) for e in lasts) / turns,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from analysis.curves import find_lanes, gpu_of, worked_s
@@ -34,13 +35,19 @@ def all_evals(sweep: SweepRecords) -> list[EvalRecord]:
     return [e for t in sweep.trials for e in t.evals]
 
 
+def sum_reply_s(evals: Iterable[EvalRecord]) -> float:
+    """Seconds in which the device made replies; where they were not told apart, it is taken to
+    have waited for the scores as well."""
+    return sum(e.eval_s if e.generate_s is None else e.generate_s for e in evals)
+
+
 def share_time(sweep: SweepRecords) -> dict[str, float]:
     """Where the engines' time went until the sweep's last evaluation, in [0, 1]."""
     evals = all_evals(sweep)
     wall_s = count_engines(sweep) * worked_until(sweep, max(e.time_s for e in evals))
     train_s = sum(t.evals[-1].train_s for t in sweep.trials if t.evals)
-    eval_s = sum(e.eval_s for e in evals)
-    idle_s = max(wall_s - train_s - eval_s, 0.0)
-    total_s = train_s + eval_s + idle_s
-    parts = {"training": train_s, "validation": eval_s, "starting, waiting, idle": idle_s}
+    reply_s = sum_reply_s(evals)
+    idle_s = max(wall_s - train_s - reply_s, 0.0)
+    total_s = train_s + reply_s + idle_s
+    parts = {"training": train_s, "validation": reply_s, "starting, waiting, idle": idle_s}
     return {part: seconds / total_s for part, seconds in parts.items()}

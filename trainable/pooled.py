@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ class PooledFinetuner:
         self._call("train_until", turns)
 
     def evaluate(self, n_dialogues: int) -> Evaluation:
-        evaluation: Evaluation = self._call("evaluate", n_dialogues)
-        return evaluation
+        """Scored here: the engine's process has its hands full."""
+        score: Callable[[], Evaluation] = self._call("evaluate", n_dialogues)
+        return score()
 
     def save(self, folder: Path) -> None:
         if self.is_apart:

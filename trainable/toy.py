@@ -180,6 +180,7 @@ def _summarise(
         intervals={name: (max(v - half, 0.0), v + half) for name, v in values.items()},
         train_s=turns * TURN_S,
         eval_s=n * 0.01,
+        generate_s=n * 0.01,
         train_turns_per_s=1 / TURN_S,
         tokens_per_s=TOKENS_A_TURN / TURN_S,
         peak_gib=0.1,

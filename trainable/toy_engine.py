@@ -4,6 +4,7 @@ a model."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from trainable.toy import ToyFinetuner
@@ -31,8 +32,9 @@ class ToyEngine:
     def train_until(self, key: str, turns: int) -> None:
         self._trials[key].train_until(turns)
 
-    def evaluate(self, key: str, n_dialogues: int) -> Evaluation:
-        return self._trials[key].evaluate(n_dialogues)
+    def evaluate(self, key: str, n_dialogues: int) -> Callable[[], Evaluation]:
+        evaluation = self._trials[key].evaluate(n_dialogues)
+        return lambda: evaluation
 
     def save(self, key: str, folder: str) -> None:
         self._trials[key].save(Path(folder))

@@ -253,6 +253,7 @@ class EvalResult:
     dst: dict[str, float] | None = None  # evaluation spec, section 9; predicted states only
     train_s: float = 0.0  # seconds of training since the trial's start, evaluations left out
     eval_s: float = 0.0  # seconds of this evaluation
+    generate_s: float | None = None  # of these, the device's share; None: not told apart
     train_turns_per_s: float = 0.0
     tokens_per_s: float = 0.0
     peak_gib: float = 0.0

@@ -78,6 +78,7 @@ def score(generated: Generated) -> Evaluation:
         dst=scores.dst,
         train_s=generated.train_s,
         eval_s=generated.generate_s + time.perf_counter() - started_s,
+        generate_s=generated.generate_s,
         train_turns_per_s=generated.turns_seen / train_s,
         tokens_per_s=generated.tokens_seen / train_s,
         peak_gib=generated.peak_gib,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,12 @@ class Engine:
         """The trial's replies to the first dialogues of a split's fixed order."""
         return self._order(lambda: self._want_replies(key, n_dialogues, split)).result()
 
-    def evaluate(self, key: str, n_dialogues: int, split: str = "validation") -> Evaluation:
-        """`generate`, and the score of it, worked out on the calling thread."""
-        return score(self.generate(key, n_dialogues, split))
+    def evaluate(
+        self, key: str, n_dialogues: int, split: str = "validation"
+    ) -> Callable[[], Evaluation]:
+        """`generate`; what is returned scores it, in another process if it can be: eight trials
+        that score beside the device's thread take ten times as long, and hold it up."""
+        return partial(score, self.generate(key, n_dialogues, split))
 
     def save(self, key: str, folder: str) -> None:
         """Cut up and written by the calling thread: the device only waits for the copy."""

@@ -33,7 +33,7 @@ class SoloFinetuner:
         self.engine.train_until("solo", turns)
 
     def evaluate(self, n_dialogues: int) -> Evaluation:
-        return self.engine.evaluate("solo", n_dialogues)
+        return self.engine.evaluate("solo", n_dialogues)()
 
     def generate(self, n_dialogues: int, split: str = "validation") -> Generated:
         """Replies to the first dialogues of the split's fixed order, and the loss on them."""
