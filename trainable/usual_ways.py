@@ -154,7 +154,7 @@ def measure_engine(config: TrialConfig, flags: argparse.Namespace) -> Iterator[d
     common = {"way": "engine", "tokens_a_turn": tokens}
     rate = measure.measure_training(pack, flags.seconds).tokens_per_s / tokens
     yield common | {"work": "train", "turns_per_s": rate}
-    replies = measure.measure_replies(pack, flags.dialogues)
+    replies = measure.measure_replies(pack, flags.engine_dialogues)
     yield common | {"work": "reply", "turns_per_s": replies.steps_per_s}
 
 
@@ -210,7 +210,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--processes", type=int, default=8, help="of the stock way")
     parser.add_argument("--reply-batches", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--dialogues", type=int, default=64, help="that stock and engine reply to")
+    parser.add_argument("--dialogues", type=int, default=64, help="that stock replies to")
+    parser.add_argument("--engine-dialogues", type=int, default=100, help="that the engine does")
     parser.add_argument("--seconds", type=float, default=10.0, help="of training")
     flags = parser.parse_args()
     for way in flags.ways:
