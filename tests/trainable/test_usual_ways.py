@@ -47,7 +47,9 @@ def test_the_command_prints_a_rate_a_line(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = ["--checkpoint", str(checkpoint), "--ways", "lab", "engine", "--seconds", "0.1"]
-    monkeypatch.setattr(sys, "argv", ["usual_ways", *flags, "--dialogues", "8"])
+    monkeypatch.setattr(
+        sys, "argv", ["usual_ways", *flags, "--dialogues", "8", "--engine-dialogues", "8"]
+    )
     usual_ways.main()
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(row["way"], row["work"]) for row in rows] == [
