@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -159,7 +160,7 @@ def measure_engine(config: TrialConfig, flags: argparse.Namespace) -> Iterator[d
 
 
 def measure_stock(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """All processes at once; their rates added up."""
+    """All processes at once; their rates added up. Ends with a line where one of them failed."""
     context = multiprocessing.get_context("spawn")
     barrier, queue = context.Barrier(flags.processes), context.Queue()
     workers = [
@@ -168,9 +169,11 @@ def measure_stock(config: TrialConfig, flags: argparse.Namespace) -> Iterator[di
     ]
     for worker in workers:
         worker.start()
-    found = [queue.get() for _ in workers]
     for worker in workers:
         worker.join()
+    if any(worker.exitcode for worker in workers):
+        sys.exit(f"error: {flags.processes} at a time failed here (see above): fewer --processes")
+    found = [queue.get() for _ in workers]
     common = {"way": "stock", "tokens_a_turn": found[0][2], "processes": flags.processes}
     for place, work in enumerate(("train", f"reply, batch {STOCK_REPLIES}")):
         yield common | {"work": work, "turns_per_s": sum(rates[place] for rates in found)}
@@ -179,14 +182,18 @@ def measure_stock(config: TrialConfig, flags: argparse.Namespace) -> Iterator[di
 def run_stock(
     config: TrialConfig, number: int, flags: argparse.Namespace, barrier: Any, rates: Any
 ) -> None:
-    trial = UsualTrial(replace(config, seed=number), is_lab=False)
-    trial.step()
-    barrier.wait()
-    train = measure_training(trial, flags.seconds)
-    barrier.wait()
-    reply = measure_rate(
-        lambda: trial.reply(STOCK_REPLIES, flags.dialogues), trial.device, budget_s=0.0
-    )
+    try:
+        trial = UsualTrial(replace(config, seed=number), is_lab=False)
+        trial.step()
+        barrier.wait()
+        train = measure_training(trial, flags.seconds)
+        barrier.wait()
+        reply = measure_rate(
+            lambda: trial.reply(STOCK_REPLIES, flags.dialogues), trial.device, budget_s=0.0
+        )
+    except Exception:
+        barrier.abort()  # nobody waits for it
+        raise
     rates.put((train, reply, count_tokens_a_turn(trial.plain.task)))
 
 

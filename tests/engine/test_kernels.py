@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from transformers.models.llama import modeling_llama
 if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything imports Triton
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
 
+from trainable.engine.block_kernels import add_gradients, multiply_blocks
+from trainable.engine.blocks import Blocks
 from trainable.engine.counter import mix
 from trainable.engine.dropout import apply_mask, make_feature_keys
 from trainable.engine.kernels import Gate, Norm, Rotate, derive_loss_here
@@ -111,3 +114,27 @@ def test_a_row_s_attention_sees_its_own_columns_alone(
         wanted.append(torch.einsum("hc,chw->hw", weights, v))
     found = attend_rows(query, keys, values, starts, lengths, width**-0.5)
     torch.testing.assert_close(found, torch.stack(wanted))
+
+
+@pytest.mark.parametrize("counts", [(256, 128, 384), (0, 128, 256)])
+@pytest.mark.parametrize("m, n", [(72, 8), (24, 200), (160, 64)])
+def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: int, n: int) -> None:
+    near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)  # sums of hundreds
+    blocks, (x, y) = Blocks.of(counts, torch.device("cpu")), draw_rows(sum(counts), m, n)
+    bank = torch.randn(3, 2 * m * n)  # of which a module's matrices are views
+    w = bank[:, 5 : 5 + m * n].unflatten(1, (m, n))
+    scale = torch.tensor([0.5, 2.0, 1.0])[:, None, None]
+    near(multiply_blocks(x, w, blocks.slots, scale), blocks.multiply(x, w, scale))
+    near(multiply_blocks(y, w.mT, blocks.slots, None), blocks.multiply(y, w.mT))
+    wanted = blocks.add_product(y, x, w)
+    there = y.clone()
+    assert multiply_blocks(x, w, blocks.slots, None, add_to=there) is there
+    near(there, wanted)
+    wanted = w.clone()
+    blocks.add_gradients(wanted, x, y)
+    add_gradients(w, x, y, blocks.borders)
+    near(w, wanted)
+
+
+def draw_rows(tokens: int, *widths: int) -> list[Tensor]:
+    return [torch.randn(tokens, width) for width in widths]

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from trainable.engine.batches import DataOrder, Draw
-from trainable.engine.pack import CUDA_FILL_TOKENS, Pack
+from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -80,7 +80,7 @@ def test_l3_the_gradient_in_bf16(
     base.model.save_pretrained(tmp_path / "rounded")
     base.tokenizer.save_pretrained(tmp_path / "rounded")
     pack = Pack(base, slots=len(SEEDS), max_rank=16, pass_tokens=16384)
-    pack.fill_to = CUDA_FILL_TOKENS  # here too: steps in several passes, filled up
+    pack.is_filled = True  # on a CPU too: steps in several passes, filled up
     configs = {
         str(seed): make_config(folder, quantisation="bf16", seed=seed, lora_rank=4 + 6 * seed)
         for seed in SEEDS

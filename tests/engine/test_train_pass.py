@@ -20,14 +20,19 @@ from trainable.engine import train_pass
 from trainable.engine.attention import Packing
 from trainable.engine.bank import SlotRange
 from trainable.engine.batches import cut_step
+from trainable.engine.blocks import BLOCK
 from trainable.engine.pack import Pack
-from trainable.engine.passes import make_dropout, pack_windows, target_weights
+from trainable.engine.passes import make_dropout, pack_windows, round_up, target_weights
 from trainable.engine.train_pass import Load, TrainPass
 from trainable.model.base import load_base
 
 
 @pytest.fixture
 def pack(bases: dict[str, Path]) -> Pack:
+    return make_pack(bases)
+
+
+def make_pack(bases: dict[str, Path]) -> Pack:
     pack = Pack(load_base(make_spec(bases["llama"])), slots=2, max_rank=8, pass_tokens=2048)
     for n, key in enumerate("ab"):
         changes: dict[str, Any] = {"seed": n, "lora_rank": 4 + 4 * n, "lora_dropout": 0.2 * n}
@@ -37,19 +42,30 @@ def pack(bases: dict[str, Path]) -> Pack:
     return pack
 
 
-def next_load(pack: Pack, fill_to: int) -> Load:
+def next_load(pack: Pack, *, is_filled: bool = True) -> Load:
     """What the slots bring next; taken off them."""
     slots = pack.gather(list(pack.slots.values()))
-    pieces = [slot.next_piece(1024) for slot in slots]
+    pieces = [slot.next_piece(8192) for slot in slots]
     for slot in slots:
         slot.restart_step()
         slot.draws = []
     windows = [[draw.window for draw in piece.draws] for piece in pieces]
-    tokens = pack_windows(windows, pack.device, fill_to)
+    tokens = pack_windows(windows, pack.device, is_filled=is_filled)
     configs = [slot.config for slot in slots]
     dropout = make_dropout(configs, pieces, tokens.layout.counts, pack.device)
     modules = tuple(pack.bank.used_modules(SlotRange(0, 2)))
     return Load(SlotRange(0, 2), tokens, target_weights(pieces, tokens), dropout, modules)
+
+
+def next_sizes(pack: Pack, number: int) -> list[Load]:
+    """Loads that grow."""
+    loads = []
+    for size in range(number):
+        for slot in pack.slots.values():
+            assert slot.order is not None
+            slot.order.batch_turns = 8 * 3**size
+        loads.append(next_load(pack))
+    return loads
 
 
 def gradient(pack: Pack, run: Callable[[Load], None], load: Load) -> Tensor:
@@ -60,16 +76,31 @@ def gradient(pack: Pack, run: Callable[[Load], None], load: Load) -> Tensor:
 
 def test_filling_changes_no_gradient(pack: Pack) -> None:
     orders = [(slot.order, slot.order.position) for slot in pack.slots.values() if slot.order]
-    bare = next_load(pack, fill_to=0)
+    bare = next_load(pack, is_filled=False)
     for order, position in orders:
         order.position = position
-    filled = next_load(pack, fill_to=64)
-    assert len(set(filled.tokens.layout.counts)) == 1 < len(set(bare.tokens.layout.counts))
+    filled = next_load(pack)
+    counts, few = filled.tokens.layout.counts, sum(bare.tokens.layout.counts)
+    assert sum(counts) >= round_up(few) > few and not any(count % BLOCK for count in counts)
     assert len(filled.tokens.labels) > len(bare.tokens.labels)
     wanted = gradient(pack, pack._add_gradients, bare)
     found = gradient(pack, pack._add_gradients, filled)
     assert wanted.abs().max() > 1e-3
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("pass_tokens", [256, 4096], ids=["one-after-the-other", "together"])
+def test_filled_passes_train_as_others(bases: dict[str, Path], pass_tokens: int) -> None:
+    """Of whole banks, whichever slots they are of."""
+    trained = []
+    for is_filled in (False, True):
+        pack = make_pack(bases)
+        pack.is_filled, pack.pass_tokens = is_filled, pass_tokens
+        for _ in range(6):
+            pack.train_pass(list(pack.slots.values()))
+        assert all(slot.steps > 0 for slot in pack.slots.values())
+        trained.append(pack.bank.params)
+    torch.testing.assert_close(*trained, rtol=1e-3, atol=1e-5)
 
 
 def test_a_step_cut_for_few_slots_is_cut_anew_for_many(pack: Pack) -> None:
@@ -155,7 +186,7 @@ def recorded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> TrainPass:
 
 
 def test_every_load_of_a_kind_has_its_own_gradient(pack: Pack, recorded: TrainPass) -> None:
-    loads = [next_load(pack, fill_to=512) for _ in range(9)]
+    loads = [next_load(pack) for _ in range(9)]
     alike = [load for load in loads if load.kind() == loads[0].kind()]
     assert len(alike) > 2
     wanted = [gradient(pack, pack._add_gradients, load) for load in alike]
@@ -171,7 +202,7 @@ def test_the_longest_unused_recording_goes_first(
 ) -> None:
     monkeypatch.setattr(train_pass, "MOST_RECORDINGS", 2)
     recorded.is_compiled, recorded.ready = False, {True, False}
-    small, middle, large = (next_load(pack, fill_to=n) for n in (512, 1024, 2048))
+    small, middle, large = next_sizes(pack, 3)
     assert len({load.kind() for load in (small, middle, large)}) == 3
     for load in (small, middle, small, large):
         recorded.run(load)
@@ -185,7 +216,7 @@ def test_where_no_recording_fits_the_memory_passes_go_on_without(
 ) -> None:
     recorded.is_compiled, recorded.ready = False, {True, False}
     monkeypatch.setattr(train_pass, "record", lambda work, pool: None)
-    load = next_load(pack, fill_to=512)
+    load = next_load(pack)
     wanted = gradient(pack, pack._add_gradients, load)
     assert torch.equal(gradient(pack, recorded.run, load), wanted)
     assert not recorded.is_recorded and not recorded.recordings
@@ -197,7 +228,7 @@ def test_a_first_pass_readies_what_a_recording_needs(
 ) -> None:
     """Of every kind where torch compiles for shapes, else with and without dropout."""
     recorded.is_compiled = is_compiled
-    small, large = (next_load(pack, fill_to=n) for n in (512, 2048))
+    small, large = next_sizes(pack, 2)
     assert small.kind() != large.kind()
     for load, made in ((small, 0), (large, 0 if is_compiled else 1), (large, 1)):
         recorded.run(load)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,11 @@ def test_processes_share_the_device_and_their_rates_add_up(checkpoint: Path) -> 
     train, reply = usual_ways.measure_stock(spell(checkpoint), flags)
     assert train["processes"] == reply["processes"] == 2
     assert train["turns_per_s"] > 0 and reply["turns_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_keeps_nobody_waiting(checkpoint: Path, tmp_path: Path) -> None:
+    flags = usual_ways.argparse.Namespace(processes=2, seconds=0.5, dialogues=2)
+    config = replace(spell(checkpoint), corpus=str(tmp_path / "nowhere"))
+    with pytest.raises(SystemExit, match="2 at a time failed here"):
+        list(usual_ways.measure_stock(config, flags))

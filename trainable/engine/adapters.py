@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.engine.bank import SlotBank, SlotRange
+from trainable.engine.blocks import Blocks
 from trainable.engine.dropout import Dropout
 from trainable.engine.layout import Layout
 from trainable.engine.lora import Pass, install
@@ -27,7 +28,7 @@ class Adapters:
         self,
         span: SlotRange,
         modules: tuple[str, ...],
-        layout: Layout,
+        layout: Layout | Blocks,
         dropout: Dropout | None,
         dtype: torch.dtype,
     ) -> None:
@@ -46,7 +47,7 @@ class Adapters:
             self.layers[name].a, self.layers[name].b = a.to(dtype), (b * scale).to(dtype)
         self._set_pass(layout, None, None)
 
-    def relayout(self, layout: Layout) -> None:
+    def relayout(self, layout: Layout | Blocks) -> None:
         """Another division of tokens among the slots of a begun inference."""
         self._set_pass(layout, None, None)
 
@@ -69,5 +70,7 @@ class Adapters:
     def _scales(self, span: SlotRange) -> Tensor:
         return self.bank.scales[span.low : span.high, None, None]
 
-    def _set_pass(self, layout: Layout, scale: Tensor | None, dropout: Dropout | None) -> None:
+    def _set_pass(
+        self, layout: Layout | Blocks, scale: Tensor | None, dropout: Dropout | None
+    ) -> None:
         self.now.layout, self.now.scale, self.now.dropout = layout, scale, dropout

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainable.corpus.encode import Window
-
-SPREAD = 1.15  # a step's tokens, at the most, over what they are on average
-MOST_PARTS = 4  # of the shortest step
-WORTH_FILLING = 0.05  # of a pass: for less, larger passes are better
 
 
 @dataclass(frozen=True)
@@ -49,9 +43,6 @@ class DataOrder:
         self.batch_turns = batch_turns
         self.seed = seed
         self.position = 0
-        # what a step takes, a dialogue too many by half on average
-        tokens, turns = sum(len(w.ids) for w in windows), sum(w.n_turns for w in windows)
-        self.step_tokens = batch_turns * tokens / turns + 0.5 * tokens / len(windows)
         self._epoch = -1
         self._order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
@@ -71,24 +62,6 @@ class DataOrder:
             generator = np.random.default_rng([self.seed, epoch])
             self._order, self._epoch = generator.permutation(len(self.windows)), epoch
         return self.windows[self._order[index]]
-
-
-@lru_cache(maxsize=64)
-def choose_piece(step_tokens: Sequence[float], limit: int) -> int:
-    """How many tokens of a step each slot should bring to a pass at most, for passes that are
-    filled up to the largest piece: as many as leave the least of it empty.
-
-    >>> choose_piece((3000, 6000, 12000), 2900), choose_piece((3000, 3000), 20000)
-    (1725, 3450)
-    """
-    parts = range(1, 1 + math.ceil(MOST_PARTS * max(step_tokens) / min(step_tokens)))
-    sizes = {min(limit, math.ceil(SPREAD * n / k)) for n in step_tokens for k in parts}
-
-    def fill(size: int) -> float:
-        return sum(n / math.ceil(SPREAD * n / size) for n in step_tokens) / size
-
-    best = max(map(fill, sizes))
-    return max(size for size in sizes if fill(size) > best - WORTH_FILLING * len(step_tokens))
 
 
 def cut_step(

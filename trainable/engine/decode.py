@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainable.corpus.encode import Window
 from trainable.engine.beam import Beams
+from trainable.engine.blocks import Blocks
 from trainable.engine.branches import LOGIT_ROWS, Branches, Shaper, Trunk
 from trainable.engine.contrastive import ContrastiveSearch
 from trainable.engine.layout import Layout
@@ -53,7 +54,7 @@ class Decoder:
         forward: Forward,
         output: Tensor,
         special: SpecialIds,
-        relayout: Callable[[Layout], None],
+        relayout: Callable[[Layout | Blocks], None],
         *,
         is_recorded: bool,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Which tokens of a pass belong to which slot."""
+"""Which tokens of a pass belong to which slot, and products of each slot's with its own matrix."""
 
 from __future__ import annotations
 
@@ -39,6 +39,28 @@ class Layout:
             to_even=to_device(np.where(is_real, starts + columns, sizes.sum()), device),
             from_even=to_device(np.flatnonzero(is_real), device),
         )
+
+    def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
+        """x [tokens, m], w [slots, m, n], scale [slots, 1, 1] -> [tokens, n]: each token times its
+        slot's matrix and number."""
+        product = torch.bmm(self.split(x), self.pick(w))
+        return self.join(product if scale is None else product.mul_(self.pick(scale)))
+
+    def add_product(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """y [tokens, n] + `multiply`; y may be overwritten."""
+        if self.from_even is not None:
+            return y + self.multiply(x, w)
+        self.split(y).baddbmm_(self.split(x), self.pick(w))
+        return y
+
+    def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        """Adds left^T right of each slot's tokens, of [tokens, m] and [tokens, n], to total [slots,
+        m, n], which may be more precise. Every slot has tokens."""
+        left, right = self.split(left), self.split(right)
+        if total.is_cuda and total.dtype != left.dtype:
+            torch.baddbmm(total, left.mT, right, out_dtype=total.dtype, out=total)
+        else:
+            total += torch.bmm(left.mT, right)
 
     def pick(self, rows: Tensor) -> Tensor:
         """Of one row a slot, those of the slots that have tokens."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainable.engine.bank import ModuleShape
+from trainable.engine.blocks import Blocks
 from trainable.engine.dropout import Dropout, make_feature_keys
 from trainable.engine.layout import Layout
 
@@ -22,7 +23,7 @@ from trainable.engine.layout import Layout
 class Pass:
     """What all layers of a pass have in common."""
 
-    layout: Layout | None = None
+    layout: Layout | Blocks | None = None
     scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
     dropout: Dropout | None = None
 
@@ -62,28 +63,23 @@ class AddAdapters(torch.autograd.Function):
         layout, dropout = layer.now.layout, layer.now.dropout
         assert layout is not None
         kept = x if dropout is None else dropout.apply(x, layer.feature_keys)
-        a, b = layout.pick(a.to(x.dtype)), layout.pick(b.to(x.dtype))
-        low = torch.bmm(layout.split(kept), a)  # [slots, most, rank]
-        if layer.now.scale is not None:
-            low.mul_(layer.now.scale)
+        a, b = a.to(x.dtype), b.to(x.dtype)
+        low = layout.multiply(kept, a, layer.now.scale)  # [tokens, rank]
         ctx.layer, ctx.is_own = layer, y is None
         ctx.save_for_backward(kept, low, a, b)
         if y is None:
             y = F.linear(x, layer.base.weight, layer.base.bias)  # type: ignore[arg-type]
-            return add_product(y, low, b, layout)
-        return y + layout.join(torch.bmm(low, b))  # not in place: bitsandbytes' may not be changed
+            return layout.add_product(y, low, b)
+        return y + layout.multiply(low, b)  # not in place: bitsandbytes' may not be changed
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (grad,), (kept, low, a, b) = grads, ctx.saved_tensors
         layer, layout = ctx.layer, ctx.layer.now.layout
-        share = layout.split(grad)
-        grad_low = torch.bmm(share, b.mT)
-        if layer.now.scale is not None:
-            grad_low.mul_(layer.now.scale)
+        grad_low = layout.multiply(grad, b.mT, layer.now.scale)
         grad_a, grad_b = layer.grads
-        add_transposed(grad_a, layout.split(kept), grad_low)
-        add_transposed(grad_b, low, share)
+        layout.add_gradients(grad_a, kept, grad_low)
+        layout.add_gradients(grad_b, low, grad)
         grad_x = go_back(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
         return grad_x, None if ctx.is_own else grad, None, None, None
 
@@ -93,28 +89,12 @@ def go_back(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
     does not know it."""
     weight, now = ctx.layer.base.weight, ctx.layer.now
     if ctx.is_own and now.dropout is None:
-        return add_product(grad @ weight, grad_low, a.mT, now.layout)
-    grad_x: Tensor = now.layout.join(torch.bmm(grad_low, a.mT))
+        out: Tensor = now.layout.add_product(grad @ weight, grad_low, a.mT)
+        return out
+    grad_x: Tensor = now.layout.multiply(grad_low, a.mT)
     if now.dropout is not None:
         grad_x = now.dropout.apply(grad_x, ctx.layer.feature_keys)
     return torch.addmm(grad_x, grad, weight) if ctx.is_own else grad_x
-
-
-def add_product(y: Tensor, left: Tensor, right: Tensor, layout: Layout) -> Tensor:
-    """y [tokens, out] + left [slots, most, rank] right [slots, rank, out]; in place, where even."""
-    if layout.from_even is not None:
-        return y + layout.join(torch.bmm(left, right))
-    layout.split(y).baddbmm_(left, right)
-    return y
-
-
-def add_transposed(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """Adds left^T right, of [slots, most, m] and [slots, most, n], to total [slots, m, n], which
-    may be more precise."""
-    if total.is_cuda and total.dtype != left.dtype:
-        torch.baddbmm(total, left.mT, right, out_dtype=total.dtype, out=total)
-    else:
-        total += torch.bmm(left.mT, right)
 
 
 def install(model: nn.Module, names: tuple[str, ...], now: Pass) -> dict[str, PackedLinear]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from trainable.engine.adapters import Adapters
 from trainable.engine.attention import NAME, Cached, Packing
 from trainable.engine.bank import SlotBank, SlotRange
-from trainable.engine.batches import DataOrder, Piece, choose_piece
+from trainable.engine.batches import DataOrder, Piece
+from trainable.engine.blocks import Blocks
 from trainable.engine.fusion import fuse
 from trainable.engine.lora import shape_of
 from trainable.engine.loss import TargetLoss
@@ -39,8 +41,6 @@ from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
 
-CUDA_FILL_TOKENS = 128  # a slot's tokens in a training pass are filled up to a multiple
-
 
 class Pack:
     """Slots over one base model. Not thread-safe: the engine's thread owns it."""
@@ -60,7 +60,7 @@ class Pack:
         self.device = base.device
         self.model: Any = base.model
         self.model.config._attn_implementation = NAME
-        self.fill_to = CUDA_FILL_TOKENS if self.device.type == "cuda" else 0
+        self.is_filled = self.device.type == "cuda"  # training passes, to sizes that come again
         is_compiled = self.device.type == "cuda" and not fuse(self.model)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
@@ -145,10 +145,7 @@ class Pack:
         for row, slot in enumerate(slots, start=span.low):
             if slot.is_forking:
                 slot.trunk = copy_rows(slot, self.bank, row)()
-        limit = self.pass_tokens // len(slots)
-        if self.fill_to:  # the others to the largest
-            limit = choose_piece(tuple(s.order.step_tokens for s in slots if s.order), limit)
-        pieces = [slot.next_piece(limit) for slot in slots]
+        pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
         self._run(slots, pieces, span)
         self.optimizer.step(
             span, [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
@@ -176,13 +173,14 @@ class Pack:
     def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> None:
         """Adds the gradient of each slot's piece to the slot's row."""
         windows = [[draw.window for draw in piece.draws] for piece in pieces]
-        tokens = pack_windows(windows, self.device, self.fill_to)
         configs = [slot.config for slot in slots]
+        tokens = pack_windows(windows, self.device, is_filled=self.is_filled)
         dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
         weights = target_weights(pieces, tokens)
-        # of all slots where passes are recorded, so that they are of fewer kinds
-        reach = SlotRange(0, self.bank.slots) if self.train_together.is_recorded else span
-        modules = tuple(self.bank.used_modules(reach))
+        if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
+            layout = tokens.layout.place(span.low, self.bank.slots)
+            tokens, span = replace(tokens, layout=layout), SlotRange(0, self.bank.slots)
+        modules = tuple(self.bank.used_modules(span))
         self.train_together.run(Load(span, tokens, weights, dropout, modules))
 
     def _add_gradients(self, load: Load) -> None:

@@ -13,13 +13,15 @@ from torch.nn import functional as F
 from trainable.corpus.encode import Window
 from trainable.engine.attention import Packing
 from trainable.engine.batches import Piece
+from trainable.engine.blocks import BLOCK, Blocks
 from trainable.engine.counter import combine, mix
 from trainable.engine.dropout import Dropout
 from trainable.engine.layout import Layout
 from trainable.engine.transfer import to_device
 from trainable.trial import TrialConfig
 
-FINENESS = 4  # sizes that slots are filled up to: so many from a power of two to the next
+FINENESS = 8  # sizes that passes are filled up to: so many from a power of two to the next
+FEWEST = 512  # tokens of a pass that is filled up
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,21 @@ class PackedTokens:
     ids: Tensor  # int64 [1, tokens]
     positions: Tensor  # int64 [1, tokens]
     packing: Packing
-    layout: Layout
+    layout: Layout | Blocks
     before_targets: Tensor  # int64 [targets]: the token that each target is predicted from
     labels: Tensor  # int64 [targets]
     target_slots: Tensor  # int64 [targets that count]: each one's slot within the pass
 
 
 def pack_windows(
-    slots: Sequence[Sequence[Window]], device: torch.device, fill_to: int = 0
+    slots: Sequence[Sequence[Window]], device: torch.device, *, is_filled: bool = False
 ) -> PackedTokens:
-    """The windows of each slot, in order. With `fill_to`, sizes repeat from pass to pass: every
-    slot is filled up with windows that nothing is learnt from to one of few numbers of tokens, all
-    multiples of it, and there are some empty windows and targets that count nothing."""
+    """The windows of each slot, in order. Where it is to be filled up, sizes repeat from pass to
+    pass: every slot has whole blocks of tokens, all together one of few numbers of them, and there
+    are some empty windows and targets that count nothing."""
     n_targets = [sum(len(window.targets) for window in group) for group in slots]
-    if fill_to:
-        slots = fill_up(slots, fill_to)
+    if is_filled:
+        slots = fill_up(slots)
     windows = [window for group in slots for window in group]
     lengths = [len(window.ids) for window in windows]
     counts = tuple(sum(len(window.ids) for window in group) for group in slots)
@@ -53,7 +55,7 @@ def pack_windows(
         [window.targets + start for window, start in zip(windows, starts[:-1], strict=True)]
     )
     before, labels = targets - 1, ids[targets]
-    if fill_to:
+    if is_filled:
         lengths += [0] * (-len(lengths) % max(8, len(ids) // 128))
         idle = np.arange(-len(labels) % max(32, len(ids) // 2))  # each at a token of its own
         before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
@@ -62,31 +64,34 @@ def pack_windows(
         ids=to_device(ids, device)[None],
         positions=packing.positions(),
         packing=packing,
-        layout=Layout.of(counts, device),
+        layout=Blocks.of(counts, device) if is_filled else Layout.of(counts, device),
         before_targets=to_device(before, device),
         labels=to_device(labels, device),
         target_slots=to_device(np.repeat(np.arange(len(slots)), n_targets), device),
     )
 
 
-def fill_up(slots: Sequence[Sequence[Window]], multiple: int) -> Sequence[Sequence[Window]]:
-    """Each slot's windows and what makes it as large as all others."""
+def fill_up(slots: Sequence[Sequence[Window]]) -> Sequence[Sequence[Window]]:
+    """Each slot's windows and what makes it whole blocks; behind the last one's, what makes it all
+    a size that comes again."""
     longest = max(len(window.ids) for group in slots for window in group)
     counts = [sum(len(window.ids) for window in group) for group in slots]
-    most = round_up(max(counts), multiple)
+    missing = [-count % BLOCK for count in counts]
+    total = sum(counts) + sum(missing)
+    missing[-1] += round_up(total) - total
     return [
-        [*group, *make_filler(most - count, longest)]
-        for group, count in zip(slots, counts, strict=True)
+        [*group, *make_filler(tokens, longest)]
+        for group, tokens in zip(slots, missing, strict=True)
     ]
 
 
-def round_up(tokens: int, multiple: int) -> int:
+def round_up(tokens: int) -> int:
     """To one of few sizes.
 
-    >>> [round_up(n, 128) for n in (100, 500, 1537, 4096, 4097)]
-    [128, 512, 1792, 4096, 5120]
+    >>> [round_up(n) for n in (100, 1537, 4096, 4097, 16385)]
+    [512, 2048, 4096, 4608, 18432]
     """
-    step = max(multiple, 2 ** (max(tokens - 1, 1).bit_length() - 1) // FINENESS)
+    step = max(FEWEST, 2 ** (max(tokens - 1, 1).bit_length() - 1) // FINENESS)
     return -(-tokens // step) * step
 
 

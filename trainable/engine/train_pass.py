@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainable.engine.bank import SlotRange
+from trainable.engine.blocks import Blocks
 from trainable.engine.dropout import Dropout
 from trainable.engine.passes import PackedTokens
 from trainable.engine.recording import Recording, record
@@ -30,14 +31,15 @@ class Load:
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
         shapes = tuple(tensor.numel() for tensor in self.tensors())
-        tokens = self.tokens
-        return self.span, tokens.layout.counts, shapes, tokens.packing.longest, self.modules
+        return self.span, shapes, self.tokens.packing.longest, self.modules
 
     def tensors(self) -> list[Tensor]:
         """All that differs between passes of a kind."""
         tokens, dropout = self.tokens, self.dropout
         own = [tokens.ids, tokens.positions, tokens.packing.borders]
         own += [tokens.before_targets, tokens.labels, self.weights]
+        if isinstance(tokens.layout, Blocks):
+            own += [tokens.layout.slots, tokens.layout.borders]
         return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
 
 
@@ -53,7 +55,7 @@ class TrainPass:
     def run(self, load: Load) -> None:
         if not self.is_recorded:
             return self.work(load)
-        assert load.tokens.layout.to_even is None, "a recording knows no tensors of a layout"
+        assert isinstance(load.tokens.layout, Blocks), "the tensors of others are not a load's"
         kind = load.kind()
         first_of = kind if self.is_compiled else load.dropout is None
         if first_of not in self.ready:  # it readies what a recording needs

@@ -142,7 +142,7 @@ usual() {
   local checkpoint
   checkpoint=$(ls -d "runs/$best_of"/checkpoints/[0-9]*/* | sort -t/ -k5 -n | tail -1)
   python3 -m trainable.usual_ways --checkpoint "$checkpoint" --reply-batches 16 256 \
-    --dialogues 16 --engine-dialogues 400 --seconds 5 | tee runs/rates.jsonl
+    --processes "${PROCESSES:-8}" --dialogues 16 --engine-dialogues 400 --seconds 5 | tee runs/rates.jsonl
 }
 
 costs() {
