@@ -11,6 +11,7 @@ engine: ours, with that one trial in it. Prints one JSON line a rate.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import math
 import multiprocessing
@@ -224,6 +225,14 @@ def main() -> None:
     for way in flags.ways:
         for row in WAYS[way](spell(flags.checkpoint), flags):
             print(json.dumps(row), flush=True)
+        give_back_memory()
+
+
+def give_back_memory() -> None:
+    """What one way held is the next one's, which may be of other processes."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":
