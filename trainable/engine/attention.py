@@ -67,7 +67,8 @@ class Packing:
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """query [1, heads, tokens, width], key and value [1, kv_heads, tokens, width] ->
         [1, tokens, heads, width]"""
-        q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [tokens, heads, width]
+        # [tokens, heads, width]; not x[0], whose gradient is a copy into zeros
+        q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
         if self.kept is not None:
             self.kept.append((k, v))
         if q.is_cuda and q.dtype != torch.float32:
