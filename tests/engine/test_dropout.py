@@ -14,7 +14,7 @@ def draw(rates: list[float], module: int) -> Tensor:
     keep = 1 - torch.tensor(rates)[:, None]
     dropout = Dropout(mix(torch.arange(len(rates), dtype=torch.int32)[:, None]), keep)
     keys = make_feature_keys(str(module), 64, torch.device("cpu"))
-    return dropout.mask(keys).apply(torch.ones(len(rates), 64))
+    return dropout.apply(torch.ones(len(rates), 64), keys)
 
 
 def test_each_token_has_its_own_rate_and_each_module_its_own_mask() -> None:

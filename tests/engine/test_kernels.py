@@ -19,9 +19,10 @@ if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything impor
 from trainable.engine.block_kernels import add_gradients, multiply_blocks
 from trainable.engine.blocks import Blocks
 from trainable.engine.counter import mix
-from trainable.engine.dropout import Dropout, Mask, make_feature_keys
+from trainable.engine.dropout import apply_mask, make_feature_keys
 from trainable.engine.kernels import Gate, Norm, Rotate, derive_loss_here
 from trainable.engine.loss import derive_loss
+from trainable.engine.mask_kernel import mask_on_gpu
 from trainable.engine.row_attention import attend_rows
 
 LLAMA, NEOX = modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb
@@ -85,6 +86,17 @@ def test_the_loss_and_its_gradient_in_the_logits_place(vocabulary: int) -> None:
     assert found[1] is logits
 
 
+@pytest.mark.parametrize("tokens, width", [(37, 200), (64, 576), (5, 24)])
+def test_dropout_s_masks_are_the_cpu_s(tokens: int, width: int) -> None:
+    x = torch.randn(tokens, width)
+    x[2, 3] = float("nan")
+    keys = mix(torch.arange(tokens, dtype=torch.int32)[:, None] + 12345)
+    keep = torch.tensor([[1.0], [0.9], [0.5]])[torch.arange(tokens) % 3]
+    features = make_feature_keys("layer", width, torch.device("cpu"))
+    wanted = apply_mask(x, keys, features, keep)
+    torch.testing.assert_close(mask_on_gpu(x, keys, features, keep), wanted, equal_nan=True)
+
+
 @pytest.mark.parametrize("heads, kv_heads, width", [(9, 3, 64), (8, 8, 80), (40, 2, 16)])
 def test_a_row_s_attention_sees_its_own_columns_alone(
     heads: int, kv_heads: int, width: int
@@ -106,31 +118,23 @@ def test_a_row_s_attention_sees_its_own_columns_alone(
 
 @pytest.mark.parametrize("counts", [(256, 128, 384), (0, 128, 256)])
 @pytest.mark.parametrize("m, n", [(72, 8), (24, 200), (160, 64)])
-@pytest.mark.parametrize("is_masked", [True, False])
-def test_blocks_of_tokens_meet_their_slot_s_matrix(
-    counts: tuple[int, ...], m: int, n: int, is_masked: bool
-) -> None:
+def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: int, n: int) -> None:
     near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)  # sums of hundreds
-    blocks, tokens = Blocks.of(counts, torch.device("cpu")), sum(counts)
-    x, y = torch.randn(tokens, m), torch.randn(tokens, n)
-    masks = [draw_mask(tokens, width) if is_masked else None for width in (m, n)]
+    blocks, (x, y) = Blocks.of(counts, torch.device("cpu")), draw_rows(sum(counts), m, n)
     bank = torch.randn(3, 2 * m * n)  # of which a module's matrices are views
     w = bank[:, 5 : 5 + m * n].unflatten(1, (m, n))
     scale = torch.tensor([0.5, 2.0, 1.0])[:, None, None]
-    wanted = blocks.multiply(x, w, scale, masks[0])
-    near(multiply_blocks(x, w, blocks.slots, scale, masks[0]), wanted)
-    near(multiply_blocks(y, w.mT, blocks.slots), blocks.multiply(y, w.mT))
-    wanted, there = blocks.add_product(y, x, w, masks[1]), y.clone()
-    multiply_blocks(x, w, blocks.slots, None, masks[1], there)
+    near(multiply_blocks(x, w, blocks.slots, scale), blocks.multiply(x, w, scale))
+    near(multiply_blocks(y, w.mT, blocks.slots, None), blocks.multiply(y, w.mT))
+    wanted = blocks.add_product(y, x, w)
+    there = y.clone()
+    assert multiply_blocks(x, w, blocks.slots, None, add_to=there) is there
     near(there, wanted)
     wanted = w.clone()
-    blocks.add_gradients(wanted, x, y, masks[0])
-    add_gradients(w, x, y, blocks.borders, masks[0])
+    blocks.add_gradients(wanted, x, y)
+    add_gradients(w, x, y, blocks.borders)
     near(w, wanted)
 
 
-def draw_mask(tokens: int, width: int) -> Mask:
-    """Of slots with and without dropout."""
-    keys = mix(torch.arange(tokens, dtype=torch.int32)[:, None] + 12345)
-    keep = torch.tensor([[1.0], [0.9], [0.5]])[torch.arange(tokens) % 3]
-    return Dropout(keys, keep).mask(make_feature_keys("layer", width, torch.device("cpu")))
+def draw_rows(tokens: int, *widths: int) -> list[Tensor]:
+    return [torch.randn(tokens, width) for width in widths]

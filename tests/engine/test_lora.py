@@ -50,8 +50,7 @@ def make_layer(counts: tuple[int, ...], rate: float, is_plain: bool) -> PackedLi
 
 def compute_plainly(layer: PackedLinear, x: Tensor, counts: tuple[int, ...]) -> Tensor:
     assert layer.a is not None and layer.b is not None
-    mask = layer.mask()
-    kept = x if mask is None else mask.apply(x)
+    kept = layer.now.dropout.apply(x, layer.feature_keys) if layer.now.dropout else x
     parts = [
         part @ a @ b * scale
         for part, a, b, scale in zip(kept.split(counts), layer.a, layer.b, SCALES, strict=True)

@@ -139,29 +139,37 @@ def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int) -> None:
     )
 
 
+@pytest.mark.parametrize("tokens, width", [(37, 200), (1024, 576)])
+def test_dropout_on_a_gpu_has_the_masks_of_the_cpu(tokens: int, width: int) -> None:
+    keys = mix(torch.arange(tokens, dtype=torch.int32))[:, None]
+    keep = torch.tensor([1.0, 0.9, 0.5])[torch.arange(tokens) % 3, None]
+    dropped = []
+    for device in (torch.device("cpu"), torch.device("cuda")):
+        dropout = Dropout(keys.to(device), keep.to(device))
+        features = make_feature_keys("layer", width, device)
+        dropped.append(dropout.apply(torch.ones(tokens, width, device=device), features).cpu())
+    assert torch.equal(dropped[0] == 0, dropped[1] == 0)
+    torch.testing.assert_close(*dropped)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_blocks_on_a_gpu_are_those_of_the_cpu(dtype: torch.dtype) -> None:
-    """With dropout's very masks: a token that another mask would keep is far off."""
     counts, m, n = (256, 0, 512, 128), 576, 64
     tokens, near = sum(counts), 1e-4 if dtype == torch.float32 else 3e-2
-    keep = torch.tensor([1.0, 0.9, 0.5])[torch.arange(tokens) % 3, None]
-    keys = mix(torch.arange(tokens, dtype=torch.int32))[:, None]
     x, low = torch.randn(tokens, m).to(dtype), torch.randn(tokens, n).to(dtype)
     w, scale = torch.randn(4, m, n).to(dtype) * m**-0.5, torch.rand(4)[:, None, None]
     made = []
     for device in (torch.device("cpu"), torch.device("cuda")):
         blocks, own = Blocks.of(counts, device), [v.to(device) for v in (x, low, w, scale)]
-        features = make_feature_keys("layer", m, device)
-        mask = Dropout(keys.to(device), keep.to(device)).mask(features)
         total = torch.ones(4, m, n, device=device)
         if device.type == "cpu":  # the sums of 16 bits are made in 32 on a GPU
-            blocks.add_gradients(total, mask.apply(own[0]).float(), own[1].float())
+            blocks.add_gradients(total, own[0].float(), own[1].float())
         else:
-            blocks.add_gradients(total, own[0], own[1], mask)
-        product = blocks.multiply(own[0], own[2], own[3], mask)
-        sum_ = blocks.add_product(own[0].clone(), own[1], own[2].mT, mask)
-        made.append([part.float().cpu() for part in (product, sum_, total)])
-    for found, wanted in zip(*made, strict=True):
+            blocks.add_gradients(total, own[0], own[1])
+        product = blocks.multiply(own[0], own[2], own[3])
+        added = blocks.add_product(own[0].clone(), own[1], own[2].mT)
+        made.append([part.float().cpu() for part in (product, added, total)])
+    for wanted, found in zip(*made, strict=True):
         torch.testing.assert_close(found, wanted, rtol=near, atol=near * float(wanted.std()))
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.engine.dropout import Mask
 from trainable.engine.transfer import to_device
 
 BLOCK = 128  # tokens
@@ -42,33 +41,26 @@ class Blocks:
         behind = slots - low - len(self.counts)
         return Blocks.of((0,) * low + self.counts + (0,) * behind, self.slots.device)
 
-    def multiply(
-        self, x: Tensor, w: Tensor, scale: Tensor | None = None, mask: Mask | None = None
-    ) -> Tensor:
+    def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
         if x.is_cuda:
             from trainable.engine.block_kernels import multiply_blocks
 
-            return multiply_blocks(x, w, self.slots, scale, mask)
-        x = x if mask is None else mask.apply(x)
+            return multiply_blocks(x, w, self.slots, scale)
         product = torch.cat([x[begin:end] @ own for own, begin, end in self._walk(w)])
         return product if scale is None else product.mul_(self._spread(scale))
 
-    def add_product(self, y: Tensor, x: Tensor, w: Tensor, mask: Mask | None = None) -> Tensor:
+    def add_product(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
         if x.is_cuda:
             from trainable.engine.block_kernels import multiply_blocks
 
-            return multiply_blocks(x, w, self.slots, mask=mask, add_to=y)
-        product = self.multiply(x, w)
-        return y + (product if mask is None else mask.apply(product))
+            return multiply_blocks(x, w, self.slots, None, add_to=y)
+        return y + self.multiply(x, w)
 
-    def add_gradients(
-        self, total: Tensor, left: Tensor, right: Tensor, mask: Mask | None = None
-    ) -> None:
+    def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         if left.is_cuda:
             from trainable.engine.block_kernels import add_gradients
 
-            return add_gradients(total, left, right, self.borders, mask)
-        left = left if mask is None else mask.apply(left)
+            return add_gradients(total, left, right, self.borders)
         for own, begin, end in self._walk(total):
             own += left[begin:end].T @ right[begin:end]
 

@@ -18,26 +18,23 @@ class Dropout:
     token_keys: Tensor  # int32 [tokens, 1]
     keep: Tensor  # float32 [tokens, 1]
 
-    def mask(self, feature_keys: Tensor) -> Mask:
-        """A module's, for its input's features."""
-        return Mask(self.token_keys, self.keep, feature_keys)
+    def apply(self, x: Tensor, feature_keys: Tensor) -> Tensor:
+        """A module's input x [tokens, width], or its gradient, scaled where it is kept, zero
+        elsewhere."""
+        if not x.is_cuda:
+            return apply_mask(x, self.token_keys, feature_keys, self.keep)
+        from trainable.engine.mask_kernel import mask_on_gpu
 
-
-@dataclass(frozen=True)
-class Mask:
-    """Of a module's input [tokens, width], and of its gradient."""
-
-    token_keys: Tensor  # int32 [tokens, 1]
-    keep: Tensor  # float32 [tokens, 1]
-    feature_keys: Tensor  # int32 [width]
-
-    def apply(self, x: Tensor) -> Tensor:
-        """x scaled where it is kept, zero elsewhere (a NaN there too)."""
-        kept = uniform(self.token_keys + self.feature_keys) < self.keep
-        return torch.where(kept, x.float() / self.keep, 0.0).to(x.dtype)
+        return mask_on_gpu(x, self.token_keys, feature_keys, self.keep)
 
 
 def make_feature_keys(module: str, width: int, device: torch.device) -> Tensor:
     """int32 [width]: what a token's key is added to for each feature of a module's input."""
     keys = torch.arange(width, device=device) * 0x9E3779B1 + combine("dropout", module)
     return keys.to(torch.int32)
+
+
+def apply_mask(x: Tensor, token_keys: Tensor, feature_keys: Tensor, keep: Tensor) -> Tensor:
+    """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
+    kept = uniform(token_keys + feature_keys) < keep
+    return torch.where(kept, x.float() / keep, 0.0).to(x.dtype)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainable.engine.dropout import Mask
 from trainable.engine.transfer import to_device
 
 
@@ -41,30 +40,22 @@ class Layout:
             from_even=to_device(np.flatnonzero(is_real), device),
         )
 
-    def multiply(
-        self, x: Tensor, w: Tensor, scale: Tensor | None = None, mask: Mask | None = None
-    ) -> Tensor:
-        """x [tokens, m], w [slots, m, n], scale [slots, 1, 1] -> [tokens, n]: each token, masked,
-        times its slot's matrix and number."""
-        x = x if mask is None else mask.apply(x)
+    def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
+        """x [tokens, m], w [slots, m, n], scale [slots, 1, 1] -> [tokens, n]: each token times its
+        slot's matrix and number."""
         product = torch.bmm(self.split(x), self.pick(w))
         return self.join(product if scale is None else product.mul_(self.pick(scale)))
 
-    def add_product(self, y: Tensor, x: Tensor, w: Tensor, mask: Mask | None = None) -> Tensor:
-        """y [tokens, n] + `multiply`, the product masked; y may be overwritten."""
-        if mask is not None:
-            return y + mask.apply(self.multiply(x, w))
+    def add_product(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """y [tokens, n] + `multiply`; y may be overwritten."""
         if self.from_even is not None:
             return y + self.multiply(x, w)
         self.split(y).baddbmm_(self.split(x), self.pick(w))
         return y
 
-    def add_gradients(
-        self, total: Tensor, left: Tensor, right: Tensor, mask: Mask | None = None
-    ) -> None:
-        """Adds left^T right of each slot's tokens, of [tokens, m], masked, and [tokens, n], to
-        total [slots, m, n], which may be more precise. Every slot has tokens."""
-        left = left if mask is None else mask.apply(left)
+    def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        """Adds left^T right of each slot's tokens, of [tokens, m] and [tokens, n], to total [slots,
+        m, n], which may be more precise. Every slot has tokens."""
         left, right = self.split(left), self.split(right)
         if total.is_cuda and total.dtype != left.dtype:
             torch.baddbmm(total, left.mT, right, out_dtype=total.dtype, out=total)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from trainable.engine.bank import ModuleShape
 from trainable.engine.blocks import Blocks
-from trainable.engine.dropout import Dropout, Mask, make_feature_keys
+from trainable.engine.dropout import Dropout, make_feature_keys
 from trainable.engine.layout import Layout
 
 
@@ -42,11 +42,6 @@ class PackedLinear(nn.Module):
         self.b: Tensor | None = None  # [slots, rank, out]
         self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
 
-    def mask(self) -> Mask | None:
-        """This pass's, of its input."""
-        dropout = self.now.dropout
-        return None if dropout is None else dropout.mask(self.feature_keys)
-
     def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
         if self.a is None:
             out: Tensor = self.base(x)
@@ -65,12 +60,13 @@ class AddAdapters(torch.autograd.Function):
         ctx: Any, x: Tensor, y: Tensor | None, a: Tensor, b: Tensor, layer: PackedLinear
     ) -> Tensor:
         """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
-        layout = layer.now.layout
+        layout, dropout = layer.now.layout, layer.now.dropout
         assert layout is not None
+        kept = x if dropout is None else dropout.apply(x, layer.feature_keys)
         a, b = a.to(x.dtype), b.to(x.dtype)
-        low = layout.multiply(x, a, layer.now.scale, layer.mask())  # [tokens, rank]
+        low = layout.multiply(kept, a, layer.now.scale)  # [tokens, rank]
         ctx.layer, ctx.is_own = layer, y is None
-        ctx.save_for_backward(x, low, a, b)
+        ctx.save_for_backward(kept, low, a, b)
         if y is None:
             y = F.linear(x, layer.base.weight, layer.base.bias)  # type: ignore[arg-type]
             return layout.add_product(y, low, b)
@@ -78,17 +74,27 @@ class AddAdapters(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        (grad,), (x, low, a, b) = grads, ctx.saved_tensors
+        (grad,), (kept, low, a, b) = grads, ctx.saved_tensors
         layer, layout, grad = ctx.layer, ctx.layer.now.layout, grad.contiguous()
         grad_low = layout.multiply(grad, b.mT, layer.now.scale)
         grad_a, grad_b = layer.grads
-        layout.add_gradients(grad_a, x, grad_low, layer.mask())
+        layout.add_gradients(grad_a, kept, grad_low)
         layout.add_gradients(grad_b, low, grad)
-        grad_x = None
-        if ctx.needs_input_grad[0]:  # through the base where autograd does not know it
-            grad_x = grad @ layer.base.weight if ctx.is_own else torch.zeros_like(x)
-            grad_x = layout.add_product(grad_x, grad_low, a.mT, layer.mask())
+        grad_x = go_back(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
         return grad_x, None if ctx.is_own else grad, None, None, None
+
+
+def go_back(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
+    """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
+    does not know it."""
+    weight, now = ctx.layer.base.weight, ctx.layer.now
+    if ctx.is_own and now.dropout is None:
+        out: Tensor = now.layout.add_product(grad @ weight, grad_low, a.mT)
+        return out
+    grad_x: Tensor = now.layout.multiply(grad_low, a.mT)
+    if now.dropout is not None:
+        grad_x = now.dropout.apply(grad_x, ctx.layer.feature_keys)
+    return grad_x.addmm_(grad, weight) if ctx.is_own else grad_x
 
 
 def install(model: nn.Module, names: tuple[str, ...], now: Pass) -> dict[str, PackedLinear]:
