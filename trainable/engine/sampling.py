@@ -53,7 +53,11 @@ class Chooser:
 
     def begin(self, rows: Sequence[RowKey], device: torch.device) -> None:
         self.slots = np.array([row.slot for row in rows])
-        keys = [make_key(self.configs[r.slot], r.dialogue_id, r.turn) for r in rows]
+        draws = [config.decoding == "sampling" for config in self.configs]
+        keys = [  # hashed only where something is drawn
+            make_key(self.configs[row.slot], row.dialogue_id, row.turn) if draws[row.slot] else 0
+            for row in rows
+        ]
         self.keys = torch.tensor(keys, device=device)  # [rows]
         self.end = torch.tensor([self.special.eos], device=device)
         # [rows, tokens]: prompts padded on the left as `generate` pads them, and the replies
