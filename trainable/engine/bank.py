@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainable.engine.counter import combine, uniform_like
+from trainable.engine.transfer import to_device
 
+MOST_DRAWS = 2**23  # random numbers at a time
 CUDA_RANKS = 8  # a bank's rank is a multiple: rows of other lengths are read far slower
 
 
@@ -149,11 +152,20 @@ class SlotBank:
         self.clear(slot)
         self.modules[slot] = frozenset(shape.modules)
         self.scales[slot] = shape.scale
+        alike: dict[int, list[str]] = {}  # modules that are drawn at once: they are hundreds
         for name in shape.modules:
-            a, _ = self.layout.pair(self.params, name, slot)
-            bound = self.layout.shapes[name].in_features ** -0.5
-            draws = uniform_like(combine(seed, name), (a.shape[0], shape.rank), self.device)
-            a[:, : shape.rank] = (2 * draws - 1) * bound
+            alike.setdefault(self.layout.shapes[name].in_features, []).append(name)
+        for width, names in alike.items():
+            together = max(1, MOST_DRAWS // (width * shape.rank))
+            for first in range(0, len(names), together):
+                self._draw(slot, names[first : first + together], (width, shape.rank), seed)
+
+    def _draw(self, slot: int, names: list[str], size: tuple[int, int], seed: int) -> None:
+        """A of modules of that size [in, rank]."""
+        keys = np.array([combine(seed, name) for name in names])
+        draws = uniform_like(to_device(keys, self.device), size)
+        for name, a in zip(names, (2 * draws - 1) * size[0] ** -0.5, strict=True):
+            self.layout.pair(self.params, name, slot)[0][:, : size[1]] = a
 
     def used_modules(self, span: SlotRange) -> Iterator[str]:
         """The modules that any slot of the range adapts."""

@@ -36,7 +36,8 @@ def uniform(key: Tensor) -> Tensor:
     return shift(mix(key.to(torch.int32)), 8).to(torch.float32) * 2.0**-24
 
 
-def uniform_like(key: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """float32 [shape] in [0, 1): the numbers 0, 1, 2, ... under one key."""
-    count = torch.arange(int(torch.Size(shape).numel()), dtype=torch.int32, device=device)
-    return uniform(mix(count).long() + key).reshape(shape)
+def uniform_like(keys: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """float32 [keys, *shape] in [0, 1): the numbers 0, 1, 2, ... under each of the keys [keys]."""
+    numbers = int(torch.Size(shape).numel())
+    count = torch.arange(numbers, dtype=torch.int32, device=keys.device)
+    return uniform(mix(count).long() + keys[:, None]).reshape(-1, *shape)

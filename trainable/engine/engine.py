@@ -88,7 +88,7 @@ class Engine:
         return partial(score, self.generate(key, n_dialogues, split))
 
     def save(self, key: str, folder: str) -> None:
-        """Cut up and written by the calling thread: the device only waits for the copy."""
+        """Waited for, cut up and written by the calling thread: the device works on."""
         cut_up = self._order(lambda: self.pack.copy_rows(key))
         cut_up().write(Path(folder))
 

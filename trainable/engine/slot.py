@@ -19,6 +19,7 @@ from trainable.engine.bank import AdapterShape, RowLayout, SlotBank
 from trainable.engine.batches import DataOrder, Draw, Piece, cut_step
 from trainable.engine.optimizer import StepSettings, is_decaying, learning_rate_at
 from trainable.engine.task import Task
+from trainable.engine.transfer import fetch
 from trainable.model.selections import select_paths
 from trainable.trial import ConfigError, TrialConfig
 
@@ -140,12 +141,12 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
-    """The slot as it stands at a step border, in two parts: what the device has to stand still for
-    is done now, in one piece a kind; to cut it up, on the host, is left to whoever calls what is
+    """The slot as it stands at a step border, in two parts: the device's rows are copied in their
+    turn, in one piece a kind; to wait for them and to cut them up is left to whoever calls what is
     returned."""
     moment_kinds = () if slot.order is None else MOMENTS
     kinds = ("params", *moment_kinds)
-    lines = {kind: getattr(bank, kind)[row : row + 1].to("cpu", copy=True) for kind in kinds}
+    fetched = fetch([getattr(bank, kind)[row : row + 1] for kind in kinds])
     layout, shape, trunk = bank.layout, slot.shape, slot.trunk  # the bank may grow meanwhile
     adapter_config = peft_config(slot)
     trainer = {
@@ -158,6 +159,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     }
 
     def cut_up() -> SlotState:
+        lines = dict(zip(kinds, fetched(), strict=True))
         adapter = dict(_named(shape, layout, lines["params"]))
         moments = {
             f"{kind}.{name}": value

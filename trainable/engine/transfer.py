@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,25 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor
+
+
+def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
+    """Copies on the host of what they hold when the device gets there. Whoever calls what is
+    returned waits for that; the thread that feeds the device does not."""
+    if tensors[0].device.type != "cuda":
+        copies = [tensor.clone() for tensor in tensors]
+        return lambda: copies
+    copies = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
+    for copy, tensor in zip(copies, tensors, strict=True):
+        copy.copy_(tensor, non_blocking=True)
+    there = torch.cuda.Event()
+    there.record()
+
+    def wait() -> list[Tensor]:
+        there.synchronize()
+        return copies
+
+    return wait
 
 
 class Pace:
