@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes what this folder records, stage by stage, in the working folder's runs/:
 #   MODEL=FOLDER_OR_ID CORPUS=FOLDER_OR_NAME analysis/results/smollm2/run.sh STAGE...
-# sweep     64 settings of the space qlora, ASHA's promotion of the best quarter, on the GPUs there are
+# sweep     64 settings of the space qlora, ASHA's promotion of the best third, on the GPUs there are
 # pair      the same (on two GPUs, under `four`); an engine is killed on the way
 # quad      the same (on four)
 # modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
@@ -25,8 +25,8 @@ base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:
 
 search() {  # NAME
   python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack "${PACK:-8}" \
-    --trials "${TRIALS:-64}" --asha promote --eta "${ETA:-4}" --train-turns "${TURNS:-40000}" \
-    --rungs "${RUNGS:-2500,10000}" --eval-dialogues "${DIALOGUES:-80,160,400}"
+    --trials "${TRIALS:-64}" --asha promote --eta "${ETA:-3}" --train-turns "${TURNS:-36000}" \
+    --rungs "${RUNGS:-4000,12000}" --eval-dialogues "${DIALOGUES:-80,160,400}"
 }
 
 sweep() { search qlora; }
