@@ -5,7 +5,8 @@
 # pair      the same (on two GPUs, under `four`); an engine is killed on the way
 # quad      the same (on four)
 # modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
-# best      the sweep's best setting on all of train, three seeds, exported
+# long      the sweep's best setting on all of train, its rate decaying: as it is, and three variants
+# best      the best of these with three seeds, exported
 # decoding  how the first of them should reply, on validation: each way once, then how eagerly it
 #           should give placeholders
 # score     each of them on test, once, replying so
@@ -77,11 +78,24 @@ modules() {
     --eval-dialogues "${MODULE_DIALOGUES:-100,500}"
 }
 
-best() {
+long() {
   local setting
-  setting=$(best_flags "$best_of")
-  python3 -m tune.run --space lora_modules "${base[@]}" $setting --name best --pack 3 \
-    --trials 3 --seeds 3 --asha off --train-turns "${BEST_TURNS:-170000}" \
+  setting=$(best_flags "$best_of" lora_modules learning_rate lora_dropout schedule)
+  BEST_OF=$best_of python3 -m tune.run --space "${script%/*}/long.py" "${base[@]}" $setting \
+    --set schedule=cosine --name long --pack 4 --trials 4 --asha off \
+    --train-turns "${BEST_TURNS:-114000}" --rungs "${BEST_RUNGS:-57000}" \
+    --eval-dialogues "${BEST_DIALOGUES:-200,1000}"
+}
+
+trained_flags() {  # of `best`
+  best_flags "$best_of" lora_modules learning_rate lora_dropout schedule
+  best_flags long
+  echo --set schedule=cosine
+}
+
+best() {
+  python3 -m tune.run --space lora_modules "${base[@]}" $(trained_flags) --name best --pack 3 \
+    --trials 3 --seeds 3 --asha off --train-turns "${BEST_TURNS:-114000}" \
     --rungs "${BEST_RUNGS:-57000}" --eval-dialogues "${BEST_DIALOGUES:-200,1000}"
   for trial in 0000 0001 0002; do
     python3 -m tune.export best --trial $trial --out "runs/best/export/$trial" \
@@ -112,7 +126,7 @@ score() {
 
 speed() {
   local setting
-  setting="$(best_flags "$best_of") --set adapter=$PWD/runs/best/export/0000 --set learning_rate=1e-6"
+  setting="$(trained_flags) --set adapter=$PWD/runs/best/export/0000 --set learning_rate=1e-6"
   for slots in 1 8; do
     python3 -m tune.bench "${base[@]}" $setting --pack $slots --seconds 8 \
       --dialogues "${SPEED_DIALOGUES:-1000}" --json | tee -a runs/speed.jsonl
@@ -174,7 +188,7 @@ four() {  # the sweep's best setting is of all four; those on one and two run me
   mkdir -p runs
   export BEST_OF=on-4-gpus
   on 0,1,2,3 quad
-  on 0 sweep & (on 1,2 pair; on 1 modules & on 2 usual & wait) & on 3 best decoding score speed shapes &
+  on 0 sweep & (on 1,2 pair; on 1 modules & on 2 usual & wait) & on 3 long best decoding score speed shapes &
   wait
   on 0 costs scaling
 }
