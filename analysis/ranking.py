@@ -77,6 +77,11 @@ def rank_trials(records: SweepRecords) -> tuple[Entry, ...]:
     )
 
 
+def find_best(records: SweepRecords) -> Entry | None:
+    """The first in rank that was searched for; None: no such has a score yet."""
+    return next((entry for entry in rank_trials(records) if not entry.trial.is_base), None)
+
+
 def group_seeds(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, ...]]:
     """Trials that differ in their seed only, together."""
     groups: dict[str, list[TrialRecord]] = defaultdict(list)

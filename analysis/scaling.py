@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from analysis.curves import gpu_of, trained_turns
 from analysis.machines import all_evals, share_time, worked_until
-from analysis.ranking import rank_trials
+from analysis.ranking import find_best
 from analysis.records import SweepRecords, find_sweep, read_sweep
 from trainable.trial import ConfigError
 
@@ -54,7 +54,7 @@ class Run:
 def summarise(sweep: SweepRecords) -> Run:
     """Raises ConfigError where nothing was evaluated."""
     evals = all_evals(sweep)
-    best = next((e for e in rank_trials(sweep) if not e.trial.is_base), None)
+    best = find_best(sweep)
     if best is None:
         raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
     evals_a_gpu = Counter(map(gpu_of, evals))

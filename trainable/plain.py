@@ -6,7 +6,6 @@ finetuning's would round to nothing.
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from trainable.alone import why_alone
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder, cut_step
 from trainable.engine.counter import combine
+from trainable.engine.memory import give_back_memory, peak_gib
 from trainable.engine.optimizer import is_decaying, learning_rate_at
 from trainable.engine.task import Task, Tasks, group_by_dialogue
 from trainable.model.base import BaseSpec, load_base
@@ -38,7 +38,6 @@ from trainable.plain_model import load_weights, prepare
 from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
 from trainable.validation import Generated, score
 
-GIB = 2**30
 PASS_TOKENS = 4096
 TRUNK = "trunk.pt"
 IGNORED = -100  # torch's label of what is no target
@@ -205,7 +204,7 @@ class PlainFinetuner:
             train_s=self.train_s,
             generate_s=time.perf_counter() - started_s,
             tokens_seen=self.tokens_seen,
-            peak_gib=self._peak_gib(),
+            peak_gib=peak_gib(self.device),
         )
 
     def _reply(self, prompts: list[Prompt]) -> dict[tuple[str, int], str]:
@@ -223,8 +222,7 @@ class PlainFinetuner:
                 if self.rows_a_batch == 1:
                     raise
                 self.rows_a_batch //= 2
-                gc.collect()
-                torch.cuda.empty_cache()
+                give_back_memory()
                 continue
             for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
                 texts[dialogue, turn] = self.task.decode(reply)
@@ -286,12 +284,7 @@ class PlainFinetuner:
         forget()
         del self.model, self.optimizer
         self.base = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _peak_gib(self) -> float:
-        return torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
+        give_back_memory()
 
 
 def copy_to_host(value: Any) -> Any:

@@ -11,7 +11,6 @@ engine: ours, with that one trial in it. Prints one JSON line a rate.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import multiprocessing
@@ -30,6 +29,7 @@ from trainable.corpus.encode import Window
 from trainable.engine import measure
 from trainable.engine.batches import DataOrder
 from trainable.engine.measure import synchronise
+from trainable.engine.memory import give_back_memory
 from trainable.engine.pack import Pack
 from trainable.engine.task import Task
 from trainable.model.base import FOUR_BIT, BaseSpec, load_base
@@ -225,14 +225,7 @@ def main() -> None:
     for way in flags.ways:
         for row in WAYS[way](spell(flags.checkpoint), flags):
             print(json.dumps(row), flush=True)
-        give_back_memory()
-
-
-def give_back_memory() -> None:
-    """What one way held is the next one's, which may be of other processes."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        give_back_memory()  # the next way may be of other processes
 
 
 if __name__ == "__main__":

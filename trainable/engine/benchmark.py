@@ -8,7 +8,6 @@ run, peft alone as it is commonly used. Prints a Markdown table.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import statistics
 import time
@@ -24,7 +23,7 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 from trainable.corpus.encode import Window
 from trainable.engine.batches import DataOrder
 from trainable.engine.measure import synchronise
-from trainable.engine.memory import peak_gib
+from trainable.engine.memory import give_back_memory, peak_gib
 from trainable.engine.pack import Pack
 from trainable.engine.shares import measure_shares
 from trainable.engine.slot import Slot, shape_adapter
@@ -213,9 +212,8 @@ def describe(
 
 
 def forget(device: torch.device) -> None:
-    gc.collect()
+    give_back_memory()
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     torch.compiler.reset()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -25,21 +26,28 @@ class Blocks:
     """The verbs of a `Layout`. Each count is a multiple of BLOCK."""
 
     counts: tuple[int, ...]  # tokens of each slot of the range
-    slots: Tensor  # int32 [blocks]: each one's
-    borders: Tensor  # int32 [slots + 1]: where each slot's tokens begin
+    device: torch.device
 
     @classmethod
     def of(cls, counts: Sequence[int], device: torch.device) -> Blocks:
-        sizes = np.asarray(counts, dtype=np.int32)
-        assert not (sizes % BLOCK).any(), "a block belongs to one slot"
-        slots = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes // BLOCK)
-        borders = np.append(0, sizes.cumsum()).astype(np.int32)
-        return cls(tuple(counts), to_device(slots, device), to_device(borders, device))
+        assert not any(count % BLOCK for count in counts), "a block belongs to one slot"
+        return cls(tuple(counts), device)
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """int32 [blocks]: each one's."""
+        blocks = np.asarray(self.counts) // BLOCK
+        return to_device(np.repeat(np.arange(len(blocks), dtype=np.int32), blocks), self.device)
+
+    @cached_property
+    def borders(self) -> Tensor:
+        """int32 [slots + 1]: where each slot's tokens begin."""
+        return to_device(np.cumsum([0, *self.counts], dtype=np.int32), self.device)
 
     def place(self, low: int, slots: int) -> Blocks:
         """The same, of a bank of so many slots, from that row on."""
         behind = slots - low - len(self.counts)
-        return Blocks.of((0,) * low + self.counts + (0,) * behind, self.slots.device)
+        return Blocks.of((0,) * low + self.counts + (0,) * behind, self.device)
 
     def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
         if x.is_cuda:

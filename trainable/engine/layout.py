@@ -56,11 +56,7 @@ class Layout:
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """Adds left^T right of each slot's tokens, of [tokens, m] and [tokens, n], to total [slots,
         m, n], which may be more precise. Every slot has tokens."""
-        left, right = self.split(left), self.split(right)
-        if total.is_cuda and total.dtype != left.dtype:
-            torch.baddbmm(total, left.mT, right, out_dtype=total.dtype, out=total)
-        else:
-            total += torch.bmm(left.mT, right)
+        total += torch.bmm(self.split(left).mT, self.split(right))
 
     def pick(self, rows: Tensor) -> Tensor:
         """Of one row a slot, those of the slots that have tokens."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from trainable.corpus.encode import Window
-from trainable.engine.memory import GIB
+from trainable.engine.memory import GIB, give_back_memory
 from trainable.engine.pack import Pack
 from trainable.engine.replies import decode_chunks
 from trainable.trial import TrialConfig
@@ -103,9 +102,7 @@ def fits(work: Callable[[], object]) -> bool:
     except torch.OutOfMemoryError:
         return False
     finally:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
     return True
 
 

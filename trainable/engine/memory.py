@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import torch
@@ -44,6 +45,13 @@ def measure_free_bytes(device: torch.device) -> int:
     """Of a GPU, with what torch holds of it to no purpose."""
     torch.cuda.empty_cache()
     return torch.cuda.mem_get_info(device)[0]
+
+
+def give_back_memory() -> None:
+    """Of objects that nobody holds any more, to the GPU's other users."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def count_cache_bytes(sizes: Any, dtype: torch.dtype) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from trainable.engine.blocks import Blocks
 from trainable.engine.fusion import fuse
 from trainable.engine.lora import shape_of
 from trainable.engine.loss import TargetLoss
-from trainable.engine.memory import afford_cache, afford_pass, peak_gib
+from trainable.engine.memory import afford_cache, afford_pass, give_back_memory, peak_gib
 from trainable.engine.optimizer import SlotOptimizer
 from trainable.engine.passes import make_dropout, pack_windows, target_weights
 from trainable.engine.recording import can_record
@@ -226,9 +225,7 @@ class Pack:
     def free_memory(self) -> None:
         self.adapters.invalidate()
         self.train_together.forget()
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back_memory()
 
     def peak_gib(self) -> float:
         return peak_gib(self.device)

@@ -60,12 +60,11 @@ PYTHON
 best_flags() {  # SWEEP FIELD...: the searched fields of its best trial, as flags; without those named
   python3 - "$@" <<'PYTHON'
 import sys
-from analysis.ranking import rank_trials
+from analysis.ranking import find_best
 from analysis.records import find_sweep, read_sweep
 
-ranked = rank_trials(read_sweep(find_sweep(sys.argv[1])))
-best = next(e.trial for e in ranked if not e.trial.is_base)
-print(*(f"--set {name}={value}" for name, value in best.params.items() if name not in sys.argv[2:]))
+best = find_best(read_sweep(find_sweep(sys.argv[1]))).trial.params
+print(*(f"--set {name}={value}" for name, value in best.items() if name not in sys.argv[2:]))
 PYTHON
 }
 
@@ -88,20 +87,18 @@ long() {
     --eval-dialogues "${BEST_DIALOGUES:-200,1000}"
 }
 
-spell_long() {  # the best setting as it is, at lower rates with more dropout, and on all layers
+spell_long() {  # the best setting as it is, at lower rates with more dropout, and on other layers
   cat <<'PYTHON'
 import os
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import FloatDistribution
 
-from analysis.ranking import rank_trials
+from analysis.ranking import find_best
 from analysis.records import find_sweep, read_sweep
+from search_spaces.qlora import SPACE as QLORA
 from search_spaces.space import Space
 
-MODULES = ("all-linear", "attention", "ffn", "qv")
-
-ranked = rank_trials(read_sweep(find_sweep(os.environ["BEST_OF"])))
-best = next(entry.trial.params for entry in ranked if not entry.trial.is_base)
+best = find_best(read_sweep(find_sweep(os.environ["BEST_OF"]))).trial.params
 names = ("lora_modules", "learning_rate", "lora_dropout")
 modules, rate, dropout = (best[name] for name in names)
 
@@ -109,7 +106,7 @@ SPACE = Space(
     name="long",
     question="What does longer training want?",
     searched={
-        "lora_modules": CategoricalDistribution(MODULES),
+        "lora_modules": QLORA.searched["lora_modules"],
         "learning_rate": FloatDistribution(1e-5, 1e-2, log=True),
         "lora_dropout": FloatDistribution(0.0, 0.5),
     },
@@ -119,7 +116,7 @@ SPACE = Space(
             (modules, rate, dropout),
             (modules, rate / 2, 0.1),
             (modules, rate / 4, 0.1),
-            ("all-linear", rate / 2, 0.1),
+            ("ffn" if modules == "all-linear" else "all-linear", rate / 2, 0.1),
         )
     ),
 )
