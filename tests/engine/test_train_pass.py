@@ -116,7 +116,7 @@ def test_a_step_cut_for_few_slots_is_cut_anew_for_many(pack: Pack) -> None:
     assert {part.batch_targets for part in parts} == {whole.batch_targets}
     places = sorted(draw.place for part in parts for draw in part.draws)
     assert places == sorted(draw.place for draw in whole.draws)
-    slot.advance(first, 0.0)
+    slot.advance(first)
     assert slot.next_piece(10_000) is parts[1]  # what is small enough stays
 
 

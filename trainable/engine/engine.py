@@ -230,6 +230,7 @@ class Engine:
             )
 
     def _generate(self) -> None:
+        self._fail_broken()  # by then the device has trained
         due = {wish.key: wish for wish in self._generating}
         chosen = [w for w in due.values() if w.split == next(iter(due.values())).split]
         started_s = time.perf_counter()

@@ -150,9 +150,14 @@ class Pack:
             span, [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
         )
         self.pace.keep()
-        share_s = (time.perf_counter() - started_s) / len(slots)
+        self._charge(time.perf_counter() - started_s)
         for slot, piece in zip(slots, pieces, strict=True):
-            slot.advance(piece, share_s)
+            slot.advance(piece)
+
+    def _charge(self, train_s: float) -> None:
+        """The trials of the pass under way share the time."""
+        for slot in (self.slots[key] for key in self.at_work if key in self.slots):
+            slot.train_s += train_s / len(self.at_work)
 
     def gather(self, slots: Sequence[Slot]) -> list[Slot]:
         """Moves the slots' rows to the front of the bank; the slots in the order of their rows."""
@@ -197,8 +202,11 @@ class Pack:
             return generate(self, asked)
 
     def broken_slots(self) -> list[Slot]:
-        """Slots whose gradient was not finite: they have not been stepped since."""
+        """Slots whose gradient was not finite: they have not been stepped since. Waits for the
+        pass under way, whose time this is."""
+        started_s = time.perf_counter()
         broken = self.optimizer.is_broken.tolist()
+        self._charge(time.perf_counter() - started_s)
         keys = [key for key, is_broken in zip(self.rows, broken, strict=True) if is_broken]
         return [self.slots[key] for key in keys if key is not None]
 

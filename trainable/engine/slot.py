@@ -19,7 +19,7 @@ from trainable.engine.bank import AdapterShape, RowLayout, SlotBank
 from trainable.engine.batches import DataOrder, Draw, Piece, cut_step
 from trainable.engine.optimizer import StepSettings, is_decaying, learning_rate_at
 from trainable.engine.task import Task
-from trainable.engine.transfer import fetch
+from trainable.engine.transfer import fetch, zeros_to_send
 from trainable.model.selections import select_paths
 from trainable.trial import ConfigError, TrialConfig
 
@@ -82,10 +82,9 @@ class Slot:
             step=self.steps + 1,
         )
 
-    def advance(self, piece: Piece, train_s: float) -> None:
+    def advance(self, piece: Piece) -> None:
         self.pieces.popleft()
         self.tokens_seen += piece.n_tokens
-        self.train_s += train_s
         if piece.completes:
             self.steps += 1
             self.turns_seen += sum(draw.window.n_turns for draw in self.draws)
@@ -245,9 +244,9 @@ def _named(shape: AdapterShape, layout: RowLayout, line: Tensor) -> Iterator[tup
 
 @torch.no_grad()
 def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, Tensor]) -> None:
-    """Laid out on the host, and sent in one piece."""
+    """Laid out on the host, and sent in one piece, behind what the device has to do."""
     rank = slot.shape.rank
-    line = torch.zeros(1, bank.layout.width)
+    line = zeros_to_send((1, bank.layout.width), bank.device)
     for module in slot.shape.modules:
         a, b = bank.layout.pair(line, module, 0)
         for name, target in (("lora_A", a[:, :rank]), ("lora_B", b[:rank])):
@@ -259,4 +258,4 @@ def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, T
                     f"{module}.{name} {found}; use the config that made it"
                 )
             target.copy_(value.T)
-    rows[row] = line[0]
+    rows[row].copy_(line[0], non_blocking=True)

@@ -19,6 +19,11 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return tensor
 
 
+def zeros_to_send(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """On the host, to be filled in and copied to the device without waiting for it."""
+    return torch.zeros(shape, pin_memory=device.type == "cuda")
+
+
 def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
     """Copies on the host of what they hold when the device gets there. Whoever calls what is
     returned waits for that; the thread that feeds the device does not."""

@@ -27,7 +27,7 @@ base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:
 search() {  # NAME
   python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack "${PACK:-8}" \
     --trials "${TRIALS:-64}" --asha promote --eta "${ETA:-3}" --train-turns "${TURNS:-36000}" \
-    --rungs "${RUNGS:-4000,12000}" --eval-dialogues "${DIALOGUES:-80,160,400}"
+    --rungs "${RUNGS:-4000,12000}" --eval-dialogues "${DIALOGUES:-64,128,400}"
 }
 
 sweep() { search qlora; }
