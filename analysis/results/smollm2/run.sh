@@ -4,7 +4,6 @@
 # sweep     64 settings of the space qlora, ASHA's promotion of the best third, on the GPUs there are
 # pair      the same (on two GPUs, under `four`); an engine is killed on the way
 # quad      the same (on four)
-# cut       a smaller one; its driver and all it started is killed on the way, and it is resumed
 # modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
 # long      the sweep's best setting on all of train, its rate decaying: as it is, and three variants
 # best      the best of these with three seeds, exported
@@ -36,30 +35,15 @@ sweep() { search qlora; }
 pair() {
   search on-2-gpus &
   local driver=$!
-  while kill -0 $driver 2>/dev/null && ! kill_an_engine on-2-gpus; do sleep 2; done
+  while kill -0 $driver 2>/dev/null && ! kill_an_engine on-2-gpus "${KILL_AFTER:-20}"; do sleep 2; done
   wait $driver
 }
 
 quad() { search on-4-gpus; }
 
-cut() {
-  local driver
-  TRIALS=${CUT_TRIALS:-24} TURNS=${CUT_TURNS:-8000} RUNGS=${CUT_RUNGS:-2500} search cut &
-  while kill -0 $! 2>/dev/null && [ -z "$(latest_engine cut)" ]; do sleep 2; done
-  driver=$(pgrep -f -- "tune.run .*--name cut")
-  kill -9 $driver && echo "killed with SIGKILL after $(wc -l <runs/cut/evals.jsonl) records"
-  wait $! || true
-  python3 -m tune.run --resume cut
-}
-
-kill_an_engine() {  # NAME: the latest to report
+kill_an_engine() {  # NAME EVALUATIONS: of the latest of so many
   local pid
-  pid=$(latest_engine "$1")
-  [ -n "$pid" ] && kill -9 "$pid"
-}
-
-latest_engine() {  # NAME: the process that reported last; nothing before so many evaluations
-  python3 - "$1" "${KILL_AFTER:-20}" <<'PYTHON'
+  pid=$(python3 - "$@" <<'PYTHON'
 import sys
 from pathlib import Path
 from analysis.records import find_sweep, read_sweep
@@ -69,6 +53,8 @@ trials = read_sweep(find_sweep(name)).trials if Path("runs", name).is_dir() else
 evals = [e for t in trials for e in t.evals if "engine_pid" in e.place]
 print(max(evals, key=lambda e: e.time_s).place["engine_pid"] if len(evals) >= least else "")
 PYTHON
+  )
+  [ -n "$pid" ] && kill -9 "$pid"
 }
 
 best_flags() {  # SWEEP FIELD...: the searched fields of its best trial, as flags; without those named
