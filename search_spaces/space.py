@@ -111,6 +111,13 @@ class Space:
         unique = tuple(p for i, p in enumerate(first) if p not in first[:i])
         return replace(self, searched=searched, fixed={**fixed, **values}, first=unique or ({},))
 
+    def adopt(self, brought: Mapping[str, Any]) -> Space:
+        """The space on what an adapter brings along: of its choices those stand that are neither
+        searched nor fixed, and fields without a meaning under them are not searched."""
+        own = {*self.searched, *self.fixed}
+        choices = {d: brought[d] for d, _, _ in CONDITIONS if d in brought and d not in own}
+        return self.fix({**self.fixed, **choices})
+
     def _list_idle(self, values: Mapping[str, Any]) -> set[str]:
         """The fields that do not exist under these values of others."""
         own = ((decider, allowed, (n,)) for n, (decider, allowed) in self.conditions.items())

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trainable.adapter import inherit
 from trainable.trial import ConfigError
 
 ASHA = ("stop", "promote", "off")
@@ -159,7 +158,9 @@ class SweepConfig:
         return cls(**kept)
 
 
-def compose(profile: str, flags: Mapping[str, Any], adapter: str | None = None) -> SweepConfig:
+def compose(
+    profile: str, flags: Mapping[str, Any], brought: Mapping[str, Any] | None = None
+) -> SweepConfig:
     """The profile's sweep with the flags that were given (`name` and `space` among them), on what
     an adapter that trials start from brings along. Raises ConfigError."""
     given = {name: value for name, value in flags.items() if value is not None}
@@ -173,7 +174,7 @@ def compose(profile: str, flags: Mapping[str, Any], adapter: str | None = None) 
         values["eval_dialogues"] = fit_evals(values["eval_dialogues"], len(values["rungs_turns"]))
     values["base"] = {
         **BASES[profile],
-        **inherit(adapter),
+        **(brought or {}),
         "seed": values["seed"],
         "train_turns": values["train_turns"],
         "warmup_turns": round(WARMUP * values["train_turns"]),

@@ -58,6 +58,7 @@ def bring_storage(flags: argparse.Namespace) -> None:
 
 def start(flags: argparse.Namespace) -> int:
     from search_spaces.space import find_space
+    from trainable.adapter import inherit
     from tune.checks import (
         check_materials,
         check_seeds,
@@ -76,6 +77,8 @@ def start(flags: argparse.Namespace) -> int:
     if not flags.space:
         raise ConfigError("a sweep needs --space NAME, or --resume NAME")
     space = find_space(flags.space).fix(parse_settings(flags.set))
+    brought = inherit(space.fixed.get("adapter"))
+    space = space.adopt(brought)
     profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
     given = {name: getattr(flags, name) for name in SETTINGS}
     given |= {"rungs_turns": flags.rungs, "eval_dialogues": flags.eval_dialogues}
@@ -85,7 +88,7 @@ def start(flags: argparse.Namespace) -> int:
     given["train_turns"] = space.fixed.get("train_turns") or flags.train_turns
     given["name"] = flags.name or pick_name(Path(flags.storage), space.name)
     extra = {"space": flags.space, "storage": flags.storage, "baseline": flags.baseline}
-    config = compose(profile, given | extra, space.fixed.get("adapter"))
+    config = compose(profile, given | extra, brought)
     set_environment(config.deterministic, config.trust_remote_code)
     space = space.fit_lengths(config.train_turns)
     configs = check_space(space, config.base)

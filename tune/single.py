@@ -24,6 +24,7 @@ def add_trial_flags(parser: argparse.ArgumentParser) -> None:
 def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
     """The profile's trial under those settings, as long as anybody wants. Raises ConfigError."""
     from search_spaces.space import Space
+    from trainable.adapter import inherit
     from tune.checks import check_materials
     from tune.config import compose, pick_profile
     from tune.flags import parse_settings
@@ -31,7 +32,8 @@ def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
     space = Space(name="single", question="", searched={}).fix(parse_settings(settings))
     profile = pick_profile()[0] if profile == "auto" else profile
     names = {"name": "single", "space": "single"}
-    config = space.spell({}, compose(profile, names, space.fixed.get("adapter")).base)
+    brought = inherit(space.fixed.get("adapter"))
+    config = space.spell({}, compose(profile, names, brought).base)
     check_materials([config])
     return replace(config, train_turns=10**9)
 

@@ -1,5 +1,6 @@
 """Bad input is one line and exit code 2, before anything is written."""
 
+import json
 import subprocess
 import sys
 import time
@@ -198,3 +199,22 @@ def test_a_folder_given_by_a_relative_path_is_found_from_elsewhere(
     settings = parse_settings(["adapter=mine", "base_model=tiny", "corpus=hub/name"])
     whole = {"adapter": str(tmp_path / "mine"), "base_model": "tiny", "corpus": "hub/name"}
     assert settings == whole
+
+
+def test_a_lexicalised_adapter_s_replies_are_searched_without_placeholders(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"r": 4}))
+    (adapter / "trial.json").write_text(json.dumps({"config": {"response": "lexicalised"}}))
+    flags = ["--space", "decoding", "--profile", "tiny", "--set", f"adapter={adapter}"]
+    flags += ["--dry-run", "--storage", str(tmp_path)]
+    assert main(flags) == 0
+    out = capsys.readouterr().out
+    assert "searched: decoding, min_new_tokens, repetition_penalty" in out
+    assert "  response: lexicalised" in out
+    assert main([*flags, "--set", "placeholder_bias=1"]) == 2
+    assert "has no meaning with response=lexicalised" in capsys.readouterr().err
+    assert main([*flags, "--set", "response=delexicalised"]) == 0
+    assert "placeholder_bias" in capsys.readouterr().out
