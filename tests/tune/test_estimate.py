@@ -9,7 +9,7 @@ from inline import make_config, open_search, run_inline
 from analysis.records import read_sweep
 from search_spaces.space import find_space
 from trainable.model.sizes import read_sizes, spell_sizes
-from tune.config import compose
+from tune.config import SweepConfig, compose
 from tune.disk import measure_bytes
 from tune.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
 from tune.run import main
@@ -62,6 +62,18 @@ def test_the_trials_expected_at_a_rung_are_about_those_that_get_there(
     for turns, expected in zip((400, 800, 1600), expect_reached(config), strict=True):
         there = sum(t.eval_at(turns) is not None for t in records.searched)
         assert there == pytest.approx(expected, rel=0.7, abs=3)
+
+
+RECORDED = ("results/smollm2/qlora", "results/smollm2/on-1-gpu", "example/sweep")
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_as_many_go_on_as_in_sweeps_that_learnt(name: str) -> None:
+    records = read_sweep(Path(__file__).parents[2] / "analysis" / name)
+    config = SweepConfig.from_dict(records.config)
+    for rung, expected in enumerate(expect_reached(config)):
+        there = sum(len(t.evals) > rung for t in records.searched)
+        assert there == pytest.approx(expected, rel=0.35)
 
 
 def test_the_pace_is_an_earlier_sweep_s_where_there_is_one(tmp_path: Path) -> None:
