@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MIN_TRIALS = 10
+DIGITS = 9  # of a share: those after them differ from processor to processor
 MIN_TOP_TRIALS = 5  # PED-ANOVA is stable from about five trials above its quantile
 
 
@@ -41,7 +42,8 @@ def measure_importance(records: SweepRecords, turns: int) -> Importance | None:
     top_share = max(0.1, MIN_TOP_TRIALS / len(trials))
     raw = _evaluate(trials, scores, {f: distributions[f] for f in fields}, top_share)
     total = sum(raw.values())
-    shares = {f: raw[f] / total if total else 0.0 for f in sorted(raw, key=lambda f: -raw[f])}
+    falling = sorted(raw, key=lambda f: -raw[f])
+    shares = {f: round(raw[f] / total, DIGITS) if total else 0.0 for f in falling}
     return Importance(turns=turns, n_trials=len(trials), top_share=top_share, shares=shares)
 
 
