@@ -1,7 +1,7 @@
 """What a sweep's answer cost, and what the usual ways would have cost:
 `python -m analysis.cost NAME --rates FILE`.
 
-FILE holds what `python -m trainable.usual_ways --checkpoint ...` printed on the same machine. Only
+FILE holds what `python -m tune.bench.baselines --checkpoint ...` printed on the same machine. Only
 the sweep itself was run whole; the other rows are worked out from measured rates.
 """
 
@@ -161,7 +161,7 @@ def complete_wave(sweep: SweepRecords, number: int) -> int:
 
 
 def read_rates(path: Path) -> dict[str, Rates]:
-    """Raises ConfigError where the file is not what `trainable.usual_ways` prints."""
+    """Raises ConfigError where the file is not what `tune.bench.baselines` prints."""
     found: dict[str, dict[str, float]] = {}
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -181,7 +181,7 @@ def read_rates(path: Path) -> dict[str, Rates]:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"--rates must be a file of the lines that trainable.usual_ways prints, and {path} is "
+            f"--rates must be a file of the lines that tune.bench.baselines prints, and {path} is "
             f"not ({type(error).__name__}: {error})"
         ) from error
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.records import SweepRecords, TrialRecord
-from trainable.corpus.dialogue import Dialogue
+from trainable.dialogue.dialogue import Dialogue
 from trainable.trial import ConfigError
 
 Responses = Mapping[str, Sequence[Mapping[str, Any]]]

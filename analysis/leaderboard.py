@@ -17,7 +17,7 @@ from analysis.rows import (
     to_parquet,
     to_row,
 )
-from trainable.whole import write_whole
+from trainable.system.whole import write_whole
 
 TERMINAL_COLUMNS = (
     *("#", "trial", "Combined", "to best", "Bleu", "Inform", "Success", "Richness"),

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trainable.remote import bring_sweep, is_remote, locate
+from trainable.storage.remote import bring_sweep, is_remote, locate
 from trainable.trial import ConfigError, EvalResult, Resolved
 
 FORMAT = 1

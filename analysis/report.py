@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
-from trainable.whole import write_whole
 
 if TYPE_CHECKING:
     from analysis.records import SweepRecords

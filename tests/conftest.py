@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from trainable.corpus.cache import find_cache_folder
 from trainable.corpus.load import Corpus, load_corpus
+from trainable.system.cache import find_cache_folder
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -7,13 +7,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("tune", "search_spaces", "trainable", "analysis")
-LEAVES = ("trainable.trial", "trainable.garbage", "trainable.whole")  # standard library only
+LEAVES = (  # standard library only
+    *("trainable.trial", "trainable.system.garbage", "trainable.system.whole"),
+)
+    "trainable.trial",
+    "trainable.system.garbage",
+    "trainable.system.whole",
+)  # standard library only
 # package -> what of ours it may import
 ALLOWED = {
     "tune": ("tune", "search_spaces", "trainable", "analysis"),
     "analysis": (
         *("analysis", "trainable.corpus", "trainable.evaluation"),
-        *("trainable.remote", "trainable.trial", "trainable.whole"),
+        *("trainable.storage.remote", "trainable.trial", "trainable.system.whole"),
     ),
     "search_spaces": ("search_spaces.space", "trainable.trial"),
     "trainable": ("trainable",),
@@ -31,11 +37,11 @@ FORBIDDEN = {
 }
 LIGHT = (
     "trainable/trial.py",
-    "trainable/garbage.py",
-    "trainable/whole.py",
-    "trainable/lease.py",
-    "trainable/checkpoint.py",
-    "trainable/toy.py",
+    "trainable/system/garbage.py",
+    "trainable/system/whole.py",
+    "trainable/worker/lease.py",
+    "trainable/storage/checkpoint.py",
+    "trainable/solo/toy.py",
 )
 # modules that `tune` uses with a function's import only, so that `--help` stays instant
 HEAVY = ("torch", "ray", "transformers", "peft", "datasets")

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.environment import set_environment
-from trainable.remote import bring_headers
+from trainable.storage.remote import bring_headers
+from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialFailed
-from tune.flags import add_storage
-from tune.single import add_trial_flags
+from tune.plan.flags import add_storage
+from tune.plan.single import add_trial_flags
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
     from trainable.trial import TrialConfig
-    from tune.config import SweepConfig
+    from tune.search.config import SweepConfig
 
 QUESTION = "What does the model answer without any finetuning?"
 
@@ -50,11 +50,11 @@ def show_comparison(names: Sequence[str], examples: int) -> int:
 def start(flags: argparse.Namespace) -> int:
     """The untuned model in a folder of its own."""
     from search_spaces.space import Space
-    from tune.checks import make_folder
-    from tune.config import compose, pick_profile
-    from tune.flags import parse_settings, pick_name
-    from tune.recorder import write_header
-    from tune.sweep import compose_header
+    from tune.driver.sweep import compose_header
+    from tune.folder.recorder import write_header
+    from tune.plan.checks import make_folder
+    from tune.plan.flags import parse_settings, pick_name
+    from tune.search.config import compose, pick_profile
 
     space = Space(name="baseline", question=QUESTION, searched={}).fix(parse_settings(flags.set))
     profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
@@ -74,7 +74,7 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
     from analysis.leaderboard import render
     from analysis.records import find_sweep, read_sweep
     from search_spaces.space import Space
-    from tune.config import SweepConfig
+    from tune.search.config import SweepConfig
 
     if flags.set or flags.name:
         raise ConfigError("--set and --name have no meaning with --sweep: it has its own settings")
@@ -93,8 +93,8 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
 
 
 def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
-    from tune.checks import check_materials
-    from tune.trials import drop_training
+    from tune.plan.checks import check_materials
+    from tune.search.trials import drop_training
 
     point = space.first[0] if space.first else {}
     trial = drop_training(space.spell(point, config.base))
@@ -105,13 +105,13 @@ def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
 def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> int:
     """Evaluates and records the untuned model, and prints the leaderboard."""
     from analysis.leaderboard import render, write_leaderboard
-    from trainable.alone import open_finetuner
-    from trainable.lease import Report
-    from tune.bars import show_activities
-    from tune.lock import own_folder
-    from tune.quiet import quieten
-    from tune.recorder import Recorder
-    from tune.trials import BASE_ID, BASE_NUMBER
+    from trainable.solo.choose import open_finetuner
+    from trainable.worker.lease import Report
+    from tune.folder.lock import own_folder
+    from tune.folder.recorder import Recorder
+    from tune.search.trials import BASE_ID, BASE_NUMBER
+    from tune.terminal.bars import show_activities
+    from tune.terminal.quiet import quieten
 
     quieten()
     with own_folder(config.folder):

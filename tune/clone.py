@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainable.trial import ConfigError
-from tune.flags import add_storage, open_folder, parse_settings
+from tune.plan.flags import add_storage, open_folder, parse_settings
 
 EXIT_REFUSED = 1
 
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def clone(flags: argparse.Namespace) -> int:
-    from tune.lock import check_not_elsewhere, find_owner
-    from tune.requests import await_answer, send
+    from tune.folder.lock import check_not_elsewhere, find_owner
+    from tune.folder.requests import await_answer, send
 
     folder = open_folder(flags, "tune.clone")
     check_not_elsewhere(folder)
@@ -48,9 +48,9 @@ def check(folder: Path, trial: str, settings: dict[str, object], warm: bool) -> 
     """Raises ConfigError for what the driver would refuse, as far as the records tell."""
     from analysis.records import read_sweep
     from trainable.trial import TrialConfig
-    from tune.checks import check_materials
-    from tune.clones import locate_adapter, spell_clone
-    from tune.config import SweepConfig
+    from tune.plan.checks import check_materials
+    from tune.search.clones import locate_adapter, spell_clone
+    from tune.search.config import SweepConfig
 
     records = read_sweep(folder)
     found = next((t for t in records.searched if t.id == trial), None)

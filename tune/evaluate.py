@@ -142,7 +142,7 @@ def refuse_generation(args: argparse.Namespace) -> None:
 def score_replies(replies: Replies, args: argparse.Namespace) -> Scores:
     """Scores on the split that --split names; what is odd but no error goes to stderr."""
     from trainable.evaluation.evaluator import Evaluator
-    from trainable.validation import to_references
+    from trainable.evaluation.validation import to_references
 
     responses, is_partial = replies.responses, args.partial or replies.is_partial
     dialogues = replies.corpus.get_split(args.split)
@@ -249,7 +249,7 @@ def write_scores(
 
 
 def write_json(content: Any, path: Path, flag: str) -> None:
-    from trainable.whole import write_whole
+    from trainable.system.whole import write_whole
 
     try:
         write_whole(path, json.dumps(content, indent=1).encode())

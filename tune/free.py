@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from trainable.trial import ConfigError
-from tune.single import add_trial_flags, open_pack, spell_trial
+from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(flags: argparse.Namespace) -> int:
-    from trainable.engine.free import write_dialogues
+    from trainable.engine.decode.free import write_dialogues
     from trainable.evaluation.richness import measure_richness
-    from tune.quiet import quieten
+    from tune.terminal.quiet import quieten
 
     quieten()
     for flag in ("turns", "dialogues"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
-from tune.quiet import quieten
+from tune.terminal.quiet import quieten
 
 if TYPE_CHECKING:
     from trainable.corpus.load import Corpus
@@ -45,7 +45,7 @@ def generate_replies(args: argparse.Namespace) -> Replies:
     """Those of the adapter or model that the flags name. Raises ConfigError."""
     quieten()
     from trainable.corpus.load import load_corpus
-    from tune.flags import parse_settings
+    from tune.plan.flags import parse_settings
 
     settings = parse_settings(args.set) | ({"corpus": args.corpus} if args.corpus else {})
     if args.adapter:
@@ -78,7 +78,7 @@ def open_adapter(
 ) -> System:
     """An exported trial, or any LoRA adapter in peft's format; of an export without its adapter,
     the merged model. Raises ConfigError."""
-    from trainable.adapter import read_adapter_config, read_trial
+    from trainable.storage.adapter import read_adapter_config, read_trial
     from tune.export.origin import ADAPTER, ADAPTER_CONFIG, MERGED, hash_file, read_record
 
     folder = fetch(name, ADAPTER_FILES)
@@ -136,9 +136,9 @@ def fetch(name: str, patterns: tuple[str, ...]) -> Path:
 def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[str, Any]:
     """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format.
     Raises ConfigError where model, corpus or decoding are not there."""
-    from trainable.alone import is_toy, open_finetuner
+    from trainable.solo.choose import is_toy, open_finetuner
     from trainable.trial import TrialFailed
-    from tune.bars import show_activities
+    from tune.terminal.bars import show_activities
 
     if is_toy(system.config):
         raise ConfigError(

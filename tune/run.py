@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.environment import set_environment
+from trainable.system.environment import set_environment
 from trainable.trial import ConfigError
-from tune.flags import (
+from tune.plan.flags import (
     RESUMABLE,
     SETTINGS,
     WAYS,
@@ -25,7 +25,7 @@ from tune.flags import (
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
-    from tune.config import SweepConfig
+    from tune.search.config import SweepConfig
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def bring_storage(flags: argparse.Namespace) -> None:
     """Where the sweeps are not on a disk, brings what counts there. Raises ConfigError."""
-    from trainable.remote import bring_events, bring_headers, is_remote, locate
+    from trainable.storage.remote import bring_events, bring_headers, is_remote, locate
 
     if flags.resume and is_remote(flags.resume):
         storage, _, flags.resume = flags.resume.rstrip("/").rpartition("/")
@@ -58,8 +58,10 @@ def bring_storage(flags: argparse.Namespace) -> None:
 
 def start(flags: argparse.Namespace) -> int:
     from search_spaces.space import find_space
-    from trainable.adapter import inherit
-    from tune.checks import (
+    from trainable.storage.adapter import inherit
+    from tune.driver.sweep import start_sweep
+    from tune.folder.versions import check_not_shadowed
+    from tune.plan.checks import (
         check_materials,
         check_seeds,
         check_space,
@@ -67,11 +69,9 @@ def start(flags: argparse.Namespace) -> int:
         fetch_bases,
         make_folder,
     )
-    from tune.config import compose, pick_profile
-    from tune.dry_run import describe_plan, summarise
-    from tune.estimate import estimate
-    from tune.sweep import start_sweep
-    from tune.versions import check_not_shadowed
+    from tune.plan.dry_run import describe_plan, summarise
+    from tune.plan.estimate import estimate
+    from tune.search.config import compose, pick_profile
 
     check_not_shadowed()
     if not flags.space:
@@ -109,13 +109,13 @@ def start(flags: argparse.Namespace) -> int:
 def resume(flags: argparse.Namespace) -> int:
     from analysis.records import read_sweep
     from search_spaces.space import Space, find_space
-    from tune.checks import check_disk, check_materials, check_space
-    from tune.config import SweepConfig
-    from tune.disk import measure_bytes
-    from tune.estimate import estimate
-    from tune.rebuild import check_widened
-    from tune.sweep import lengthen, resume_sweep
-    from tune.versions import check_not_shadowed
+    from tune.driver.sweep import lengthen, resume_sweep
+    from tune.folder.disk import measure_bytes
+    from tune.folder.versions import check_not_shadowed
+    from tune.plan.checks import check_disk, check_materials, check_space
+    from tune.plan.estimate import estimate
+    from tune.search.config import SweepConfig
+    from tune.search.rebuild import check_widened
 
     check_not_shadowed()
     refuse_changes(flags)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.trial import ConfigError
-from tune.flags import add_storage, open_folder
+from tune.plan.flags import add_storage, open_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,7 +58,7 @@ class View:
 
     def __init__(self, folder: Path) -> None:
         from analysis.records import read_sweep
-        from tune.progress import Progress
+        from tune.terminal.progress import Progress
 
         read_sweep(folder)
         header = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
@@ -69,10 +69,10 @@ class View:
         self.usage, self.weighed_s = "", -WEIGH_S
 
     def look(self) -> None:
-        from trainable.remote import bring_events
-        from tune.disk import describe_usage
-        from tune.lock import find_owner, read_since
-        from tune.pulse import watch
+        from trainable.storage.remote import bring_events
+        from tune.folder.disk import describe_usage
+        from tune.folder.lock import find_owner, read_since
+        from tune.folder.pulse import watch
 
         self.owner = find_owner(self.folder)
         self.progress.since_s = read_since(self.folder) if self.owner else None

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from trainable.trial import ConfigError
-from tune.flags import add_storage, open_folder
+from tune.plan.flags import add_storage, open_folder
 
 EXIT_REFUSED = 1
 
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def stop(flags: argparse.Namespace) -> int:
-    from tune.lock import check_not_elsewhere, find_owner
-    from tune.requests import await_answer, send
+    from tune.folder.lock import check_not_elsewhere, find_owner
+    from tune.folder.requests import await_answer, send
 
     if flags.now and flags.trial:
         raise ConfigError("--now ends the whole sweep: leave out the trial, or --now")

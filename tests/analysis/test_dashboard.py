@@ -24,7 +24,7 @@ CHROMIUM = shutil.which("chromium")
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard (extra: analysis)")
-    mirror = pytest.importorskip("tune.mirror")
+    mirror = pytest.importorskip("tune.folder.mirror")
     space = pytest.importorskip("search_spaces.space")
     folder = write_sweep(tmp_path / "my-sweep", trials=3)
     searched = {"learning_rate": FloatDistribution(1e-5, 1e-1, log=True)}

@@ -18,8 +18,8 @@ from trainable.corpus.cambridge.user_templates import USER
 from trainable.corpus.cambridge.venues import build_tables, find
 from trainable.corpus.cambridge.wording import SLOT, count_wordings
 from trainable.corpus.load import load_corpus
+from trainable.dialogue.slots import CANONICAL
 from trainable.evaluation.evaluator import Evaluator
-from trainable.evaluation.slots import CANONICAL
 
 SIZES = (60, 20, 20)
 

@@ -16,7 +16,7 @@ from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import ConfigError, TrialConfig
-from tune.checks import check_materials
+from tune.plan.checks import check_materials
 
 END = "<|im_end|>"
 CHATML = (  # as SmolLM2's and Qwen's, with a system's part of its own where none is given

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from trainable.corpus.dialogue import Turn
 from trainable.corpus.load import Corpus, load_corpus
+from trainable.dialogue.dialogue import Turn
 from trainable.trial import ConfigError
 
 

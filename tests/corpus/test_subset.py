@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from trainable.corpus.dialogue import Dialogue
 from trainable.corpus.load import Corpus
 from trainable.corpus.subset import validation_subset
+from trainable.dialogue.dialogue import Dialogue
 
 GOALS = {"taxi": 10, "hotel": 60, "hotel+train": 30}
 DIALOGUES = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from test_contract import assert_equal, open_pack, train, weights
 from tiny_trials import make_config
 
-from trainable.resize import copy_adapter
+from trainable.storage.resize import copy_adapter
 
 
 def test_a_trial_of_a_higher_rank_joins_and_its_neighbours_go_on(

@@ -20,9 +20,9 @@ from tiny_trials import make_config, make_spec
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainable.engine.batches import DataOrder
 from trainable.engine.pack import Pack
-from trainable.engine.slot import SlotState
+from trainable.engine.slots.data_order import DataOrder
+from trainable.engine.slots.slot import SlotState
 from trainable.model.base import load_base
 from trainable.trial import TrialConfig
 

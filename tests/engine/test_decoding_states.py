@@ -10,12 +10,12 @@ import torch
 from tiny_trials import make_config, make_spec
 
 from trainable.corpus.prompt import parse_state
-from trainable.engine.end_to_end import put_state, state_window
+from trainable.engine.decode.belief_states import put_state, state_window
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
+from trainable.evaluation.validation import Generated, score
 from trainable.model.base import load_base
 from trainable.model.source import EMBEDDED_FOLDER
-from trainable.validation import Generated, score
 
 TRACKING: dict[str, Any] = {"target": "state+response", "context": "history+state+db"}
 

@@ -16,14 +16,14 @@ from transformers.models.llama import modeling_llama
 if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything imports Triton
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
 
-from trainable.engine.block_kernels import add_gradients, multiply_blocks
-from trainable.engine.blocks import Blocks
-from trainable.engine.counter import mix
-from trainable.engine.dropout import apply_mask, make_feature_keys
-from trainable.engine.kernels import Gate, Norm, Rotate, derive_loss_here
-from trainable.engine.loss import derive_loss
-from trainable.engine.mask_kernel import mask_on_gpu
-from trainable.engine.row_attention import attend_rows
+from trainable.engine.device.counter import mix
+from trainable.engine.kernels.block_products import add_gradients, multiply_blocks
+from trainable.engine.kernels.dropout_mask import mask_on_gpu
+from trainable.engine.kernels.fused import Gate, Norm, Rotate, derive_loss_here
+from trainable.engine.kernels.row_attention import attend_rows
+from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dropout import apply_mask, make_feature_keys
+from trainable.engine.train.loss import derive_loss
 
 LLAMA, NEOX = modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb
 

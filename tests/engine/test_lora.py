@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainable.engine.blocks import BLOCK, Blocks
-from trainable.engine.counter import mix
-from trainable.engine.dropout import Dropout
-from trainable.engine.layout import Layout
-from trainable.engine.lora import PackedLinear, Pass
+from trainable.engine.device.counter import mix
+from trainable.engine.layers.blocks import BLOCK, Blocks
+from trainable.engine.layers.dropout import Dropout
+from trainable.engine.layers.layout import Layout
+from trainable.engine.layers.lora import PackedLinear, Pass
 
 IN, OUT, RANK = 24, 16, 3
 SCALES = torch.tensor([0.5, 2.0, 1.0])[:, None, None]

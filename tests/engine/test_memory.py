@@ -99,11 +99,11 @@ def test_a_join_without_room_fails_alone(
 def test_replies_come_in_smaller_chunks(
     engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trainable.engine.replies as replies
+    import trainable.engine.decode.replies as replies
 
     engine.join("a", make_config(bases["llama"], max_new_tokens=4), None)
     expected = engine.generate("a", 4).responses
-    monkeypatch.setattr("trainable.engine.memory.CPU_CACHE_BYTES", 2**23)
+    monkeypatch.setattr("trainable.engine.device.memory.CPU_CACHE_BYTES", 2**23)
     take = replies.take_chunk
 
     def limited(pack: Any, queues: Any, readers: Any) -> Any:

@@ -11,13 +11,13 @@ import torch
 from tiny_trials import make_config
 from transformers import PreTrainedModel
 
-from trainable.engine.attention import Cached, CachedFlat
-from trainable.engine.blocks import Blocks
-from trainable.engine.counter import mix
-from trainable.engine.dropout import Dropout, make_feature_keys
-from trainable.engine.fusion import ROTARY, fuse
+from trainable.engine.decode.token_pass import TokenPass
+from trainable.engine.device.counter import mix
+from trainable.engine.layers.attention import Cached, CachedFlat
+from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.engine.layers.fusion import ROTARY, fuse
 from trainable.engine.pack import Pack
-from trainable.engine.token_pass import TokenPass
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig

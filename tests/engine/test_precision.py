@@ -11,8 +11,8 @@ from tiny_trials import make_config
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainable.engine.batches import DataOrder, Draw
 from trainable.engine.pack import Pack
+from trainable.engine.slots.data_order import DataOrder, Draw
 from trainable.model.base import BaseSpec, load_base
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

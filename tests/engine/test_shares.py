@@ -8,8 +8,8 @@ import pytest
 from tiny_trials import make_config, make_spec
 
 from trainable.engine.pack import Pack
-from trainable.engine.shares import OPERATORS, REST, measure_shares
 from trainable.model.base import load_base
+from tune.bench.profile import OPERATORS, REST, measure_shares
 
 
 def test_every_part_has_its_share(bases: dict[str, Path]) -> None:

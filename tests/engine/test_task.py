@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tiny_trials import make_config, make_spec
 
-from trainable.engine.task import Tasks
+from trainable.engine.slots.task import Tasks
 from trainable.model.base import load_base
 
 

@@ -16,14 +16,14 @@ from tiny_trials import make_config, make_spec
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainable.engine import train_pass
-from trainable.engine.attention import Packing
-from trainable.engine.bank import SlotRange
-from trainable.engine.batches import cut_step
-from trainable.engine.blocks import BLOCK
+from trainable.engine.layers.attention import Packing
+from trainable.engine.layers.blocks import BLOCK
+from trainable.engine.layers.passes import make_dropout, pack_windows, round_up, target_weights
 from trainable.engine.pack import Pack
-from trainable.engine.passes import make_dropout, pack_windows, round_up, target_weights
-from trainable.engine.train_pass import Load, TrainPass
+from trainable.engine.slots.bank import SlotRange
+from trainable.engine.slots.data_order import cut_step
+from trainable.engine.train import train_pass
+from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import load_base
 
 

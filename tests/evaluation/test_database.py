@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.evaluation.database import DONTCARE, Database
-from trainable.evaluation.fuzzy import partial_ratio
-from trainable.evaluation.values import count_minutes, normalise_value
+from trainable.dialogue.database import DONTCARE, Database
+from trainable.dialogue.fuzzy import partial_ratio
+from trainable.dialogue.values import count_minutes, normalise_value
 from trainable.trial import ConfigError
 
 RESTAURANTS = [

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from trainable.evaluation.fuzzy import is_similar, partial_ratio
+from trainable.dialogue.fuzzy import is_similar, partial_ratio
 
 
 # Recorded from fuzzywuzzy 0.18.0 with python-Levenshtein 0.27.5, on names of the real database.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.evaluation.database import Database
+from trainable.dialogue.database import Database
 from trainable.evaluation.inform_success import SystemTurn, judge
 
 DATABASE = Database(

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trainable.corpus.load import Corpus
+from trainable.dialogue.slots import CANONICAL
 from trainable.evaluation.normalise import normalise_response, respace, respace_whole
-from trainable.evaluation.slots import CANONICAL
 
 WORDS = st.sampled_from(["the", "NAME", "is", "free", "no", "a.m", "i'm", "cb1", "5", "don't"])
 SIGNS = st.sampled_from([".", ",", "?", "!", "-", ":", ";", "(", ")", "/", "'s", "&", "$", "..."])

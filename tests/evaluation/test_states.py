@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from trainable.corpus.dialogue import State
+from trainable.dialogue.dialogue import State
 from trainable.evaluation.states import estimate_domains, normalise_state
 
 

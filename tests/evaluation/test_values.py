@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainable.evaluation.values import count_minutes, normalise_value
+from trainable.dialogue.values import count_minutes, normalise_value
 
 
 @pytest.mark.parametrize(

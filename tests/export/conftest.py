@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from search_spaces.space import find_space
-from trainable.checkpoint import write_checkpoint
-from trainable.lease import Report
+from trainable.storage.checkpoint import write_checkpoint
 from trainable.trial import TrialConfig
-from tune.config import SweepConfig, compose
-from tune.recorder import Recorder, write_header
-from tune.sweep import compose_header
+from trainable.worker.lease import Report
+from tune.driver.sweep import compose_header
+from tune.folder.recorder import Recorder, write_header
+from tune.search.config import SweepConfig, compose
 
 DIALOGUES = 4
 TURNS = 60

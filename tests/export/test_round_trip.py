@@ -16,12 +16,12 @@ from hub_stand_in import TOKEN, serve
 from huggingface_hub import HfApi, constants
 
 from analysis.records import read_sweep
-from trainable.checkpoint import read_evaluation
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import render
 from trainable.corpus.subset import validation_subset
+from trainable.evaluation.validation import load_evaluator
 from trainable.model.source import EMBEDDED_FOLDER
-from trainable.validation import load_evaluator
+from trainable.storage.checkpoint import read_evaluation
 from tune.export.choice import Choice, choose_trials
 from tune.export.command import main
 from tune.export.push import Target, push_folder

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from trainable.environment import DETERMINISTIC, TRUST_REMOTE_CODE, set_environment
 from trainable.model.base import BaseSpec, load_base
+from trainable.system.environment import DETERMINISTIC, TRUST_REMOTE_CODE, set_environment
 
 
 @pytest.fixture(autouse=True)

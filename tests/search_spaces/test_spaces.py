@@ -11,9 +11,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from search_spaces.decoding import PLAIN
 from search_spaces.space import Space, contains, find_space, list_spaces
 from trainable.trial import CHOICES, CONDITIONS, ConfigError, TrialConfig
-from tune.checks import check_space
-from tune.config import BASES, compose
-from tune.proposals import Tried, propose
+from tune.plan.checks import check_space
+from tune.search.config import BASES, compose
+from tune.search.proposals import Tried, propose
 
 
 def draw(generator: random.Random) -> Any:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainable.checkpoint import (
+from trainable.solo.toy import ToyFinetuner
+from trainable.storage.checkpoint import (
     find_last_whole,
     is_whole,
     keep_best_and_last,
@@ -14,7 +15,6 @@ from trainable.checkpoint import (
     read_evaluation,
     write_checkpoint,
 )
-from trainable.toy import ToyFinetuner
 from trainable.trial import TrialConfig, TrialFailed
 
 

@@ -19,10 +19,10 @@ from transformers import (
     T5Config,
 )
 
-from trainable.adapter import inherit
-from trainable.alone import open_finetuner, why_alone
 from trainable.model.source import EMBEDDED_FOLDER
-from trainable.plain import PlainFinetuner
+from trainable.solo.choose import open_finetuner, why_alone
+from trainable.solo.train import PlainFinetuner
+from trainable.storage.adapter import inherit
 from trainable.trial import ConfigError, TrialConfig
 from tune.evaluate import main as evaluate
 

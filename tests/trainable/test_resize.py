@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from trainable.resize import WEIGHTS, copy_adapter, resize
+from trainable.storage.resize import WEIGHTS, copy_adapter, resize
 from trainable.trial import ConfigError, TrialConfig
 
 A, B = "layers.0.q.lora_A.weight", "layers.0.q.lora_B.weight"

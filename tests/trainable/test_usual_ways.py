@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainable import usual_ways
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.trial import TrialConfig
-from trainable.usual_ways import LAB_ACCUMULATED, STOCK_DIALOGUES, UsualTrial, spell
+from tune.bench import baselines as usual_ways
+from tune.bench.baselines import LAB_ACCUMULATED, STOCK_DIALOGUES, UsualTrial, spell
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def sweep(tmp_path: Path) -> Callable[..., SweepRecords]:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One small Ray for the whole session, as quiet as a sweep's own."""
-    from tune.fleet import SETTINGS
+    from tune.workers.fleet import SETTINGS
 
     os.environ.update(SETTINGS)
     import ray

@@ -15,7 +15,7 @@ from typing import Any
 from inline import make_config, open_search, run_inline
 
 from analysis.records import SweepRecords, read_sweep
-from trainable.remote import locate
+from trainable.storage.remote import locate
 
 TRACED = Path(__file__).parent / "traced"
 SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
@@ -32,7 +32,7 @@ def compute_undisturbed(storage: Path, base_model: str, **settings: Any) -> Swee
     """What the sweep comes to without Ray, one trial after another and in no time."""
     settings["fixed"] = {"base_model": base_model}
     config, space = make_config(storage, name="undisturbed", **settings)
-    with unittest.mock.patch("trainable.toy.time.sleep"):
+    with unittest.mock.patch("trainable.solo.toy.time.sleep"):
         run_inline(open_search(config, space)[0])
     return read_sweep(config.folder)
 

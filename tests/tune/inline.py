@@ -6,15 +6,15 @@ from typing import Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space, find_space
-from trainable.checkpoint import find_last_whole, read_evaluation, write_checkpoint
-from trainable.lease import Lease, Report
-from trainable.toy import ToyFinetuner
+from trainable.solo.toy import ToyFinetuner
+from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.trial import TrialFailed
-from tune.config import SweepConfig, compose
-from tune.rebuild import rebuild
-from tune.recorder import Recorder, write_header
-from tune.search import Search
-from tune.sweep import compose_header
+from trainable.worker.lease import Lease, Report
+from tune.driver.sweep import compose_header
+from tune.folder.recorder import Recorder, write_header
+from tune.search.config import SweepConfig, compose
+from tune.search.rebuild import rebuild
+from tune.search.search import Search
 
 Settings = dict[str, Any]
 
@@ -30,7 +30,7 @@ def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
 
 
 def carry_out(lease: Lease) -> Iterator[Report]:
-    """What `trainable.entry` does, without Ray."""
+    """What `trainable.worker.entry` does, without Ray."""
     finetuner, seen = ToyFinetuner(lease.config), -1
     checkpoint, notes = find_last_whole(lease.checkpoints)
     if checkpoint is not None:

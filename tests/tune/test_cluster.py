@@ -19,7 +19,7 @@ import yaml
 
 import tune
 from analysis.records import read_sweep
-from tune.fate import RAYS_PATIENCE
+from tune.workers.fate import RAYS_PATIENCE
 
 TEMPLATES = Path(tune.__path__[0]) / "cluster"
 MACHINES = Path(__file__).parent / "slurm" / "machines.sh"

@@ -11,7 +11,7 @@ from test_storage import watch
 from test_sweep import run
 
 from analysis.records import read_sweep
-from tune.requests import read_requests
+from tune.folder.requests import read_requests
 from tune.run import main
 
 pytestmark = pytest.mark.usefixtures("local_ray")

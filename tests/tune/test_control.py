@@ -9,12 +9,12 @@ from test_resume import KillAfter
 from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
-from tune import control as control_module
-from tune.budget import Budget
-from tune.control import Control, Paused
-from tune.recorder import replay_events
-from tune.requests import read_requests, send
-from tune.search import Search
+from tune.driver import control as control_module
+from tune.driver.control import Control, Paused
+from tune.folder.recorder import replay_events
+from tune.folder.requests import read_requests, send
+from tune.search.budget import Budget
+from tune.search.search import Search
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ from inline import make_config, open_search, run_inline
 from analysis.records import read_sweep
 from search_spaces.space import find_space
 from trainable.model.sizes import read_sizes, spell_sizes
-from tune.config import SweepConfig, compose
-from tune.disk import measure_bytes
-from tune.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
+from tune.folder.disk import measure_bytes
+from tune.plan.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
 from tune.run import main
+from tune.search.config import SweepConfig, compose
 
 LLAMA_7B = {
     **{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008},
@@ -87,7 +87,7 @@ def test_the_pace_is_an_earlier_sweep_s_where_there_is_one(tmp_path: Path) -> No
     run_inline(search)
     events = (toy.folder / "evals.jsonl").read_text()  # the toy's clock: 0.01 s for a turn
     (toy.folder / "evals.jsonl").write_text(events.replace('"toy"', '"tiny"'))
-    from tune import estimate as module
+    from tune.plan import estimate as module
 
     module.read_earlier.cache_clear()
     recorded = estimate(config, space)

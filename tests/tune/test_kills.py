@@ -14,7 +14,7 @@ from drivers import PATIENCE_S, Sweep
 from test_search import summarise
 
 from analysis.leaderboard import render
-from tune.fate import find_session
+from tune.workers.fate import find_session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # dozens of restarts
 

@@ -13,7 +13,7 @@ import pytest
 from drivers import Sweep, compute_undisturbed, trace
 from test_search import summarise
 
-from tune.fate import RAYS_PATIENCE
+from tune.workers.fate import RAYS_PATIENCE
 
 WORKER, ENGINE = ("ray::Resource", "ray::Dialogue"), ("ray::Engine",)  # as Ray names the processes
 

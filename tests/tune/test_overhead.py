@@ -2,7 +2,7 @@
 
 import pytest
 
-from tune.overhead import main
+from tune.bench.overhead import main
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from trainable.engine.knee import Knee, find_knee
 from trainable.model.base import BaseSpec
 from trainable.trial import TrialConfig, TrialFailed
-from tune.config import BASES
-from tune.packing import choose_slots
-from tune.pool import Pool, base_of
+from tune.bench.best_slots import Knee, find_knee
+from tune.search.config import BASES
+from tune.workers.packing import choose_slots
+from tune.workers.pool import Pool, base_of
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
 KNEE = Knee(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tune.progress import Progress
-from tune.signs import merge
+from tune.terminal.progress import Progress
+from tune.terminal.signs import merge
 
 SWEEP = {"name": "mine", "config": {"trials": 4, "rungs_turns": [100, 300], "train_turns": 900}}
 

@@ -3,7 +3,7 @@
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.space import Space
-from tune.proposals import Tried, propose
+from tune.search.proposals import Tried, propose
 
 SPACE = Space(
     name="x",

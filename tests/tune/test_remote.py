@@ -17,14 +17,15 @@ from inline import make_config
 from test_search import summarise
 
 from analysis.records import find_sweep, read_sweep
-from trainable.checkpoint import list_checkpoints, write_checkpoint
-from trainable.remote import Remote, bring_checkpoints, bring_sweep, locate
-from trainable.remote_checkpoints import prune, pull_last, push_checkpoint
-from trainable.toy import ToyFinetuner
+from trainable.solo.toy import ToyFinetuner
+from trainable.storage.checkpoint import list_checkpoints, write_checkpoint
+from trainable.storage.remote import Remote, bring_checkpoints, bring_sweep, locate
+from trainable.storage.remote_checkpoints import prune, pull_last, push_checkpoint
 from trainable.trial import ConfigError
-from tune import baseline, pulse
-from tune.lock import check_not_elsewhere, own_folder
-from tune.recorder import Recorder
+from tune import baseline
+from tune.folder import pulse
+from tune.folder.lock import check_not_elsewhere, own_folder
+from tune.folder.recorder import Recorder
 from tune.run import main
 
 STORAGE = "s3://bucket/team/sweeps"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainable.trial import ConfigError
-from tune.report_to import Reporter, check_backends
+from tune.folder.report_to import Reporter, check_backends
 
 SWEEP = "told"
 
@@ -112,7 +112,7 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_backend_that_fails_ends_no_sweep(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tune.report_to import TensorBoard
+    from tune.folder.report_to import TensorBoard
 
     def fail(*_: object) -> None:
         raise RuntimeError("no route")

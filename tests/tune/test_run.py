@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from inline import make_config, open_search, run_inline
 
-from trainable.environment import CUBLAS, DETERMINISTIC, TRUST_REMOTE_CODE
+from trainable.system.environment import CUBLAS, DETERMINISTIC, TRUST_REMOTE_CODE
 from trainable.trial import ConfigError
-from tune.checks import make_folder
-from tune.fleet import spell_environment
-from tune.lock import own_folder
+from tune.folder.lock import own_folder
+from tune.folder.versions import check_not_shadowed
+from tune.plan.checks import make_folder
 from tune.run import main, parse_settings
-from tune.versions import check_not_shadowed
+from tune.workers.fleet import spell_environment
 
 TINY = ("--space", "lora_modules", "--profile", "tiny")
 TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tune.rungs import PromoteRungs, StopRungs
+from tune.search.rungs import PromoteRungs, StopRungs
 
 
 @pytest.mark.parametrize("seed", range(5))

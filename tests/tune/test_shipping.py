@@ -79,7 +79,7 @@ def test_an_installed_wheel_runs_a_sweep(wheel: Path, tmp_path: Path) -> None:
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
     subprocess.run([*install, str(installed), str(wheel)], check=True)
     environment = {"PYTHONPATH": str(installed)}
-    code = "import tune.run, trainable.entry as e; print(tune.run.__file__, e.__file__)"
+    code = "import tune.run, trainable.worker.entry as e; print(tune.run.__file__, e.__file__)"
     where = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -11,15 +11,15 @@ from inline import make_config, open_search
 from ray import cloudpickle
 
 from analysis.records import read_sweep
-from trainable import entry
-from trainable.entry import DialogueTrial
-from trainable.shortage import describe_shortage, is_out_of_memory
+from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import TrialConfig
-from tune import engine_actor
-from tune.engine_actor import EngineActor
-from tune.pool import Pool
-from tune.proposals import propose
-from tune.trials import view
+from trainable.worker import entry
+from trainable.worker.entry import DialogueTrial
+from tune.search.proposals import propose
+from tune.search.trials import view
+from tune.workers import engine_actor
+from tune.workers.engine_actor import EngineActor
+from tune.workers.pool import Pool
 
 
 class OutOfMemoryError(RuntimeError):

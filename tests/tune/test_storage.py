@@ -17,15 +17,16 @@ from test_search import summarise
 from test_sweep import run
 
 from analysis.records import SweepRecords, read_sweep
-from trainable import checkpoint, entry, storage
-from trainable.checkpoint import is_whole
-from trainable.lease import Report
-from trainable.storage import StorageFault, find_errno, insist
-from tune import checks
-from tune.bridge import keep_fault
-from tune.mirror import Mirror
-from tune.recorder import Recorder
+from trainable.storage.checkpoint import is_whole
+from trainable.system import retries as storage
+from trainable.system.retries import StorageFault, checkpoint, find_errno, insist
+from trainable.worker import entry
+from trainable.worker.lease import Report
+from tune.folder.mirror import Mirror
+from tune.folder.recorder import Recorder
+from tune.plan import checks
 from tune.run import main
+from tune.workers.bridge import keep_fault
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

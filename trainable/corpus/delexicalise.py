@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainable.evaluation.slots import is_known
+from trainable.dialogue.slots import is_known
 from trainable.trial import ConfigError
 
 Span = Sequence[Any]  # [act, slot name, value, start, end), in characters
@@ -39,6 +39,6 @@ def _check_span(span: Span, place: str) -> int:
     if not is_known(str(span[1])):
         raise ConfigError(
             f"slot {span[1]!r} of {place} has no canonical name: correct span_info of "
-            "dialog_acts.json, or add the name to trainable/evaluation/slots.py"
+            "dialog_acts.json, or add the name to trainable/dialogue/slots.py"
         )
     return span[3]

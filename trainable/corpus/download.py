@@ -20,13 +20,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trainable.corpus.cache import find_cache_folder
 from trainable.corpus.fetch import TIMEOUT_S, RemoteFile, fetch_file
 from trainable.corpus.goals import ARCHIVE
 from trainable.corpus.multiwoz import IN_CHECKOUT
-from trainable.evaluation.database import DOMAINS
+from trainable.dialogue.database import DOMAINS
+from trainable.system.cache import find_cache_folder
+from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
-from trainable.whole import write_whole
 
 # Databases, and MultiWOZ 2.1 for the goals and bookings that 2.2 leaves out
 ANNOTATIONS = (*(f"db/{domain}_db.json" for domain in DOMAINS), str(ARCHIVE))

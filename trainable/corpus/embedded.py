@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from trainable.corpus.cache import find_cache_folder, fingerprint_files
+from trainable.system.cache import find_cache_folder, fingerprint_files
 
 
 def generate_folder() -> Path:

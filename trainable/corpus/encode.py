@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.corpus.chat import Chat, read_chat
-from trainable.corpus.dialogue import Dialogue
 from trainable.corpus.prompt import Segment, render
-from trainable.evaluation.database import Database
+from trainable.dialogue.database import Database
+from trainable.dialogue.dialogue import Dialogue
 from trainable.trial import ConfigError, TrialConfig
 
 Tokenise = Callable[[list[str]], list[list[int]]]  # texts -> token ids, no special tokens added

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.corpus.files import expect_fields, read_json
-from trainable.evaluation.values import normalise_value
+from trainable.dialogue.values import normalise_value
 from trainable.trial import ConfigError
 
 DOMAINS = ("restaurant", "hotel", "attraction", "train", "taxi", "police", "hospital")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from trainable.corpus import multiwoz
-from trainable.corpus.cache import fingerprint_files, recall
-from trainable.corpus.dialogue import Dialogue, Turn
 from trainable.corpus.goals import find_aims, read_aims
 from trainable.corpus.huggingface import fetch_dataset, find_tables, read_dialogues
-from trainable.evaluation.database import Database, read_rows
-from trainable.garbage import pause_collection
+from trainable.dialogue.database import Database, read_rows
+from trainable.dialogue.dialogue import Dialogue, Turn
+from trainable.system.cache import fingerprint_files, recall
+from trainable.system.garbage import pause_collection
 from trainable.trial import ConfigError
 
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain

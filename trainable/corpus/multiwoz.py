@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from trainable.corpus.delexicalise import delexicalise
-from trainable.corpus.dialogue import Dialogue, State, Turn
 from trainable.corpus.files import expect_fields, read_json
 from trainable.corpus.goals import Aims, find_aims, read_aims, shorten_id
-from trainable.evaluation.database import DOMAINS, read_rows
+from trainable.dialogue.database import DOMAINS, read_rows
+from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.trial import ConfigError
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name

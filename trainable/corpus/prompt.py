@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainable.corpus.chat import Chat
-from trainable.corpus.dialogue import Dialogue, State, Turn
-from trainable.evaluation.database import DOMAINS, Database
+from trainable.dialogue.database import DOMAINS, Database
+from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.trial import TrialConfig
 
 

@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from trainable.corpus.dialogue import Dialogue
+from trainable.dialogue.dialogue import Dialogue
 
 
 def validation_subset(dialogues: Sequence[Dialogue], n: int, seed: int = 0) -> tuple[Dialogue, ...]:

@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 
-from trainable.activity import forget, tell
 from trainable.engine.pack import Pack
-from trainable.engine.slot import Slot, SlotState
+from trainable.engine.slots.slot import Slot, SlotState
+from trainable.evaluation.validation import Generated, score
 from trainable.model.base import BaseSpec, load_base
-from trainable.shortage import describe_shortage
+from trainable.system.activity import forget, tell
+from trainable.system.shortage import describe_shortage
 from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
-from trainable.validation import Generated, score
 
 CHECK_EVERY = 16  # passes between looks at which slots have broken
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainable.adapter import rank_of
 from trainable.engine.engine import Engine
+from trainable.evaluation.validation import Generated
 from trainable.model.base import BaseSpec
+from trainable.storage.adapter import rank_of
 from trainable.trial import Evaluation, Resolved, TrialConfig
-from trainable.validation import Generated
 
 
 def open_solo(config: TrialConfig, device: str) -> SoloFinetuner:

@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainable.engine.adapters import Adapters
-from trainable.engine.attention import NAME, Cached, Packing
-from trainable.engine.bank import SlotBank, SlotRange
-from trainable.engine.batches import DataOrder, Piece
-from trainable.engine.blocks import Blocks
-from trainable.engine.fusion import fuse
-from trainable.engine.lora import shape_of
-from trainable.engine.loss import TargetLoss
-from trainable.engine.memory import afford_cache, afford_pass, give_back_memory, peak_gib
-from trainable.engine.optimizer import SlotOptimizer
-from trainable.engine.passes import make_dropout, pack_windows, target_weights
-from trainable.engine.recording import can_record
-from trainable.engine.replies import Asked, Made, generate
-from trainable.engine.slot import (
+from trainable.engine.decode.replies import Asked, Made, generate
+from trainable.engine.device.memory import afford_cache, afford_pass, give_back_memory, peak_gib
+from trainable.engine.device.recording import can_record
+from trainable.engine.device.transfer import Pace
+from trainable.engine.layers.adapters import Adapters
+from trainable.engine.layers.attention import NAME, Cached, Packing
+from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.fusion import fuse
+from trainable.engine.layers.lora import shape_of
+from trainable.engine.layers.passes import make_dropout, pack_windows, target_weights
+from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.engine.slots.data_order import DataOrder, Piece
+from trainable.engine.slots.optimizer import SlotOptimizer
+from trainable.engine.slots.slot import (
     Slot,
     SlotState,
     copy_rows,
@@ -33,9 +33,9 @@ from trainable.engine.slot import (
     restore_slot,
     shape_adapter,
 )
-from trainable.engine.task import Tasks
-from trainable.engine.train_pass import Load, TrainPass
-from trainable.engine.transfer import Pace
+from trainable.engine.slots.task import Tasks
+from trainable.engine.train.loss import TargetLoss
+from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed

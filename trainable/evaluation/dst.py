@@ -10,8 +10,8 @@ from itertools import repeat
 
 import numpy as np
 
-from trainable.corpus.dialogue import State
-from trainable.evaluation.fuzzy import is_similar
+from trainable.dialogue.dialogue import State
+from trainable.dialogue.fuzzy import is_similar
 
 FUZZY_RATIO = 95  # a value matches above it
 N_STATISTICS = 5

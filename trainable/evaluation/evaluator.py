@@ -13,17 +13,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.corpus.dialogue import Dialogue, State
+from trainable.dialogue.database import Database
+from trainable.dialogue.dialogue import Dialogue, State
 from trainable.evaluation import bleu, bootstrap, dst
 from trainable.evaluation.bootstrap import Interval
-from trainable.evaluation.database import Database
 from trainable.evaluation.inform_success import Outcome, SystemTurn, judge
 from trainable.evaluation.normalise import normalise_response
 from trainable.evaluation.predictions import Responses, check_responses
 from trainable.evaluation.rates import TOTAL, measure_rates
 from trainable.evaluation.richness import measure_richness
 from trainable.evaluation.states import estimate_domains, normalise_state
-from trainable.garbage import pause_collection
+from trainable.system.garbage import pause_collection
 from trainable.trial import ConfigError
 
 States = Literal["gold", "predicted"]

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainable.corpus.dialogue import State
-from trainable.evaluation.database import Database
+from trainable.dialogue.database import Database
+from trainable.dialogue.dialogue import State
 
 Goal = Mapping[str, Mapping[str, Any]]
 Outcome = dict[str, bool]  # goal domain or "total" -> reached or not

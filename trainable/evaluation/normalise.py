@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
-from trainable.evaluation.slots import CANONICAL
+from trainable.dialogue.slots import CANONICAL
 
 _SLOT = re.compile(r"\[([\w\s\d]+)\](?:es|s|-s|-es|)")
 # Quotation marks that pair up, entities, and what is not printable ASCII
@@ -86,6 +86,6 @@ def _canonical_slot(match: re.Match[str]) -> str:
 def _warn_unknown(name: str) -> None:
     warnings.warn(
         f"unknown slot [{name}] in a response counts as nothing: "
-        "use a slot name of trainable/evaluation/slots.py",
+        "use a slot name of trainable/dialogue/slots.py",
         stacklevel=2,
     )

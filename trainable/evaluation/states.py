@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trainable.corpus.dialogue import State
-from trainable.evaluation.values import normalise_value
+from trainable.dialogue.dialogue import State
+from trainable.dialogue.values import normalise_value
 
 _SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
 

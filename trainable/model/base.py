@@ -16,10 +16,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from trainable.environment import is_deterministic, trusts_remote_code
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, read_special_ids
+from trainable.system.environment import is_deterministic, trusts_remote_code
 from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, check_choice
 
 FOUR_BIT = ("nf4", "fp4")

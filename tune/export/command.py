@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainable.trial import ConfigError
-from tune.quiet import quieten
+from tune.terminal.quiet import quieten
 
 if TYPE_CHECKING:
     from tune.export.choice import Choice

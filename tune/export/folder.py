@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainable.checkpoint import read_evaluation
+from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError
 from tune.export.card import CURVE, Export, write_card
 from tune.export.choice import Choice

@@ -16,12 +16,12 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from trainable.alone import is_encoder_decoder
-from trainable.checkpoint import read_evaluation
 from trainable.corpus.encode import Window
 from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
 from trainable.model.quantise import dequantise
 from trainable.model.source import explained, locate
+from trainable.solo.choose import is_encoder_decoder
+from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
 from tune.export.origin import GENERATION

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from trainable.alone import is_encoder_decoder
 from trainable.corpus.chat import Chat
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import Segment, render
 from trainable.corpus.subset import validation_subset
+from trainable.solo.choose import is_encoder_decoder
 from trainable.trial import TrialConfig
 from tune.export.origin import MERGED
 

@@ -53,7 +53,7 @@ def spell_generation(config: TrialConfig, tokens: Tokens) -> GenerationConfig:
     out is switched off, not left to a default."""
     from transformers import GenerationConfig
 
-    from trainable.plain_decoding import spell_shaping
+    from trainable.solo.generate import spell_shaping
 
     values: dict[str, Any] = {
         **spell_shaping(config, tokens.special),

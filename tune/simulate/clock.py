@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from trainable.lease import Lease, Report
 from trainable.trial import Evaluation
-from tune.search import Search
+from trainable.worker.lease import Lease, Report
+from tune.search.search import Search
 from tune.simulate.curves import Curves, Stretch
 
 DUE_TURNS = 1e-6  # what is left of a stretch by rounding

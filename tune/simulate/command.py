@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def open_curves(flags: argparse.Namespace) -> Curves:
     from analysis.records import find_sweep, read_sweep
-    from tune.config import fit_evals
+    from tune.search.config import fit_evals
     from tune.simulate.curves import Formula, Recorded
 
     is_formula = flags.curves == FORMULA

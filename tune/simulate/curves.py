@@ -12,10 +12,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.records import SweepRecords, TrialRecord
 from search_spaces.space import Space, find_space
-from trainable.toy import TURN_S, ToyFinetuner, expected_combined
+from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
 from trainable.trial import ConfigError, EvalResult, TrialConfig
-from tune.config import SweepConfig, compose
-from tune.proposals import draw
+from tune.search.config import SweepConfig, compose
+from tune.search.proposals import draw
 
 Point = Mapping[str, Any]
 FORMULA = "toy"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from trainable.trial import Evaluation, TrialConfig
-from tune.recorder import Recorder
-from tune.search import Search
+from tune.folder.recorder import Recorder
+from tune.search.search import Search
 from tune.simulate.clock import Clock
 from tune.simulate.curves import Curves
 

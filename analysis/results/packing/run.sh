@@ -5,7 +5,7 @@
 set -euo pipefail
 
 rows() {  # SHAPE WORK SLOTS...
-  python3 -m trainable.engine.benchmark --shape "$1" --work "$2" --slots "${@:3}" --budget-s 1.5 |
+  python3 -m tune.bench.packing --shape "$1" --work "$2" --slots "${@:3}" --budget-s 1.5 |
     python3 -c '
 import json, sys, torch
 about = {"commit": sys.argv[1], "gpu": torch.cuda.get_device_name()}

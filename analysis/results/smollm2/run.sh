@@ -175,7 +175,7 @@ shapes() {  # their vocabulary is the tokenizer's
 import os
 import sys
 from transformers import AutoTokenizer
-from trainable.engine.benchmark import SHAPES, make_sizes
+from tune.bench.packing import SHAPES, make_sizes
 
 shape, folder = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(os.environ["MODEL"])
@@ -191,7 +191,7 @@ PYTHON
 usual() {
   local checkpoint
   checkpoint=$(ls -d "runs/$best_of"/checkpoints/[0-9]*/* | sort -t/ -k5 -n | tail -1)
-  python3 -m trainable.usual_ways --checkpoint "$checkpoint" --reply-batches 16 256 \
+  python3 -m tune.bench.baselines --checkpoint "$checkpoint" --reply-batches 16 256 \
     --processes "${PROCESSES:-8}" --dialogues 16 --engine-dialogues 400 --seconds 5 | tee runs/rates.jsonl
 }
 

@@ -5,7 +5,7 @@ import json
 import os
 import time
 
-from trainable.toy import ToyFinetuner
+from trainable.solo.toy import ToyFinetuner
 
 train_until, fsync = ToyFinetuner.train_until, os.fsync
 

@@ -1,0 +1,196 @@
+"""Decoding for many adapters at once, with one prefill a dialogue.
+
+All turns of a dialogue share its prefix: the whole dialogue goes through the model once, and each
+turn's row starts from a copy of the keys and values in front of its response. Rows of all slots
+then advance together, one token a pass; finished ones are dropped as they fall below half.
+Slots with the same adapter and text share the prefill too. Beam and contrastive search branch off
+it, slot by slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from trainable.corpus.encode import Window
+from trainable.engine.decode.beam import Beams
+from trainable.engine.decode.branches import LOGIT_ROWS, Branches, Shaper, Trunk
+from trainable.engine.decode.contrastive import ContrastiveSearch
+from trainable.engine.decode.row_cache import pad_prefixes
+from trainable.engine.decode.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
+from trainable.engine.decode.sampling import Chooser, RowKey
+from trainable.engine.decode.token_pass import Forward, TokenPass
+from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.layout import Layout
+from trainable.engine.layers.passes import PackedTokens, pack_windows
+from trainable.model.special_ids import SpecialIds
+from trainable.trial import TrialConfig
+
+COMPACT_EVERY = 8  # tokens between looks at which rows have finished
+
+
+@dataclass
+class Share:
+    """What one slot got of a decoding."""
+
+    replies: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # (dialogue, turn)
+    nats: float = 0.0  # summed loss over the windows' targets
+    targets: int = 0
+
+    def add(self, other: Share) -> None:
+        self.replies |= other.replies
+        self.nats += other.nats
+        self.targets += other.targets
+
+
+class Decoder:
+    """Generates for the slots of one inference range, whose adapters are in place."""
+
+    def __init__(
+        self,
+        forward: Forward,
+        output: Tensor,
+        special: SpecialIds,
+        relayout: Callable[[Layout | Blocks], None],
+        *,
+        is_recorded: bool,
+    ) -> None:
+        self.forward = forward
+        self.output = output  # [vocabulary, width]
+        self.special = special
+        self.is_recorded = is_recorded  # passes of one token a row
+        self.is_ready = False  # such have run in this engine
+        self.relayout = relayout  # tells the adapters which rows belong to which slot
+        self.advance: Callable[[int], object] = lambda replies: None  # hears of those made
+        self.device = output.device
+
+    @torch.no_grad()
+    def decode(
+        self,
+        windows: Sequence[Sequence[Window]],
+        configs: Sequence[TrialConfig],
+        leaders: Sequence[int],
+    ) -> list[Share]:
+        """Responses to all turns of all windows of each slot. A slot whose leader is another one
+        has no windows here, and decodes its leader's."""
+        tokens = pack_windows(windows, self.device)
+        self.relayout(tokens.layout)
+        tokens.packing.kept = []
+        hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
+        scored = self._score_targets(tokens, hidden, len(configs))
+        shares = [replace(scored[leader], replies={}) for leader in leaders]
+        flat = [window for group in windows for window in group]
+        groups = group_rows(list_rows(windows, leaders), configs)
+        for number, rows in enumerate(groups, start=1):
+            # the last one frees the prefill as it copies it
+            kept = tokens.packing.kept if number == len(groups) else list(tokens.packing.kept)
+            extra = max(count_columns(configs[row.reader]) for row in rows)
+            is_branching = configs[rows[0].reader].decoding in BRANCHING
+            batch = Batch.start(rows, tokens, hidden, kept, extra, is_branching=is_branching)
+            keys = [_row_key(row, flat) for row in rows]
+            if is_branching:
+                search = self._open_search(batch, keys, configs[rows[0].reader], tokens, hidden)
+                replies = [cut_at(reply, self.special.eos) for reply in search.search(batch.hidden)]
+                self.advance(len(replies))
+                del search
+            else:
+                replies = self._generate(batch, Chooser(configs, self.special), keys)
+            del batch  # before the next one takes its place
+            for row, reply in zip(rows, replies, strict=True):
+                shares[row.reader].replies[row.dialogue_id, row.turn] = reply
+        return shares
+
+    def _open_search(
+        self,
+        batch: Batch,
+        keys: list[RowKey],
+        config: TrialConfig,
+        tokens: PackedTokens,
+        hidden: Tensor,
+    ) -> Beams | ContrastiveSearch:
+        """The beam or contrastive search of one slot's rows."""
+        slot = batch.rows[0].slot
+
+        def grow(ids: Tensor, positions: Tensor, branches: Branches) -> Tensor:
+            counts = [0] * batch.n_slots
+            counts[slot] = ids.numel()
+            self.relayout(Layout.of(counts, self.device))
+            return self.forward(ids, positions, branches)
+
+        trunk = Trunk(batch, keys, grow)
+        shaper = Shaper(config, trunk, self.special)
+        if config.decoding == "beam":
+            return Beams(trunk, config, shaper, self.output)
+        context = hidden[pad_prefixes(batch.find_prompts(tokens), batch.lengths)]
+        return ContrastiveSearch(trunk, config, shaper, self.output, context)
+
+    def _generate(self, batch: Batch, chooser: Chooser, keys: list[RowKey]) -> list[list[int]]:
+        replies: list[list[int]] = [[] for _ in batch.rows]
+        chooser.begin(keys, self.device)
+        chosen: list[tuple[Tensor, Tensor]] = []  # (original rows, their tokens) of each pass
+        hidden = batch.hidden
+        token_pass = TokenPass(
+            self.forward,
+            batch,
+            self.relayout,
+            is_recorded=self.is_recorded,
+            is_ready=self.is_ready,
+        )
+        while True:
+            self._choose(hidden, batch.step, chooser)
+            chosen.append((batch.origin, chooser.last))
+            batch.finished |= chooser.last == self.special.eos
+            batch.step += 1
+            if batch.step == batch.max_new:
+                break
+            if batch.step % COMPACT_EVERY == 0:
+                under_way = len(batch.finished)
+                if batch.drop_finished(chooser):
+                    break
+                self.advance(under_way - len(batch.finished))
+            hidden = token_pass.run(chooser.last)
+        self.is_ready = True
+        self.advance(len(batch.finished))
+        for origin, tokens in chosen:
+            for row, token in zip(origin.tolist(), tokens.tolist(), strict=True):
+                replies[row].append(token)
+        limits = [chooser.configs[row.reader].max_new_tokens for row in batch.rows]
+        return [
+            cut_at(reply[:limit], self.special.eos)
+            for reply, limit in zip(replies, limits, strict=True)
+        ]
+
+    def _choose(self, hidden: Tensor, step: int, chooser: Chooser) -> None:
+        """The next token of every row, from the hidden states [rows, width] before it."""
+        parts = []
+        for start in range(0, len(hidden), LOGIT_ROWS):
+            logits = hidden[start : start + LOGIT_ROWS] @ self.output.T
+            parts.append(chooser.choose(logits, start, step))
+        chooser.append(torch.cat(parts))
+
+    def _score_targets(self, tokens: PackedTokens, hidden: Tensor, n_slots: int) -> list[Share]:
+        sums = torch.zeros(n_slots, dtype=torch.float64, device=self.device)
+        for start in range(0, len(tokens.labels), LOGIT_ROWS):
+            part = slice(start, start + LOGIT_ROWS)
+            logits = (hidden[tokens.before_targets[part]] @ self.output.T).float()
+            nats = torch.nn.functional.cross_entropy(logits, tokens.labels[part], reduction="none")
+            sums.index_add_(0, tokens.target_slots[part], nats.double())
+        counts = torch.bincount(tokens.target_slots, minlength=n_slots)
+        totals = zip(sums.tolist(), counts.tolist(), strict=True)
+        return [Share(nats=nats, targets=targets) for nats, targets in totals]
+
+
+def cut_at(reply: list[int], eos_id: int) -> list[int]:
+    """The reply up to its end.
+
+    >>> cut_at([5, 6, 2, 9], eos_id=2)
+    [5, 6]
+    """
+    return reply[: reply.index(eos_id)] if eos_id in reply else reply
+
+
+def _row_key(row: Row, windows: Sequence[Window]) -> RowKey:
+    return RowKey(row.reader, row.dialogue_id, row.turn, windows[row.window].ids[: row.prefix])

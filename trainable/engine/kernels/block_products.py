@@ -1,0 +1,131 @@
+"""The products of `trainable.engine.layers.blocks` on a GPU: one kernel, whatever each slot brings.
+
+Imported only where there is a GPU: Triton comes with torch's builds for it.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from trainable.engine.layers.blocks import BLOCK
+
+# Tiles: the best of those tried on an H200, at rank 64
+TILE = 64
+WIDE = 128
+SMALLEST = 16  # side of a tensor core's
+
+
+def multiply_blocks(
+    x: Tensor, w: Tensor, slots: Tensor, scale: Tensor | None, add_to: Tensor | None = None
+) -> Tensor:
+    """As `Blocks.multiply`, x [tokens, m] and w [slots, m, n] of one dtype; added to `add_to`
+    [tokens, n], in its place, where there is one."""
+    x, (tokens, m), n = x.contiguous(), x.shape, w.shape[2]
+    out = x.new_empty(tokens, n) if add_to is None else add_to
+    inner, outer = fit(m, TILE * 2 // x.itemsize), fit(n, WIDE if n > TILE else TILE)
+    rows = TILE if n > TILE else WIDE
+    _multiply[triton.cdiv(tokens, rows), triton.cdiv(n, outer)](
+        x, w, out, slots, scale, m, n, *w.stride(), out.stride(0),
+        IS_SCALED=scale is not None, IS_ADDED=add_to is not None, PRECISION=precision_of(x),
+        BLOCK=BLOCK, ROWS=rows, INNER=inner, OUTER=outer, num_warps=4,
+        num_stages=3 if m > inner else 1,
+    )  # fmt: skip
+    return out
+
+
+def add_gradients(total: Tensor, left: Tensor, right: Tensor, borders: Tensor) -> None:
+    """As `Blocks.add_gradients`: the sums are made, and added, in float32."""
+    left, right, (slots, m, n) = left.contiguous(), right.contiguous(), total.shape
+    rows, columns = fit(m, TILE), fit(n, TILE)
+    _add_gradients[triton.cdiv(m, rows), triton.cdiv(n, columns), slots](
+        total, left, right, borders, m, n, *total.stride(), PRECISION=precision_of(left),
+        TOKENS=WIDE * 2 // left.itemsize, ROWS=rows, COLUMNS=columns, num_warps=4, num_stages=3,
+    )  # fmt: skip
+
+
+def fit(size: int, most: int) -> int:
+    return min(most, max(SMALLEST, triton.next_power_of_2(size)))
+
+
+def precision_of(x: Tensor) -> str:
+    return "ieee" if x.dtype == torch.float32 else "tf32"
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    x,
+    w,
+    out,
+    slots,
+    scale,
+    m,
+    n,
+    w_slot,
+    w_row,
+    w_column,
+    out_row,
+    IS_SCALED: tl.constexpr,
+    IS_ADDED: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+    INNER: tl.constexpr,
+    OUTER: tl.constexpr,
+):
+    """Some tokens of a block, some columns."""
+    first = tl.program_id(0) * ROWS
+    slot = tl.load(slots + first // BLOCK).to(tl.int64)
+    token = (first + tl.arange(0, ROWS)).to(tl.int64)[:, None]
+    column = tl.program_id(1) * OUTER + tl.arange(0, OUTER)[None]
+    inner = tl.arange(0, INNER)
+    total = tl.zeros([ROWS, OUTER], tl.float32)
+    for start in range(0, m, INNER):
+        at = start + inner
+        left = tl.load(x + token * m + at[None], mask=at[None] < m, other=0.0)
+        place = w + slot * w_slot + at[:, None] * w_row + column * w_column
+        right = tl.load(place, mask=(at[:, None] < m) & (column < n), other=0.0)
+        total = tl.dot(left, right, total, input_precision=PRECISION)
+    if IS_SCALED:
+        total *= tl.load(scale + slot)
+    place = out + token * out_row + column
+    if IS_ADDED:
+        total += tl.load(place, mask=column < n, other=0.0).to(tl.float32)
+    tl.store(place, total.to(out.dtype.element_ty), mask=column < n)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    total,
+    left,
+    right,
+    borders,
+    m,
+    n,
+    total_slot,
+    total_row,
+    total_column,
+    PRECISION: tl.constexpr,
+    TOKENS: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """A tile of a slot's, over all of its tokens."""
+    slot = tl.program_id(2)
+    begin, end = tl.load(borders + slot), tl.load(borders + slot + 1)
+    if begin == end:
+        return
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    own = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for start in range(begin, end, TOKENS):
+        token = (start + tl.arange(0, TOKENS)).to(tl.int64)[:, None]
+        one = tl.load(left + token * m + row[None], mask=row[None] < m, other=0.0)
+        other = tl.load(right + token * n + column[None], mask=column[None] < n, other=0.0)
+        own = tl.dot(tl.trans(one), other, own, input_precision=PRECISION)
+    place = slot.to(tl.int64) * total_slot + row[:, None] * total_row + column[None] * total_column
+    is_there = (row[:, None] < m) & (column[None] < n)
+    before = tl.load(total + place, mask=is_there, other=0.0)
+    tl.store(total + place, before + own, mask=is_there)

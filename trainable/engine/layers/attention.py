@@ -1,0 +1,147 @@
+"""Attention over packed dialogues: many sequences in one flat row of tokens, none sees another.
+
+Registered with transformers as the attention named `packed`; a pass hands its `Packing` down
+through the model's keyword arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from inspect import signature
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface
+
+from trainable.engine.device.transfer import to_device
+
+NAME = "packed"
+# Up to torch 2.11 the kernel groups queries without being told.
+GROUPED: dict[str, Any] = (
+    {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+)
+
+
+class Packing:
+    """Where the sequences of a flat row of tokens begin and end.
+
+    On a GPU in 16 bits the variable-length flash kernel takes the flat row as it is. Elsewhere the
+    sequences are laid out as a right-padded batch for the causal kernel and back: exact, and a
+    padded place is zero, so that nothing, not even a NaN, crosses from one dialogue to another.
+    """
+
+    def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
+        # a bound of few values, so that passes repeat; the kernel looks at no more than that
+        self.longest = 1 << max(max(lengths) - 1, 127).bit_length()
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        borders = np.append(self.starts, self.lengths.sum()).astype(np.int32)
+        self.borders = to_device(borders, device)  # [sequences + 1]
+        self.device = device
+        self.kept: list[tuple[Tensor, Tensor]] | None = None  # keys, values of each layer
+
+    def positions(self) -> Tensor:
+        """Position ids [1, tokens] that restart with every sequence."""
+        starts = np.repeat(self.starts, self.lengths)
+        return to_device(np.arange(len(starts)) - starts, self.device)[None]
+
+    @cached_property
+    def to_batch(self) -> Tensor:
+        """[sequences, longest]: each place's token; the one behind the last where it is padding."""
+        columns = np.arange(self.lengths.max())
+        tokens = self.starts[:, None] + columns
+        is_real = columns < self.lengths[:, None]
+        return to_device(np.where(is_real, tokens, self.lengths.sum()), self.device)
+
+    @cached_property
+    def to_flat(self) -> Tensor:
+        """[tokens]: each token's place in the flattened batch."""
+        is_real = np.arange(self.lengths.max()) < self.lengths[:, None]
+        return to_device(np.flatnonzero(is_real), self.device)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """query [1, heads, tokens, width], key and value [1, kv_heads, tokens, width] ->
+        [1, tokens, heads, width]"""
+        # [tokens, heads, width]; not x[0], whose gradient is a copy into zeros
+        q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
+        if self.kept is not None:
+            self.kept.append((k, v))
+        if q.is_cuda and q.dtype != torch.float32:
+            out = varlen_attn(
+                q.contiguous(), k.contiguous(), v.contiguous(), self.borders, self.borders,
+                self.longest, self.longest, scale=scale, window_size=(-1, 0), **GROUPED,
+            )  # fmt: skip
+            assert isinstance(out, Tensor)
+            return out[None]
+        q, k, v = (F.pad(x, (0, 0, 0, 0, 0, 1))[self.to_batch].transpose(1, 2) for x in (q, k, v))
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+        return out.transpose(1, 2).flatten(0, 1)[self.to_flat][None]
+
+
+class Cached:
+    """One new token a row against that row's keys and values so far."""
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor], lengths: Tensor) -> None:
+        self.keys = keys  # a layer: [rows, kv_heads, columns, width]
+        self.values = values
+        self.lengths = lengths  # int64 [rows]: filled columns
+        self.rows = torch.arange(len(lengths), device=lengths.device)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """query [rows, heads, 1, width] -> [rows, 1, heads, width]; the new token is stored."""
+        keys, values = self.keys[layer], self.values[layer]
+        keys[self.rows, :, self.lengths] = key[:, :, 0]
+        values[self.rows, :, self.lengths] = value[:, :, 0]
+        rows, heads, _, width = query.shape
+        grouped = query.view(rows, keys.shape[1], -1, width)  # [rows, kv_heads, group, width]
+        scores = (grouped @ keys.transpose(2, 3)).float() * scale
+        columns = torch.arange(keys.shape[2], device=keys.device)
+        hidden = columns > self.lengths[:, None, None, None]
+        weights = scores.masked_fill(hidden, float("-inf")).softmax(-1).to(values.dtype)
+        return (weights @ values).view(rows, 1, heads, width)
+
+
+class CachedFlat(Cached):
+    """The same for 16 bits on a GPU, where rows' columns lie one row after another and a kernel
+    reads those that are filled alone, once for all queries of a key. keys and values [columns,
+    kv_heads, width]."""
+
+    def __init__(
+        self, keys: list[Tensor], values: list[Tensor], lengths: Tensor, starts: Tensor
+    ) -> None:
+        super().__init__(keys, values, lengths)
+        self.starts = starts  # int64 [rows]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        keys, values = self.keys[layer], self.values[layer]
+        newest = self.starts + self.lengths
+        keys[newest], values[newest] = key[:, :, 0], value[:, :, 0]
+        from trainable.engine.kernels.row_attention import attend_rows
+
+        one, starts = query[:, :, 0], self.starts
+        return attend_rows(one, keys, values, starts, self.lengths, scale)[:, None]
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention signature; the pass is in the keyword argument `packing`."""
+    packing = kwargs["packing"]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if isinstance(packing, Cached):
+        return packing.attend(int(module.layer_idx), query, key, value, scale), None  # type: ignore[arg-type]
+    return packing.attend(query, key, value, scale), None
+
+
+AttentionInterface.register(NAME, packed_attention)

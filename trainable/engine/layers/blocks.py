@@ -1,0 +1,82 @@
+"""A layout whose tokens come in blocks of one slot each: any number of blocks a slot.
+
+What belongs to whom stands in tensors, so that a recorded pass serves all passes of as many tokens,
+and kernels look it up, so that no slot is padded to the largest (after Punica and S-LoRA, arXiv
+2310.18547 and 2311.03285, which serve adapters so; here they are trained).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainable.engine.device.transfer import to_device
+
+BLOCK = 128  # tokens
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The verbs of a `Layout`. Each count is a multiple of BLOCK."""
+
+    counts: tuple[int, ...]  # tokens of each slot of the range
+    device: torch.device
+
+    @classmethod
+    def of(cls, counts: Sequence[int], device: torch.device) -> Blocks:
+        assert not any(count % BLOCK for count in counts), "a block belongs to one slot"
+        return cls(tuple(counts), device)
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """int32 [blocks]: each one's."""
+        blocks = np.asarray(self.counts) // BLOCK
+        return to_device(np.repeat(np.arange(len(blocks), dtype=np.int32), blocks), self.device)
+
+    @cached_property
+    def borders(self) -> Tensor:
+        """int32 [slots + 1]: where each slot's tokens begin."""
+        return to_device(np.cumsum([0, *self.counts], dtype=np.int32), self.device)
+
+    def place(self, low: int, slots: int) -> Blocks:
+        """The same, of a bank of so many slots, from that row on."""
+        behind = slots - low - len(self.counts)
+        return Blocks.of((0,) * low + self.counts + (0,) * behind, self.device)
+
+    def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
+        if x.is_cuda:
+            from trainable.engine.kernels.block_products import multiply_blocks
+
+            return multiply_blocks(x, w, self.slots, scale)
+        product = torch.cat([x[begin:end] @ own for own, begin, end in self._walk(w)])
+        return product if scale is None else product.mul_(self._spread(scale))
+
+    def add_product(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        if x.is_cuda:
+            from trainable.engine.kernels.block_products import multiply_blocks
+
+            return multiply_blocks(x, w, self.slots, None, add_to=y)
+        return y + self.multiply(x, w)
+
+    def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        if left.is_cuda:
+            from trainable.engine.kernels.block_products import add_gradients
+
+            return add_gradients(total, left, right, self.borders)
+        for own, begin, end in self._walk(total):
+            own += left[begin:end].T @ right[begin:end]
+
+    def _walk(self, rows: Tensor) -> list[tuple[Tensor, int, int]]:
+        """One row a slot, with where the slot's tokens begin and end."""
+        ends = pairwise(self.borders.tolist())
+        return [(row, begin, end) for row, (begin, end) in zip(rows, ends, strict=True)]
+
+    def _spread(self, scale: Tensor) -> Tensor:
+        """[slots, 1, 1] -> [tokens, 1]"""
+        return scale[:, :, 0].repeat_interleave(self.borders.diff(), 0)

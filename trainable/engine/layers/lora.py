@@ -1,0 +1,116 @@
+"""The LoRA part of a linear layer for all slots of a pass at once.
+
+y = base(x) + scale_s * dropout(x) A_s B_s for the tokens of slot s (LoRA, arXiv 2106.09685). The
+tokens of a pass lie slot after slot, so each product is one kernel whatever the number of slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.engine.layers.layout import Layout
+from trainable.engine.slots.bank import ModuleShape
+
+
+@dataclass
+class Pass:
+    """What all layers of a pass have in common."""
+
+    layout: Layout | Blocks | None = None
+    scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
+    dropout: Dropout | None = None
+
+
+class PackedLinear(nn.Module):
+    """A frozen linear layer with every slot's adapter on it."""
+
+    def __init__(self, base: nn.Module, name: str, now: Pass) -> None:
+        super().__init__()
+        self.base, self.now = base, now
+        self.is_plain = type(base) is nn.Linear  # not quantised
+        self.feature_keys: Tensor
+        keys = make_feature_keys(name, shape_of(base).in_features, device_of(base))
+        self.register_buffer("feature_keys", keys, persistent=False)
+        self.a: Tensor | None = None  # [slots, in, rank]
+        self.b: Tensor | None = None  # [slots, rank, out]
+        self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
+
+    def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
+        if self.a is None:
+            out: Tensor = self.base(x)
+            return out
+        y = None if self.is_plain else self.base(x).flatten(0, -2)
+        adapted: Tensor = AddAdapters.apply(x.reshape(-1, x.shape[-1]), y, self.a, self.b, self)
+        return adapted.unflatten(0, x.shape[:-1])
+
+
+class AddAdapters(torch.autograd.Function):
+    """The layer's result with the adapters' part. The gradients of A and B are added up where they
+    belong, in the bank's precision; that of x is one tensor from the first product on."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor | None, a: Tensor, b: Tensor, layer: PackedLinear
+    ) -> Tensor:
+        """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
+        layout, dropout = layer.now.layout, layer.now.dropout
+        assert layout is not None
+        kept = x if dropout is None else dropout.apply(x, layer.feature_keys)
+        a, b = a.to(x.dtype), b.to(x.dtype)
+        low = layout.multiply(kept, a, layer.now.scale)  # [tokens, rank]
+        ctx.layer, ctx.is_own = layer, y is None
+        ctx.save_for_backward(kept, low, a, b)
+        if y is None:
+            y = F.linear(x, layer.base.weight, layer.base.bias)  # type: ignore[arg-type]
+            return layout.add_product(y, low, b)
+        return y + layout.multiply(low, b)  # not in place: bitsandbytes' may not be changed
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        (grad,), (kept, low, a, b) = grads, ctx.saved_tensors
+        layer, layout, grad = ctx.layer, ctx.layer.now.layout, grad.contiguous()
+        grad_low = layout.multiply(grad, b.mT, layer.now.scale)
+        grad_a, grad_b = layer.grads
+        layout.add_gradients(grad_a, kept, grad_low)
+        layout.add_gradients(grad_b, low, grad)
+        grad_x = go_back(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
+        return grad_x, None if ctx.is_own else grad, None, None, None
+
+
+def go_back(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
+    """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
+    does not know it."""
+    weight, now = ctx.layer.base.weight, ctx.layer.now
+    if ctx.is_own and now.dropout is None:
+        out: Tensor = now.layout.add_product(grad @ weight, grad_low, a.mT)
+        return out
+    grad_x: Tensor = now.layout.multiply(grad_low, a.mT)
+    if now.dropout is not None:
+        grad_x = now.dropout.apply(grad_x, ctx.layer.feature_keys)
+    return grad_x.addmm_(grad, weight) if ctx.is_own else grad_x
+
+
+def install(model: nn.Module, names: tuple[str, ...], now: Pass) -> dict[str, PackedLinear]:
+    """Replaces the named linear layers by packed ones, in place."""
+    packed = {}
+    for name in names:
+        parent, _, leaf = name.rpartition(".")
+        owner = model.get_submodule(parent)
+        packed[name] = PackedLinear(getattr(owner, leaf), name, now)
+        setattr(owner, leaf, packed[name])
+    return packed
+
+
+def device_of(layer: nn.Module) -> torch.device:
+    return next(layer.parameters()).device
+
+
+def shape_of(layer: nn.Module) -> ModuleShape:
+    return ModuleShape(int(layer.in_features), int(layer.out_features))  # type: ignore[arg-type]

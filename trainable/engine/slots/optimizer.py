@@ -1,0 +1,133 @@
+"""AdamW, clipping and schedules for every slot at once, each with its own settings and clock."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainable.engine.layers.fusion import fused
+from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.trial import TrialConfig
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """One slot's settings for one micro-step; a slot whose batch is not complete does not step."""
+
+    steps: bool
+    learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    step: int = 1  # 1 for the first optimizer step
+
+
+def learning_rate_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
+    """The rate for the step that begins at `turns_seen`, on the way to a milestone.
+
+    Schedules run over turns, so that they do not depend on the batch size: linear warm-up over
+    `warmup_turns`, then constant, linear or cosine decay to zero at `train_turns`, or `wsd`
+    (warm-up, stable, decay: linear to zero over the last `decay_fraction` of the way to the
+    milestone; arXiv 2404.06395).
+    """
+    assert config.learning_rate is not None and config.batch_turns is not None
+    warmup = config.warmup_turns or 0
+    warmed = min(1.0, (turns_seen + config.batch_turns) / warmup) if warmup else 1.0
+    return config.learning_rate * warmed * decay_at(config, turns_seen, goal_turns)
+
+
+def is_decaying(config: TrialConfig, turns_seen: int, goal_turns: int) -> bool:
+    """Whether a `wsd` run has left its stable part: it trains as for this milestone only."""
+    return config.schedule == "wsd" and decay_at(config, turns_seen, goal_turns) < 1
+
+
+def decay_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
+    """What is left of the peak rate, in [0, 1], once warm-up is over."""
+    warmup = config.warmup_turns or 0
+    is_branch = config.schedule == "wsd"  # its decay ends at the milestone
+    end_turns = min(goal_turns, config.train_turns) if is_branch else config.train_turns
+    left_turns = max(end_turns - max(turns_seen, warmup), 0)
+    left = left_turns / max(end_turns - warmup, 1)
+    if config.schedule == "linear":
+        return left
+    if config.schedule == "cosine":
+        return 0.5 * (1 - math.cos(math.pi * left))
+    if is_branch and config.decay_fraction:
+        return min(1.0, left_turns / (config.decay_fraction * end_turns))
+    return 1.0
+
+
+class SlotOptimizer:
+    """Steps the bank's rows. A slot whose gradient is not finite is not stepped, and marked."""
+
+    def __init__(self, bank: SlotBank) -> None:
+        self.bank = bank
+        self.is_broken = torch.zeros(bank.slots, dtype=torch.bool, device=bank.device)
+
+    @torch.no_grad()
+    def step(self, span: SlotRange, settings: list[StepSettings]) -> None:
+        """One AdamW step for the slots of the range that complete a batch; their gradients are
+        cleared. Bitwise independent per slot: every operation is elementwise or along a row."""
+        if not any(each.steps for each in settings):
+            return
+        rows = slice(span.low, span.high)
+        numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
+        columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [5, slots, 1]
+        # not in the update: one code for any number of slots would be slow at a reduction
+        norms = self.bank.grads[rows].norm(dim=1, keepdim=True)
+        self.is_broken[rows] |= ((columns[0] > 0) & ~torch.isfinite(norms))[:, 0]
+        fused(update, self.bank.device)(
+            self.bank.params[rows],
+            self.bank.grads[rows],
+            self.bank.exp_avg[rows],
+            self.bank.exp_avg_sq[rows],
+            norms,
+            columns,
+        )
+
+    def swap(self, one: int, other: int) -> None:
+        kept = self.is_broken[one].clone()
+        self.is_broken[one] = self.is_broken[other]
+        self.is_broken[other] = kept
+
+
+def _numbers(settings: StepSettings) -> tuple[float, ...]:
+    """What `update` needs of one slot; the bias corrections in float64 before they are rounded."""
+    correction1 = 1 - BETA1**settings.step
+    correction2 = math.sqrt(1 - BETA2**settings.step)
+    return (
+        float(settings.steps),
+        settings.clip_norm,
+        1 - settings.learning_rate * settings.weight_decay,
+        settings.learning_rate / correction1,
+        correction2,
+    )
+
+
+def update(
+    params: Tensor,
+    grads: Tensor,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    norms: Tensor,
+    columns: Tensor,
+) -> None:
+    """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place. A row whose norm
+    is not finite keeps its weights and moments.
+
+    params, grads, exp_avg, exp_avg_sq [slots, width]; norms [slots, 1]; columns [5, slots, 1].
+    """
+    wants, clip_norm, decay, rate, correction2 = columns.unbind()
+    steps = (wants > 0) & torch.isfinite(norms)
+    clipped = grads * (clip_norm / (norms + 1e-6)).clamp(max=1.0)
+    mean = torch.lerp(exp_avg, clipped, 1 - BETA1)
+    square = exp_avg_sq * BETA2 + (1 - BETA2) * clipped * clipped
+    stepped = params * decay - rate * (mean / (square.sqrt() / correction2 + EPSILON))
+    exp_avg.copy_(torch.where(steps, mean, exp_avg))
+    exp_avg_sq.copy_(torch.where(steps, square, exp_avg_sq))
+    params.copy_(torch.where(steps, stepped, params))
+    grads.copy_(torch.where(wants > 0, torch.zeros_like(grads), grads))

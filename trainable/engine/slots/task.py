@@ -1,0 +1,116 @@
+"""What trials that read the same text share: the corpus, encoded once for training and scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from trainable.corpus.encode import Window, encode, find_special
+from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.subset import validation_subset
+from trainable.dialogue.dialogue import Dialogue
+from trainable.model.base import Base
+from trainable.trial import TrialConfig
+
+# The fields of a config that decide its text.
+FIELDS = (
+    *("corpus", "format", "layout", "context", "response", "target"),
+    *("instruction", "max_length_tokens"),
+)
+
+
+class Task:
+    """The windows of one way of writing a corpus, for one tokenizer."""
+
+    def __init__(self, config: TrialConfig, corpus: Corpus, base: Base) -> None:
+        self.config = config
+        self.corpus = corpus
+        self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
+        self.special = find_special(config, base.tokenizer, base.special.prefix, base.special.eos)
+        self._train: list[Window] = []
+        self._held_out: dict[tuple[str, int], list[Window]] = {}
+        self._lock = Lock()
+
+    @property
+    def train(self) -> list[Window]:
+        with self._lock:
+            self._train = self._train or self._encode(self.corpus.get_split("train"), self.config)
+        return self._train
+
+    def held_out(self, split: str, n_dialogues: int) -> list[Window]:
+        """The windows of the first dialogues of the split's fixed nested order: a dialogue is one
+        sequence where it fits, so that its turns share their prefix."""
+        key = split, n_dialogues
+        if key not in self._held_out:
+            self._held_out[key] = self.encode_whole(self.dialogues(split, n_dialogues))
+        return self._held_out[key]
+
+    def dialogues(self, split: str, n_dialogues: int) -> tuple[Dialogue, ...]:
+        """The first dialogues of the split's fixed nested order."""
+        return validation_subset(self.corpus.get_split(split), n_dialogues)
+
+    def encode_whole(self, dialogues: Sequence[Dialogue]) -> list[Window]:
+        """Windows of as many turns as fit, whatever the format trained on."""
+        return self._encode(tuple(dialogues), replace(self.config, format="dialogues"))
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def _encode(self, dialogues: tuple[Dialogue, ...], config: TrialConfig) -> list[Window]:
+        return encode(dialogues, config, self.corpus.database, self.tokenise, self.special)
+
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return list(self.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        # without offsets and masks, whose making would hold up all threads of the process
+        return [e.ids for e in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+class Tasks:
+    """Every task met so far, encoded once an engine. Any thread may ask."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._tasks: dict[tuple[object, ...], Task] = {}
+        self._corpora: dict[str, Corpus] = {}
+        self._lock = Lock()
+
+    def prepare(self, config: TrialConfig) -> None:
+        """Encodes what the trial will train on: seconds, the first time. Raises ConfigError when
+        the corpus is not there or does not fit the context window."""
+        task = self.of(config)
+        if config.method != "none":
+            _ = task.train
+
+    def of(self, config: TrialConfig) -> Task:
+        """Raises ConfigError when the corpus is not there."""
+        key = tuple(getattr(config, name) for name in FIELDS)
+        if key not in self._tasks:
+            with self._lock:
+                if key not in self._tasks:
+                    self._tasks[key] = Task(config, self._corpus(config.corpus), self._base)
+        return self._tasks[key]
+
+    def _corpus(self, name: str) -> Corpus:
+        if name not in self._corpora:
+            self._corpora[name] = load_corpus(name)
+        return self._corpora[name]
+
+
+def group_by_dialogue(
+    texts: Mapping[tuple[str, int], str], states: Mapping[tuple[str, int], Any] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """(dialogue id, system turn) -> text, and the state found for it where there is one, as
+    mwzeval's responses: a list of turns a dialogue."""
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for key, text in sorted(texts.items()):
+        reply: dict[str, Any] = {"response": text}
+        if states:
+            reply["state"] = states[key]
+        grouped.setdefault(key[0], []).append(reply)
+    return grouped

@@ -1,0 +1,93 @@
+"""One training pass, forward and backward, over what every slot brings to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainable.engine.device.recording import Recording, record
+from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dropout import Dropout
+from trainable.engine.layers.passes import PackedTokens
+from trainable.engine.slots.bank import SlotRange
+
+MOST_RECORDINGS = 256  # megabytes each; the longest unused goes first
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a pass computes on."""
+
+    span: SlotRange  # the bank's rows
+    tokens: PackedTokens
+    weights: Tensor  # [targets]
+    dropout: Dropout | None
+    modules: tuple[str, ...]  # those with an adapter; those of its slots at least
+
+    def kind(self) -> Any:
+        """Passes of one kind launch the same kernels on tensors of the same shapes."""
+        shapes = tuple(tensor.numel() for tensor in self.tensors())
+        return self.span, shapes, self.tokens.packing.longest, self.modules
+
+    def tensors(self) -> list[Tensor]:
+        """All that differs between passes of a kind."""
+        tokens, dropout = self.tokens, self.dropout
+        own = [tokens.ids, tokens.positions, tokens.packing.borders]
+        own += [tokens.before_targets, tokens.labels, self.weights]
+        if isinstance(tokens.layout, Blocks):
+            own += [tokens.layout.slots, tokens.layout.borders]
+        return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
+
+
+class TrainPass:
+    """Carries out `work`, and where it can be recorded does so for each kind of load."""
+
+    def __init__(self, work: Callable[[Load], None], is_recorded: bool, is_compiled: bool) -> None:
+        """`is_compiled`: torch compiles parts of the work, perhaps anew for other shapes, which
+        cannot be recorded."""
+        self.work, self.is_recorded, self.is_compiled = work, is_recorded, is_compiled
+        self.forget()
+
+    def run(self, load: Load) -> None:
+        if not self.is_recorded:
+            return self.work(load)
+        assert isinstance(load.tokens.layout, Blocks), "the tensors of others are not a load's"
+        kind = load.kind()
+        first_of = kind if self.is_compiled else load.dropout is None
+        if first_of not in self.ready:  # it readies what a recording needs
+            self.ready.add(first_of)
+            return self.work(load)
+        if not self._has_recording(kind, load):
+            return self.work(load)
+        own, recording = self.recordings[kind] = self.recordings.pop(kind)  # the latest is last
+        copy_all(load.tensors(), own.tensors())
+        recording.replay()
+
+    def _has_recording(self, kind: Any, load: Load) -> bool:
+        """Made now if need be. Where the memory is short, nothing is recorded from now on."""
+        if kind in self.recordings:
+            return True
+        while len(self.recordings) >= MOST_RECORDINGS:
+            del self.recordings[next(iter(self.recordings))]
+        recording = record(lambda: self.work(load), self.memory)
+        if recording is None:
+            self.forget()
+            self.is_recorded = False
+            return False
+        self.recordings[kind] = load, recording
+        return True
+
+    def forget(self) -> None:
+        """When tensors that do not belong to a load have moved, or memory is short."""
+        self.ready: set[Any] = set()
+        self.recordings: dict[Any, tuple[Load, Recording]] = {}
+        self.memory = torch.cuda.graph_pool_handle() if self.is_recorded else None
+
+
+def copy_all(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.copy_(source)

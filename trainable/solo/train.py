@@ -1,0 +1,291 @@
+"""A trial alone, by transformers itself: all weights trained, or a model that cannot be packed.
+
+Full finetuning at 16 bits computes in bf16 over 32-bit weights: in bf16 alone, steps as small as a
+finetuning's would round to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._pytree import tree_map
+from transformers import LogitsProcessorList
+
+from trainable.corpus.encode import Window
+from trainable.engine.device.counter import combine
+from trainable.engine.device.memory import give_back_memory, peak_gib
+from trainable.engine.slots.data_order import DataOrder, cut_step
+from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
+from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
+from trainable.evaluation.validation import Generated, score
+from trainable.model.base import BaseSpec, load_base
+from trainable.solo.choose import why_alone
+from trainable.solo.generate import (
+    Prompt,
+    choose_drawn,
+    list_prompts,
+    quiet_dropout,
+    spell_generation,
+)
+from trainable.solo.model import load_weights, prepare
+from trainable.system.activity import forget, tell
+from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
+
+PASS_TOKENS = 4096
+TRUNK = "trunk.pt"
+IGNORED = -100  # torch's label of what is no target
+
+
+def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
+    """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
+    from trainable.solo.seq2seq import Seq2SeqFinetuner
+
+    check_plain(config)
+    base = load_base(BaseSpec.of(config, device=device))
+    kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
+    return kind(config, base)
+
+
+def check_plain(config: TrialConfig) -> None:
+    if config.method == "full" and config.quantisation not in ("bf16", "fp32"):
+        raise ConfigError(
+            f"method=full trains the weights themselves, and quantisation={config.quantisation} "
+            "freezes them: give --set quantisation=bf16 or fp32"
+        )
+    if config.decoding == "contrastive":
+        raise ConfigError(
+            f"decoding=contrastive runs in the engine only, and this trial cannot "
+            f"({why_alone(config)}): take greedy, sampling or beam (--set decoding=)"
+        )
+    if config.target == "state+response":
+        raise ConfigError(
+            f"target=state+response runs in the engine only, and this trial cannot "
+            f"({why_alone(config)}): give --set target=response"
+        )
+
+
+class PlainFinetuner:
+    """See the Finetuner protocol."""
+
+    def __init__(self, config: TrialConfig, base: Any) -> None:
+        self.config, self.base = config, base
+        self.task: Task = Tasks(base).of(config)
+        self.model, modules = prepare(config, base.model)
+        self.device: torch.device = base.device
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer: Any = None
+        self.order: DataOrder | None = None
+        if config.method != "none":
+            assert config.batch_turns is not None and config.weight_decay is not None
+            self.optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
+            self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
+        self.turns, self.steps, self.tokens_seen = 0, 0, 0
+        self.train_s = 0.0
+        self.trunk: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
+        self.rows_a_batch = 64 if self.device.type == "cuda" else 32
+        self.resolved = Resolved(
+            modules=modules,
+            trainable_params=sum(p.numel() for p in trained) if config.method != "none" else 0,
+            total_params=base.total_params,
+            base_residency=base.residency,
+            execution=f"solo: {why_alone(config) or 'by transformers'}",
+            device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+        )
+
+    @property
+    def turns_seen(self) -> int:
+        return self.turns
+
+    def train_until(self, turns: int) -> None:
+        started_s = time.perf_counter()
+        if self.trunk is not None and self.turns < turns:
+            self._go_back(self.trunk)
+        while self.order is not None and self.turns < turns:
+            if self.trunk is None and is_decaying(self.config, self.turns, turns):
+                self.trunk = self._copy_state()
+            self._step(turns)
+            tell("training", self.turns, turns)
+        self.train_s += time.perf_counter() - started_s
+
+    def _copy_state(self) -> dict[str, Any]:
+        """What training goes on from, on the host."""
+        assert self.order is not None
+        weights = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        state = {"weights": weights, "optimizer": self.optimizer.state_dict()}
+        place = {"turns": self.turns, "steps": self.steps, "position": self.order.position}
+        return {**tree_map(copy_to_host, state), **place}
+
+    def _go_back(self, trunk: dict[str, Any]) -> None:
+        assert self.order is not None
+        self.model.load_state_dict(trunk["weights"], strict=False)
+        self.optimizer.load_state_dict(trunk["optimizer"])
+        self.turns, self.steps = trunk["turns"], trunk["steps"]
+        self.order.position, self.trunk = trunk["position"], None
+
+    def _step(self, goal_turns: int) -> None:
+        assert self.order is not None and self.config.clip_norm is not None
+        rate = learning_rate_at(self.config, self.turns, goal_turns)
+        draws = self.order.next_step()
+        # one stream of random numbers a step, so that a resumed trial goes on with the same
+        torch.manual_seed(combine(self.config.seed, "dropout", self.steps))
+        for piece in cut_step(draws, PASS_TOKENS):
+            nats, _ = self.sum_nats([draw.window for draw in piece.draws])
+            (nats / piece.batch_targets).backward()
+            self.tokens_seen += piece.n_tokens
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
+        if not torch.isfinite(norm):
+            raise TrialFailed(
+                f"the loss or its gradient is not finite after {self.turns} turns "
+                f"(learning_rate={self.config.learning_rate})"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.turns += sum(draw.window.n_turns for draw in draws)
+        self.steps += 1
+
+    def autocast(self) -> Any:
+        is_mixed = self.config.method == "full" and self.config.quantisation == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed)
+
+    def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
+        """The summed loss over the windows' targets, and their number."""
+        ids, mask = self.pad([window.ids.tolist() for window in windows], left=False)
+        labels = torch.full_like(ids, IGNORED)
+        for row, window in enumerate(windows):
+            targets = torch.from_numpy(window.targets).to(ids.device)
+            labels[row, targets] = ids[row, targets]
+        with self.autocast():
+            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        nats = F.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum"
+        )
+        return nats, int((labels != IGNORED).sum())
+
+    def pad(self, rows: Sequence[list[int]], *, left: bool) -> tuple[Tensor, Tensor]:
+        """ids and attention mask [rows, longest]."""
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self.base.special.pad, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            part = slice(longest - len(row), longest) if left else slice(0, len(row))
+            ids[i, part] = torch.tensor(row)
+            mask[i, part] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def evaluate(self, n_dialogues: int) -> Evaluation:
+        return score(self.generate(n_dialogues))
+
+    def generate(self, n_dialogues: int, split: str = "validation") -> Generated:
+        """Replies to the first dialogues of the split's fixed order, and the loss on them."""
+        started_s = time.perf_counter()
+        windows = self.task.held_out(split, n_dialogues)
+        with torch.no_grad(), quiet_dropout(self.model):
+            losses = [self.sum_nats([window]) for window in windows]
+            texts = self._reply([prompt for w in windows for prompt in list_prompts(w)])
+        return Generated(
+            corpus=self.config.corpus,
+            response=self.config.response,
+            split=split,
+            n_dialogues=n_dialogues,
+            responses=group_by_dialogue(texts),
+            loss_nats=float(sum(nats for nats, _ in losses)) / max(sum(n for _, n in losses), 1),
+            turns_seen=self.turns,
+            steps=self.steps,
+            train_s=self.train_s,
+            generate_s=time.perf_counter() - started_s,
+            tokens_seen=self.tokens_seen,
+            peak_gib=peak_gib(self.device),
+        )
+
+    def _reply(self, prompts: list[Prompt]) -> dict[tuple[str, int], str]:
+        """Replies in batches of like length, halved when memory runs out."""
+        waiting = sorted(prompts, key=lambda prompt: -len(prompt[2]))
+        texts: dict[tuple[str, int], str] = {}
+        while waiting:
+            tell("validating", len(texts), len(prompts))
+            batch = waiting[: self.rows_a_batch]
+            try:
+                replies = self.say(
+                    [ids for _, _, ids in batch], choose_drawn(self.config, batch, self.device)
+                )
+            except torch.OutOfMemoryError:
+                if self.rows_a_batch == 1:
+                    raise
+                self.rows_a_batch //= 2
+                give_back_memory()
+                continue
+            for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
+                texts[dialogue, turn] = self.task.decode(reply)
+            waiting = waiting[len(batch) :]
+        return texts
+
+    def say(self, prompts: list[list[int]], drawn: LogitsProcessorList) -> list[list[int]]:
+        """The tokens of a reply to each prompt."""
+        ids, mask = self.pad(prompts, left=True)
+        out = self._generate(ids, mask, drawn)
+        return [row.tolist() for row in out[:, ids.shape[1] :]]
+
+    def _generate(self, ids: Tensor, mask: Tensor, drawn: LogitsProcessorList) -> Tensor:
+        with self.autocast():
+            replies: Tensor = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=spell_generation(self.config, self.base),
+                logits_processor=drawn,
+            )
+        return replies
+
+    def save(self, folder: Path) -> None:
+        """Weights as transformers (or, of an adapter, peft) writes them; beside them the
+        optimizer's state and the place in the data order."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.config.method != "none":
+            self.model.save_pretrained(folder)
+            torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
+            if self.trunk is not None:
+                torch.save(self.trunk, folder / TRUNK)
+        self.base.tokenizer.save_pretrained(folder)
+        state = {
+            **{"turns_seen": self.turns, "steps": self.steps, "tokens_seen": self.tokens_seen},
+            **{"train_s": self.train_s, "config": self.config.to_dict()},
+            "position": 0 if self.order is None else self.order.position,
+        }
+        (folder / "trainer.json").write_text(json.dumps(state, indent=1) + "\n")
+
+    def restore(self, folder: Path) -> None:
+        from safetensors.torch import load_file
+
+        if self.order is not None:
+            weights: dict[str, Tensor] = {}
+            for path in sorted(folder.glob("*.safetensors")):
+                weights |= load_file(path)
+            load_weights(self.model, weights, self.config.method)
+            state = torch.load(folder / "optimizer.pt", map_location=self.device, weights_only=True)
+            self.optimizer.load_state_dict(state)
+            if (folder / TRUNK).exists():
+                self.trunk = torch.load(folder / TRUNK, weights_only=True)
+        kept = json.loads((folder / "trainer.json").read_text())
+        self.turns, self.steps = kept["turns_seen"], kept["steps"]
+        self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
+        if self.order is not None:
+            self.order.position = kept["position"]
+
+    def close(self) -> None:
+        forget()
+        del self.model, self.optimizer
+        self.base = None
+        give_back_memory()
+
+
+def copy_to_host(value: Any) -> Any:
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value

@@ -1,0 +1,193 @@
+"""A storage that is no folder: s3://bucket/prefix, or whatever else pyarrow opens.
+
+Whole files are copied between it and a local folder of the same layout. What is there counts; the
+local folder, in the user's cache, is where a driver or a worker works on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainable.system.cache import find_cache_folder
+from trainable.system.whole import write_whole
+from trainable.trial import ConfigError
+
+HEADER, EVENTS = "sweep.json", "evals.jsonl"
+MARK = ".remote"  # in a storage's local folder: its URI
+PULSE = "pulse.json"  # beside a sweep's records while it is driven
+
+
+def is_remote(storage: str) -> bool:
+    return "://" in storage
+
+
+def locate(storage: str) -> str:
+    """The local folder of a storage: of a URI, one in the cache that is marked with it."""
+    if not is_remote(storage):
+        return storage
+    uri = storage.rstrip("/")
+    readable, digest = re.sub(r"[^\w.-]+", "_", uri), hashlib.sha256(uri.encode()).hexdigest()
+    folder = find_cache_folder() / "storage" / f"{readable}-{digest[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / MARK, uri.encode())
+    return str(folder)
+
+
+def find_remote(folder: Path) -> Remote | None:
+    """What a sweep's local folder is the copy of; None where it is the sweep itself."""
+    mark = folder.parent / MARK
+    return Remote(mark.read_text(encoding="utf-8")).under(folder.name) if mark.is_file() else None
+
+
+def bring_headers(storage: Path) -> None:
+    """Makes the sweeps of a storage known in its local folder. Raises ConfigError."""
+    remote = find_remote(storage / "any")
+    if remote is None:
+        return
+    with explained(remote.uri):
+        whole = Remote(remote.uri)
+        whole.push(storage, [MARK])  # what cannot be written is told now
+        names = whole.list_files()
+        whole.pull(storage, [n for n in names if n.count("/") == 1 and n.endswith(f"/{HEADER}")])
+
+
+def bring_sweep(folder: Path) -> None:
+    """Brings a sweep's records to its local folder; its checkpoints stay where they are. Raises
+    ConfigError."""
+    remote = find_remote(folder)
+    if remote is not None:
+        with explained(remote.uri):
+            there = (n for n in remote.list_files() if n != PULSE)
+            names = [n for n in there if not n.startswith("checkpoints/")]
+            remote.pull(folder, names)
+
+
+def bring_checkpoints(folder: Path, trial: str) -> Path:
+    """A trial's folder of checkpoints, brought here if they are elsewhere. Raises ConfigError."""
+    remote, place = find_remote(folder), folder / "checkpoints" / trial
+    if remote is not None:
+        with explained(remote.uri):
+            there = remote.under("checkpoints", trial)
+            there.pull(place, there.list_files())
+    return place
+
+
+def bring_events(folder: Path) -> None:
+    """Brings what has happened in a sweep so far, and no more. Raises ConfigError."""
+    remote = find_remote(folder)
+    if remote is not None:
+        with explained(remote.uri):
+            content = remote.read(EVENTS)
+        if content is not None:
+            write_whole(folder / EVENTS, content)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """An error of the storage as a ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"--storage {uri} cannot be used ({str(error)[:200]}): check its name, its region and "
+            "the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
+        ) from error
+
+
+class Remote:
+    """Raises OSError where the storage does not answer."""
+
+    def __init__(self, uri: str, *parts: str) -> None:
+        self.uri, self.parts = uri, parts
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "parts": self.parts}  # a connection does not travel
+
+    def under(self, *names: str) -> Remote:
+        return Remote(self.uri, *self.parts, *names)
+
+    def list_files(self) -> dict[str, int]:
+        """Name -> size in bytes, of all files below; empty where there is nothing."""
+        from pyarrow.fs import FileSelector, FileType
+
+        selector = FileSelector(self.root, recursive=True, allow_not_found=True)
+        found = self.system.get_file_info(selector)
+        start = len(self.root) + 1
+        return {f.path[start:]: f.size for f in found if f.type == FileType.File}
+
+    def push(self, folder: Path, names: Iterable[str]) -> None:
+        """Copies files there, in this order, each whole or not at all."""
+        for name in names:
+            place = f"{self.root}/{name}"
+            self.system.create_dir(os.path.dirname(place), recursive=True)
+            with (
+                (folder / name).open("rb") as source,
+                self.system.open_output_stream(place) as target,
+            ):
+                while chunk := source.read(1 << 23):
+                    target.write(chunk)
+
+    def pull(self, folder: Path, names: Iterable[str]) -> None:
+        """Copies files from there, likewise."""
+        for name in names:
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            draft = place.with_name(f".{place.name}-{os.getpid()}")
+            with (
+                self.system.open_input_stream(f"{self.root}/{name}") as source,
+                draft.open("wb") as target,
+            ):
+                while chunk := source.read(1 << 23):
+                    target.write(chunk)
+            draft.replace(place)
+
+    def write(self, name: str, data: bytes) -> None:
+        """A file, whole or not at all."""
+        self.system.create_dir(self.root, recursive=True)
+        with self.system.open_output_stream(f"{self.root}/{name}") as target:
+            target.write(data)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None: there is none."""
+        from pyarrow.fs import FileType
+
+        place = f"{self.root}/{name}"
+        if self.system.get_file_info(place).type != FileType.File:
+            return None
+        try:
+            with self.system.open_input_stream(place) as source:
+                return bytes(source.read())
+        except FileNotFoundError:  # gone since
+            return None
+
+    def drop(self, name: str) -> None:
+        self.system.delete_file(f"{self.root}/{name}")
+
+    def remove(self) -> None:
+        """All that is below."""
+        from pyarrow.fs import FileType
+
+        if self.list_files() or self.system.get_file_info(self.root).type == FileType.Directory:
+            self.system.delete_dir(self.root)
+
+    @property
+    def system(self) -> Any:
+        return self._open()[0]
+
+    @property
+    def root(self) -> str:
+        return self._open()[1]
+
+    def _open(self) -> tuple[Any, str]:
+        if "_opened" not in self.__dict__:
+            from pyarrow.fs import FileSystem
+
+            system, root = FileSystem.from_uri(self.uri)
+            self._opened = system, "/".join((root, *self.parts))
+        return self._opened

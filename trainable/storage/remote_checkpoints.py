@@ -1,0 +1,47 @@
+"""A trial's checkpoints on a storage that is no folder: as on a disk, the manifest last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from trainable.storage.checkpoint import MANIFEST, Checkpoint, choose_stale, is_whole
+from trainable.storage.remote import Remote
+
+
+def push_checkpoint(remote: Remote, checkpoint: Path) -> None:
+    """Copies it there, whole; drops those needed no more."""
+    names = [str(p.relative_to(checkpoint)) for p in sorted(checkpoint.rglob("*")) if p.is_file()]
+    names.sort(key=lambda name: name == MANIFEST)
+    remote.under(checkpoint.name).push(checkpoint, names)
+    prune(remote)
+
+
+def pull_last(remote: Remote, folder: Path) -> None:
+    """Brings the last one that is whole to `folder/TURNS`, unless it is there."""
+    files = remote.list_files()
+    there = {Path(name).parent.name for name in files if Path(name).name == MANIFEST}
+    for turns in sorted(there, key=int, reverse=True):
+        if not is_whole(folder / turns):
+            remote.pull(folder, [name for name in files if name.startswith(f"{turns}/")])
+        if is_whole(folder / turns):
+            return
+
+
+def prune(remote: Remote, last: int | None = None) -> None:
+    """Removes those that `keep_best_and_last` would."""
+    found = []
+    for name in remote.list_files():
+        if Path(name).name == MANIFEST:
+            with remote.system.open_input_stream(f"{remote.root}/{name}") as file:
+                values = json.loads(file.read())
+            found.append(
+                Checkpoint(
+                    path=Path(name).parent,
+                    turns_seen=values["turns_seen"],
+                    combined=values["combined"],
+                )
+            )
+    found.sort(key=lambda c: c.turns_seen)
+    for checkpoint in choose_stale(found) if last is None else choose_stale(found, last):
+        remote.under(str(checkpoint.path)).remove()

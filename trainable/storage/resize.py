@@ -1,0 +1,72 @@
+"""A checkpoint's adapter alone, in peft's format, at another rank and scale: what a trial starts
+from that is cloned warm."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainable.storage.adapter import read_adapter_config
+from trainable.trial import TrialConfig
+
+WEIGHTS = "adapter_model.safetensors"
+Floats = NDArray[np.floating[Any]]
+
+
+def copy_adapter(source: Path, target: Path, old: TrialConfig, new: TrialConfig) -> None:
+    """Writes the adapter of `source`, trained under `old`, whole as `target`, fit for `new`: at
+    the same or a higher rank it computes the same, at a lower one as near as that rank can.
+    Raises ConfigError when there is no adapter."""
+    values = read_adapter_config(source)
+    draft = target.with_name(f".{target.name}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    rank, ratio = new.lora_rank or 1, old.lora_scale / new.lora_scale
+    divisor = rank**0.5 if new.rslora else rank
+    values |= {"r": rank, "lora_alpha": new.lora_scale * divisor, "use_rslora": bool(new.rslora)}
+    if (source / WEIGHTS).exists():
+        from safetensors.numpy import load_file, save_file
+
+        weights = resize(load_file(source / WEIGHTS), rank, ratio)
+        save_file(weights, draft / WEIGHTS, metadata={"format": "pt"})
+    (draft / "adapter_config.json").write_text(json.dumps(values, indent=1) + "\n")
+    shutil.rmtree(target, ignore_errors=True)
+    draft.rename(target)
+
+
+def resize(weights: dict[str, Floats], rank: int, ratio: float) -> dict[str, Floats]:
+    """peft's pairs lora_A [rank, in] and lora_B [out, rank] at another rank; B is multiplied by
+    `ratio`, the old scale over the new."""
+    resized = {}
+    for name, a in weights.items():
+        if ".lora_A." not in name:
+            continue
+        other = name.replace(".lora_A.", ".lora_B.")
+        change = _grow if rank >= len(a) else _shrink
+        a_new, b_new = change(a, weights[other], rank, name)
+        resized[name] = np.ascontiguousarray(a_new.astype(a.dtype))
+        resized[other] = np.ascontiguousarray((b_new * ratio).astype(a.dtype))
+    return resized
+
+
+def _grow(a: Floats, b: Floats, rank: int, name: str) -> tuple[Floats, Floats]:
+    """New rows as peft starts them: A uniform in +-1/sqrt(in), B zero."""
+    more, bound = rank - len(a), a.shape[1] ** -0.5
+    draw = np.random.default_rng(zlib.crc32(name.encode()))
+    fresh = draw.uniform(-bound, bound, (more, a.shape[1]))
+    return np.vstack([a, fresh]), np.hstack([b, np.zeros((len(b), more))])
+
+
+def _shrink(a: Floats, b: Floats, rank: int, name: str) -> tuple[Floats, Floats]:
+    """The largest singular values of B A, divided evenly between the two."""
+    q_b, r_b = np.linalg.qr(b.astype(np.float64))
+    q_a, r_a = np.linalg.qr(a.T.astype(np.float64))
+    u, s, v = np.linalg.svd(r_b @ r_a.T)
+    root = np.sqrt(s[:rank])
+    return (root[:, None] * v[:rank]) @ q_a.T, (q_b @ u[:, :rank]) * root

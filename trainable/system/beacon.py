@@ -1,0 +1,75 @@
+"""Sends what a worker's process is at, for the sweep's live table: once a second at most.
+
+Nothing rests on it: a sign that is lost, late or wrong changes no trial.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from trainable.system.activity import ALONE, read_activities
+
+PERIOD_S = 1.0
+PULSE_S = 5.0  # also sent when nothing has changed: it is alive
+GPU_QUERY = "utilization.gpu,memory.used,memory.total"
+
+
+class Beacon(threading.Thread):
+    """`send` takes a sign's bytes; `gpu` is what nvidia-smi knows the process's GPU by."""
+
+    def __init__(self, send: Callable[[bytes], object], gpu: str | None) -> None:
+        super().__init__(name="beacon", daemon=True)
+        self.send, self.gpu = send, gpu
+        self.trial = ""  # the one that has this process to itself
+
+    def run(self) -> None:
+        last: dict[str, Any] = {}
+        use, pulse_s = None, -PULSE_S
+        while True:
+            is_pulse = time.monotonic() - pulse_s >= PULSE_S
+            if is_pulse:
+                use, pulse_s = measure_gpu(self.gpu), time.monotonic()
+            sign = {"trials": self._list_trials(), "node": os.uname().nodename, "gpu": use}
+            if is_pulse or sign != last:
+                self.send(json.dumps({**sign, "time_s": time.time()}).encode())
+                last = sign
+            time.sleep(PERIOD_S)
+
+    def _list_trials(self) -> dict[str, list[Any]]:
+        """Trial -> what, done, total. A slot's key is its trial's name and a number."""
+        named = {
+            self.trial if key == ALONE else key.rpartition(".")[0]: activity
+            for key, activity in read_activities().items()
+        }
+        return {name: [a.what, a.done, a.total] for name, a in named.items() if name}
+
+
+def measure_gpu(gpu: str | None) -> dict[str, Any] | None:
+    """id, percent, used_gib and total_gib as nvidia-smi has them; None where it says nothing."""
+    if gpu is None or shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "-i", gpu, f"--query-gpu={GPU_QUERY}"]
+    try:
+        asked = subprocess.run(
+            [*command, "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        percent, used_mib, total_mib = (float(part) for part in asked.stdout.split(","))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    return {
+        "id": gpu,
+        "percent": percent,
+        "used_gib": used_mib / 1024,
+        "total_gib": total_mib / 1024,
+    }

@@ -1,0 +1,57 @@
+"""Parsed corpora kept as one compressed JSON file each, in the user's cache folder."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from trainable.system.whole import write_whole
+
+
+def find_cache_folder() -> Path:
+    """$QLORA_SEARCH_CACHE, or `qlora-dialogue-search` in the user's cache folder."""
+    own = os.environ.get("QLORA_SEARCH_CACHE")
+    if own:
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "qlora-dialogue-search"
+
+
+def fingerprint_files(paths: Iterable[Path], *salts: str) -> str:
+    """16 hexadecimal digits of the files' names and contents, and of the salts."""
+    digest = hashlib.sha256("\n".join(salts).encode())
+    for path in paths:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"\n{path.parent.name}/{path.name} {content}".encode())
+    return digest.hexdigest()[:16]
+
+
+def recall(key: str, build: Callable[[], Any]) -> Any:
+    """The JSON value kept under `key`; built and kept when there is none, by one process at a
+    time, and never half."""
+    path = find_cache_folder() / "parsed" / f"{key}.json.gz"
+    if (kept := _read(path)) is not None:
+        return kept
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if (kept := _read(path)) is None:
+            kept = build()
+            data = gzip.compress(json.dumps(kept, ensure_ascii=False).encode(), compresslevel=4)
+            write_whole(path, data)
+    return kept
+
+
+def _read(path: Path) -> Any:
+    """None where there is no whole file: it is then built anew."""
+    try:
+        return json.loads(gzip.decompress(path.read_bytes()))
+    except (FileNotFoundError, EOFError, ValueError, gzip.BadGzipFile, zlib.error):
+        return None

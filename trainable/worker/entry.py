@@ -1,0 +1,188 @@
+"""The Ray trainable: one worker carrying out leases, milestone by milestone.
+
+Ray's own checkpoints are not used: a worker that starts, for whatever reason, goes on from the
+trial's last whole checkpoint in the sweep's folder.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from functools import lru_cache
+from typing import Any
+
+import ray
+from ray import tune as ray_tune
+
+from trainable.solo.choose import open_finetuner
+from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
+from trainable.storage.remote_checkpoints import pull_last, push_checkpoint
+from trainable.system.activity import forget, tell
+from trainable.system.beacon import Beacon
+from trainable.system.retries import StorageFault, check_there, insist
+from trainable.system.shortage import describe_shortage, is_out_of_memory
+from trainable.trial import (
+    OBJECTIVE,
+    RESOURCE,
+    ConfigError,
+    Evaluation,
+    Finetuner,
+    TrialFailed,
+)
+from trainable.worker.lease import Lease, Report
+from trainable.worker.pooled import PooledFinetuner
+
+SIGNS_NAMESPACE = "sweep"
+HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
+
+
+class DialogueTrial(ray_tune.Trainable):
+    """Config: {"lease": Lease}. Every result carries {"report": Report}."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Cheap on purpose: Ray may set up a worker that it never lets train."""
+        self.lease: Lease = config["lease"]
+        self.finetuner: Finetuner | None = None
+        self.last: Evaluation | None = None
+
+    def step(self) -> dict[str, Any]:
+        started_s = time.time()
+        notes: tuple[str, ...] = ()
+        try:
+            is_first = self.finetuner is None
+            if self.finetuner is None:
+                notes = self._open()
+            evaluation = self._restored_evaluation(is_first) or self._advance()
+        except (TrialFailed, ConfigError) as error:
+            return self._end(started_s, failure=str(error))
+        except StorageFault as error:
+            return self._end(started_s, lost=str(error.strerror))
+        except Exception as error:
+            if is_out_of_memory(error):
+                return self._end(started_s, failure=describe_shortage(error))
+            raise  # the machinery's fault: Ray tries again, from the last checkpoint
+        assert self.finetuner is not None
+        report = Report(
+            trial=self.lease.trial,
+            evaluation=evaluation,
+            resolved=self.finetuner.resolved if is_first else None,
+            place=self._place(),
+            started_s=started_s,
+            notes=notes,
+        )
+        result = evaluation.result
+        return {"report": report, RESOURCE: result.turns_seen, OBJECTIVE: result.combined}
+
+    def _open(self) -> tuple[str, ...]:
+        """Meets the model, and goes back to the last whole checkpoint if there is one."""
+        light_beacon().trial = self.lease.trial
+        tell("loading")
+        insist(self._reach_storage)
+        checkpoint, notes = find_last_whole(self.lease.checkpoints)
+        if checkpoint is not None:
+            self.last = read_evaluation(checkpoint.path)
+        if self.lease.pool is not None:
+            self.finetuner = PooledFinetuner(
+                self.lease, self.lease.pool, None if checkpoint is None else checkpoint.path
+            )
+            forget()  # the engine tells
+            return notes
+        self.finetuner = open_finetuner(self.lease.config, "cuda" if ray.get_gpu_ids() else "cpu")
+        if checkpoint is not None:
+            self.finetuner.restore(checkpoint.path)
+        return notes
+
+    def _restored_evaluation(self, is_first: bool) -> Evaluation | None:
+        """What the search may not have heard of: made and saved, but lost on its way."""
+        if not is_first or self.last is None:
+            return None
+        is_new = self.last.result.turns_seen > self.lease.reported_turns
+        return self.last if is_new or self._next_milestone() is None else None
+
+    def _next_milestone(self) -> tuple[int, int] | None:
+        seen = self.last.result.turns_seen if self.last is not None else -1
+        return next((m for m in self.lease.milestones if m[0] > seen), None)
+
+    def _advance(self) -> Evaluation:
+        assert self.finetuner is not None
+        milestone = self._next_milestone()
+        assert milestone is not None, f"trial {self.lease.trial} went on past its end"
+        turns, n_dialogues = milestone
+        self.finetuner.train_until(turns)
+        evaluation = self.finetuner.evaluate(n_dialogues)
+        score: float | None = evaluation.result.combined
+        if score is None or not math.isfinite(score):
+            raise TrialFailed(f"{OBJECTIVE} is {score} after {turns} turns")
+        insist(lambda: self._save(evaluation))
+        self.last = evaluation
+        return evaluation
+
+    def _save(self, evaluation: Evaluation) -> None:
+        assert self.finetuner is not None
+        place = write_checkpoint(self.lease.checkpoints, self.finetuner, evaluation)
+        if self.lease.remote is not None:
+            push_checkpoint(self.lease.remote, place)
+
+    def _reach_storage(self) -> None:
+        if self.lease.remote is not None:
+            self.lease.checkpoints.mkdir(parents=True, exist_ok=True)
+            pull_last(self.lease.remote, self.lease.checkpoints)
+        self._check_storage()
+
+    def _check_storage(self) -> None:
+        """A storage that is away looks like one without checkpoints."""
+        if self.lease.remote is None:
+            check_there(self.lease.checkpoints.parent.parent / HEADER)
+
+    def _end(
+        self, started_s: float, failure: str | None = None, lost: str | None = None
+    ) -> dict[str, Any]:
+        report = Report(
+            trial=self.lease.trial,
+            failure=failure,
+            lost=lost,
+            place=self._place(),
+            started_s=started_s,
+        )
+        return {"report": report, RESOURCE: 0}
+
+    def _place(self) -> dict[str, Any]:
+        gpus = ray.get_gpu_ids()
+        own = {"node": os.uname().nodename, "gpu": gpus[0] if gpus else None, "pid": os.getpid()}
+        return {**own, **getattr(self.finetuner, "place", {})}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the checkpoints are in the sweep's folder."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing, likewise."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Another lease for the same process."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        if self.finetuner is not None:
+            self.finetuner.close()
+            self.finetuner = None
+
+
+@lru_cache(maxsize=1)
+def light_beacon() -> Beacon:
+    """This process's, for all its trials: the driver looks for the signs of its Ray job."""
+    from ray.experimental import internal_kv
+
+    job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
+    key = f"{job}:{os.uname().nodename}:{os.getpid()}"
+    beacon = Beacon(
+        lambda sign: (
+            ray.is_initialized()  # else nobody looks any more
+            and internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE)
+        ),
+        str(gpus[0]) if gpus else None,
+    )
+    beacon.start()
+    return beacon

@@ -1,0 +1,39 @@
+"""What the search hands to a worker, and what it gets back: the few words between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainable.storage.remote import Remote
+from trainable.trial import Evaluation, Resolved, TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """One stretch of work on one trial: from its last checkpoint until it is told to stop."""
+
+    trial: str
+    config: TrialConfig
+    # (system turns, dialogues to validate on), ascending; the last is the trial's end
+    milestones: tuple[tuple[int, int], ...]
+    reported_turns: int  # turns_seen of the last evaluation the search knows; -1: none
+    checkpoints: Path  # the folder of this trial's checkpoints, seen by every node
+    remote: Remote | None = None  # where they are, if on no node's disk: `checkpoints` is a copy
+    pool: str | None = None  # the name of the engine pool's actor; None: alone in its process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One milestone reached, or the reason why none will be."""
+
+    trial: str
+    evaluation: Evaluation | None = None  # None: the trial failed
+    failure: str | None = None
+    lost: str | None = None  # the storage took no checkpoint, and why: not the trial's fault
+    resolved: Resolved | None = None  # with the first report of a worker
+    place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
+    started_s: float = 0.0  # unix time at which the work for this report began
+    notes: tuple[str, ...] = ()  # what the operator should know: a torn checkpoint, say

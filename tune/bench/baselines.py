@@ -1,0 +1,232 @@
+"""How fast the usual ways train and reply here, to hold the engine against:
+`python -m tune.bench.baselines --checkpoint runs/NAME/checkpoints/ID/TURNS`.
+
+lab: one trial at a time, one sequence a turn, batches of 1 accumulated to 16, activations computed
+again in the backward pass, 4-bit layers, a paged optimizer; replies by `generate` at batch 1 to 16.
+stock: peft on whole dialogues, padded batches of 8, `generate` at batch 64; several processes share
+the GPU, as Ray Tune places trials on fractions of it.
+engine: ours, with that one trial in it. Prints one JSON line a rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable.corpus.encode import Window
+from trainable.engine.device.memory import give_back_memory
+from trainable.engine.pack import Pack
+from trainable.engine.slots.data_order import DataOrder
+from trainable.engine.slots.task import Task
+from trainable.model.base import FOUR_BIT, BaseSpec, load_base
+from trainable.solo.generate import choose_drawn, list_prompts
+from trainable.solo.train import PlainFinetuner
+from trainable.storage.adapter import rank_of, read_trial
+from trainable.trial import TrialConfig
+from tune.bench import throughput as measure
+from tune.bench.throughput import synchronise
+
+LAB_ACCUMULATED = 16  # turns a step, one at a time
+STOCK_DIALOGUES = 8  # a pass
+STOCK_REPLIES = 64  # a batch of `generate`
+FEWEST_REPLIES = 16  # that the lab's way is measured with
+MEASURED_DIALOGUES = 100  # for how long a turn is
+
+
+class UsualTrial:
+    """A trial as transformers and peft are commonly used: 4-bit layers under autocast."""
+
+    def __init__(self, config: TrialConfig, *, is_lab: bool) -> None:
+        residency = "nf4" if config.quantisation in FOUR_BIT else "auto"
+        spec = BaseSpec.of(config, residency=residency)
+        config = replace(config, format="turns") if is_lab else config
+        self.plain = PlainFinetuner(config, load_base(spec))
+        self.config, self.device = config, self.plain.device
+        self.trained = [p for p in self.plain.model.parameters() if p.requires_grad]
+        if is_lab:
+            self.plain.model.enable_input_require_grads()
+            self.plain.model.gradient_checkpointing_enable()
+        self.optimizer = make_optimizer(self.trained, config, is_paged=is_lab)
+        turns = LAB_ACCUMULATED if is_lab else 1
+        self.order = DataOrder(self.plain.task.train, turns, config.seed)
+        self.step = self._step_lab if is_lab else self._step_stock
+
+    def _step_lab(self) -> int:
+        """One optimizer step; the turns it took."""
+        draws = self.order.next_step()
+        return self._step([[draw.window] for draw in draws])
+
+    def _step_stock(self) -> int:
+        return self._step([[self.order.next_step()[0].window for _ in range(STOCK_DIALOGUES)]])
+
+    def _step(self, batches: Sequence[Sequence[Window]]) -> int:
+        for windows in batches:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                nats, targets = self.plain.sum_nats(windows)
+            (nats / targets / len(batches)).backward()
+        torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm or 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return sum(window.n_turns for windows in batches for window in windows)
+
+    def reply(self, batch: int, n_dialogues: int) -> int:
+        """Replies to the first validation dialogues by `generate`, in batches of like length, the
+        cache on; their number."""
+        windows = self.plain.task.held_out("validation", n_dialogues)
+        prompts = sorted((p for w in windows for p in list_prompts(w)), key=lambda p: -len(p[2]))
+        self.plain.model.gradient_checkpointing_disable()
+        self.plain.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(prompts), batch):
+                part = prompts[start : start + batch]
+                with torch.autocast(self.device.type, torch.bfloat16):
+                    self.plain.say(
+                        [ids for _, _, ids in part], choose_drawn(self.config, part, self.device)
+                    )
+        self.plain.model.train()
+        return len(prompts)
+
+
+def make_optimizer(trained: Any, config: TrialConfig, *, is_paged: bool) -> Any:
+    rate = config.learning_rate or 0.0
+    if is_paged:
+        from bitsandbytes import optim
+
+        return optim.PagedAdamW32bit(trained, lr=rate)  # type: ignore[attr-defined]
+    return torch.optim.AdamW(trained, lr=rate, fused=True)
+
+
+def measure_training(trial: UsualTrial, budget_s: float) -> float:
+    """Turns a second, after two steps that are not counted."""
+    for _ in range(2):
+        trial.step()
+    return measure_rate(trial.step, trial.device, budget_s)
+
+
+def measure_rate(work: Callable[[], int], device: torch.device, budget_s: float) -> float:
+    """Of the work done until the budget is spent, and once at least."""
+    synchronise(device)
+    started_s, done, seconds = time.perf_counter(), 0, 0.0
+    while not done or seconds < budget_s:
+        done += work()
+        synchronise(device)
+        seconds = time.perf_counter() - started_s
+    return done / seconds
+
+
+def count_tokens_a_turn(task: Task) -> float:
+    """Read for each turn that is learnt, where a dialogue is one sequence."""
+    windows = task.held_out("validation", MEASURED_DIALOGUES)
+    return sum(len(w.ids) for w in windows) / sum(w.n_turns for w in windows)
+
+
+def count_dialogues(task: Task, replies: int) -> int:
+    """Of the first validation dialogues, as many as hold about so many replies."""
+    windows = task.held_out("validation", MEASURED_DIALOGUES)
+    n_dialogues = len({window.dialogue_id for window in windows})
+    return math.ceil(replies * n_dialogues / sum(window.n_turns for window in windows))
+
+
+def measure_lab(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    trial = UsualTrial(config, is_lab=True)
+    common = {"way": "lab", "tokens_a_turn": count_tokens_a_turn(trial.plain.task)}
+    yield common | {"work": "train", "turns_per_s": measure_training(trial, flags.seconds)}
+    for batch in flags.reply_batches:
+        replies = max(FEWEST_REPLIES, 2 * batch)  # full batches, and no hour of them
+        reply = partial(trial.reply, batch, count_dialogues(trial.plain.task, replies))
+        rate = measure_rate(reply, trial.device, 0.0)
+        yield common | {"work": f"reply, batch {batch}", "turns_per_s": rate}
+
+
+def measure_engine(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    pack = Pack(load_base(BaseSpec.of(config)), 1, rank_of(config))
+    pack.join("engine", config, None)
+    tokens = count_tokens_a_turn(pack.slots["engine"].task)
+    common = {"way": "engine", "tokens_a_turn": tokens}
+    rate = measure.measure_training(pack, flags.seconds).tokens_per_s / tokens
+    yield common | {"work": "train", "turns_per_s": rate}
+    replies = measure.measure_replies(pack, flags.engine_dialogues)
+    yield common | {"work": "reply", "turns_per_s": replies.steps_per_s}
+
+
+def measure_stock(config: TrialConfig, flags: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All processes at once; their rates added up. Ends with a line where one of them failed."""
+    context = multiprocessing.get_context("spawn")
+    barrier, queue = context.Barrier(flags.processes), context.Queue()
+    workers = [
+        context.Process(target=run_stock, args=(config, number, flags, barrier, queue))
+        for number in range(flags.processes)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        sys.exit(f"error: {flags.processes} at a time failed here (see above): fewer --processes")
+    found = [queue.get() for _ in workers]
+    common = {"way": "stock", "tokens_a_turn": found[0][2], "processes": flags.processes}
+    for place, work in enumerate(("train", f"reply, batch {STOCK_REPLIES}")):
+        yield common | {"work": work, "turns_per_s": sum(rates[place] for rates in found)}
+
+
+def run_stock(
+    config: TrialConfig, number: int, flags: argparse.Namespace, barrier: Any, rates: Any
+) -> None:
+    try:
+        trial = UsualTrial(replace(config, seed=number), is_lab=False)
+        trial.step()
+        barrier.wait()
+        train = measure_training(trial, flags.seconds)
+        barrier.wait()
+        reply = measure_rate(
+            lambda: trial.reply(STOCK_REPLIES, flags.dialogues), trial.device, budget_s=0.0
+        )
+    except Exception:
+        barrier.abort()  # nobody waits for it
+        raise
+    rates.put((train, reply, count_tokens_a_turn(trial.plain.task)))
+
+
+def spell(checkpoint: Path | None) -> TrialConfig:
+    """The trial that left the checkpoint, going on from its adapter; else the lab's, in small."""
+    if checkpoint is not None:
+        return TrialConfig.from_dict({**read_trial(checkpoint), "adapter": str(checkpoint)})
+    return TrialConfig(
+        double_quantisation=True, lora_rank=64, alpha_over_rank=0.25, rslora=False,
+        lora_modules="all-linear", lora_dropout=0.1, learning_rate=2e-4, schedule="constant",
+        warmup_turns=0, batch_turns=16, train_turns=10**6, weight_decay=0.0, clip_norm=0.3,
+    )  # fmt: skip
+
+
+WAYS = {"lab": measure_lab, "stock": measure_stock, "engine": measure_engine}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--checkpoint", type=Path, help="of a sweep's LoRA trial: replies end")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--processes", type=int, default=8, help="of the stock way")
+    parser.add_argument("--reply-batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--dialogues", type=int, default=64, help="that stock replies to")
+    parser.add_argument("--engine-dialogues", type=int, default=100, help="that the engine does")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of training")
+    flags = parser.parse_args()
+    for way in flags.ways:
+        for row in WAYS[way](spell(flags.checkpoint), flags):
+            print(json.dumps(row), flush=True)
+        give_back_memory()  # the next way may be of other processes
+
+
+if __name__ == "__main__":
+    main()

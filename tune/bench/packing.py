@@ -1,0 +1,262 @@
+"""What packing is worth on this machine: `python -m tune.bench.packing --shape llama-7b`.
+
+Random weights, NF4, LoRA of rank 64 on all linear layers. For each number of slots, the median
+time in which every slot makes one optimizer step on the same number of tokens; and, in the same
+run, peft alone as it is commonly used. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+
+from trainable.corpus.encode import Window
+from trainable.engine.device.memory import give_back_memory, peak_gib
+from trainable.engine.pack import Pack
+from trainable.engine.slots.data_order import DataOrder
+from trainable.engine.slots.slot import Slot, shape_adapter
+from trainable.model.base import Base
+from trainable.model.quantise import count_params, dequantise, quantise
+from trainable.model.special_ids import SpecialIds
+from trainable.trial import TrialConfig
+from tune.bench.profile import measure_shares
+from tune.bench.throughput import synchronise
+
+WARM_UP = 3  # steps: a recording is made on the way
+TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states
+LLAMA = {"model_type": "llama", "max_position_embeddings": 2048}
+NEOX = {"model_type": "gpt_neox", "max_position_embeddings": 2048, "vocab_size": 50304}
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama-7b": {**LLAMA, "hidden_size": 4096, "intermediate_size": 11008, "vocab_size": 32000}
+    | {"num_hidden_layers": 32, "num_attention_heads": 32},
+    "pythia-1.4b": {**NEOX, "hidden_size": 2048, "intermediate_size": 8192}
+    | {"num_hidden_layers": 24, "num_attention_heads": 16},
+    "smollm2-135m": {**LLAMA, "hidden_size": 576, "intermediate_size": 1536, "vocab_size": 49152}
+    | {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3},
+    "pythia-70m": {**NEOX, "hidden_size": 512, "intermediate_size": 2048}
+    | {"num_hidden_layers": 6, "num_attention_heads": 8},
+    "toy": {**LLAMA, "hidden_size": 64, "intermediate_size": 128, "vocab_size": 512}
+    | {"num_hidden_layers": 2, "num_attention_heads": 4},
+}
+
+
+def make_sizes(shape: dict[str, Any]) -> LlamaConfig | GPTNeoXConfig:
+    """A model's configuration."""
+    sizes = dict(shape)
+    return (LlamaConfig if sizes.pop("model_type") == "llama" else GPTNeoXConfig)(**sizes)
+
+
+def build_model(shape: str, device: torch.device) -> Any:
+    """Random weights of that shape in NF4 with double quantisation, built on the device."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(make_sizes(SHAPES[shape]), dtype=dtype)
+    quantise(model, "nf4", double=True)
+    model.requires_grad_(False)
+    return model.train()
+
+
+def make_windows(sequences: int, mean_tokens: int, vocabulary: int, even: bool) -> list[Window]:
+    """Windows of one length, or of lengths from half to one and a half of it."""
+    generator = np.random.default_rng(0)
+    windows = []
+    for i in range(16 * sequences):
+        spread = (
+            (mean_tokens, mean_tokens + 1) if even else (mean_tokens // 2, mean_tokens * 3 // 2)
+        )
+        tokens = int(generator.integers(*spread))
+        is_target = generator.random(tokens) < TARGET_SHARE
+        is_target[0], is_target[-1] = False, True
+        ids = generator.integers(3, vocabulary, tokens).astype(np.int32)
+        windows.append(Window(str(i), ids, is_target, (0,), (tokens // 2,)))
+    return windows
+
+
+def make_config(sequences: int, seed: int) -> TrialConfig:
+    return TrialConfig(
+        double_quantisation=True, lora_rank=64, alpha_over_rank=0.25, rslora=False,
+        lora_modules="all-linear", lora_dropout=0.0, learning_rate=2e-4, schedule="constant",
+        warmup_turns=0, batch_turns=sequences, train_turns=10**6, weight_decay=0.0, clip_norm=0.3,
+        seed=seed,
+    )  # fmt: skip
+
+
+def fill(pack: Pack, slots: int, windows: list[Window], sequences: int) -> list[Slot]:
+    """Slots that train on windows in place of a corpus."""
+    for number in range(len(pack.slots), slots):
+        config = make_config(sequences, seed=number)
+        order = DataOrder(windows, sequences, seed=number)
+        shape = shape_adapter(config, pack.paths)
+        pack.place(Slot(str(number), config, task=None, shape=shape, order=order))  # type: ignore[arg-type]
+    return list(pack.slots.values())
+
+
+def time_steps(step: Callable[[], None], device: torch.device, budget_s: float) -> float:
+    """The median seconds of a step, after some to warm up."""
+    for _ in range(WARM_UP):
+        step()
+    synchronise(device)
+    started_s = time.perf_counter()
+    times: list[float] = []
+    while len(times) < 5 or (time.perf_counter() - started_s < budget_s and len(times) < 50):
+        before_s = time.perf_counter()
+        step()
+        synchronise(device)
+        times.append(time.perf_counter() - before_s)
+    return statistics.median(times)
+
+
+def solo_peft_step(model: Any, windows: list[Window], sequences: int) -> Callable[[], None]:
+    """peft as it is commonly used: eager, NF4 layers, whole logits, fused AdamW."""
+    from peft import LoraConfig, get_peft_model
+
+    targets = LoraConfig(r=64, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    peft_model = get_peft_model(model, targets)
+    device = model.device
+    trained = [p for p in peft_model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=2e-4, fused=True)
+    ids = torch.from_numpy(np.stack([w.ids for w in windows[:sequences]])).long().to(device)
+    is_target = torch.from_numpy(np.stack([w.is_target for w in windows[:sequences]])).to(device)
+    labels = ids.masked_fill(~is_target, -100)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = peft_model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 0.3)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def as_base(model: Any, residency: str) -> Base:
+    dtype = torch.bfloat16 if model.device.type == "cuda" else torch.float32
+    if residency == "dequantized":
+        dequantise(model, dtype)
+    return Base(
+        model=model, tokenizer=cast(Any, None), residency=residency,
+        total_params=count_params(model), compute_dtype=dtype, 
+        special=SpecialIds(prefix=(), eos=2, pad=0),
+    )  # fmt: skip
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row a case, as it is measured. `how`: the base's residency, then perhaps +uneven."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for work in arguments.work:
+        sequences, tokens = map(int, work.split("x"))
+        vocabulary = SHAPES[arguments.shape]["vocab_size"]
+        case = {"shape": arguments.shape, "work": work}
+        if arguments.peft:
+            windows = make_windows(sequences, tokens, vocabulary, even=True)
+            step = solo_peft_step(build_model(arguments.shape, device), windows, sequences)
+            step_s = time_steps(step, device, arguments.budget_s)
+            yield case | describe("solo peft", 1, step_s, sequences * tokens, device)
+            del step
+        for how in arguments.how:
+            forget(device)
+            windows = make_windows(sequences, tokens, vocabulary, even="uneven" not in how)
+            base = as_base(build_model(arguments.shape, device), how.split("+")[0])
+            pack = open_pack(base, arguments.slots)
+            for slots in sorted(n for n in arguments.slots if n <= pack.bank.slots):
+                step = partial(step_all, pack, fill(pack, slots, windows, sequences))
+                try:
+                    step_s = time_steps(step, device, arguments.budget_s)
+                except torch.OutOfMemoryError:
+                    print(f"{how}: {slots} slots do not fit", flush=True)
+                    break
+                row = case | describe(how, slots, step_s, sequences * tokens, device)
+                yield row | ({"shares": measure_shares(pack, step)} if arguments.shares else {})
+            del pack, base, step
+
+
+def open_pack(base: Base, slots: list[int]) -> Pack:
+    """With a bank for as many of those slots as the memory takes."""
+    try:
+        return Pack(base, max(slots), 64)
+    except torch.OutOfMemoryError:
+        print(f"the rows of {max(slots)} slots do not fit", flush=True)
+    forget(base.device)
+    return open_pack(base, [n for n in slots if n < max(slots)])
+
+
+def step_all(pack: Pack, slots: list[Slot]) -> None:
+    """One optimizer step of every slot, in as many passes as it takes."""
+    goals = {slot.key: slot.steps + 1 for slot in slots}  # some have joined later
+    while behind := [slot for slot in slots if slot.steps < goals[slot.key]]:
+        pack.train_pass(behind)
+
+
+def describe(
+    how: str, slots: int, step_s: float, tokens: int, device: torch.device
+) -> dict[str, Any]:
+    return {
+        "how": how,
+        "slots": slots,
+        "step_ms": 1e3 * step_s,
+        "trial_steps_per_s": slots / step_s,
+        "tokens_per_s": slots * tokens / step_s,
+        "peak_gib": peak_gib(device),
+    }
+
+
+def forget(device: torch.device) -> None:
+    give_back_memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    torch.compiler.reset()
+
+
+def render(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "| shape | tokens a trial-step | how | slots | step [ms] | trial-steps/s | tokens/s "
+        "| against solo peft | peak [GiB] |",
+        "|---" * 9 + "|",
+    ]
+    solo = {r["work"]: r["trial_steps_per_s"] for r in rows if r["how"] == "solo peft"}
+    for r in rows:
+        ratio = r["trial_steps_per_s"] / solo[r["work"]] if r["work"] in solo else float("nan")
+        lines.append(
+            f"| {r['shape']} | {r['work']} | {r['how']} | {r['slots']} | {r['step_ms']:.1f} | "
+            f"{r['trial_steps_per_s']:.1f} | {r['tokens_per_s']:,.0f} | {ratio:.1f}x | "
+            f"{r['peak_gib']:.1f} |"
+        )
+    for r in (row for row in rows if "shares" in row):
+        parts = ", ".join(f"{part} {100 * share:.0f} %" for part, share in r["shares"].items())
+        lines.append(f"\n{r['work']}, {r['how']}, {r['slots']} slots: {parts}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--shape", choices=SHAPES, required=True)
+    parser.add_argument("--work", nargs="+", default=["1x512", "4x256"], help="sequences x tokens")
+    parser.add_argument("--slots", nargs="+", type=int, default=[1, 4, 8, 16])
+    parser.add_argument("--how", nargs="+", default=["dequantized"])
+    parser.add_argument("--no-peft", dest="peft", action="store_false")
+    parser.add_argument("--budget-s", type=float, default=3.0, help="for timing one case")
+    parser.add_argument("--shares", action="store_true", help="where the time of a step goes")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rows = []
+    for row in measure(arguments):
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    print(render(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""How fast an engine trains and generates here, and how much it holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from trainable.corpus.encode import Window
+from trainable.engine.decode.replies import decode_chunks
+from trainable.engine.device.memory import GIB, give_back_memory
+from trainable.engine.pack import Pack
+from trainable.trial import TrialConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One stretch of work."""
+
+    seconds: float
+    steps: int  # optimizer steps while training, replies while generating
+    tokens: int  # read while training, written while generating
+    peak_gib: float
+
+    @property
+    def steps_per_s(self) -> float:
+        return self.steps / self.seconds
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / self.seconds
+
+
+def measure_training(pack: Pack, budget_s: float) -> Speed:
+    """All slots of the pack train for about `budget_s`, after one step that is not counted."""
+    slots = list(pack.slots.values())
+    for slot in slots:
+        slot.goal_turns = 10**9
+    while min(slot.steps for slot in slots) < 1:
+        pack.train_pass(slots)
+    steps, tokens = (sum(s.steps for s in slots), sum(s.tokens_seen for s in slots))
+    started_s = start_clock(pack.device)
+    while time.perf_counter() - started_s < budget_s or sum(s.steps for s in slots) == steps:
+        pack.train_pass(slots)
+        synchronise(pack.device)
+    seconds = time.perf_counter() - started_s
+    for slot in slots:
+        slot.abandon()
+    return Speed(
+        seconds=seconds,
+        steps=sum(slot.steps for slot in slots) - steps,
+        tokens=sum(slot.tokens_seen for slot in slots) - tokens,
+        peak_gib=pack.peak_gib(),
+    )
+
+
+def measure_replies(pack: Pack, n_dialogues: int) -> Speed:
+    """All slots reply to the first validation dialogues, together."""
+    slots = list(pack.slots.values())
+    started_s = start_clock(pack.device)
+    made = pack.generate([(slot, "validation", n_dialogues) for slot in slots])
+    synchronise(pack.device)
+    seconds = time.perf_counter() - started_s
+    texts = [
+        turn["response"] for replies, _ in made.values() for d in replies.values() for turn in d
+    ]
+    tokens = sum(map(len, slots[0].task.tokenise(texts)))
+    return Speed(seconds=seconds, steps=len(texts), tokens=tokens, peak_gib=pack.peak_gib())
+
+
+def fits_batch(pack: Pack, rows: int, prompt_tokens: int, new_tokens: int) -> bool:
+    """Whether so many replies of exactly `new_tokens` can be decoded at once."""
+    slot = next(iter(pack.slots.values()))
+    config: TrialConfig = replace(
+        slot.config, max_new_tokens=new_tokens, min_new_tokens=new_tokens, decoding="greedy"
+    )
+    ids = np.random.default_rng(0).integers(3, 100, prompt_tokens).astype(np.int32)
+    untargeted = np.zeros(prompt_tokens, dtype=np.bool_)
+    windows = [Window(str(n), ids, untargeted, (0,), (prompt_tokens,)) for n in range(rows)]
+    return fits(lambda: decode_at_once(pack, windows, config))
+
+
+def decode_at_once(pack: Pack, windows: list[Window], config: TrialConfig) -> None:
+    """In one chunk, whatever the memory set aside for it."""
+    pack.gather([next(iter(pack.slots.values()))])
+    room, pack.cache_cut = pack.cache_cut, 1e-9
+    try:
+        decode_chunks(pack, [windows], [config], [0])
+        synchronise(pack.device)
+    finally:
+        pack.cache_cut = room
+        pack.adapters.invalidate()
+
+
+def fits(work: Callable[[], object]) -> bool:
+    """Whether the work ends without running out of memory; what it held is given back."""
+    try:
+        work()
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        give_back_memory()
+    return True
+
+
+def find_largest(is_possible: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that is possible, where all smaller ones are: doubled until
+    it is not, then bisected. 0: none is.
+
+    >>> find_largest(lambda n: n <= 37, 1000), find_largest(lambda n: True, 50)
+    (37, 50)
+    """
+    low, high = 0, 1
+    while high <= limit and is_possible(high):
+        low, high = high, 2 * high
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_possible(middle) else (low, middle)
+    return low
+
+
+def start_clock(device: torch.device) -> float:
+    synchronise(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    return time.perf_counter()
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def describe_gpu() -> tuple[str, str]:
+    """(GPU model and its memory, CUDA's version)."""
+    if not torch.cuda.is_available():
+        return "cpu", "–"
+    memory_gib = torch.cuda.get_device_properties(0).total_memory / GIB
+    return f"{torch.cuda.get_device_name()} ({memory_gib:.0f} GiB)", str(torch.version.cuda)

@@ -1,0 +1,139 @@
+"""The driver's ear: carries out what `tune.stop` and `tune.clone` ask for, keeps the budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from trainable.trial import ConfigError, TrialConfig
+from tune.folder.requests import ANSWER, FOLDER, Request, answer, read_requests
+from tune.search.budget import Budget
+from tune.search.clones import bring_adapter, is_inside, spell_clone
+from tune.search.search import Closing, Search
+from tune.search.trials import ENDED
+
+LOOK_S = 1.0
+
+
+class Paused(Exception):
+    """The sweep ends now: what its trials did since their last milestone is lost."""
+
+
+class Control:
+    """`refuse`: why the sweep's workers cannot carry out a config; None: they can."""
+
+    def __init__(self, search: Search, budget: Budget) -> None:
+        self.search, self.budget = search, budget
+        self.refuse: Callable[[TrialConfig], str | None] = lambda config: None
+        self.is_heard = False  # whether somebody waits for an answer
+        self.is_announced = False
+        self.next_s = 0.0
+
+    def open(self) -> None:
+        """Before anything runs: takes in what was asked while no driver ran. A request to stop is
+        none for this driver."""
+        for stale in (self.search.recorder.folder / FOLDER).glob(f"*{ANSWER}.json"):
+            stale.unlink(missing_ok=True)
+        for request in read_requests(self.search.recorder.folder):
+            if request.verb == "clone":
+                self.carry_out(request)
+            else:
+                self._answer(request, False, "the driver had ended")
+        self.is_heard = True
+        self.budget.look()
+
+    def look(self) -> list[str]:
+        """At most once a second: carries out requests, and looks at the budget. The trials whose
+        workers are to end at once. Raises Paused, StorageFault."""
+        if time.monotonic() < self.next_s:
+            return []
+        self.next_s = time.monotonic() + LOOK_S
+        stopped: list[str] = []
+        for request in read_requests(self.search.recorder.folder):
+            stopped += self.carry_out(request)
+        self.budget.look()
+        if self.search.closing and not self.is_announced:
+            self.is_announced = True
+            self.search.recorder.record_note(
+                f"{self.search.closing.why}: nothing new is started, what runs pauses at its next "
+                "milestone"
+            )
+        return stopped
+
+    def carry_out(self, request: Request) -> list[str]:
+        """The trials it stopped while they ran."""
+        try:
+            if request.verb == "clone":
+                self._answer(request, True, self._clone(request))
+                return []
+            if request.values["trial"] is not None:
+                return self._stop_trial(request)
+            self._stop_sweep(request)
+        except ConfigError as error:
+            self._answer(request, False, str(error))
+        return []
+
+    def _stop_sweep(self, request: Request) -> None:
+        name, closing = self.search.config.name, Closing(why="stopped by request")
+        if request.values["now"]:
+            self._answer(request, True, f"{name} ends now: go on with --resume {name}")
+            raise Paused(closing.why)
+        self.search.closing = self.search.closing or closing
+        n = len(self.search.running)
+        self._answer(
+            request, True, f"{name} ends once its {n} running trials have reached a milestone"
+        )
+
+    def _stop_trial(self, request: Request) -> list[str]:
+        trial = self.search.trials.get(request.values["trial"])
+        if trial is None:
+            raise ConfigError(f"{self.search.config.name} has no trial {request.values['trial']}")
+        was_running = trial.state == "RUNNING"
+        if trial.state in ENDED:
+            self._answer(request, False, f"trial {trial.id} has ended already: {trial.state}")
+            return []
+        self.search.stop(trial.id)
+        self._answer(request, True, f"trial {trial.id} is stopped ({trial.reason})")
+        return [trial.id] if was_running else []
+
+    def _clone(self, request: Request) -> str:
+        """What became of it. A request that was carried out by a driver that died before it
+        could say so is known by its id."""
+        search, values = self.search, request.values
+        known = (t for t in search.trials.values() if (t.origin or {}).get("request") == request.id)
+        if (made := next(known, None)) is not None:
+            return f"trial {made.id} is the clone"
+        original = search.trials.get(values["trial"])
+        if original is None or original.number < 0:
+            raise ConfigError(f"{search.config.name} has no trial {values['trial']} to clone")
+        config = spell_clone(original.config, values["set"], values["warm"], search.config)
+        self._check(config, warm=values["warm"])
+        in_study = not values["warm"] and is_inside(config, search.space, search.config.base)
+        params = {**search.space.read(config), **({} if in_study else values["set"])}
+        if values["warm"]:
+            name = f"{len(search.searched):04d}"
+            folder = search.recorder.folder
+            place = bring_adapter(folder, original.id, original.config, name, config)
+            config = replace(config, adapter=str(place.relative_to(folder)))
+            params["adapter"] = f"of {original.id}"
+        origin = {**values, "in_study": in_study, "request": request.id}
+        clone = search.clone(params, config, origin)
+        study = "" if in_study else "; it lies outside the space: the study does not learn from it"
+        return f"trial {clone.id} is the clone of {original.id}{study}"
+
+    def _check(self, config: TrialConfig, warm: bool) -> None:
+        """Raises ConfigError where the clone would repeat a trial, or nobody can carry it out."""
+        twin = next((t for t in self.search.searched if t.config == config and not warm), None)
+        if twin is not None:
+            raise ConfigError(f"trial {twin.id} has just these settings: choose others (--set)")
+        if why := self.refuse(config):
+            raise ConfigError(
+                f"the sweep's workers cannot carry out this clone ({why}): start a sweep for it"
+            )
+
+    def _answer(self, request: Request, done: bool, text: str) -> None:
+        answer(self.search.recorder.folder, request, done, text)
+        if not self.is_heard:
+            self.search.recorder.say(text)
+            self.search.recorder.record_note(text)

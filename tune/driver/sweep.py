@@ -1,0 +1,243 @@
+"""A sweep from its first line to its leaderboard: new, or resumed from its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from analysis.records import SweepRecords, read_sweep
+from search_spaces.space import Space
+from trainable.system.retries import StorageFault, insist
+from trainable.trial import ConfigError, TrialConfig
+from tune.driver.control import Control, Paused
+from tune.folder.disk import describe_usage
+from tune.folder.lock import own_folder
+from tune.folder.recorder import Recorder, replay_events, write_header
+from tune.folder.versions import read_commit, read_versions
+from tune.plan.checks import check_space
+from tune.search.budget import Budget
+from tune.search.config import SweepConfig
+from tune.search.rebuild import is_space_of, rebuild
+from tune.search.search import Search
+from tune.search.trials import ENDED
+
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+
+
+def start_sweep(config: SweepConfig, space: Space) -> int:
+    """Runs a new sweep in `config.folder`; the command's exit code."""
+    with own_folder(config.folder):
+        return run(config, space, None)
+
+
+def resume_sweep(config: SweepConfig, space: Space) -> int:
+    """Goes on with the sweep in `config.folder`; the command's exit code."""
+    with own_folder(config.folder):
+        return run(config, space, read_sweep(config.folder))
+
+
+def run(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
+    try:
+        return pursue(config, space, records)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: go on with --resume {config.name}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Paused as pause:
+        print(f"{pause}: go on with --resume {config.name}")
+        return 0
+    except StorageFault as fault:
+        where = f"{config.folder} cannot be written ({fault.strerror})"
+        print(f"{where}: paused; go on with --resume {config.name}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
+    """Raises StorageFault, Paused."""
+    header = compose_header(config, space, records)
+    if records is None or has_changed(header, records):
+        insist(lambda: write_header(config.folder, header), print)
+    recorder = Recorder(config.folder, say=print)
+    recorder.publish(["sweep.json"])
+    if records is not None and records.exhausted_at is not None and not is_space_of(records, space):
+        recorder.record_note("the space is another: there may be points left", exhausted_at=None)
+    search = Search(config, space, recorder)
+    budget = Budget(search)
+    if records is not None:
+        rebuild(search, records)
+        budget.replay(replay_events(records))
+    control = Control(search, budget)
+    control.open()
+    if not has_work(search):
+        more = "a wider --space" if search.is_exhausted else "--trials N"
+        print(f"{config.name} is finished: there is nothing to do (more with {more})")
+    elif search.closing is None:
+        if records is not None:
+            print(note_resumption(search, header, records))
+        drive(search, header, control)
+        if search.closing is None:
+            search.finish()
+    return conclude(search)
+
+
+def has_changed(header: Mapping[str, Any], records: SweepRecords) -> bool:
+    recorded = {"config": records.config, "space": records.space}
+    return any(json.dumps(header[key]) != json.dumps(recorded[key]) for key in recorded)
+
+
+def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRecords) -> str:
+    """What is resumed, and with what other code than it began."""
+    states = [t.state for t in search.searched]
+    counts = {state: states.count(state) for state in (*ENDED, "QUEUED", "WAITING")}
+    text = ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
+    exhausted_at = len(search.proposed) if search.is_exhausted else None
+    before = {"commit": records.commit, **records.versions}
+    now = {"commit": header["commit"], **header["versions"]}
+    changes = [f"{n} {before.get(n)} -> {now[n]}" for n in now if before.get(n) != now[n]]
+    line = f"resumed with {'; '.join([text or 'no trials', *changes])}"
+    search.recorder.record_note(line, exhausted_at=exhausted_at)
+    return line
+
+
+def has_work(search: Search) -> bool:
+    is_open = any(t.state not in ENDED for t in search.trials.values())
+    return is_open or (len(search.proposed) < search.config.trials and not search.is_exhausted)
+
+
+def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
+    """Everything that needs Ray."""
+    from rich.console import Console
+
+    from tune.folder.mirror import Mirror
+    from tune.folder.report_to import Reporter
+    from tune.terminal.progress import Progress
+    from tune.terminal.signs import Lookout
+    from tune.workers.bridge import (
+        ControlCallback,
+        FaultCallback,
+        LeaseSearcher,
+        ReportScheduler,
+        SignsCallback,
+    )
+    from tune.workers.fleet import run_leases, staff, start_ray
+    from tune.workers.packing import find_misfit
+
+    config, folder = search.config, search.config.folder
+    console = Console(file=sys.stdout)
+    search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
+    with start_ray(folder / "logs" / "ray.log") as fleet:
+        configs = list_configs(search)
+        workers = staff(fleet, config, configs)
+        search.room, search.pool = workers.count_room(), workers.pool
+        control.budget.share = fleet.count_units() / search.room
+        control.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
+        mirror = Mirror(folder, config.name, search.space)
+        progress = Progress(header, slots=search.room, console=console)
+        reporters = [Reporter(name, config.name, folder) for name in config.report_to]
+        for event in replay_events(read_sweep(folder)):
+            mirror.on_event(event)
+            for reporter in reporters:
+                reporter.on_event(event)
+            progress.ledger.add(event)
+        search.recorder.listeners += [control.budget, mirror, Standings(folder), progress]
+        search.recorder.listeners += reporters
+        search.recorder.record_note(workers.describe(), room=search.room)
+        scheduler = ReportScheduler(search, workers.release)
+        adapters = (
+            LeaseSearcher(search, workers.count_room),
+            scheduler,
+            FaultCallback(search, workers.release, fleet.check),
+            ControlCallback(search, control.look, workers.release),
+            SignsCallback(Lookout(), progress),
+        )
+        with progress, contextlib.closing(workers):
+            run_leases(adapters, workers.share)
+        for reporter in reporters:
+            if reporter.failure:
+                search.recorder.record_note(reporter.failure)
+
+
+def list_configs(search: Search) -> list[TrialConfig]:
+    """All kinds of trials that are to come: the space's corners, and clones."""
+    clones = [t.config for t in search.searched if t.origin and t.state not in ENDED]
+    return [*check_space(search.space, search.config.base), *clones]
+
+
+class Standings:
+    """Keeps the leaderboard's files current while the sweep runs: now and then, and never for
+    more than a hundredth of the time."""
+
+    every_s = 20.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.due_s = folder, time.monotonic() + self.every_s
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        from analysis.leaderboard import write_leaderboard
+
+        started_s = time.monotonic()
+        if event["event"] == "end" and started_s >= self.due_s:
+            write_leaderboard(self.folder)
+            now_s = time.monotonic()
+            self.due_s = now_s + max(self.every_s, 99 * (now_s - started_s))
+
+
+def conclude(search: Search) -> int:
+    """Writes and prints the leaderboard; the command's exit code: 1 if every trial failed, or more
+    than may."""
+    from analysis.leaderboard import render, write_leaderboard
+
+    folder, name = search.config.folder, search.config.name
+    write_leaderboard(folder)
+    search.recorder.publish_all()
+    print(render(folder))
+    print(f"the sweep is in {folder}: {describe_usage(folder)}")
+    failed = [t for t in search.searched if t.state == "FAIL"]
+    if failed and len(failed) == len(search.searched):
+        print(f"all {len(failed)} trials failed; the first: {failed[0].reason}", file=sys.stderr)
+        return EXIT_FAILED
+    if search.closing is None or not has_work(search):
+        return 0
+    line = f"{search.closing.why}: go on with --resume {name} {search.closing.remedy}".rstrip()
+    print(line, file=sys.stderr if search.closing.code else sys.stdout)
+    return search.closing.code
+
+
+def compose_header(
+    config: SweepConfig, space: Space, records: SweepRecords | None
+) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "space": space.to_dict(),
+        "config": config.to_dict(),
+        "versions": read_versions(),
+        "commit": read_commit(),
+        "created_s": records.created_s if records else time.time(),
+    }
+
+
+def lengthen(config: SweepConfig, space: Space, records: SweepRecords, turns: int) -> SweepConfig:
+    """The sweep with a longer training: the old end becomes a rung."""
+    if turns < config.train_turns:
+        raise ConfigError(
+            f"--train-turns of a resumed sweep may only grow from {config.train_turns}, not to "
+            f"{turns}: start a new sweep (--name)"
+        )
+    schedules = {t.config.get("schedule", "constant") for t in records.searched}
+    if "train_turns" in space.searched or schedules - {"constant", "wsd"}:
+        raise ConfigError(
+            "--train-turns can extend only trials with a constant or wsd schedule and one common "
+            "length: start a new sweep (--name)"
+        )
+    return replace(
+        config,
+        train_turns=turns,
+        rungs_turns=(*config.rungs_turns, config.train_turns),
+        eval_dialogues=(*config.eval_dialogues, config.eval_dialogues[-1]),
+        base={**config.base, "train_turns": turns},
+    )

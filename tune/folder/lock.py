@@ -1,0 +1,79 @@
+"""One driver a sweep folder: a lock that dies with its owner, and says who that is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from trainable.storage.remote import bring_sweep
+from trainable.trial import ConfigError
+from tune.folder.pulse import keep_pulse, watch
+from tune.folder.recorder import write_json
+
+PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Holds the folder while the block runs, and the records as they are then. Raises ConfigError
+    when a live driver has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = folder / "owner.json"
+    lock = FileLock(folder / ".lock", timeout=PATIENCE_S)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"{folder} is being written by another driver ({_describe(owner)}): wait for it to "
+            "end, or stop it"
+        ) from None
+    try:
+        write_json(owner, {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()})
+        with keep_pulse(folder):
+            bring_sweep(folder)  # the last driver's last words, too
+            yield
+        with contextlib.suppress(OSError):  # it tells nothing once the lock is free
+            owner.unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def find_owner(folder: Path) -> str | None:
+    """Who drives the sweep now, in words; None: nobody. For any node that sees the folder."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        with lock:
+            return None
+    except Timeout:
+        return _describe(folder / "owner.json")
+
+
+def check_not_elsewhere(folder: Path) -> None:
+    """Raises ConfigError when the driver is where no request of this machine reaches it."""
+    if find_owner(folder) is None and (who := watch(folder)) is not None:
+        raise ConfigError(f"{folder.name} is driven elsewhere ({who}): ask for it on that machine")
+
+
+def read_since(folder: Path) -> float | None:
+    """Unix time at which the present driver began; None: there is none."""
+    try:
+        owner = json.loads((folder / "owner.json").read_text(encoding="utf-8"))
+        return float(owner["since_s"]) if find_owner(folder) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _describe(owner: Path) -> str:
+    try:
+        who = json.loads(owner.read_text(encoding="utf-8"))
+        age_s = time.time() - who["since_s"]
+        return f"process {who['pid']} on {who['host']}, for {age_s:.0f} s"
+    except (OSError, ValueError, KeyError):
+        return "its owner is unknown"

@@ -1,0 +1,223 @@
+"""A sweep's trials in tensorboard, mlflow, wandb or trackio: one run a trial, grouped by sweep.
+
+Steps are system turns trained on. What has been told is kept in the sweep's folder, so that a
+resumed sweep goes on with the same runs, tells what was missed and nothing twice.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from analysis.mlflow_export import METRICS, STATUS
+from trainable.trial import RESOURCE, ConfigError
+from tune.folder.recorder import write_json
+
+# backend -> (module it needs, package to install)
+BACKENDS = {
+    "tensorboard": ("tensorboardX", "tensorboardX"),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+    "wandb": ("wandb", "wandb"),
+    "trackio": ("trackio", "trackio"),
+}
+TOLD = "reported.json"
+
+
+class Backend(Protocol):
+    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+        """The trial's run, new or the one of before."""
+
+    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None: ...
+
+    def end(self, trial: str, state: str) -> None: ...
+
+
+def check_backends(names: Sequence[str]) -> None:
+    """Raises ConfigError on an unknown one, or one that is not installed."""
+    for name in names:
+        if name not in BACKENDS:
+            raise ConfigError(f"--report-to takes {', '.join(BACKENDS)}, not {name!r}")
+        module, package = BACKENDS[name]
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError(f"--report-to {name} needs its package: pip install {package}")
+
+
+def open_backend(name: str, sweep: str, folder: Path) -> Backend:
+    kinds: dict[str, Callable[[str, Path], Backend]] = {
+        **{"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB, "trackio": Trackio}
+    }
+    return kinds[name](sweep, folder)
+
+
+class Reporter:
+    """Tells one backend what the recorder tells it. A backend that fails is left out from then on,
+    with a line in `failure`: no sweep ends for it."""
+
+    def __init__(self, name: str, sweep: str, folder: Path) -> None:
+        self.name, self.path = name, folder / TOLD
+        self.connect = partial(open_backend, name, sweep, folder)
+        self.backend: Backend | None = None  # until there is something to tell
+        self.failure: str | None = None
+        self.opened: set[str] = set()
+        self.configs: dict[str, Mapping[str, Any]] = {}
+        self.told: dict[str, Any] = self._read().get(name, {})  # trial -> last turns, or its end
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        if self.failure is not None:
+            return
+        try:
+            self._tell(event)
+        except Exception as error:  # a service's own faults are of any kind
+            self.failure = f"--report-to {self.name} failed: {type(error).__name__}: {error}"
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        kind, trial = event["event"], event.get("trial", "")
+        if kind == "trial":
+            self.configs[trial] = event["config"]
+        told = self.told.get(trial, -1)
+        if kind not in ("eval", "end") or isinstance(told, str):
+            return
+        if kind == "eval" and event[RESOURCE] <= told:
+            return
+        self.backend = backend = self.backend or self.connect()
+        if trial not in self.opened:
+            backend.open(trial, self.configs.get(trial, {}))
+            self.opened.add(trial)
+        if kind == "eval":
+            backend.log(trial, pick_metrics(event), event[RESOURCE])
+        else:
+            backend.end(trial, event["state"])
+        self.told[trial] = event[RESOURCE] if kind == "eval" else event["state"]
+        write_json(self.path, {**self._read(), self.name: self.told})
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+
+def pick_metrics(event: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: event.get(name) for name in METRICS} | dict(event.get("richness") or {})
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+class TensorBoard:
+    """Event files under the sweep's folder: `tensorboard --logdir runs/NAME/tensorboard`. Each
+    report is a file of its own, closed: on disk before it counts as told."""
+
+    def __init__(self, sweep: str, folder: Path) -> None:
+        self.folder = folder / "tensorboard"
+
+    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+        with self._write(trial) as writer:
+            writer.add_text("config", json.dumps(dict(config), indent=1))
+
+    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+        with self._write(trial) as writer:
+            for name, value in metrics.items():
+                writer.add_scalar(name, value, turns)
+
+    def end(self, trial: str, state: str) -> None:
+        with self._write(trial) as writer:
+            writer.add_text("state", state)
+
+    def _write(self, trial: str) -> Any:
+        from tensorboardX import SummaryWriter
+
+        place = self.folder / trial
+        number = len(list(place.glob("events.*")))
+        return SummaryWriter(str(place), filename_suffix=f".{number:06d}")
+
+
+class MLflow:
+    """The store that MLFLOW_TRACKING_URI names, or a folder of files in the sweep's."""
+
+    def __init__(self, sweep: str, folder: Path) -> None:
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        from mlflow import MlflowClient
+
+        store = os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlruns").absolute().as_uri()
+        self.client = MlflowClient(tracking_uri=store)
+        known = self.client.get_experiment_by_name(sweep)
+        self.experiment = known.experiment_id if known else self.client.create_experiment(sweep)
+        self.runs = {
+            run.data.tags.get("trial"): run.info.run_id
+            for run in self.client.search_runs([self.experiment], max_results=50_000)
+        }
+
+    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+        if trial in self.runs:
+            return
+        tags = {"trial": trial, "mlflow.runName": trial}
+        self.runs[trial] = self.client.create_run(self.experiment, tags=tags).info.run_id
+        for name, value in config.items():
+            self.client.log_param(self.runs[trial], name, value)
+
+    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+        for name, value in metrics.items():
+            self.client.log_metric(self.runs[trial], name, value, step=turns)
+
+    def end(self, trial: str, state: str) -> None:
+        self.client.set_tag(self.runs[trial], "state", state)
+        self.client.set_terminated(self.runs[trial], STATUS[state])
+
+
+class WandB:
+    """Offline unless WANDB_MODE says otherwise; `wandb sync` sends the folder later."""
+
+    def __init__(self, sweep: str, folder: Path) -> None:
+        self.sweep, self.folder = sweep, folder
+        self.runs: dict[str, Any] = {}
+
+    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self.runs[trial] = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "qlora-dialogue-search"),
+            group=self.sweep,
+            name=trial,
+            id=f"{self.sweep}-{trial}",
+            resume="allow",
+            reinit="create_new",
+            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            dir=str(self.folder),
+            config=dict(config),
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+        )
+
+    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+        self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
+
+    def end(self, trial: str, state: str) -> None:
+        self.runs[trial].summary["state"] = state
+        self.runs[trial].finish(exit_code=int(state == "FAIL"))
+
+
+class Trackio:
+    """The local trackio store (TRACKIO_DIR); the project is the sweep, a run is a trial."""
+
+    def __init__(self, sweep: str, folder: Path) -> None:
+        self.sweep = sweep
+        self.configs: dict[str, Mapping[str, Any]] = {}
+
+    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+        self.configs[trial] = config
+
+    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+        import trackio
+
+        # trackio has one run open at a time: each is taken up for its line and put down again
+        trackio.init(
+            project=self.sweep, name=trial, config=dict(self.configs[trial]), resume="allow"
+        )
+        trackio.log(dict(metrics), step=turns)
+        trackio.finish()
+
+    def end(self, trial: str, state: str) -> None:
+        """trackio knows no states."""

@@ -1,0 +1,80 @@
+"""What another terminal or node asks of a running sweep: files in the sweep's folder, each written
+whole, carried out by the driver within seconds and answered by a file beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.trial import ConfigError
+from tune.folder.lock import find_owner
+from tune.folder.recorder import write_json
+
+FOLDER = "requests"
+ANSWER = ".answer"
+LOOK_S = 0.2
+PATIENCE_S = 120.0  # a driver looks every second, but Ray or a model may hold it up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    id: str
+    verb: str  # stop | clone
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    done: bool
+    text: str  # what became of it, in one line
+
+
+def send(folder: Path, verb: str, values: Mapping[str, Any]) -> Request:
+    """Leaves the request where the driver, this one or the next, finds it."""
+    request = Request(id=f"{time.time_ns()}-{os.getpid()}", verb=verb, values=values)
+    (folder / FOLDER).mkdir(exist_ok=True)
+    write_json(_place(folder, request.id), {"verb": verb, "values": dict(values)})
+    return request
+
+
+def await_answer(folder: Path, request: Request, patience_s: float = PATIENCE_S) -> Answer:
+    """What the driver made of it. Raises ConfigError, the request withdrawn, when the driver ends
+    before it answers, or does not in time."""
+    path, until_s = _place(folder, request.id + ANSWER), time.monotonic() + patience_s
+    while not path.exists():
+        owner = find_owner(folder)
+        if (owner is None or time.monotonic() > until_s) and not path.exists():
+            _place(folder, request.id).unlink(missing_ok=True)
+            why = "ended" if owner is None else f"({owner}) has not answered for {patience_s:g} s"
+            raise ConfigError(f"the driver of {folder.name} {why}: the request is withdrawn")
+        time.sleep(LOOK_S)
+    answer = Answer(**json.loads(path.read_text(encoding="utf-8")))
+    path.unlink()
+    return answer
+
+
+def read_requests(folder: Path) -> list[Request]:
+    """Those that wait, the oldest first."""
+    found = []
+    for path in sorted((folder / FOLDER).glob("[0-9]*.json")):
+        if ANSWER in path.name:
+            continue
+        try:
+            found.append(Request(id=path.stem, **json.loads(path.read_text(encoding="utf-8"))))
+        except FileNotFoundError:
+            continue  # withdrawn just now
+    return found
+
+
+def answer(folder: Path, request: Request, done: bool, text: str) -> None:
+    write_json(_place(folder, request.id + ANSWER), {"done": done, "text": text})
+    _place(folder, request.id).unlink(missing_ok=True)
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / FOLDER / f"{name}.json"

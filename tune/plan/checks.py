@@ -1,0 +1,156 @@
+"""What can be known to be wrong before Ray starts. Each check raises ConfigError in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from search_spaces.space import Space
+from trainable.solo.choose import is_toy
+from trainable.storage.adapter import read_adapter_config
+from trainable.trial import ConfigError, TrialConfig
+from tune.folder.disk import format_bytes
+
+LEAST_FREE_BYTES = 2**28
+
+
+def check_space(space: Space, base: Mapping[str, Any]) -> list[TrialConfig]:
+    """The configs of the space's corners: its first points, its lowest and highest values, and
+    every choice of every field."""
+    points = [dict(point) for point in space.first]
+    points += [space.sample(_take(0)), space.sample(_take(-1))]
+    for name, distribution in space.searched.items():
+        if isinstance(distribution, CategoricalDistribution):
+            for choice in distribution.choices:
+                points.append(space.sample(_take(0, {name: choice})))
+    corners = [{**space.sample(_take(0, point)), **point} for point in points]
+    return [space.spell(corner, base) for corner in corners]
+
+
+def _take(end: int, given: Mapping[str, Any] | None = None) -> Any:
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        if given and name in given:
+            return given[name]
+        if isinstance(distribution, CategoricalDistribution):
+            return distribution.choices[end]
+        return (distribution.low, distribution.high)[end]  # type: ignore[attr-defined]
+
+    return choose
+
+
+def check_materials(configs: Iterable[TrialConfig]) -> None:
+    """Every base model, corpus and adapter that the configs name is there."""
+    real = [c for c in configs if not is_toy(c)]
+    for adapter in sorted({c.adapter for c in real if c.adapter is not None}):
+        read_adapter_config(Path(adapter))
+    for base_model in sorted({c.base_model for c in real}):
+        from trainable.model.source import check_base
+
+        check_base(base_model)
+        own = [c for c in real if c.base_model == base_model]
+        check_selections(base_model, {c.lora_modules for c in own})
+        check_chat([c for c in own if c.layout == "chat"])
+    for corpus in sorted({c.corpus for c in real}):
+        from trainable.corpus.load import load_corpus
+
+        load_corpus(corpus)
+
+
+def check_chat(configs: Iterable[TrialConfig]) -> None:
+    """The chat template that they want is there, with the instruction of each."""
+    for config in {c.instruction: c for c in configs}.values():
+        from tune.export.tokens import load_tokens, read_special
+
+        read_special(config, load_tokens(config))
+
+
+def fetch_bases(configs: Iterable[TrialConfig]) -> None:
+    """Downloads the base models that are not here, where it can be watched; on a cluster each node
+    does so for itself."""
+    from trainable.model.source import fetch_base
+    from tune.terminal.quiet import quieten
+
+    quieten()
+    if os.environ.get("RAY_ADDRESS", "local") != "local":
+        return
+    for base_model in sorted({c.base_model for c in configs if not is_toy(c)}):
+        fetch_base(base_model)
+
+
+def check_selections(base_model: str, selections: Iterable[str | None]) -> None:
+    """Each compiles and, where the model's weights are here, takes a layer of it."""
+    from trainable.model.selections import check_selection, select_paths
+    from trainable.model.source import read_layer_paths
+
+    for selection in sorted(s for s in selections if s is not None):
+        check_selection(selection)
+        if paths := read_layer_paths(base_model):
+            select_paths(paths, selection)
+
+
+def check_train_turns(configs: Iterable[TrialConfig], train_turns: int) -> None:
+    longest = max(c.train_turns for c in configs)
+    if longest > train_turns:
+        raise ConfigError(
+            f"no trial may train longer than the sweep: train_turns={longest} is above "
+            f"--train-turns {train_turns}"
+        )
+
+
+def check_seeds(space: Space, seeds: int) -> None:
+    if seeds > 1 and "seed" in {**space.searched, **space.fixed}:
+        raise ConfigError(
+            f"--seeds {seeds} gives every trial its seed, and so does the space or --set seed=: "
+            "leave one of them out"
+        )
+
+
+def make_folder(folder: Path, needed_bytes: int = 0) -> None:
+    """The new sweep's folder, made by nobody else, on a disk with room for it."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder.parent, error) from error
+    if not folder.exists() or is_unwritten(folder):
+        check_disk(folder.parent, needed_bytes)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if is_unwritten(folder):  # its driver was killed before the first word
+            return
+        raise ConfigError(
+            f"the sweep {folder} exists: go on with it (--resume {folder.name}), or choose another "
+            "--name"
+        ) from None
+    except OSError as error:
+        raise unwritable(folder.parent, error) from error
+
+
+def is_unwritten(folder: Path) -> bool:
+    """Whether nothing is there but the lock of a driver, which tells one that is alive."""
+    strangers = (p.name for p in folder.iterdir() if p.name not in (".lock", "owner.json"))
+    return all(name.startswith((".owner.json-", ".sweep.json-")) for name in strangers)
+
+
+def unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--storage must be a folder that can be written, and {folder} is not ({error.strerror})"
+    )
+
+
+def check_disk(folder: Path, needed_bytes: int = 0) -> None:
+    """Raises ConfigError unless that much more can be written there."""
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"the sweep's folder must be writable, and {folder} is not (--storage)")
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < max(needed_bytes, LEAST_FREE_BYTES):
+        raise ConfigError(
+            f"the disk of {folder} must have {format_bytes(max(needed_bytes, LEAST_FREE_BYTES))} "
+            f"free for the sweep's checkpoints, and has {format_bytes(free_bytes)}: make room, "
+            "choose another --storage, or fewer --trials or --concurrent (--dry-run estimates)"
+        )

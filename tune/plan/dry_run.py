@@ -1,0 +1,91 @@
+"""What a sweep would do and cost, for --dry-run: nothing is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from search_spaces.space import Space
+from tune.folder.disk import format_bytes
+from tune.plan.checks import check_space
+from tune.plan.estimate import Estimate
+from tune.search.config import SweepConfig
+
+UNITS = {"GPU": "GPU-hours", "core": "hours of one core"}
+
+
+def describe_plan(config: SweepConfig, space: Space, cost: Estimate) -> str:
+    """The resolved space, the fixed values, the rungs, and the estimate with its assumptions."""
+    return "\n".join(
+        [
+            "",
+            "searched:",
+            *(f"  {name}: {describe_distribution(d)}" for name, d in space.searched.items()),
+            *_describe_conditions(space),
+            "fixed:",
+            *(f"  {name}: {value}" for name, value in list_fixed(config, space).items()),
+            "first points:",
+            *(f"  {', '.join(f'{n}={v}' for n, v in point.items())}" for point in space.first),
+            "rungs:",
+            *_describe_rungs(config, cost),
+            "estimate:",
+            f"  {summarise(cost)}",
+            *(f"  assumed: {line}" for line in cost.assumes),
+            "  left out: starting workers and loading models, trials that fail, the untuned base",
+        ]
+    )
+
+
+def summarise(cost: Estimate) -> str:
+    """One line: hours and disk."""
+    hours = f"{cost.hours:.2g} {UNITS[cost.unit]}"
+    return (
+        f"about {hours}, {cost.room} trials at a time; disk: at most "
+        f"{format_bytes(cost.peak_bytes)}, {format_bytes(cost.kept_bytes)} when it has ended"
+    )
+
+
+def describe_distribution(distribution: BaseDistribution) -> str:
+    """
+    >>> from optuna.distributions import FloatDistribution, IntDistribution
+    >>> describe_distribution(FloatDistribution(1e-4, 3e-2, log=True))
+    '0.0001 to 0.03, logarithmic'
+    >>> describe_distribution(IntDistribution(2, 8, step=2))
+    '2 to 8 in steps of 2'
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return " | ".join(map(str, distribution.choices))
+    d: Any = distribution
+    steps = f" in steps of {d.step}" if d.step not in (None, 1) else ""
+    return f"{d.low:g} to {d.high:g}{', logarithmic' if d.log else ''}{steps}"
+
+
+def list_fixed(config: SweepConfig, space: Space) -> dict[str, Any]:
+    """The fields that are not searched, with those that exist for some of the trials only."""
+    fixed: dict[str, Any] = {}
+    for trial in check_space(space, config.base):
+        fixed |= {n: v for n, v in trial.to_dict().items() if n not in space.searched}
+    return fixed
+
+
+def _describe_conditions(space: Space) -> list[str]:
+    return [
+        f"  {name} only with {decider} {' or '.join(map(str, values))}"
+        for name, (decider, values) in space.conditions.items()
+    ]
+
+
+def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
+    milestones = config.milestones(config.train_turns)
+    width = len(str(config.train_turns))
+    lines = [
+        f"  {turns:>{width}} turns, {dialogues} dialogues: about {n:.0f} of {config.trials} trials"
+        for (turns, dialogues), n in zip(milestones, cost.reached, strict=True)
+    ]
+    rule = {
+        "stop": f"the best 1/{config.eta:g} so far go on",
+        "promote": f"the best 1/{config.eta:g} are promoted",
+        "off": "no trial is stopped",
+    }
+    return [*lines, f"  asha {config.asha}: {rule[config.asha]}"]

@@ -1,0 +1,265 @@
+"""What a sweep will cost: trials at each rung, hours, disk. Says what it assumes."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+from analysis.records import SweepRecords, read_sweep
+from search_spaces.space import Space
+from trainable.solo.choose import is_toy, why_alone
+from trainable.storage.checkpoint import KEPT_LAST
+from trainable.trial import ConfigError, TrialConfig
+from tune.search.config import SweepConfig, count_gpus
+from tune.search.proposals import Tried, propose
+from tune.search.rungs import Rungs, open_rungs
+from tune.workers.packing import UNMEASURED_SLOTS
+
+if TYPE_CHECKING:
+    from trainable.dialogue.database import Database
+    from trainable.dialogue.dialogue import Dialogue
+
+SAMPLE = 200  # training dialogues that the length of a turn is read from
+SAMPLED = 16  # trials that a sweep is judged by
+DRAWS = 20  # races played out
+# How much better the last proposal is than the first, in widths of what trials differ by: with it
+# the races let as many on as six recorded sweeps did (analysis/results/smollm2, analysis/example).
+LEARNT = 0.75
+# Floating point operations a second. GPU: on one H200 eight packed trials reached 1.2e14 (135M) to
+# 4.4e14 (7B, compiled); one core of a CPU: 0.4e11 (1.2M). Generating: a tenth of that.
+FLOPS = {"GPU": 1.2e14, "core": 4e10}
+GENERATING = 0.1
+CHARS_A_TOKEN = 3.6  # of MultiWOZ, in SmolLM2's tokens
+BYTES_A_PARAM = 12  # of a checkpoint: the weights and AdamW's two moments, in 32 bits
+BYTES_A_DIALOGUE = 1500  # replies and counts, in a checkpoint and in trials/
+RECENT = 20  # earlier sweeps looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Seconds on one GPU, or one core."""
+
+    turn_s: float  # to train on a system turn
+    dialogue_s: float  # to validate on a dialogue
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    reached: tuple[float, ...]  # trials at each rung and at the end, on average
+    hours: float  # of all GPUs, or of all cores
+    unit: str  # GPU | core
+    room: int  # trials at a time
+    peak_bytes: int  # on disk while the sweep runs
+    kept_bytes: int  # when it has ended
+    assumes: tuple[str, ...]
+
+
+def estimate(config: SweepConfig, space: Space) -> Estimate:
+    """Raises ConfigError where a base model's size cannot be told."""
+    trials = sample_trials(config, space)
+    reached = expect_reached(config)
+    unit = "GPU" if count_gpus() else "core"
+    paces = {t: find_pace(t, unit, Path(config.storage)) for t in trials}
+    hours = config.trials * fmean(cost_s(config, t, reached, paces[t]) for t in trials) / 3600
+    room = config.concurrent or guess_room(config, trials)
+    states = [count_checkpoint_bytes(t) for t in trials]
+    evals = config.eval_dialogues[-1] * BYTES_A_DIALOGUE
+    details, kept = config.trials * evals, reached[-1] * min(len(reached), KEPT_LAST)
+    most = kept + count_held(config, reached, min(room, config.trials))
+    return Estimate(
+        reached=reached,
+        hours=hours,
+        unit=unit,
+        room=room,
+        peak_bytes=int(most * (max(states) + evals) + details),
+        kept_bytes=int(kept * (fmean(states) + evals) + details),
+        assumes=tuple(dict.fromkeys(pace.why for pace in paces.values())),
+    )
+
+
+def count_held(config: SweepConfig, reached: Sequence[float], running: int) -> float:
+    """Checkpoints of trials that run, one being written, or wait at a rung."""
+    most = KEPT_LAST + 1  # the best may be an older one
+    held: float = running * (min(len(reached), most) + 1)
+    if config.asha == "promote":
+        left = [there - beyond for there, beyond in pairwise(reached)]
+        held += sum(n * min(i, most) for i, n in enumerate(left, start=1))
+    return held
+
+
+def sample_trials(config: SweepConfig, space: Space) -> list[TrialConfig]:
+    """Those that the sweep would propose if it learnt nothing."""
+    tried: list[Tried] = []
+    for number in range(min(config.trials, SAMPLED)):
+        point = propose(space, tried, config.seed, number)
+        if point is None:
+            break
+        tried.append(Tried(params=point, state="RUNNING"))
+    return [space.spell(t.params, config.base) for t in tried]
+
+
+def expect_reached(config: SweepConfig) -> tuple[float, ...]:
+    """The rungs' own rule, played out on trials whose scores at two rungs agree by half, and who
+    get better as the search learns."""
+    stations = (*config.rungs_turns, config.train_turns)
+    races = [_race(config, stations, random.Random(seed)) for seed in range(DRAWS)]
+    return tuple(fmean(column) for column in zip(*races, strict=True))
+
+
+def _race(config: SweepConfig, stations: Sequence[int], draw: random.Random) -> list[int]:
+    rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
+    skills = [draw.random() + LEARNT * n / config.trials for n in range(config.trials)]
+    stood = [0] * config.trials  # stations passed
+    for number in range(config.trials):
+        _run_on(number, rungs, stations, skills, stood, draw)
+        while (name := rungs.promote()) is not None:
+            _run_on(int(name), rungs, stations, skills, stood, draw)
+    while (name := rungs.promote_last()) is not None:
+        _run_on(int(name), rungs, stations, skills, stood, draw)
+    return [sum(n > i for n in stood) for i in range(len(stations))]
+
+
+def _run_on(
+    number: int,
+    rungs: Rungs,
+    stations: Sequence[int],
+    skills: Sequence[float],
+    stood: list[int],
+    draw: random.Random,
+) -> None:
+    goes_on = True
+    while goes_on and stood[number] < len(stations):
+        turns = stations[stood[number]]
+        stood[number] += 1
+        goes_on = rungs.report(str(number), turns, skills[number] + draw.random())
+
+
+def cost_s(config: SweepConfig, trial: TrialConfig, reached: Sequence[float], pace: Pace) -> float:
+    """Seconds that such a trial takes on average, stopped early or not."""
+    milestones = config.milestones(trial.train_turns)
+    turns = (0, *(m[0] for m in milestones))
+    total_s = 0.0
+    for i, ((before, after), (_, n_dialogues)) in enumerate(
+        zip(pairwise(turns), milestones, strict=True)
+    ):
+        trained_s = (after - before) * pace.turn_s + n_dialogues * pace.dialogue_s
+        total_s += reached[i] / config.trials * trained_s
+    return total_s
+
+
+def find_pace(trial: TrialConfig, unit: str, storage: Path) -> Pace:
+    """As an earlier sweep under the same storage recorded it, else from sizes."""
+    if is_toy(trial):
+        turn_s = float(trial.base_model.partition(":")[2] or 0)
+        return Pace(turn_s=turn_s, dialogue_s=0, why="the toy takes the time that it says")
+    for records in read_earlier(storage):
+        if (pace := read_pace(records, trial, unit)) is not None:
+            return pace
+    return assume_pace(trial, unit)
+
+
+@lru_cache(maxsize=4)
+def read_earlier(storage: Path) -> tuple[SweepRecords, ...]:
+    """The latest sweeps there, the newest first; what cannot be read is left out."""
+    headers = sorted(storage.glob("*/sweep.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    found = []
+    for header in headers[:RECENT]:
+        try:
+            found.append(read_sweep(header.parent))
+        except (ConfigError, OSError):
+            continue
+    return tuple(found)
+
+
+def read_pace(records: SweepRecords, trial: TrialConfig, unit: str) -> Pace | None:
+    kept = ("base_model", "corpus", "format", "method")
+    last = [
+        t.evals[-1]
+        for t in records.searched
+        if t.evals and all(t.config.get(name) == getattr(trial, name) for name in kept)
+    ]
+    last = [e for e in last if (e.place.get("gpu") is not None) == (unit == "GPU")]
+    trained = [e.train_s / e.turns_seen for e in last if e.turns_seen > 0]
+    if not last or (trial.train_turns and not trained):
+        return None
+    return Pace(
+        turn_s=median(trained) if trained else 0.0,
+        dialogue_s=median(e.eval_s / e.n_dialogues for e in last),
+        why=f"{trial.base_model} as fast as in {records.folder.name}",
+    )
+
+
+def assume_pace(trial: TrialConfig, unit: str) -> Pace:
+    """From parameters and tokens, at an assumed speed."""
+    from trainable.model.sizes import read_sizes
+
+    params = read_sizes(trial.base_model).total_params
+    turn, reply, context, turns = measure_text(trial)
+    flops = 6 if trial.method == "full" else 4  # a frozen weight needs no gradient of its own
+    written_s = 2 * params * reply / (GENERATING * FLOPS[unit])
+    read_s = 2 * params * context / FLOPS[unit]
+    return Pace(
+        turn_s=flops * params * (context if trial.format == "turns" else turn) / FLOPS[unit],
+        dialogue_s=turns * (written_s + read_s),
+        why=f"{trial.base_model}: {params / 1e6:,.0f}M parameters, {turn:.0f} tokens a turn "
+        f"({CHARS_A_TOKEN} characters each), {FLOPS[unit]:.1g} operations/s a {unit} in training "
+        f"and {GENERATING:g} of it in generating",
+    )
+
+
+def measure_text(trial: TrialConfig) -> tuple[float, float, float, float]:
+    """Tokens of a system turn with its user's, of its reply, of it with all before it; and turns
+    a dialogue: means over the first training dialogues."""
+    from trainable.corpus.prompt import render
+
+    dialogues, database = read_sample(trial.corpus)
+    turns, replies, contexts, counts = [], [], [], []
+    for dialogue in dialogues:
+        segments = render(dialogue, trial, database)
+        replies += [len(s.text) / CHARS_A_TOKEN for s in segments if s.is_target]
+        total = sum(len(s.text) for s in segments) / CHARS_A_TOKEN
+        n = len(dialogue.turns)
+        turns.append(total / n)
+        contexts.append(total * (n + 1) / (2 * n))
+        counts.append(n)
+    return fmean(turns), fmean(replies), fmean(contexts), fmean(counts)
+
+
+@lru_cache(maxsize=4)
+def read_sample(corpus: str) -> tuple[tuple[Dialogue, ...], Database]:
+    """Some training dialogues, with the database that they ask."""
+    from trainable.corpus.load import load_corpus
+
+    loaded = load_corpus(corpus)
+    return loaded.get_split("train")[:SAMPLE], loaded.database
+
+
+def count_checkpoint_bytes(trial: TrialConfig) -> int:
+    """Of one checkpoint, replies left out."""
+    if is_toy(trial) or trial.method == "none":
+        return 0
+    from trainable.model.sizes import read_sizes
+
+    sizes = read_sizes(trial.base_model)
+    copies = BYTES_A_PARAM * (2 if trial.schedule == "wsd" else 1)  # its stable run beside it
+    if trial.method == "full":
+        return copies * sizes.total_params
+    assert trial.lora_modules is not None and trial.lora_rank is not None
+    return copies * sizes.count_adapter(trial.lora_modules, trial.lora_rank)
+
+
+def guess_room(config: SweepConfig, trials: Iterable[TrialConfig]) -> int:
+    """Trials at a time on this machine, before Ray has told what there is."""
+    gpus = count_gpus()
+    slots = int(config.pack) if config.pack.isdecimal() else UNMEASURED_SLOTS
+    if any(why_alone(t) for t in trials) or (config.pack == "auto" and not gpus):
+        slots = 1
+    return slots * gpus if gpus else max(slots, os.cpu_count() or 1)

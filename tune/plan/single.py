@@ -1,0 +1,50 @@
+"""One trial outside a sweep: spelt from a profile and settings, and put into an engine here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from trainable.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from trainable.engine.pack import Pack
+
+
+def add_trial_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+
+
+def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
+    """The profile's trial under those settings, as long as anybody wants. Raises ConfigError."""
+    from search_spaces.space import Space
+    from trainable.storage.adapter import inherit
+    from tune.plan.checks import check_materials
+    from tune.plan.flags import parse_settings
+    from tune.search.config import compose, pick_profile
+
+    space = Space(name="single", question="", searched={}).fix(parse_settings(settings))
+    profile = pick_profile()[0] if profile == "auto" else profile
+    names = {"name": "single", "space": "single"}
+    brought = inherit(space.fixed.get("adapter"))
+    config = space.spell({}, compose(profile, names, brought).base)
+    check_materials([config])
+    return replace(config, train_turns=10**9)
+
+
+def open_pack(config: TrialConfig, slots: int, device: str) -> Pack:
+    """So many of the trial, with a seed each."""
+    from trainable.engine.pack import Pack
+    from trainable.model.base import BaseSpec, load_base
+    from trainable.storage.adapter import rank_of
+
+    pack = Pack(load_base(BaseSpec.of(config, device=device)), slots, rank_of(config))
+    for number in range(slots):
+        pack.join(str(number), replace(config, seed=number), None)
+    return pack

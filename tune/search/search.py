@@ -1,0 +1,251 @@
+"""The search itself: asks for points, hears reports, decides who goes on. Knows no Ray.
+
+A worker holds a lease on a trial until the search tells it to stop. A trial that pauses at its
+rung (asha=promote), was interrupted, or lost its driver gets a later lease under the same id and
+goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.space import Space
+from trainable.system.retries import StorageFault
+from trainable.trial import TrialConfig
+from trainable.worker.lease import Lease, Report
+from tune.folder.recorder import Recorder
+from tune.search.clones import locate_adapter
+from tune.search.config import SweepConfig
+from tune.search.proposals import propose
+from tune.search.rungs import open_rungs
+from tune.search.trials import (
+    ASKED,
+    BASE_ID,
+    BASE_NUMBER,
+    ENDED,
+    FAULT,
+    Progress,
+    drop_training,
+    find_wrong,
+    is_studied,
+    view,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """Why a search gives out no more work before its end."""
+
+    why: str
+    remedy: str = ""  # the flag that lets it go on
+    code: int = 0  # the command's exit code
+
+
+class Search:
+    def __init__(self, config: SweepConfig, space: Space, recorder: Recorder) -> None:
+        self.config, self.space, self.recorder = config, space, recorder
+        self.trials: dict[str, Progress] = {}
+        self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
+        self.room = config.concurrent or 1
+        self.pool: str | None = None  # the name of the engine pool's actor, if there is one
+        self.is_exhausted = False  # the space has no point left
+        self.closing: Closing | None = None  # a budget is spent, or somebody asked
+        self.fault: OSError | None = None  # the storage does not take what happens
+
+    # What is asked
+
+    def lease(self) -> Lease | None:
+        """Work for one more worker: an interrupted trial, one that earned promotion, or a new
+        one. None when there is no room or nothing to do now."""
+        if self.closing or self.fault or len(self.running) >= self.room:
+            return None
+        trial = self._next_queued() or self._next_promoted() or self._open_next()
+        if trial is None and not self.running:
+            trial = self._known(self.rungs.promote_last())
+        if trial is None:
+            return None
+        if self.closing:  # while it was being opened
+            return None
+        trial.state, trial.since_s = "RUNNING", time.time()
+        return Lease(
+            trial=trial.id,
+            config=locate_adapter(trial.config, self.recorder.folder),
+            milestones=self.milestones(trial),
+            reported_turns=trial.turns_seen,
+            checkpoints=self.recorder.folder / "checkpoints" / trial.id,
+            remote=self.recorder.remote and self.recorder.remote.under("checkpoints", trial.id),
+            pool=self.pool,
+        )
+
+    @property
+    def running(self) -> list[Progress]:
+        return [t for t in self.trials.values() if t.state == "RUNNING"]
+
+    @property
+    def searched(self) -> list[Progress]:
+        """All but the untuned base, by number."""
+        return sorted((t for t in self.trials.values() if t.number >= 0), key=lambda t: t.number)
+
+    @property
+    def proposed(self) -> list[Progress]:
+        """The searched ones without clones: what `trials` counts."""
+        return [t for t in self.searched if t.origin is None]
+
+    def milestones(self, trial: Progress) -> tuple[tuple[int, int], ...]:
+        return self.config.milestones(trial.config.train_turns)
+
+    # What is told
+
+    def report(self, report: Report) -> bool:
+        """Takes a worker's report; whether it goes on with the trial. A report heard before (a
+        worker that was restarted repeats its last) changes nothing. Raises StorageFault."""
+        trial = self.trials[report.trial]
+        trial.since_s = time.time()
+        for note in report.notes:
+            self.recorder.record_note(note)
+        if trial.state != "RUNNING":
+            return False
+        if report.resolved is not None and not trial.is_resolved:
+            self.recorder.record_resolved(trial.id, report.resolved)
+            trial.is_resolved = True
+        if report.lost is not None:
+            trial.state = "QUEUED"
+            raise StorageFault(0, report.lost)
+        if report.evaluation is None:
+            return self._end(trial, "FAIL", report.failure or "the worker reported no metric")
+        result = report.evaluation.result
+        if result.turns_seen <= trial.turns_seen:
+            return True
+        if wrong := find_wrong(result):
+            return self._end(trial, "FAIL", wrong)
+        self.recorder.record_eval(report)
+        goes_on = self.hear(trial, result.turns_seen, result.combined)
+        if not goes_on and trial.state == "RUNNING":
+            self.settle(trial)
+        if goes_on and self.closing:
+            trial.state = "QUEUED"  # until the sweep is resumed
+            return False
+        return goes_on
+
+    def hear(self, trial: Progress, turns_seen: int, score: float) -> bool:
+        """Enters a score in the tables, without a record; whether the trial goes on now."""
+        milestone = self.milestone(trial, turns_seen)
+        trial.turns_seen = turns_seen
+        trial.scores[milestone] = score
+        if trial.number < 0:
+            return False
+        if self.is_at_end(trial):  # a shorter trial than others takes no place in their rung
+            return False
+        return self.rungs.report(trial.id, milestone, score)
+
+    def settle(self, trial: Progress) -> None:
+        """What a trial that does not go on now becomes: complete, waiting, or pruned."""
+        if self.is_at_end(trial):
+            self._end(trial, "COMPLETE", None)
+        elif self.config.asha == "promote":
+            trial.state = "WAITING"
+        else:
+            best = f"the best 1/{self.config.eta:g} at {max(trial.scores)} turns"
+            self._end(trial, "PRUNED", f"below {best}")
+
+    def interrupt(self, trial_id: str, fault: str) -> None:
+        """The trial's worker is lost, by no fault of the trial's: it gets another, until
+        `max_failures` of them are lost."""
+        trial = self.trials[trial_id]
+        if trial.state in ENDED:
+            return
+        trial.faults += 1
+        if trial.faults > self.config.max_failures:
+            self._end(trial, "FAIL", f"{FAULT} after {trial.faults} faults, the last: {fault}")
+            return
+        trial.state = "QUEUED"
+        text = f"trial {trial_id} starts again from its last checkpoint: {fault}"
+        self.recorder.record_note(text)
+
+    def stop(self, trial_id: str) -> None:
+        """The user has seen enough of the trial."""
+        trial = self.trials[trial_id]
+        at = f" at {max(trial.scores)} turns" if trial.scores else " before its first evaluation"
+        self._end(trial, "PRUNED", ASKED + at)
+
+    def clone(
+        self, params: Mapping[str, Any], config: TrialConfig, origin: Mapping[str, Any]
+    ) -> Progress:
+        """One more trial, on top of those that are proposed."""
+        number = len(self.searched)
+        return self._open(f"{number:04d}", number, params, config, origin)
+
+    def finish(self) -> None:
+        """Nothing runs and nothing will: whoever still waits at a rung was not promoted."""
+        for trial in self.searched:
+            if trial.state == "WAITING":
+                self._end(trial, "PRUNED", f"not promoted from {max(trial.scores)} turns")
+
+    def milestone(self, trial: Progress, turns_seen: int) -> int:
+        """The highest milestone reached: what its scores are compared at."""
+        return max((m for m, _ in self.milestones(trial) if m <= turns_seen), default=0)
+
+    def is_at_end(self, trial: Progress) -> bool:
+        return trial.turns_seen >= trial.config.train_turns
+
+    # How
+
+    def _next_queued(self) -> Progress | None:
+        queued = (t for t in self.trials.values() if t.state == "QUEUED")
+        return min(queued, key=lambda t: t.number, default=None)
+
+    def _next_promoted(self) -> Progress | None:
+        return self._known(self.rungs.promote())
+
+    def _known(self, trial_id: str | None) -> Progress | None:
+        return None if trial_id is None else self.trials[trial_id]
+
+    def _open_next(self) -> Progress | None:
+        if self.config.baseline and BASE_ID not in self.trials:
+            point = self.space.first[0] if self.space.first else {}
+            config = drop_training(self.space.spell(point, self.config.base))
+            return self._open(BASE_ID, BASE_NUMBER, {}, config)
+        number, proposed = len(self.searched), self.proposed
+        if len(proposed) >= self.config.trials or self.is_exhausted:
+            return None
+        replica = len(proposed) % self.config.seeds  # of the point before, with another seed
+        params = proposed[-replica].params if replica else self._propose(number, len(proposed))
+        if params is None:
+            return None
+        base = dict(self.config.base)
+        if replica:
+            base["seed"] += replica
+        return self._open(f"{number:04d}", number, params, self.space.spell(params, base))
+
+    def _propose(self, number: int, proposed: int) -> Mapping[str, Any] | None:
+        history = [view(trial) for trial in self.searched if is_studied(trial)]
+        params = propose(self.space, history, self.config.seed, number)
+        if params is None:
+            self.is_exhausted = True
+            self.recorder.record_note(
+                f"the space has no point left after {proposed} of {self.config.trials} trials",
+                exhausted_at=proposed,
+            )
+        return params
+
+    def _open(
+        self,
+        trial_id: str,
+        number: int,
+        params: Mapping[str, Any],
+        config: TrialConfig,
+        origin: Mapping[str, Any] | None = None,
+    ) -> Progress:
+        trial = Progress(trial_id, number, params, config, origin=origin)
+        self.recorder.record_trial(trial_id, number, params, config, origin)
+        self.trials[trial_id] = trial
+        return trial
+
+    def _end(self, trial: Progress, state: str, reason: str | None) -> bool:
+        trial.state, trial.reason = state, reason
+        self.rungs.drop(trial.id)
+        self.recorder.record_end(trial.id, state, reason)
+        return False

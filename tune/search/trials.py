@@ -1,0 +1,76 @@
+"""One trial as the search knows it, and as the sampler sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainable.trial import CONDITIONS, OBJECTIVE, EvalResult, TrialConfig
+from tune.search.proposals import Tried
+
+BASE_ID, BASE_NUMBER = "base", -1
+ENDED = ("COMPLETE", "PRUNED", "FAIL")
+FAULT = "given up"  # begins the reason of a failure that was not the trial's own doing
+ASKED = "stopped by request"
+
+
+@dataclass
+class Progress:
+    """What the search knows of one trial."""
+
+    id: str
+    number: int
+    params: Mapping[str, Any]
+    config: TrialConfig
+    state: str = "QUEUED"  # or RUNNING (leased), WAITING (at its rung), one of ENDED
+    faults: int = 0  # workers lost since the driver started
+    is_resolved: bool = False  # it has met its model
+    turns_seen: int = -1  # of the last evaluation reported
+    scores: dict[int, float] = field(default_factory=dict)  # milestone in turns -> score
+    reason: str | None = None
+    origin: Mapping[str, Any] | None = None  # of a clone: see tune.clone
+    since_s: float = 0.0  # unix time of its lease, or of its last report since
+
+
+def is_studied(trial: Progress) -> bool:
+    """Whether the sampler may learn from it: not from a clone outside the space."""
+    return trial.origin is None or bool(trial.origin["in_study"])
+
+
+def view(trial: Progress) -> Tried:
+    """The trial as the sampler sees it. One that waits at its rung has been judged there; one
+    that was stopped by hand before any score says nothing."""
+    states = {"QUEUED": "RUNNING", "WAITING": "PRUNED"}
+    own_doing = trial.state == "FAIL" and not (trial.reason or "").startswith(FAULT)
+    is_unjudged = trial.state == "PRUNED" and not trial.scores
+    return Tried(
+        params=trial.params,
+        state="FAIL" if is_unjudged else states.get(trial.state, trial.state),
+        steps=trial.scores,
+        infeasible=own_doing,
+    )
+
+
+def find_wrong(result: EvalResult) -> str | None:
+    """The first of a result's numbers that is missing or not finite, in words."""
+    values = {name: getattr(result, name) for name in (OBJECTIVE, "bleu", "inform", "success")}
+    values |= {"loss_nats": 0.0 if result.loss_nats is None else result.loss_nats}
+    values |= result.richness
+    for name, value in values.items():
+        if value is None:
+            return f"the worker reported no {name}"
+        if not math.isfinite(value):
+            return f"{name} is {value} after {result.turns_seen} turns"
+    return None
+
+
+def drop_training(config: TrialConfig) -> TrialConfig:
+    """The untuned base under the same task and decoding."""
+    values = {**config.to_dict(), "method": "none", "train_turns": 0}
+    values.pop("adapter", None)
+    for decider, allowed, dependants in CONDITIONS:
+        if decider in ("method", "schedule") and values.get(decider) not in allowed:
+            values = {name: v for name, v in values.items() if name not in dependants}
+    return TrialConfig.from_dict(values)

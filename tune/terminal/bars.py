@@ -1,0 +1,44 @@
+"""Bars of what this process is at, for commands that work themselves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from trainable.system.activity import Activity, read_activities
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@contextlib.contextmanager
+def show_activities() -> Iterator[None]:
+    """On a terminal, for as long as it is entered; elsewhere nothing."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with Live(console=console, get_renderable=render_all, transient=True):
+        yield
+
+
+def render_all() -> RenderableType:
+    from rich.console import Group
+
+    return Group(*(render_activity(a, width=40) for a in read_activities().values()))
+
+
+def render_activity(activity: Activity, width: int) -> RenderableType:
+    """`training ━━━━╸    `: a bar that only moves to and fro where nobody knows the end."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=activity.total, completed=activity.done, width=width)
+    grid.add_row(Text(activity.what), bar)
+    return grid

@@ -1,0 +1,156 @@
+"""The sweep while it runs: one live table on a terminal, one line an event anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from analysis.curves import trained_turns, worked_s
+from analysis.labels import label_setting
+from analysis.records import RUNNING, Ledger, TrialRecord
+from tune.terminal.signs import Signs
+
+
+class Progress:
+    """Shows a sweep from its events. `sweep` is the content of sweep.json; `slots` the number of
+    trials that can run at once; `since_s` the unix time at which the driver began (None: there is
+    none, or the first event will say). A context manager: the live table is up while it is entered.
+
+    `signs` are what the sweep's processes say they are at; without any, only what is recorded
+    shows."""
+
+    def __init__(
+        self,
+        sweep: Mapping[str, Any],
+        *,
+        slots: int = 1,
+        console: Console | None = None,
+        since_s: float | None = None,
+    ) -> None:
+        self.sweep = sweep
+        self.slots = max(slots, 1)
+        self.console = console or Console()
+        self.ledger = Ledger()
+        self.signs = Signs()
+        self.since_s = since_s
+        self.live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=4)
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Takes in one event; prints its line unless the live table shows it."""
+        self.ledger.add(event)
+        if self.since_s is None:
+            self.since_s = float(event.get("time_s") or time.time())
+        if self.live is None and (line := describe_event(event, self.ledger)):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def render(self) -> RenderableType:
+        """The table as it stands."""
+        from tune.terminal.table import render
+
+        return render(self)
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """The searched ones, copied: the live table reads from its own thread."""
+        return [t for t in list(self.ledger.trials.values()) if not t.is_base]
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The searched trial that leads: as in the leaderboard, who trained longer is higher."""
+        rungs = self.sweep.get("config", {}).get("rungs_turns") or ()
+
+        def rank(trial: TrialRecord) -> tuple[int, float]:
+            assert trial.last is not None
+            seen, end = trial.last.turns_seen, int(trial.config.get("train_turns") or 0)
+            return max((m for m in (*rungs, end) if m <= seen), default=0), trial.last.combined
+
+        scored = (t for t in self.trials if t.last and t.state != "FAIL")
+        return max(scored, key=rank, default=None)
+
+    @property
+    def at_work(self) -> list[TrialRecord]:
+        """The open trials that some process works on, the untuned base among them; where nobody
+        gives a sign, all that have not ended."""
+        known = self.signs.activities
+        is_open = [t for t in list(self.ledger.trials.values()) if t.state == RUNNING]
+        return [t for t in is_open if t.id in known] if known else is_open
+
+    @property
+    def turns(self) -> int:
+        """System turns trained on, over all trials and up to now."""
+        recorded = trained_turns(self.trials)
+        for trial in self.at_work:
+            now = self.signs.activities.get(trial.id)
+            if now is not None and now.what == "training":
+                recorded += max(int(now.done) - (trial.last.turns_seen if trial.last else 0), 0)
+        return recorded
+
+    @property
+    def worked_s(self) -> float:
+        return worked_s(list(self.ledger.trials.values()), self.since_s)
+
+    @property
+    def wanted(self) -> int:
+        """Trials that the sweep will have had: those to be proposed, and clones."""
+        proposed = int(self.sweep.get("config", {}).get("trials") or 0)
+        return proposed and proposed + sum(t.origin is not None for t in self.trials)
+
+    def forecast(self, spent: float) -> float | None:
+        """How much is still to be spent (seconds, hours, ...) if the trials to come cost what the
+        ended ones did; None before the first end. A running trial counts by half."""
+        ended = sum(t.state != RUNNING for t in self.trials)
+        if not ended or not self.wanted:
+            return None
+        running = len(self.trials) - ended
+        done = ended + running / 2
+        return spent / done * max(self.wanted - done, 0.0)
+
+
+def describe_event(event: Mapping[str, Any], ledger: Ledger) -> str | None:
+    """One line for a log; None for what only the table shows."""
+    kind, trial = event.get("event"), event.get("trial", "")
+    if kind == "trial":
+        return f"trial {trial} starts: {label_setting(event['number'], event['params'])}"
+    if kind == "eval" and ledger.trials.get(trial) and ledger.trials[trial].evals:
+        return (
+            f"trial {trial} at {event['turns_seen']} turns: Combined {event['combined']:.1f} "
+            f"(BLEU {event['bleu']:.1f}, Inform {event['inform']:.1f}, "
+            f"Success {event['success']:.1f})"
+        )
+    if kind == "end":
+        reason = f": {event['reason']}" if event.get("reason") else ""
+        return f"trial {trial} {event['state']}{reason}"
+    return f"note: {event['text']}" if kind == "note" else None
+
+
+def format_duration(seconds: float) -> str:
+    """
+    >>> format_duration(75), format_duration(4000), format_duration(9)
+    ('1 min 15 s', '1 h 6 min', '9 s')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

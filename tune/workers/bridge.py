@@ -1,0 +1,153 @@
+"""What Ray Tune sees of the search: a searcher that hands out leases, a scheduler that passes on
+reports, and a callback for faults. All decisions are the search's; no state lives here."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune as ray_tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from trainable.system.retries import StorageFault
+from trainable.worker.lease import Lease
+from tune.search.search import Search
+from tune.terminal.progress import Progress
+from tune.terminal.signs import Lookout
+
+RECOUNT_S = 2.0
+SIGNS_S = 1.0  # between looks at what the workers are at
+
+
+class Unpickled:
+    """Ray pickles what it is given, for a state of its own that is not used: leave it nothing."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class LeaseSearcher(Unpickled, Searcher):
+    """A Ray trial is one lease: a stretch of work on a trial of ours, not the trial itself."""
+
+    def __init__(self, search: Search, count_room: Callable[[], int]) -> None:
+        super().__init__()
+        self.search, self.count_room = search, count_room
+        self.counted_s = time.monotonic()
+
+    def suggest(self, trial_id: str) -> Any:
+        if time.monotonic() - self.counted_s > RECOUNT_S:  # nodes come and go
+            self.search.room, self.counted_s = self.count_room(), time.monotonic()
+        lease = self.search.lease()
+        if lease is not None:
+            return {"lease": lease}
+        return None if self.search.running else Searcher.FINISHED
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """The search has heard it from the scheduler."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a search is built again from the sweep's records."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, likewise."""
+
+
+class ReportScheduler(Unpickled, FIFOScheduler):
+    def __init__(self, search: Search, release: Callable[[str], None]) -> None:
+        super().__init__()
+        self.search, self.release = search, release
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        with keep_fault(self.search):
+            if self.search.fault is None and self.search.report(result["report"]):
+                return TrialScheduler.CONTINUE
+        self.release(lease_of(trial).trial)
+        return TrialScheduler.STOP
+
+
+class FaultCallback(Unpickled, ray_tune.Callback):
+    def __init__(
+        self, search: Search, release: Callable[[str], None], check: Callable[[], None]
+    ) -> None:
+        self.search, self.release, self.check = search, release, check
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        result.pop("report", None)  # recorded; Ray need not keep it
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.check()  # where Ray itself is lost, it is not the trial's fault
+        self.release(lease_of(trial).trial)
+        with keep_fault(self.search):
+            self.search.interrupt(lease_of(trial).trial, describe_fault(trial))
+
+
+class ControlCallback(Unpickled, ray_tune.Callback):
+    """Lets the driver hear what is asked of it. What it raises ends Ray Tune's loop."""
+
+    def __init__(
+        self, search: Search, look: Callable[[], list[str]], release: Callable[[str], None]
+    ) -> None:
+        self.search, self.look, self.release = search, look, release
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.search.fault is not None:
+            raise self.search.fault
+        for stopped in self.look():
+            self.release(stopped)
+            for trial in trials:
+                if lease_of(trial).trial == stopped:
+                    end_worker(trial)
+
+
+class SignsCallback(Unpickled, ray_tune.Callback):
+    """Lets the live table know what the workers are at, once a second."""
+
+    def __init__(self, lookout: Lookout, progress: Progress) -> None:
+        self.lookout, self.progress = lookout, progress
+        self.next_s = 0.0
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self.progress.live is not None and time.monotonic() >= self.next_s:
+            self.next_s = time.monotonic() + SIGNS_S
+            self.progress.signs = self.lookout.look()
+
+
+def end_worker(trial: Any) -> None:
+    """Kills the process of one that is stopped while it works alone; a slot's is only waiting."""
+    worker = trial.temporary_state.ray_actor
+    if worker is not None and lease_of(trial).pool is None and not trial.is_finished():
+        ray.kill(worker)
+
+
+@contextlib.contextmanager
+def keep_fault(search: Search) -> Iterator[None]:
+    """Ray Tune wraps what is raised while it handles a result: the fault is kept for the next
+    step."""
+    try:
+        yield
+    except StorageFault as fault:
+        search.fault = search.fault or fault
+
+
+def lease_of(trial: Any) -> Lease:
+    lease: Lease = trial.config["lease"]
+    return lease
+
+
+def describe_fault(trial: Any) -> str:
+    """The last line of what the worker died of."""
+    path = Path(trial.error_file) if trial.error_file else None
+    text = path.read_text(encoding="utf-8") if path and path.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any("actor died" in line.lower() for line in lines[-10:]):
+        return "its process died"
+    return lines[-1] if lines else "no reason was given"

@@ -1,0 +1,216 @@
+"""Ray, started quietly, and what it offers: how many trials at a time, with what each."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.storage.adapter import rank_of
+from trainable.system.environment import list_variables
+from trainable.trial import TrialConfig
+from tune.folder.versions import list_packages
+from tune.search.config import SweepConfig
+from tune.workers.fate import Guard, Watch, choose_patience, find_doors
+from tune.workers.shares import Node, count_room, read_nodes, split
+
+# Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a space's paths hold where the sweep was started
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the search keeps to the room that there is
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",
+}
+
+
+ONE_CPU = {"cpu": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    nodes: Sequence[Node]
+    check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
+
+    def count_units(self) -> int:
+        """What an hour is spent of: GPUs, or machines where there is none."""
+        return _count_gpus(self.nodes) or len(self.nodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """How trials are carried out."""
+
+    count_room: Callable[[], int]  # trials at a time, on the nodes that there are now
+    share: Mapping[str, float]  # of the cluster, for one trial's worker
+    slots: int  # trials on one engine; 1: each alone in its process
+    why: str
+    pool: str | None = None  # the pool's name
+    release: Callable[[str], None] = lambda trial: None  # frees the trial's slot at once
+    close: Callable[[], None] = lambda: None
+
+    def describe(self) -> str:
+        packing = f"{self.slots} on one base model" if self.slots > 1 else "each in its own process"
+        return f"up to {self.count_room()} trials at a time, {packing} ({self.why})"
+
+
+def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
+    """Decides on packing, and starts the pool where there is any."""
+    from tune.workers.packing import choose_slots, measure_on_gpu
+    from tune.workers.pool import base_of, close_pool, start_pool
+
+    n_gpus = _count_gpus(fleet.nodes)
+    bases = len({base_of(c) for c in configs})
+    max_rank = max(map(rank_of, configs), default=1)
+    slots, why = choose_slots(
+        config.pack,
+        configs,
+        on_gpus=n_gpus > 0,
+        bases=bases,
+        measure=lambda trial: measure_on_gpu(trial, max_rank),
+    )
+    if slots == 1:
+        share = split(fleet.nodes, config.concurrent or n_gpus or count_room(fleet.nodes, ONE_CPU))
+        return Workers(
+            count_room=lambda: config.concurrent or count_room(read_nodes(), share),
+            share=share,
+            slots=1,
+            why=why,
+        )
+    name = f"pool-{config.name}-{os.getpid()}"
+    pool = start_pool(name, slots=slots, max_rank=max_rank, on_gpus=n_gpus > 0, bases=bases)
+    one_of_each = list({base_of(c): c for c in configs}.values())
+    pool.open.remote(one_of_each, config.concurrent or config.trials)
+    return Workers(
+        count_room=lambda: config.concurrent or max(_count_gpus(read_nodes()), 1) * slots * bases,
+        share={"cpu": 0.01},
+        slots=slots,
+        why=why,
+        pool=name,
+        release=lambda trial: pool.release.remote(trial),
+        close=lambda: close_pool(pool),
+    )
+
+
+def _count_gpus(nodes: Iterable[Node]) -> int:
+    return sum(int(node.gpus) for node in nodes)
+
+
+@contextlib.contextmanager
+def start_ray(log: Path) -> Iterator[Fleet]:
+    """A Ray of our own, or the cluster that RAY_ADDRESS names. Whatever it has to say goes to
+    `log`, as does all that is printed meanwhile: keep a Console of before for what matters."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        _open_log(log) as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        import ray
+
+        with contextlib.ExitStack() as stack:
+            if not ray.is_initialized():
+                stack.enter_context(_connect())
+            _send_logs(logging.StreamHandler(file))
+            stack.callback(_send_logs, logging.NullHandler())
+            name = log.parent.parent.name
+            watch = stack.enter_context(Watch(find_doors(), choose_patience(), name))
+            yield Fleet(nodes=read_nodes(), check=watch.check)
+
+
+class _Log(io.FileIO):
+    """What is said there is worth no error: a full disk takes none of it."""
+
+    def write(self, content: Any) -> int:
+        with contextlib.suppress(OSError):
+            super().write(content)
+        return len(content)
+
+
+def _open_log(path: Path) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedWriter(_Log(path, "a")), "utf-8", line_buffering=True)
+
+
+@contextlib.contextmanager
+def _connect() -> Iterator[None]:
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
+    is_own = address == "local"
+    with Guard() if is_own else contextlib.nullcontext():
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if is_own else None,
+            runtime_env=None if is_own else spell_environment(),
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def spell_environment() -> dict[str, Any]:
+    """This code and no other, whatever the other nodes have installed, and how it is to run."""
+    return {"py_modules": list_packages(), "env_vars": list_variables()}
+
+
+def _send_logs(handler: logging.Handler) -> None:
+    for name in ("ray", "ray.tune", "ray.data"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+    warnings.filterwarnings("ignore", module="ray")
+
+
+def run_leases(adapters: tuple[Any, ...], share: Mapping[str, float]) -> None:
+    """Runs Ray Tune with a searcher, a scheduler and callbacks, until the searcher says that it
+    is finished."""
+    from ray import tune as ray_tune
+
+    from trainable.worker.entry import DialogueTrial
+
+    searcher, scheduler, *callbacks = adapters
+    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+        ray_tune.Tuner(
+            ray_tune.with_resources(DialogueTrial, dict(share)),
+            tune_config=ray_tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # until the searcher ends it
+                reuse_actors=True,
+                trial_name_creator=_name_lease,
+                trial_dirname_creator=_name_folder,
+            ),
+            run_config=ray_tune.RunConfig(
+                name="leases",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=callbacks,
+                checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+
+
+def _name_lease(trial: Any) -> str:
+    return f"{trial.config['lease'].trial}-{trial.trial_id}"
+
+
+def _name_folder(trial: Any) -> str:
+    return str(trial.trial_id)

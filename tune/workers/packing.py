@@ -1,0 +1,83 @@
+"""How many trials share one engine: as asked, or as many as pay on this cluster's GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from trainable.solo.choose import is_toy, why_alone
+from trainable.system.shortage import describe_shortage, is_out_of_memory
+from trainable.trial import ConfigError, TrialConfig, TrialFailed
+
+if TYPE_CHECKING:
+    from tune.bench.best_slots import Knee
+
+UNMEASURED_SLOTS = 8  # where nothing is trained whose speed could be measured
+
+
+def choose_slots(
+    pack: str,
+    configs: Sequence[TrialConfig],
+    *,
+    on_gpus: bool,
+    bases: int,
+    measure: Callable[[TrialConfig], Knee],
+) -> tuple[int, str]:
+    """(trials on one engine, why): 1 runs each trial alone in its process. `bases` engines share
+    a GPU. On the CPU a pack gains nothing: a process a core reads more tokens a second."""
+    if reason := find_obstacle(configs):
+        return 1, reason
+    if pack != "auto":
+        return int(pack), "--pack"
+    if not on_gpus:
+        return 1, "there is no GPU"
+    trained = [c for c in configs if c.method == "lora" and not is_toy(c)]
+    if not trained:
+        return UNMEASURED_SLOTS, "there is a GPU"
+    try:
+        knee = measure(trained[0])
+    except TrialFailed as error:
+        return 1, f"not one trial fits an engine here: {error}"
+    return max(1, min(knee.slots, knee.fitting // bases)), knee.describe()
+
+
+def find_obstacle(configs: Iterable[TrialConfig]) -> str | None:
+    """Why engines cannot hold all of these; None: they can."""
+    return next((why for c in configs if (why := why_alone(c)) is not None), None)
+
+
+def find_misfit(config: TrialConfig, slots: int, configs: Iterable[TrialConfig]) -> str | None:
+    """Why workers that were chosen for `configs` cannot carry out another; None: they can."""
+    from tune.workers.pool import base_of
+
+    if slots == 1:
+        return None
+    is_held = base_of(config) in {base_of(c) for c in configs}
+    return why_alone(config) or (None if is_held else "no engine holds its base model")
+
+
+def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
+    """The knee of trials like this one on a GPU of the cluster, in a process that ends with it.
+    Raises TrialFailed where there is no memory for one, ConfigError where there is no model."""
+    import ray
+
+    task = ray.remote(num_gpus=1, max_calls=1)(find_knee_here)
+    try:
+        knee: Knee = ray.get(task.remote(config, max_rank))
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ConfigError | TrialFailed):
+            raise type(error.cause)(str(error.cause)) from None
+        raise
+    return knee
+
+
+def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
+    from trainable.model.base import BaseSpec
+    from tune.bench.best_slots import find_knee
+
+    try:
+        return find_knee(BaseSpec.of(config), config, max_rank)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrialFailed(describe_shortage(error)) from None

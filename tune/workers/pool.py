@@ -1,0 +1,211 @@
+"""Engines on the cluster's GPUs: started where there is room, shared by trials, healed.
+
+The pool is one light actor. A trial's worker asks it for a slot, and then speaks to the engine
+itself. An engine holds one frozen base model; a sweep over several base models or quantisations
+runs one engine of each on a GPU, side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainable.trial import BASE_FIELDS, TrialConfig, TrialFailed
+from trainable.worker.pooled import POOL_NAMESPACE
+from tune.workers.engine_actor import EngineActor
+
+PING_S = 5.0
+START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
+Base = tuple[Any, ...]
+
+
+def base_of(config: TrialConfig) -> Base:
+    """What decides which engine can hold the trial."""
+    return tuple(getattr(config, name) for name in BASE_FIELDS)
+
+
+@dataclass
+class Berth:
+    """An engine as the pool knows it."""
+
+    actor: Any
+    base: Base
+    place: dict[str, Any] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)  # lease's key -> slot
+
+
+class Pool:
+    """An asynchronous actor: its methods interleave at every await, and nowhere else."""
+
+    def __init__(
+        self, start: Callable[[TrialConfig], Any], *, slots: int, capacity: Callable[[], int]
+    ) -> None:
+        self.start = start  # starts an engine's actor
+        self.slots = slots
+        self.capacity = capacity  # engines at a time, as the cluster is now
+        self.berths: list[Berth] = []
+        self.changed = asyncio.Condition()
+        self.n_leases = 0
+
+    async def open(self, configs: Sequence[TrialConfig], engines: int) -> None:
+        """Starts so many engines, where there is room, for these bases in turn: before anyone asks,
+        they load while the first workers start."""
+        async with self.changed:
+            for number in range(min(engines, self.capacity())):
+                self._start_engine(configs[number % len(configs)])
+
+    async def lease(self, trial: str, config: TrialConfig) -> tuple[str, Any, dict[str, Any]]:
+        """(key, engine, place): waits until an engine has room. What a dead worker of the same
+        trial still held is freed."""
+        await self.release(trial)
+        while True:
+            await self._bury_dead()
+            key, berth = await self._take_slot(trial, config)
+            if berth is None:
+                continue
+            try:
+                berth.place = berth.place or await self._find_place(berth)
+            except TimeoutError:
+                self._drop(berth)
+                continue
+            except TrialFailed as error:
+                self._drop(berth)
+                raise TrialFailed(str(getattr(error, "cause", error))) from None
+            except Exception:
+                if berth in self.berths:
+                    raise
+                continue  # another trial that waited for it gave it up
+            return key, berth.actor, {**berth.place, "slot": berth.slots[key]}
+
+    async def _find_place(self, berth: Berth) -> dict[str, Any]:
+        """Where the engine runs, once it does. Raises TimeoutError where it never will: its GPU
+        was lost with a node, or the model is not loaded in time."""
+        where = _as_future(berth.actor.where.remote())
+        deadline_s = time.monotonic() + START_S
+        while not where.done():
+            if len(self.berths) > self.capacity() or time.monotonic() > deadline_s:
+                raise TimeoutError
+            await asyncio.wait({where}, timeout=PING_S)
+        place: dict[str, Any] = where.result()
+        return place
+
+    async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, Berth | None]:
+        async with self.changed:
+            berth = self._find_room(base_of(config)) or self._start_engine(config)
+            if berth is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.changed.wait(), PING_S)
+                return "", None
+            self.n_leases += 1
+            key = f"{trial}.{self.n_leases}"
+            berth.slots[key] = min(set(range(self.slots)) - set(berth.slots.values()))
+            return key, berth
+
+    async def release(self, trial: str) -> None:
+        """Frees whatever the trial holds."""
+        held = [k for b in self.berths for k in b.slots if k.rpartition(".")[0] == trial]
+        for key in held:
+            await self.release_key(key)
+
+    async def release_key(self, key: str) -> None:
+        for berth in self.berths:
+            if key in berth.slots:
+                with contextlib.suppress(Exception):  # a dead engine holds nothing
+                    await asyncio.wait_for(berth.actor.call.remote("leave", key), 60)
+                berth.slots.pop(key, None)
+        await self._tell()
+
+    async def bury(self, key: str) -> None:
+        """The engine that held this lease is dead."""
+        self.berths = [b for b in self.berths if key not in b.slots]
+        await self._tell()
+
+    async def close(self) -> None:
+        for berth in list(self.berths):
+            self._drop(berth)
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def _bury_dead(self) -> None:
+        """Drops engines that are known to be dead; one that is still loading counts as alive."""
+        await asyncio.gather(*(self._bury_if_dead(berth) for berth in self.berths))
+
+    async def _bury_if_dead(self, berth: Berth) -> None:
+        try:
+            await asyncio.wait_for(_as_future(berth.actor.__ray_ready__.remote()), PING_S)
+        except TimeoutError:
+            return
+        except Exception:
+            self._drop(berth)
+
+    def _drop(self, berth: Berth) -> None:
+        import ray
+
+        if berth in self.berths:
+            self.berths.remove(berth)
+            ray.kill(berth.actor)
+
+    def _find_room(self, base: Base) -> Berth | None:
+        """The least filled engine with that base."""
+        fitting = [b for b in self.berths if b.base == base and len(b.slots) < self.slots]
+        is_worth_another = len(self.berths) < self.capacity() and all(b.slots for b in fitting)
+        return None if is_worth_another else min(fitting, key=lambda b: len(b.slots), default=None)
+
+    def _start_engine(self, config: TrialConfig) -> Berth | None:
+        """A new engine, in place of an idle one with another base if need be."""
+        if len(self.berths) >= self.capacity():
+            idle = next((b for b in self.berths if not b.slots), None)
+            if idle is None:
+                return None
+            self._drop(idle)
+        berth = Berth(self.start(config), base_of(config))
+        self.berths.append(berth)
+        return berth
+
+
+def _as_future(reference: Any) -> Any:
+    return asyncio.wrap_future(reference.future())
+
+
+def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: int) -> Any:
+    """The pool's actor, which starts engines as trials ask for them: `bases` of them on each GPU,
+    or on the CPU where there are none."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    gpu = {"num_gpus": 1 / bases} if on_gpus else {}
+    # no CPU: its trials' workers, which wait for it, may have the node's last one
+    engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, num_cpus=0, **gpu)
+
+    def start(config: TrialConfig) -> Any:
+        return engine.remote(config, slots, max_rank, 1 / bases)
+
+    def capacity() -> int:
+        return max(int(ray.cluster_resources().get("GPU", 0)), 1) * bases
+
+    # Beside the driver: a lost node must not take every other node's engines with it
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    pool = ray.remote(Pool).options(
+        name=name,
+        namespace=POOL_NAMESPACE,
+        num_cpus=0,
+        max_concurrency=1000,
+        max_restarts=-1,
+        scheduling_strategy=here,
+    )
+    return pool.remote(start, slots=slots, capacity=capacity)
+
+
+def close_pool(pool: Any) -> None:
+    """Ends the engines and the pool, for a cluster that outlives the sweep."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        ray.get(pool.close.remote(), timeout=PING_S)
+        ray.kill(pool)
