@@ -1,59 +1,66 @@
-"""The house's rule: imports point downwards only."""
+"""The house's rules, folder by folder: imports point downwards, and nothing goes in a circle.
+
+Imports inside functions and under TYPE_CHECKING count: what needs a thing only to name it depends
+on it all the same.
+"""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("tune", "search_spaces", "trainable", "analysis")
-LEAVES = (  # standard library only
-    *("trainable.trial", "trainable.system.garbage", "trainable.system.whole"),
-)
+FLOORS = ("tune", "analysis", "search_spaces", "trainable")
+HEAVY = ("ray", "torch", "transformers", "peft", "datasets", "triton")
+# room -> what of ours it may import besides itself; its innermost folder named here decides
+MAY_IMPORT = {
+    "tune": FLOORS,
+    "tune.search": ("analysis", "search_spaces", "trainable", "tune.folder"),
+    "tune.folder": ("analysis", "search_spaces", "trainable"),
+    "tune.terminal": ("analysis", "trainable"),
+    "analysis": ("trainable",),
+    "search_spaces": ("trainable.trial",),
+    "trainable": ("trainable",),
+    "trainable.system": ("trainable.trial",),
+    "trainable.dialogue": ("trainable.trial", "trainable.system"),
+    "trainable.corpus": ("trainable.trial", "trainable.system", "trainable.dialogue"),
+    "trainable.evaluation": (
+        *("trainable.trial", "trainable.system"),
+        *("trainable.dialogue", "trainable.corpus"),
+    ),
+    "trainable.storage": ("trainable.trial", "trainable.system"),
+    "trainable.engine.kernels": (),
+}
+# library -> the rooms that alone may import it
+ONLY_IN = {
+    "ray": ("tune.workers", "tune.bench", "trainable.worker"),
+    "triton": ("trainable.engine.kernels",),
+    "torch": ("trainable.engine", "trainable.model", "trainable.solo", "tune"),
+}
+# standard library alone: loaded by every command and every worker
+LIGHT = (
     "trainable.trial",
     "trainable.system.garbage",
     "trainable.system.whole",
-)  # standard library only
-# package -> what of ours it may import
-ALLOWED = {
-    "tune": ("tune", "search_spaces", "trainable", "analysis"),
-    "analysis": (
-        *("analysis", "trainable.corpus", "trainable.evaluation"),
-        *("trainable.storage.remote", "trainable.trial", "trainable.system.whole"),
-    ),
-    "search_spaces": ("search_spaces.space", "trainable.trial"),
-    "trainable": ("trainable",),
-    "trainable.corpus": ("trainable.corpus", "trainable.evaluation", *LEAVES),
-    "trainable.evaluation": ("trainable.evaluation", "trainable.corpus", *LEAVES),
-}
-# package -> top-level modules it never imports, not even inside a function
-FORBIDDEN = {
-    "analysis": ("ray", "torch", "transformers", "peft"),
-    "search_spaces": ("ray", "torch", "transformers", "peft"),
-    "trainable.corpus": ("ray", "torch"),
-    "trainable.evaluation": ("ray", "torch"),
-    "trainable.engine": ("ray",),
-    "trainable.model": ("ray",),
-}
-LIGHT = (
-    "trainable/trial.py",
-    "trainable/system/garbage.py",
-    "trainable/system/whole.py",
-    "trainable/worker/lease.py",
-    "trainable/storage/checkpoint.py",
-    "trainable/solo/toy.py",
+    "trainable.worker.lease",
+    "trainable.storage.checkpoint",
+    "trainable.solo.toy",
 )
-# modules that `tune` uses with a function's import only, so that `--help` stays instant
-HEAVY = ("torch", "ray", "transformers", "peft", "datasets")
-RAY_ADAPTERS = ("bridge.py",)
 
 
-def find_modules() -> list[Path]:
-    return sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
+def list_modules() -> dict[str, Path]:
+    """Dotted name -> file; a package is its __init__.py."""
+    paths = (p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))
+    dotted = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in paths}
+    return {name.removesuffix(".__init__"): path for name, path in dotted.items()}
+
+
+MODULES = list_modules()
 
 
 def list_imports(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Dotted names imported; those for type checking alone are left out."""
+    """Dotted names imported, a module's own name where `from package import module` names one."""
     found: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body if top_level_only else ast.walk(tree):
@@ -61,39 +68,73 @@ def list_imports(path: Path, *, top_level_only: bool = False) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: imports are absolute"
-            found.add(node.module)
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in inner}
     return found
 
 
-def lookup(table: dict[str, tuple[str, ...]], path: Path) -> tuple[str, ...]:
-    """The entry of the innermost package that has one."""
-    parts = path.relative_to(ROOT).parent.parts
-    names = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-    return next((table[name] for name in names if name in table), ())
+IMPORTS = {name: list_imports(path) for name, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("path", find_modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_downwards(path: Path) -> None:
-    imports = list_imports(path)
-    ours = {name for name in imports if name.partition(".")[0] in PACKAGES}
-    allowed = lookup(ALLOWED, path)
-    assert not {n for n in ours if not any(n == a or n.startswith(f"{a}.") for a in allowed)}
-    assert not {n for n in imports if n.partition(".")[0] in lookup(FORBIDDEN, path)}
+def room_of(module: str) -> str:
+    is_package = MODULES[module].name == "__init__.py"
+    return module if is_package else module.rpartition(".")[0]
 
 
-def test_two_modules_of_trainable_import_ray() -> None:
-    modules = [p for p in find_modules() if "trainable" in p.relative_to(ROOT).parts[0]]
-    importers = {p.name for p in modules if any(n.startswith("ray") for n in list_imports(p))}
-    assert importers == {"entry.py", "pooled.py"}
+def is_in(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def list_ancestors(room: str) -> list[str]:
+    """The room, the one around it, and so on, innermost first."""
+    parts = room.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def find_cycle(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    assert not find_cycle({name: IMPORTS[name] & set(MODULES) for name in MODULES})
+
+
+def test_no_room_imports_itself_by_way_of_others() -> None:
+    graph: dict[str, set[str]] = {}
+    for name, imports in IMPORTS.items():
+        if name.startswith(("tune.", "trainable.")):
+            rooms = {room_of(other) for other in imports & set(MODULES)}
+            graph.setdefault(room_of(name), set()).update(rooms - {room_of(name), "analysis"})
+    assert not find_cycle(graph)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_point_downwards(room: str) -> None:
+    inside = [m for m in MODULES if next(r for r in list_ancestors(m) if r in MAY_IMPORT) == room]
+    allowed = (room, *MAY_IMPORT[room])
+    outside = {m: {n for n in IMPORTS[m] & set(MODULES) if not is_in(n, allowed)} for m in inside}
+    assert inside and not {m: names for m, names in outside.items() if names}
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_stays_in_its_rooms(library: str) -> None:
+    users = {m for m, imports in IMPORTS.items() if any(is_in(n, (library,)) for n in imports)}
+    assert users and not {m for m in users if not is_in(m, ONLY_IN[library])}
 
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_light_modules_need_the_standard_library_alone(name: str) -> None:
-    ours_or_plain = {n.partition(".")[0] for n in list_imports(ROOT / name)}
-    assert not ours_or_plain & {"numpy", "torch", "ray", "optuna", "transformers", "sacrebleu"}
+    needed = {imported.partition(".")[0] for imported in IMPORTS[name]}
+    assert not needed & {"numpy", "optuna", "sacrebleu", *HEAVY}
 
 
 def test_commands_load_heavy_modules_late() -> None:
-    for path in (ROOT / "tune").glob("*.py"):
+    """So that `--help` and a wrong flag are answered at once."""
+    commands = [p for p in (ROOT / "tune").glob("*.py")]
+    for path in commands:
         top = {n.partition(".")[0] for n in list_imports(path, top_level_only=True)}
-        assert path.name in RAY_ADAPTERS or not top & set(HEAVY), path
+        assert not top & set(HEAVY), path

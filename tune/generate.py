@@ -136,7 +136,8 @@ def fetch(name: str, patterns: tuple[str, ...]) -> Path:
 def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[str, Any]:
     """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format.
     Raises ConfigError where model, corpus or decoding are not there."""
-    from trainable.solo.choose import is_toy, open_finetuner
+    from trainable.model.packable import is_toy
+    from trainable.solo.choose import open_finetuner
     from trainable.trial import TrialFailed
     from tune.terminal.bars import show_activities
 

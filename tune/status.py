@@ -106,10 +106,12 @@ class View:
         from rich.console import Group
         from rich.table import Table
 
+        from tune.terminal.table import render
+
         grid = Table.grid(padding=(0, 2))
         grid.add_row("state", self._describe_state())
         grid.add_row("disk", self.usage)
-        return Group(grid, self.progress.render())
+        return Group(grid, render(self.progress))
 
     def _describe_state(self) -> str:
         from analysis.records import is_unfinished

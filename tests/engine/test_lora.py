@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from trainable.engine.device.counter import mix
-from trainable.engine.layers.blocks import BLOCK, Blocks
+from trainable.engine.kernels import BLOCK_TOKENS
+from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.lora import PackedLinear, Pass
@@ -30,7 +31,7 @@ class Double(nn.Module):
 
 
 def lay_out(counts: tuple[int, ...], device: torch.device) -> Layout | Blocks:
-    is_whole = not any(count % BLOCK for count in counts)
+    is_whole = not any(count % BLOCK_TOKENS for count in counts)
     return Blocks.of(counts, device) if is_whole else Layout.of(counts, device)
 
 

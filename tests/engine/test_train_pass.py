@@ -16,8 +16,8 @@ from tiny_trials import make_config, make_spec
 from torch import Tensor
 from torch.nn import functional as F
 
+from trainable.engine.kernels import BLOCK_TOKENS
 from trainable.engine.layers.attention import Packing
-from trainable.engine.layers.blocks import BLOCK
 from trainable.engine.layers.passes import make_dropout, pack_windows, round_up, target_weights
 from trainable.engine.pack import Pack
 from trainable.engine.slots.bank import SlotRange
@@ -81,7 +81,7 @@ def test_filling_changes_no_gradient(pack: Pack) -> None:
         order.position = position
     filled = next_load(pack)
     counts, few = filled.tokens.layout.counts, sum(bare.tokens.layout.counts)
-    assert sum(counts) >= round_up(few) > few and not any(count % BLOCK for count in counts)
+    assert sum(counts) >= round_up(few) > few and not any(count % BLOCK_TOKENS for count in counts)
     assert len(filled.tokens.labels) > len(bare.tokens.labels)
     wanted = gradient(pack, pack._add_gradients, bare)
     found = gradient(pack, pack._add_gradients, filled)

@@ -19,8 +19,9 @@ from transformers import (
     T5Config,
 )
 
+from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
-from trainable.solo.choose import open_finetuner, why_alone
+from trainable.solo.choose import open_finetuner
 from trainable.solo.train import PlainFinetuner
 from trainable.storage.adapter import inherit
 from trainable.trial import ConfigError, TrialConfig

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from trainable.engine import throughput as measure
 from tune.bench import command as bench
-from tune.bench import throughput as measure
 
 TINY = ["--profile", "tiny", "--device", "cpu"]
 

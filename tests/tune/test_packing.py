@@ -9,8 +9,8 @@ import pytest
 
 from trainable.model.base import BaseSpec
 from trainable.trial import TrialConfig, TrialFailed
-from tune.bench.best_slots import Knee, find_knee
 from tune.search.config import BASES
+from tune.workers.best_slots import Knee, find_knee
 from tune.workers.packing import choose_slots
 from tune.workers.pool import Pool, base_of
 

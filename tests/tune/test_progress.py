@@ -7,8 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
+from tune.terminal.live import Display
 from tune.terminal.progress import Progress
 from tune.terminal.signs import merge
+from tune.terminal.table import render
 
 SWEEP = {"name": "mine", "config": {"trials": 4, "rungs_turns": [100, 300], "train_turns": 900}}
 
@@ -44,9 +46,9 @@ EVENTS: list[Mapping[str, Any]] = [
 
 def test_one_line_an_event_off_a_terminal() -> None:
     text = StringIO()
-    with Progress(SWEEP, console=Console(file=text)) as progress:
+    with Display(Progress(SWEEP), Console(file=text)) as display:
         for event in EVENTS:
-            progress.on_event(event)
+            display.on_event(event)
     lines = text.getvalue().splitlines()
     assert len(lines) == len(EVENTS)
     assert lines[0] == "trial 0000 starts: learning_rate 0.001"
@@ -55,7 +57,7 @@ def test_one_line_an_event_off_a_terminal() -> None:
 
 
 def test_who_trained_longer_leads() -> None:
-    progress = Progress(SWEEP, console=Console(file=StringIO()))
+    progress = Progress(SWEEP)
     for event in (*EVENTS, start(3), score(3, 100, 90.0)):
         progress.ledger.add(event)
     assert progress.best is not None and progress.best.id == "0000"
@@ -63,12 +65,12 @@ def test_who_trained_longer_leads() -> None:
 
 def show(progress: Progress) -> str:
     console = Console(file=StringIO(), width=100)
-    console.print(progress.render())
+    console.print(render(progress))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_table_shows_states_rungs_curves_and_use() -> None:
-    progress = Progress(SWEEP, slots=2, console=Console(file=StringIO()))
+    progress = Progress(SWEEP, slots=2)
     for event in EVENTS:
         progress.on_event(event)
     text = show(progress)
@@ -85,7 +87,7 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
 
 
 def test_the_forecast_waits_for_the_first_end() -> None:
-    progress = Progress(SWEEP, console=Console(file=StringIO()))
+    progress = Progress(SWEEP)
     progress.on_event(start(0))
     assert progress.forecast(60.0) is None
     progress.on_event(end(0, "COMPLETE"))
@@ -93,7 +95,7 @@ def test_the_forecast_waits_for_the_first_end() -> None:
 
 
 def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
-    progress = Progress(SWEEP, slots=2, console=Console(file=StringIO()))
+    progress = Progress(SWEEP, slots=2)
     for event in EVENTS:
         progress.on_event(event)
     said = {"trials": {"0000": ["training", 450, 900], "0001": ["training", 99, 100]}}
@@ -107,7 +109,7 @@ def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
 
 
 def test_who_is_on_the_way_from_which_rung() -> None:
-    progress = Progress(SWEEP, slots=4, console=Console(file=StringIO()))
+    progress = Progress(SWEEP, slots=4)
     for event in [*EVENTS, start(3)]:
         progress.on_event(event)
     lines = [line.split() for line in show(progress).splitlines()]
@@ -117,14 +119,14 @@ def test_who_is_on_the_way_from_which_rung() -> None:
 
 
 def test_a_narrow_terminal_cuts_no_number() -> None:
-    progress = Progress(SWEEP, slots=2, console=Console(file=StringIO()))
+    progress = Progress(SWEEP, slots=2)
     for event in EVENTS:
         progress.on_event(event)
     progress.signs = merge(
         [b'{"trials": {"0000": ["loading", 0, null]}, "node": "n", "gpu": null}']
     )
     console = Console(file=StringIO(), width=80)
-    console.print(progress.render())
+    console.print(render(progress))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, text.splitlines())) <= 80
     assert "60.0" in text and "loading" in text

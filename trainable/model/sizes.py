@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.model.packable import read_shape
 from trainable.model.selections import select_paths
 from trainable.model.source import OUTSIDE, list_weight_files, locate, open_headers
-from trainable.solo.choose import read_shape
 from trainable.trial import ConfigError
 
 Shape = tuple[int, int]  # of a linear layer's weights: out, in

@@ -1,63 +1,9 @@
-"""Trials that run alone: why the packed engine cannot take some (told from the config and
-config.json), and how one is opened in this process."""
+"""How a trial is opened in this process: a formula, the engine with one slot, or transformers."""
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
-from trainable.trial import Finetuner, TrialConfig
-
-# transformers' models whose attention cannot be told which tokens belong together
-OWN_ATTENTION = frozenset(
-    {"falcon", "mpt", "bloom", "codegen", "gptj", "gpt_neo", "mamba", "rwkv", "xglm"}
-    | {"stablelm", "openai-gpt", "biogpt"}
-)
-BIASED_OUTPUT = frozenset({"phi"})
-
-
-def why_alone(config: TrialConfig) -> str | None:
-    """Why the trial runs alone, by transformers itself; None: the engine takes it. Raises
-    ConfigError where the base model is not there."""
-    if config.method == "full":
-        return "method=full trains the base model itself"
-    if is_embedded(config):
-        return None
-    shape = read_shape(config.base_model)
-    if is_encoder_decoder(config):
-        return "an encoder-decoder"
-    if shape.get("model_type") in OWN_ATTENTION:
-        return f"the attention of {shape['model_type']} is its own"
-    if shape.get("model_type") in BIASED_OUTPUT:
-        return f"the output layer of {shape['model_type']} has a bias"
-    return None
-
-
-def is_encoder_decoder(config: TrialConfig) -> bool:
-    return not is_embedded(config) and bool(read_shape(config.base_model).get("is_encoder_decoder"))
-
-
-def is_embedded(config: TrialConfig) -> bool:
-    return config.base_model == "tiny" or is_toy(config)
-
-
-@lru_cache(maxsize=64)
-def read_shape(base_model: str) -> dict[str, Any]:
-    """The model's config.json; empty for a GGUF file."""
-    from trainable.model.source import explained, locate
-
-    source = locate(base_model)
-    if source.gguf_file is not None:
-        return {}
-    with explained(base_model):
-        path = Path(source.name) / "config.json"
-        if not Path(source.name).is_dir():
-            from huggingface_hub import hf_hub_download
-
-            path = Path(hf_hub_download(source.name, "config.json"))
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+from trainable.model.packable import is_toy, why_alone
+from trainable.trial import ConfigError, Finetuner, TrialConfig
 
 
 def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
@@ -68,13 +14,37 @@ def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
 
         return ToyFinetuner(config)
     if why_alone(config) is not None:
-        from trainable.solo.train import open_plain
-
         return open_plain(config, device)
     from trainable.engine.finetuner import open_solo
 
     return open_solo(config, device)
 
 
-def is_toy(config: TrialConfig) -> bool:
-    return config.base_model.partition(":")[0] == "toy"
+def open_plain(config: TrialConfig, device: str) -> Finetuner:
+    """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
+    from trainable.model.base import BaseSpec, load_base
+    from trainable.solo.seq2seq import Seq2SeqFinetuner
+    from trainable.solo.train import PlainFinetuner
+
+    check_plain(config)
+    base = load_base(BaseSpec.of(config, device=device))
+    kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
+    return kind(config, base)
+
+
+def check_plain(config: TrialConfig) -> None:
+    if config.method == "full" and config.quantisation not in ("bf16", "fp32"):
+        raise ConfigError(
+            f"method=full trains the weights themselves, and quantisation={config.quantisation} "
+            "freezes them: give --set quantisation=bf16 or fp32"
+        )
+    if config.decoding == "contrastive":
+        raise ConfigError(
+            f"decoding=contrastive runs in the engine only, and this trial cannot "
+            f"({why_alone(config)}): take greedy, sampling or beam (--set decoding=)"
+        )
+    if config.target == "state+response":
+        raise ConfigError(
+            f"target=state+response runs in the engine only, and this trial cannot "
+            f"({why_alone(config)}): give --set target=response"
+        )

@@ -25,8 +25,7 @@ from trainable.engine.slots.data_order import DataOrder, cut_step
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Generated, score
-from trainable.model.base import BaseSpec, load_base
-from trainable.solo.choose import why_alone
+from trainable.model.packable import why_alone
 from trainable.solo.generate import (
     Prompt,
     choose_drawn,
@@ -36,39 +35,11 @@ from trainable.solo.generate import (
 )
 from trainable.solo.model import load_weights, prepare
 from trainable.system.activity import forget, tell
-from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
+from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
 
 PASS_TOKENS = 4096
 TRUNK = "trunk.pt"
 IGNORED = -100  # torch's label of what is no target
-
-
-def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
-    """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
-    from trainable.solo.seq2seq import Seq2SeqFinetuner
-
-    check_plain(config)
-    base = load_base(BaseSpec.of(config, device=device))
-    kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
-    return kind(config, base)
-
-
-def check_plain(config: TrialConfig) -> None:
-    if config.method == "full" and config.quantisation not in ("bf16", "fp32"):
-        raise ConfigError(
-            f"method=full trains the weights themselves, and quantisation={config.quantisation} "
-            "freezes them: give --set quantisation=bf16 or fp32"
-        )
-    if config.decoding == "contrastive":
-        raise ConfigError(
-            f"decoding=contrastive runs in the engine only, and this trial cannot "
-            f"({why_alone(config)}): take greedy, sampling or beam (--set decoding=)"
-        )
-    if config.target == "state+response":
-        raise ConfigError(
-            f"target=state+response runs in the engine only, and this trial cannot "
-            f"({why_alone(config)}): give --set target=response"
-        )
 
 
 class PlainFinetuner:

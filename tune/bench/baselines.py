@@ -25,17 +25,17 @@ from typing import Any
 import torch
 
 from trainable.corpus.encode import Window
+from trainable.engine import throughput as measure
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.task import Task
+from trainable.engine.throughput import synchronise
 from trainable.model.base import FOUR_BIT, BaseSpec, load_base
 from trainable.solo.generate import choose_drawn, list_prompts
 from trainable.solo.train import PlainFinetuner
 from trainable.storage.adapter import rank_of, read_trial
 from trainable.trial import TrialConfig
-from tune.bench import throughput as measure
-from tune.bench.throughput import synchronise
 
 LAB_ACCUMULATED = 16  # turns a step, one at a time
 STOCK_DIALOGUES = 8  # a pass

@@ -60,7 +60,7 @@ def run(flags: argparse.Namespace) -> int:
 
 
 def measure(pack: Pack, flags: argparse.Namespace) -> dict[str, Any]:
-    from tune.bench.throughput import describe_gpu, measure_replies, measure_training
+    from trainable.engine.throughput import describe_gpu, measure_replies, measure_training
     from tune.folder.versions import read_versions
 
     config = next(iter(pack.slots.values())).config
@@ -87,7 +87,7 @@ def measure(pack: Pack, flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def find_batch(pack: Pack, config: TrialConfig, flags: argparse.Namespace) -> int:
-    from tune.bench.throughput import find_largest, fits_batch
+    from trainable.engine.throughput import find_largest, fits_batch
 
     limit = flags.limit or LIMITS[pack.device.type]
 
@@ -98,7 +98,7 @@ def find_batch(pack: Pack, config: TrialConfig, flags: argparse.Namespace) -> in
 
 
 def find_reply(pack: Pack, flags: argparse.Namespace) -> int:
-    from tune.bench.throughput import find_largest, fits_batch
+    from trainable.engine.throughput import find_largest, fits_batch
 
     window = getattr(pack.model.config, "max_position_embeddings", None) or LONGEST_REPLY
     limit = min(flags.limit or LONGEST_REPLY, LONGEST_REPLY, window - flags.prompt_tokens)

@@ -25,12 +25,12 @@ from trainable.engine.device.memory import give_back_memory, peak_gib
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.slot import Slot, shape_adapter
+from trainable.engine.throughput import synchronise
 from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 from tune.bench.profile import measure_shares
-from tune.bench.throughput import synchronise
 
 WARM_UP = 3  # steps: a recording is made on the way
 TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states

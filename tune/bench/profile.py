@@ -9,7 +9,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from trainable.engine.pack import Pack
-from tune.bench.throughput import synchronise
+from trainable.engine.throughput import synchronise
 
 OPTIMIZER = "engine optimizer"
 # an event within -> part

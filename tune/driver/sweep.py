@@ -115,8 +115,8 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
 
     from tune.folder.mirror import Mirror
     from tune.folder.report_to import Reporter
+    from tune.terminal.live import Display
     from tune.terminal.progress import Progress
-    from tune.terminal.signs import Lookout
     from tune.workers.bridge import (
         ControlCallback,
         FaultCallback,
@@ -125,6 +125,7 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         SignsCallback,
     )
     from tune.workers.fleet import run_leases, staff, start_ray
+    from tune.workers.lookout import Lookout
     from tune.workers.packing import find_misfit
 
     config, folder = search.config, search.config.folder
@@ -137,14 +138,14 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         control.budget.share = fleet.count_units() / search.room
         control.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
         mirror = Mirror(folder, config.name, search.space)
-        progress = Progress(header, slots=search.room, console=console)
+        display = Display(Progress(header, slots=search.room), console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
         for event in replay_events(read_sweep(folder)):
             mirror.on_event(event)
             for reporter in reporters:
                 reporter.on_event(event)
-            progress.ledger.add(event)
-        search.recorder.listeners += [control.budget, mirror, Standings(folder), progress]
+            display.progress.ledger.add(event)
+        search.recorder.listeners += [control.budget, mirror, Standings(folder), display]
         search.recorder.listeners += reporters
         search.recorder.record_note(workers.describe(), room=search.room)
         scheduler = ReportScheduler(search, workers.release)
@@ -153,9 +154,9 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
             scheduler,
             FaultCallback(search, workers.release, fleet.check),
             ControlCallback(search, control.look, workers.release),
-            SignsCallback(Lookout(), progress),
+            SignsCallback(Lookout(), display),
         )
-        with progress, contextlib.closing(workers):
+        with display, contextlib.closing(workers):
             run_leases(adapters, workers.share)
         for reporter in reporters:
             if reporter.failure:

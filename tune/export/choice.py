@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.ranking import Entry, rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
-from trainable.solo.choose import is_toy
+from trainable.model.packable import is_toy
 from trainable.storage.checkpoint import is_whole
 from trainable.storage.remote import bring_checkpoints
 from trainable.trial import ConfigError, TrialConfig

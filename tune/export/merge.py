@@ -18,9 +18,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 
 from trainable.corpus.encode import Window
 from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
+from trainable.model.packable import is_encoder_decoder
 from trainable.model.quantise import dequantise
 from trainable.model.source import explained, locate
-from trainable.solo.choose import is_encoder_decoder
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice

@@ -9,7 +9,7 @@ from trainable.corpus.chat import Chat
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import Segment, render
 from trainable.corpus.subset import validation_subset
-from trainable.solo.choose import is_encoder_decoder
+from trainable.model.packable import is_encoder_decoder
 from trainable.trial import TrialConfig
 from tune.export.origin import MERGED
 

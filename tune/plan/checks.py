@@ -11,7 +11,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.space import Space
-from trainable.solo.choose import is_toy
+from trainable.model.packable import is_toy
 from trainable.storage.adapter import read_adapter_config
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import format_bytes

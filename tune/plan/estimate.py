@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
-from trainable.solo.choose import is_toy, why_alone
+from trainable.model.packable import is_toy, why_alone
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import ConfigError, TrialConfig
 from tune.search.config import SweepConfig, count_gpus

@@ -1,25 +1,20 @@
-"""The sweep while it runs: one live table on a terminal, one line an event anywhere else."""
+"""A sweep as its events tell it so far: what the live table and `tune.status` show."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
-
-from rich.console import Console, RenderableType
-from rich.live import Live
+from typing import Any
 
 from analysis.curves import trained_turns, worked_s
-from analysis.labels import label_setting
 from analysis.records import RUNNING, Ledger, TrialRecord
 from tune.terminal.signs import Signs
 
 
 class Progress:
-    """Shows a sweep from its events. `sweep` is the content of sweep.json; `slots` the number of
-    trials that can run at once; `since_s` the unix time at which the driver began (None: there is
-    none, or the first event will say). A context manager: the live table is up while it is entered.
+    """`sweep` is the content of sweep.json; `slots` the number of trials that can run at once;
+    `since_s` the unix time at which the driver began (None: there is none, or the first event will
+    say).
 
     `signs` are what the sweep's processes say they are at; without any, only what is recorded
     shows."""
@@ -29,45 +24,19 @@ class Progress:
         sweep: Mapping[str, Any],
         *,
         slots: int = 1,
-        console: Console | None = None,
         since_s: float | None = None,
     ) -> None:
         self.sweep = sweep
         self.slots = max(slots, 1)
-        self.console = console or Console()
         self.ledger = Ledger()
         self.signs = Signs()
         self.since_s = since_s
-        self.live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=4)
-            self.live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self.live:
-            self.live.stop()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        """Takes in one event; prints its line unless the live table shows it."""
+        """Takes in one event."""
         self.ledger.add(event)
         if self.since_s is None:
             self.since_s = float(event.get("time_s") or time.time())
-        if self.live is None and (line := describe_event(event, self.ledger)):
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    def render(self) -> RenderableType:
-        """The table as it stands."""
-        from tune.terminal.table import render
-
-        return render(self)
 
     @property
     def trials(self) -> list[TrialRecord]:
@@ -124,23 +93,6 @@ class Progress:
         running = len(self.trials) - ended
         done = ended + running / 2
         return spent / done * max(self.wanted - done, 0.0)
-
-
-def describe_event(event: Mapping[str, Any], ledger: Ledger) -> str | None:
-    """One line for a log; None for what only the table shows."""
-    kind, trial = event.get("event"), event.get("trial", "")
-    if kind == "trial":
-        return f"trial {trial} starts: {label_setting(event['number'], event['params'])}"
-    if kind == "eval" and ledger.trials.get(trial) and ledger.trials[trial].evals:
-        return (
-            f"trial {trial} at {event['turns_seen']} turns: Combined {event['combined']:.1f} "
-            f"(BLEU {event['bleu']:.1f}, Inform {event['inform']:.1f}, "
-            f"Success {event['success']:.1f})"
-        )
-    if kind == "end":
-        reason = f": {event['reason']}" if event.get("reason") else ""
-        return f"trial {trial} {event['state']}{reason}"
-    return f"note: {event['text']}" if kind == "note" else None
 
 
 def format_duration(seconds: float) -> str:

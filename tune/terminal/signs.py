@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trainable.system.activity import Activity
-
-STALE_S = 20.0  # without a new sign a process is taken for dead
 
 
 @dataclass(frozen=True)
@@ -29,34 +25,6 @@ class GpuUse:
 class Signs:
     activities: Mapping[str, Activity] = field(default_factory=dict)  # by trial
     gpus: tuple[GpuUse, ...] = ()
-
-
-class Lookout:
-    """Reads the signs of this Ray job's processes."""
-
-    def __init__(self) -> None:
-        self.heard: dict[bytes, tuple[bytes, float]] = {}  # process -> last sign, when it was new
-
-    def look(self) -> Signs:
-        """No sign where Ray does not answer: others notice what that means."""
-        import ray
-
-        with contextlib.suppress(ray.exceptions.RayError):
-            self._listen()
-        now_s = time.monotonic()
-        return merge([sign for sign, new_s in self.heard.values() if now_s - new_s < STALE_S])
-
-    def _listen(self) -> None:
-        import ray
-        from ray.experimental import internal_kv
-
-        from trainable.worker.entry import SIGNS_NAMESPACE
-
-        prefix = f"{ray.get_runtime_context().get_job_id()}:"
-        for key in internal_kv._internal_kv_list(prefix, namespace=SIGNS_NAMESPACE):
-            sign = internal_kv._internal_kv_get(key, namespace=SIGNS_NAMESPACE)
-            if sign is not None and sign != self.heard.get(key, (b"", 0.0))[0]:
-                self.heard[key] = (sign, time.monotonic())
 
 
 def merge(signs: list[bytes]) -> Signs:

@@ -17,8 +17,8 @@ from ray.tune.search import Searcher
 from trainable.system.retries import StorageFault
 from trainable.worker.lease import Lease
 from tune.search.search import Search
-from tune.terminal.progress import Progress
-from tune.terminal.signs import Lookout
+from tune.terminal.live import Display
+from tune.workers.lookout import Lookout
 
 RECOUNT_S = 2.0
 SIGNS_S = 1.0  # between looks at what the workers are at
@@ -111,14 +111,14 @@ class ControlCallback(Unpickled, ray_tune.Callback):
 class SignsCallback(Unpickled, ray_tune.Callback):
     """Lets the live table know what the workers are at, once a second."""
 
-    def __init__(self, lookout: Lookout, progress: Progress) -> None:
-        self.lookout, self.progress = lookout, progress
+    def __init__(self, lookout: Lookout, display: Display) -> None:
+        self.lookout, self.display = lookout, display
         self.next_s = 0.0
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if self.progress.live is not None and time.monotonic() >= self.next_s:
+        if self.display.live is not None and time.monotonic() >= self.next_s:
             self.next_s = time.monotonic() + SIGNS_S
-            self.progress.signs = self.lookout.look()
+            self.display.progress.signs = self.lookout.look()
 
 
 def end_worker(trial: Any) -> None:

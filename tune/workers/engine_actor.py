@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from trainable.solo.choose import is_toy
+from trainable.model.packable import is_toy
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 from trainable.worker.entry import light_beacon

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from trainable.solo.choose import is_toy, why_alone
+from trainable.model.packable import is_toy, why_alone
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 if TYPE_CHECKING:
-    from tune.bench.best_slots import Knee
+    from tune.workers.best_slots import Knee
 
 UNMEASURED_SLOTS = 8  # where nothing is trained whose speed could be measured
 
@@ -73,7 +73,7 @@ def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
 
 def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
     from trainable.model.base import BaseSpec
-    from tune.bench.best_slots import find_knee
+    from tune.workers.best_slots import find_knee
 
     try:
         return find_knee(BaseSpec.of(config), config, max_rank)

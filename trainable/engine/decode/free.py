@@ -12,8 +12,7 @@ import numpy as np
 
 from trainable.corpus.encode import Window
 from trainable.engine.decode.belief_states import to_greedy
-from trainable.engine.decode.replies import decode_chunks
-from trainable.engine.pack import Pack
+from trainable.engine.decode.replies import Decodable, decode_chunks
 from trainable.engine.slots.slot import Slot
 from trainable.trial import ConfigError
 
@@ -27,7 +26,7 @@ class FreeDialogues:
     perplexity: float  # of the model on its own tokens
 
 
-def write_dialogues(pack: Pack, slot: Slot, n_dialogues: int, n_turns: int) -> FreeDialogues:
+def write_dialogues(pack: Decodable, slot: Slot, n_dialogues: int, n_turns: int) -> FreeDialogues:
     """Sampled with temperature 1 and top_p 0.9; a dialogue that fills the window ends there.
     Raises ConfigError under layout=chat."""
     if slot.config.layout == "chat":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from trainable.corpus.encode import Window
 from trainable.engine.decode.belief_states import predict_states, to_greedy
@@ -14,18 +16,35 @@ from trainable.engine.decode.decode import Decoder, Share
 from trainable.engine.decode.row_cache import lies_flat
 from trainable.engine.decode.rows import count_window_columns
 from trainable.engine.device.recording import can_record
+from trainable.engine.layers.adapters import Adapters
+from trainable.engine.layers.attention import Cached, Packing
 from trainable.engine.layers.layout import Layout
 from trainable.engine.slots.bank import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.slots.task import group_by_dialogue
+from trainable.model.base import Base
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
 
-if TYPE_CHECKING:
-    from trainable.engine.pack import Pack
-
 Asked = tuple[Slot, str, int]  # slot, split, dialogues
 Made = tuple[dict[str, list[dict[str, Any]]], float]  # responses, loss in nats a target token
+
+
+class Decodable(Protocol):
+    """What decoding needs of a pack."""
+
+    base: Base
+    device: torch.device
+    adapters: Adapters
+    has_generated: bool  # a token a row: what such passes compile is there
+
+    def gather(self, slots: Sequence[Slot]) -> list[Slot]: ...
+
+    def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor: ...
+
+    def output(self) -> Tensor: ...
+
+    def room_tokens(self) -> int: ...
 
 
 @dataclass
@@ -50,7 +69,7 @@ class Counter:
             tell("validating", self.done, self.total, key=key)
 
 
-def generate(pack: Pack, asked: Sequence[Asked]) -> dict[str, Made]:
+def generate(pack: Decodable, asked: Sequence[Asked]) -> dict[str, Made]:
     """Each trial's replies, in mwzeval's format, and its loss on the corpus's own targets."""
     wanted = {slot.key: (split, n) for slot, split, n in asked}
     slots = pack.gather([slot for slot, _, _ in asked])
@@ -77,7 +96,7 @@ def generate(pack: Pack, asked: Sequence[Asked]) -> dict[str, Made]:
 
 
 def find_states(
-    pack: Pack,
+    pack: Decodable,
     slots: Sequence[Slot],
     wanted: Mapping[str, tuple[str, int]],
     readings: Mapping[int, Reading],
@@ -118,7 +137,7 @@ def find_leaders(slots: Sequence[Slot], wanted: Mapping[str, tuple[str, int]]) -
 
 
 def decode_chunks(
-    pack: Pack,
+    pack: Decodable,
     windows: Sequence[Sequence[Window]],
     configs: Sequence[TrialConfig],
     leaders: Sequence[int],
@@ -152,7 +171,7 @@ def decode_chunks(
 
 
 def take_chunk(
-    pack: Pack, queues: list[list[Window]], readers: list[list[TrialConfig]]
+    pack: Decodable, queues: list[list[Window]], readers: list[list[TrialConfig]]
 ) -> list[list[Window]]:
     """The next windows of every slot whose keys and values fit the memory set aside: as many of
     each slot, since products over unlike numbers are slower; the first ones of some in any case."""

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from trainable.engine.layers.blocks import BLOCK
+from trainable.engine.kernels import BLOCK_TOKENS
 
 # Tiles: the best of those tried on an H200, at rank 64
 TILE = 64
@@ -30,7 +30,7 @@ def multiply_blocks(
     _multiply[triton.cdiv(tokens, rows), triton.cdiv(n, outer)](
         x, w, out, slots, scale, m, n, *w.stride(), out.stride(0),
         IS_SCALED=scale is not None, IS_ADDED=add_to is not None, PRECISION=precision_of(x),
-        BLOCK=BLOCK, ROWS=rows, INNER=inner, OUTER=outer, num_warps=4,
+        BLOCK=BLOCK_TOKENS, ROWS=rows, INNER=inner, OUTER=outer, num_warps=4,
         num_stages=3 if m > inner else 1,
     )  # fmt: skip
     return out

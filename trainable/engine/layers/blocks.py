@@ -17,26 +17,25 @@ import torch
 from torch import Tensor
 
 from trainable.engine.device.transfer import to_device
-
-BLOCK = 128  # tokens
+from trainable.engine.kernels import BLOCK_TOKENS
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The verbs of a `Layout`. Each count is a multiple of BLOCK."""
+    """The verbs of a `Layout`. Each count is a multiple of BLOCK_TOKENS."""
 
     counts: tuple[int, ...]  # tokens of each slot of the range
     device: torch.device
 
     @classmethod
     def of(cls, counts: Sequence[int], device: torch.device) -> Blocks:
-        assert not any(count % BLOCK for count in counts), "a block belongs to one slot"
+        assert not any(count % BLOCK_TOKENS for count in counts), "a block belongs to one slot"
         return cls(tuple(counts), device)
 
     @cached_property
     def slots(self) -> Tensor:
         """int32 [blocks]: each one's."""
-        blocks = np.asarray(self.counts) // BLOCK
+        blocks = np.asarray(self.counts) // BLOCK_TOKENS
         return to_device(np.repeat(np.arange(len(blocks), dtype=np.int32), blocks), self.device)
 
     @cached_property

@@ -6,25 +6,19 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from functools import cache, partial
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-P = ParamSpec("P")
-T = TypeVar("T")
+from trainable.engine.device.compiled import fused
+
 GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")  # what a gated feed-forward block has
 ROTARY = "apply_rotary_pos_emb"  # transformers' name for it, wherever a model has it
 Turned = tuple[Tensor, Tensor]  # queries and keys
 REPLACED: dict[Callable[..., Turned], bool] = {}  # what took its place; whether it is ours
-
-
-@cache
-def fused(function: Callable[P, T], device: torch.device) -> Callable[P, T]:
-    """The function's steps as one compiled kernel on a GPU, for any shapes; elsewhere as it is."""
-    return torch.compile(function, dynamic=True) if device.type == "cuda" else function
 
 
 def fuse(model: PreTrainedModel) -> bool:

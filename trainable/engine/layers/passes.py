@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from trainable.corpus.encode import Window
 from trainable.engine.device.counter import combine, mix
 from trainable.engine.device.transfer import to_device
+from trainable.engine.kernels import BLOCK_TOKENS
 from trainable.engine.layers.attention import Packing
-from trainable.engine.layers.blocks import BLOCK, Blocks
+from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.slots.data_order import Piece
@@ -76,7 +77,7 @@ def fill_up(slots: Sequence[Sequence[Window]]) -> Sequence[Sequence[Window]]:
     a size that comes again."""
     longest = max(len(window.ids) for group in slots for window in group)
     counts = [sum(len(window.ids) for window in group) for group in slots]
-    missing = [-count % BLOCK for count in counts]
+    missing = [-count % BLOCK_TOKENS for count in counts]
     total = sum(counts) + sum(missing)
     missing[-1] += round_up(total) - total
     return [

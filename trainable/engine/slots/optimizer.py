@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainable.engine.layers.fusion import fused
+from trainable.engine.device.compiled import fused
 from trainable.engine.slots.bank import SlotBank, SlotRange
 from trainable.trial import TrialConfig
 

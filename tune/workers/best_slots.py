@@ -11,10 +11,10 @@ from trainable.engine.device.memory import measure_free_bytes
 from trainable.engine.layers.lora import shape_of
 from trainable.engine.pack import Pack
 from trainable.engine.slots.bank import count_slot_bytes
+from trainable.engine.throughput import measure_training
 from trainable.model.base import Base, BaseSpec, load_base
 from trainable.model.modules import list_linear_paths
 from trainable.trial import TrialConfig
-from tune.bench.throughput import measure_training
 
 MOST_SLOTS = 32
 BANK_SHARE = 0.25  # of the memory that the base model leaves; the rest is for passes and caches
