@@ -17,9 +17,10 @@ from test_search import summarise
 from test_sweep import run
 
 from analysis.records import SweepRecords, read_sweep
+from trainable.storage import checkpoint
 from trainable.storage.checkpoint import is_whole
 from trainable.system import retries as storage
-from trainable.system.retries import StorageFault, checkpoint, find_errno, insist
+from trainable.system.retries import StorageFault, find_errno, insist
 from trainable.worker import entry
 from trainable.worker.lease import Report
 from tune.folder.mirror import Mirror
