@@ -34,6 +34,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train_turns": (0, 10**9),
     "weight_decay": (0.0, 1.0),
     "clip_norm": (1e-6, 1e6),
+    "averaging": (0.0, 1.0),
     "max_length_tokens": (16, 10**6),
     "max_new_tokens": (1, 4096),
     "min_new_tokens": (0, 4096),
@@ -62,7 +63,7 @@ CONDITIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("lora", "full"),
         (
             *("learning_rate", "schedule", "warmup_turns", "batch_turns"),
-            *("weight_decay", "clip_norm"),
+            *("weight_decay", "clip_norm", "averaging"),
         ),
     ),
     ("schedule", ("wsd",), ("decay_fraction",)),
@@ -82,6 +83,7 @@ KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 # A condition's field that may still be left out (None) where it has a meaning.
 OPTIONAL = frozenset(
     {"temperature", "top_k", "top_p", "typical_p", "length_penalty", "placeholder_bias"}
+    | {"averaging"}
 )
 
 
@@ -124,6 +126,9 @@ class TrialConfig:
     train_turns: int = 0
     weight_decay: float | None = None
     clip_norm: float | None = None
+    # the share of the steps so far whose mean of weights is scored, saved and exported; 0 or None:
+    # the last step's weights alone
+    averaging: float | None = None
     # the task
     corpus: str = "cambridge"  # "cambridge" (embedded), "multiwoz", a folder or a dataset id
     format: str = "dialogues"  # one sequence a dialogue, or one a turn with its history

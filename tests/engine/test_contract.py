@@ -164,7 +164,8 @@ def test_l2_dropout_and_order_do_not_depend_on_the_pack(
 def test_l2_parked_resumed_and_migrated(bases: dict[str, Path], tmp_path: Path) -> None:
     """Saved half-way, resumed in another engine beside a stranger, and saved again."""
     folder = bases["llama"]
-    config = make_config(folder, seed=5, lora_dropout=0.3, schedule="cosine", train_turns=80)
+    shape = {"lora_dropout": 0.3, "schedule": "cosine", "averaging": 0.3}
+    config = make_config(folder, seed=5, train_turns=80, **shape)
     alone = open_pack(folder, slots=1)
     alone.join("mine", config, None)
     train(alone, {"mine": 40})
@@ -181,7 +182,7 @@ def test_l2_parked_resumed_and_migrated(bases: dict[str, Path], tmp_path: Path) 
 
 
 def test_resumed_equals_uninterrupted_to_the_bit(bases: dict[str, Path], tmp_path: Path) -> None:
-    config = make_config(bases["llama"], lora_dropout=0.1)
+    config = make_config(bases["llama"], lora_dropout=0.1, averaging=0.3)
     whole = open_pack(bases["llama"], slots=1)
     whole.join("mine", config, None)
     train(whole, {"mine": 40})
@@ -197,11 +198,38 @@ def test_resumed_equals_uninterrupted_to_the_bit(bases: dict[str, Path], tmp_pat
         assert all(torch.equal(value, found[key]) for key, value in expected.items())
 
 
+def test_the_average_is_what_is_scored_and_saved(bases: dict[str, Path], tmp_path: Path) -> None:
+    """Of the weights after every step, by the formula; nothing else of the trial changes."""
+    pack = open_pack(bases["llama"], slots=2)
+    pack.join("mean", make_config(bases["llama"], averaging=0.5), None)
+    pack.join("last", make_config(bases["llama"]), None)
+    start = pack.bank.average[0].clone()
+    assert torch.equal(start, pack.bank.params[0])  # of an untrained trial: what it starts from
+    averaged = start
+    for step in range(1, 9):
+        train(pack, {key: slot.turns_seen + 1 for key, slot in pack.slots.items()})
+        assert pack.slots["mean"].steps == step
+        averaged = averaged + min(1.0, 2 / step) * (pack.bank.params[0] - averaged)
+    assert torch.equal(pack.bank.params[0], pack.bank.params[1])
+    assert torch.equal(pack.bank.average[1], pack.bank.params[1])
+    assert torch.allclose(pack.bank.average[0], averaged, rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(pack.bank.average[0], pack.bank.params[0], rtol=1e-3)
+    saved = {key: weights(pack, key, tmp_path / key) for key in ("mean", "last")}
+    plain = open_pack(bases["llama"], slots=1)
+    for key, adapter in (("mean", tmp_path / "mean"), ("last", tmp_path / "last")):
+        plain.join(key, make_config(bases["llama"], adapter=str(adapter)), None)
+        assert_equal(saved[key], weights(plain, key, tmp_path / f"{key}-alone"), 0)
+        alone = plain.generate([(plain.slots[key], "validation", 2)])[key]
+        made = pack.generate([(pack.slots[key], "validation", 2)])[key]
+        assert made[0] == alone[0] and made[1] == pytest.approx(alone[1], rel=1e-5)
+        plain.leave(key)
+
+
 def test_a_milestone_of_wsd_is_a_branch_off_one_stable_run(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:
     """Each is, to the bit, the run of that length: also after a resume, and in a longer trial."""
-    decaying = {"schedule": "wsd", "decay_fraction": 0.4, "warmup_turns": 16}
+    decaying = {"schedule": "wsd", "decay_fraction": 0.4, "warmup_turns": 16, "averaging": 0.2}
     through = open_pack(bases["llama"], slots=1)
     through.join("mine", make_config(bases["llama"], train_turns=120, **decaying), None)
     train(through, {"mine": 60})

@@ -26,6 +26,7 @@ from trainable.solo.train import PlainFinetuner
 from trainable.storage.adapter import inherit
 from trainable.trial import ConfigError, TrialConfig
 from tune.evaluate import main as evaluate
+from tune.search.trials import drop_training
 
 METRICS = ("bleu", "inform", "success", "combined")
 TRAINED: dict[str, Any] = {
@@ -71,7 +72,7 @@ def weights(finetuner: Any) -> dict[str, torch.Tensor]:
 
 
 def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Path) -> None:
-    config = TrialConfig(**FULL)
+    config = TrialConfig(**FULL, averaging=0.5)
     through = open_finetuner(config, "cpu")
     assert isinstance(through, PlainFinetuner)
     assert through.resolved.trainable_params == through.resolved.total_params
@@ -86,8 +87,17 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     assert 16 <= resumed.turns_seen < 40
     resumed.train_until(40)
     assert resumed.turns_seen == through.turns_seen
-    one, other = weights(through), weights(resumed)
-    assert all(torch.equal(one[n], other[n]) for n in one)
+    for one, other in (
+        (weights(through), weights(resumed)),
+        (through.average.values, resumed.average.values),
+    ):
+        assert one and all(torch.equal(one[n], other[n]) for n in one)
+    through.save(tmp_path / "end")
+    scored = drop_training(replace(config, base_model=str(tmp_path / "end")))
+    alone = open_finetuner(scored, "cpu")
+    assert alone.evaluate(2).responses == through.evaluate(2).responses
+    last = weights(through)
+    assert all(not torch.equal(mean, last[n]) for n, mean in through.average.values.items())
 
 
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
@@ -97,6 +107,7 @@ def test_a_milestone_of_wsd_is_a_branch(
     """Resumed after an earlier milestone or trained straight through: the same to the bit."""
     base = "tiny" if method is FULL else str(folders["falcon"])
     decaying = {"schedule": "wsd", "decay_fraction": 0.5, "train_turns": 48, "base_model": base}
+    decaying["averaging"] = 0.2
     config = TrialConfig(**{**method, **decaying})
     straight, halfway = (open_finetuner(config, "cpu") for _ in range(2))
     straight.train_until(48)
@@ -110,6 +121,8 @@ def test_a_milestone_of_wsd_is_a_branch(
         assert other.turns_seen == straight.turns_seen
         one, same = weights(straight), weights(other)
         assert all(torch.equal(one[n], same[n]) for n in one)
+        mean, alike = straight.average.values, other.average.values
+        assert mean and all(torch.equal(mean[n], alike[n]) for n in mean)
 
 
 @pytest.mark.parametrize("name", ["falcon", "t5"])

@@ -26,6 +26,7 @@ from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Generated, score
 from trainable.model.packable import why_alone
+from trainable.solo.average import WeightAverage
 from trainable.solo.generate import (
     Prompt,
     choose_drawn,
@@ -39,6 +40,7 @@ from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
 
 PASS_TOKENS = 4096
 TRUNK = "trunk.pt"
+LAST = "last_weights.pt"  # of the last step, where the model's files hold an average
 IGNORED = -100  # torch's label of what is no target
 
 
@@ -50,12 +52,13 @@ class PlainFinetuner:
         self.task: Task = Tasks(base).of(config)
         self.model, modules = prepare(config, base.model)
         self.device: torch.device = base.device
-        trained = [p for p in self.model.parameters() if p.requires_grad]
+        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.average = WeightAverage(trained, config.averaging or 0.0)
         self.optimizer: Any = None
         self.order: DataOrder | None = None
         if config.method != "none":
             assert config.batch_turns is not None and config.weight_decay is not None
-            self.optimizer = torch.optim.AdamW(trained, weight_decay=config.weight_decay)
+            self.optimizer = torch.optim.AdamW(trained.values(), weight_decay=config.weight_decay)
             self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
         self.turns, self.steps, self.tokens_seen = 0, 0, 0
         self.train_s = 0.0
@@ -63,7 +66,9 @@ class PlainFinetuner:
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
         self.resolved = Resolved(
             modules=modules,
-            trainable_params=sum(p.numel() for p in trained) if config.method != "none" else 0,
+            trainable_params=sum(p.numel() for p in trained.values())
+            if config.method != "none"
+            else 0,
             total_params=base.total_params,
             base_residency=base.residency,
             execution=f"solo: {why_alone(config) or 'by transformers'}",
@@ -88,14 +93,15 @@ class PlainFinetuner:
     def _copy_state(self) -> dict[str, Any]:
         """What training goes on from, on the host."""
         assert self.order is not None
-        weights = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        state = {"weights": weights, "optimizer": self.optimizer.state_dict()}
+        weights = {"weights": self.average.trained, "average": self.average.values}
+        state = {**weights, "optimizer": self.optimizer.state_dict()}
         place = {"turns": self.turns, "steps": self.steps, "position": self.order.position}
         return {**tree_map(copy_to_host, state), **place}
 
     def _go_back(self, trunk: dict[str, Any]) -> None:
         assert self.order is not None
-        self.model.load_state_dict(trunk["weights"], strict=False)
+        self.average.put(trunk["weights"])
+        self.average.values = copy_to(trunk.get("average", {}), self.device)
         self.optimizer.load_state_dict(trunk["optimizer"])
         self.turns, self.steps = trunk["turns"], trunk["steps"]
         self.order.position, self.trunk = trunk["position"], None
@@ -123,6 +129,7 @@ class PlainFinetuner:
         self.optimizer.zero_grad()
         self.turns += sum(draw.window.n_turns for draw in draws)
         self.steps += 1
+        self.average.follow(self.steps)
 
     def autocast(self) -> Any:
         is_mixed = self.config.method == "full" and self.config.quantisation == "bf16"
@@ -160,7 +167,7 @@ class PlainFinetuner:
         """Replies to the first dialogues of the split's fixed order, and the loss on them."""
         started_s = time.perf_counter()
         windows = self.task.held_out(split, n_dialogues)
-        with torch.no_grad(), quiet_dropout(self.model):
+        with torch.no_grad(), quiet_dropout(self.model), self.average.in_place():
             losses = [self.sum_nats([window]) for window in windows]
             texts = self._reply([prompt for w in windows for prompt in list_prompts(w)])
         return Generated(
@@ -221,8 +228,11 @@ class PlainFinetuner:
         optimizer's state and the place in the data order."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.config.method != "none":
-            self.model.save_pretrained(folder)
+            with self.average.in_place() as last:
+                self.model.save_pretrained(folder)
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
+            if last:
+                torch.save(last, folder / LAST)
             if self.trunk is not None:
                 torch.save(self.trunk, folder / TRUNK)
         self.base.tokenizer.save_pretrained(folder)
@@ -241,6 +251,9 @@ class PlainFinetuner:
             for path in sorted(folder.glob("*.safetensors")):
                 weights |= load_file(path)
             load_weights(self.model, weights, self.config.method)
+            self.average = WeightAverage(self.average.trained, self.average.averaging)
+            if (folder / LAST).exists():
+                self.average.put(torch.load(folder / LAST, weights_only=True))
             state = torch.load(folder / "optimizer.pt", map_location=self.device, weights_only=True)
             self.optimizer.load_state_dict(state)
             if (folder / TRUNK).exists():
@@ -256,6 +269,10 @@ class PlainFinetuner:
         del self.model, self.optimizer
         self.base = None
         give_back_memory()
+
+
+def copy_to(weights: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device, copy=True) for name, value in weights.items()}
 
 
 def copy_to_host(value: Any) -> Any:

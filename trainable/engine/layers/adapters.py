@@ -39,11 +39,12 @@ class Adapters:
         self._set_pass(layout, self._scales(span), dropout)
 
     def begin_inference(self, span: SlotRange, layout: Layout, dtype: torch.dtype) -> None:
-        """The range's weights in the model's dtype, scaled and cast once for many passes."""
+        """The range's averaged weights in the model's dtype, scaled and cast once for many passes:
+        what is scored is what is saved."""
         self.invalidate()
         scale = self._scales(span)
         for name in self.bank.used_modules(span):
-            a, b = self.bank.layout.stack(self.bank.params, name, span)
+            a, b = self.bank.layout.stack(self.bank.average, name, span)
             self.layers[name].a, self.layers[name].b = a.to(dtype), (b * scale).to(dtype)
         self._set_pass(layout, None, None)
 

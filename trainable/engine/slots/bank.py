@@ -1,4 +1,4 @@
-"""The slot bank: the LoRA weights, gradients and AdamW moments of all slots, one row a slot.
+"""The slot bank: LoRA weights, their running average, gradients and AdamW moments, one row a slot.
 
 Row s of `params` holds every module's A [in, rank] and B [rank, out] of slot s, one after the
 other, at the bank's rank. A smaller rank, or a module that a trial does not adapt, is zero there
@@ -21,6 +21,7 @@ from trainable.engine.device.counter import combine, uniform_like
 from trainable.engine.device.transfer import to_device
 
 MOST_DRAWS = 2**23  # random numbers at a time
+ROW_KINDS = 5  # weights, their average, gradients, both moments
 CUDA_RANKS = 8  # a bank's rank is a multiple: rows of other lengths are read far slower
 
 
@@ -101,8 +102,8 @@ class SlotBank:
         self.slots = slots
         self.device = device
         self.layout = RowLayout(dict(shapes), round_rank(max_rank, device))
-        self.params, self.grads, self.exp_avg, self.exp_avg_sq = (
-            torch.zeros(slots, self.layout.width, device=device) for _ in range(4)
+        self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq = (
+            torch.zeros(slots, self.layout.width, device=device) for _ in range(ROW_KINDS)
         )
         self.scales = torch.zeros(slots, device=device)
         self.modules: list[frozenset[str]] = [frozenset()] * slots
@@ -111,10 +112,8 @@ class SlotBank:
         """Makes room for a higher rank. What the rows hold stays; views of them are of the past.
         All or nothing, where the memory is short."""
         layout = RowLayout(self.layout.shapes, round_rank(max_rank, self.device))
-        self.params, self.grads, self.exp_avg, self.exp_avg_sq = (
-            self._widen(rows, layout)
-            for rows in (self.params, self.grads, self.exp_avg, self.exp_avg_sq)
-        )
+        wide = [self._widen(rows, layout) for rows in self._wide_rows]
+        self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq = wide
         self.layout = layout
 
     def _widen(self, rows: Tensor, layout: RowLayout) -> Tensor:
@@ -127,9 +126,14 @@ class SlotBank:
         return wide
 
     @property
+    def _wide_rows(self) -> tuple[Tensor, ...]:
+        """[slots, width] each."""
+        return self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq
+
+    @property
     def rows(self) -> tuple[Tensor, ...]:
         """The tensors that hold one row a slot."""
-        return self.params, self.grads, self.exp_avg, self.exp_avg_sq, self.scales
+        return *self._wide_rows, self.scales
 
     def clear(self, slot: int) -> None:
         for tensor in self.rows:
@@ -159,6 +163,7 @@ class SlotBank:
             together = max(1, MOST_DRAWS // (width * shape.rank))
             for first in range(0, len(names), together):
                 self._draw(slot, names[first : first + together], (width, shape.rank), seed)
+        self.average[slot] = self.params[slot]
 
     def _draw(self, slot: int, names: list[str], size: tuple[int, int], seed: int) -> None:
         """A of modules of that size [in, rank]."""
@@ -179,5 +184,5 @@ def round_rank(rank: int, device: torch.device) -> int:
 
 
 def count_slot_bytes(shapes: Iterable[ModuleShape], max_rank: int) -> int:
-    """Bytes of one slot's rows: weights, gradients and both moments, in float32."""
-    return 4 * 4 * sum(shape.count(max_rank) for shape in shapes)
+    """Bytes of one slot's rows, in float32."""
+    return 4 * ROW_KINDS * sum(shape.count(max_rank) for shape in shapes)

@@ -1,4 +1,5 @@
-"""AdamW, clipping and schedules for every slot at once, each with its own settings and clock."""
+"""AdamW, clipping, schedules and running averages for every slot at once, each with its own
+settings and clock."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ class StepSettings:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     step: int = 1  # 1 for the first optimizer step
+    averaging: float = 0.0  # share of the steps so far that the average holds
 
 
 def learning_rate_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
@@ -61,6 +63,23 @@ def decay_at(config: TrialConfig, turns_seen: int, goal_turns: int) -> float:
     return 1.0
 
 
+def average_weight(averaging: float, step: int) -> float:
+    """How much of the weights after optimizer step `step` (1 is the first) enters their running
+    average: average += weight * (weights - average).
+
+    min(1, 1 / (averaging * step)) makes it the mean of about the last `averaging` of all steps
+    (polynomial-decay averaging: Shamir & Zhang 2013, arXiv 1212.1824); 0 makes it the last
+    weights.
+
+    >>> average_weight(1.0, 4), average_weight(0.25, 40), average_weight(0.25, 2)
+    (0.25, 0.1, 1.0)
+    >>> average_weight(0.0, 40)
+    1.0
+    """
+    held_steps = averaging * step
+    return 1.0 if held_steps <= 1 else 1 / held_steps
+
+
 class SlotOptimizer:
     """Steps the bank's rows. A slot whose gradient is not finite is not stepped, and marked."""
 
@@ -76,15 +95,18 @@ class SlotOptimizer:
             return
         rows = slice(span.low, span.high)
         numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
-        columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [5, slots, 1]
+        columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [6, slots, 1]
         # not in the update: one code for any number of slots would be slow at a reduction
         norms = self.bank.grads[rows].norm(dim=1, keepdim=True)
         self.is_broken[rows] |= ((columns[0] > 0) & ~torch.isfinite(norms))[:, 0]
         fused(update, self.bank.device)(
-            self.bank.params[rows],
+            (
+                self.bank.params[rows],
+                self.bank.average[rows],
+                self.bank.exp_avg[rows],
+                self.bank.exp_avg_sq[rows],
+            ),
             self.bank.grads[rows],
-            self.bank.exp_avg[rows],
-            self.bank.exp_avg_sq[rows],
             norms,
             columns,
         )
@@ -105,23 +127,25 @@ def _numbers(settings: StepSettings) -> tuple[float, ...]:
         1 - settings.learning_rate * settings.weight_decay,
         settings.learning_rate / correction1,
         correction2,
+        average_weight(settings.averaging, settings.step),
     )
 
 
 def update(
-    params: Tensor,
+    kept: tuple[Tensor, Tensor, Tensor, Tensor],
     grads: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
     norms: Tensor,
     columns: Tensor,
 ) -> None:
     """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place. A row whose norm
-    is not finite keeps its weights and moments.
+    is not finite keeps its weights and moments. `average` follows the weights: see
+    `average_weight`.
 
-    params, grads, exp_avg, exp_avg_sq [slots, width]; norms [slots, 1]; columns [5, slots, 1].
+    `kept`: weights, their average and both moments, [slots, width] each, as grads; norms
+    [slots, 1]; columns [6, slots, 1].
     """
-    wants, clip_norm, decay, rate, correction2 = columns.unbind()
+    params, average, exp_avg, exp_avg_sq = kept
+    wants, clip_norm, decay, rate, correction2, share = columns.unbind()
     steps = (wants > 0) & torch.isfinite(norms)
     clipped = grads * (clip_norm / (norms + 1e-6)).clamp(max=1.0)
     mean = torch.lerp(exp_avg, clipped, 1 - BETA1)
@@ -130,4 +154,6 @@ def update(
     exp_avg.copy_(torch.where(steps, mean, exp_avg))
     exp_avg_sq.copy_(torch.where(steps, square, exp_avg_sq))
     params.copy_(torch.where(steps, stepped, params))
+    followed = torch.where(share < 1, average + share * (stepped - average), stepped)
+    average.copy_(torch.where(steps, followed, average))
     grads.copy_(torch.where(wants > 0, torch.zeros_like(grads), grads))

@@ -80,6 +80,7 @@ class Slot:
             weight_decay=self.config.weight_decay,
             clip_norm=self.config.clip_norm,
             step=self.steps + 1,
+            averaging=self.config.averaging or 0.0,
         )
 
     def advance(self, piece: Piece) -> None:
@@ -105,9 +106,9 @@ class Slot:
 class SlotState:
     """A copy of all that a trial needs to go on, on the host."""
 
-    adapter: dict[str, Tensor]  # under peft's names, in its shapes
+    adapter: dict[str, Tensor]  # the averaged weights, under peft's names, in its shapes
     adapter_config: dict[str, Any]
-    moments: dict[str, Tensor]
+    trained: dict[str, Tensor]  # KIND.NAME: AdamW's moments, the last weights if others are scored
     trainer: dict[str, Any]
     trunk: SlotState | None = None
 
@@ -118,7 +119,7 @@ class SlotState:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.adapter, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         write_json(folder / "adapter_config.json", self.adapter_config)
-        save_file(self.moments, folder / "optimizer.safetensors")
+        save_file(self.trained, folder / "optimizer.safetensors")
         write_json(folder / "trainer.json", self.trainer)
         if self.trunk is not None:
             self.trunk.write(folder / TRUNK)
@@ -129,7 +130,7 @@ class SlotState:
         return cls(
             adapter=load_file(folder / "adapter_model.safetensors"),
             adapter_config=read_adapter_config(folder),
-            moments=load_file(folder / "optimizer.safetensors"),
+            trained=load_file(folder / "optimizer.safetensors"),
             trainer=json.loads((folder / "trainer.json").read_text()),
             trunk=cls.read(folder / TRUNK) if (folder / TRUNK).is_dir() else None,
         )
@@ -143,8 +144,8 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     """The slot as it stands at a step border, in two parts: the device's rows are copied in their
     turn, in one piece a kind; to wait for them and to cut them up is left to whoever calls what is
     returned."""
-    moment_kinds = () if slot.order is None else MOMENTS
-    kinds = ("params", *moment_kinds)
+    trained_kinds = list_trained(slot)
+    kinds = ("average", *trained_kinds)
     fetched = fetch([getattr(bank, kind)[row : row + 1] for kind in kinds])
     layout, shape, trunk = bank.layout, slot.shape, slot.trunk  # the bank may grow meanwhile
     adapter_config = peft_config(slot)
@@ -159,15 +160,22 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
 
     def cut_up() -> SlotState:
         lines = dict(zip(kinds, fetched(), strict=True))
-        adapter = dict(_named(shape, layout, lines["params"]))
-        moments = {
+        adapter = dict(_named(shape, layout, lines["average"]))
+        trained = {
             f"{kind}.{name}": value
-            for kind in moment_kinds
+            for kind in trained_kinds
             for name, value in _named(shape, layout, lines[kind])
         }
-        return SlotState(adapter, adapter_config, moments, trainer, trunk)
+        return SlotState(adapter, adapter_config, trained, trainer, trunk)
 
     return cut_up
+
+
+def list_trained(slot: Slot) -> tuple[str, ...]:
+    """The bank's rows that training goes on from, beside the weights that are scored."""
+    if slot.order is None:
+        return ()
+    return ("params", *MOMENTS) if slot.config.averaging else MOMENTS
 
 
 def restore_slot(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
@@ -178,11 +186,12 @@ def restore_slot(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None
 
 def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
     """The slot stands where it stood then; what it has cost since is not forgotten."""
-    _put(slot, bank, bank.params, row, state.adapter)
-    for kind in () if slot.order is None else MOMENTS:
+    _put(slot, bank, bank.average, row, state.adapter)
+    bank.params[row] = bank.average[row]
+    for kind in list_trained(slot):
         prefix = f"{kind}."
-        moments = state.moments.items()
-        values = {k.removeprefix(prefix): v for k, v in moments if k.startswith(prefix)}
+        kept = state.trained.items()
+        values = {k.removeprefix(prefix): v for k, v in kept if k.startswith(prefix)}
         _put(slot, bank, getattr(bank, kind), row, values)
     slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
     slot.trunk = state.trunk
@@ -193,6 +202,7 @@ def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
 def load_adapter(slot: Slot, bank: SlotBank, row: int, folder: Path) -> None:
     """Starts a slot from an adapter in peft's format. Raises ConfigError when it does not fit."""
     _put(slot, bank, bank.params, row, load_file(folder / "adapter_model.safetensors"))
+    bank.average[row] = bank.params[row]
 
 
 def peft_config(slot: Slot) -> dict[str, Any]:
