@@ -1,0 +1,245 @@
+"""Which weights of a trial should be scored? `python -m tune.bench.remedies --model M --corpus C`
+
+Random points of the space `qlora`, each with the same seeds (so that seeds pair points by their
+data order), train together at constant rates. At every rung each way of choosing a trial's weights
+is scored; a way is good when points differ more than seeds do: F, the mean square of points over
+that of what points and seeds (as blocks) leave. Ways at equal training seconds:
+
+last        the last step's weights
+mean/9      a running average over about the last ninth of the steps (TrialConfig.averaging 1/9)
+mean/3      over about the last third
+three       the mean of the weights at 7/9, 8/9 and 9/9 of the way
+branch      a linear decay to zero over a tenth of the way (wsd's), branched off earlier so that
+            constant part and decay together take as long
+cosine      the same points and seeds with a cosine schedule that ends at the last rung
+clean       mean/9 of trials whose targets leave out replies that still spell a value out
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainable.engine.decode.replies import decode_chunks
+from trainable.engine.pack import Pack
+from trainable.engine.slots.optimizer import average_weight
+from trainable.engine.slots.slot import Slot, restore_slot
+from trainable.evaluation.validation import Generated, score
+from trainable.model.base import BaseSpec, load_base
+from tune.bench.remedy_trials import Trial, leave_out_spelt, list_trials
+from tune.bench.repeats import print_table
+
+MEANS = {"mean/9": 1 / 9, "mean/3": 1 / 3}
+DECAY = 0.1  # wsd's share of the way
+
+
+class Race:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.configs, self.trials = list_trials(options)
+        first = next(iter(self.configs.values()))
+        slots, rank = len(self.configs), max(c.lora_rank or 1 for c in self.configs.values())
+        self.pack = Pack(load_base(BaseSpec.of(first, device=options.device)), slots, rank)
+        for trial in self.trials:
+            self.pack.join(trial.key, self.configs[trial.key], None)
+            if trial.arm == "clean":
+                order = self.pack.slots[trial.key].order
+                assert order is not None
+                order.windows = leave_out_spelt(self.pack.slots[trial.key])
+        self.lines: list[dict[str, Any]] = []
+        self.to_score: list[tuple[dict[str, Any], Generated]] = []
+
+    def run(self) -> None:
+        seen = 0
+        for rung in self.options.rungs:
+            self.branch(rung)
+            for mark in (7, 8, 9):
+                self.train(self.trials, seen + (rung - seen) * mark // 9)
+                for trial in self.trials:
+                    trial.marks = [*trial.marks, self.row(trial).clone()][-3:]
+            self.score_all(rung)
+            seen = rung
+
+    def train(self, trials: Sequence[Trial], turns: int) -> None:
+        """All to that many turns; means follow every step."""
+        for trial in trials:
+            self.pack.aim(trial.key, turns)
+        by_key = {trial.key: trial for trial in trials}
+        while busy := [s for s in self.slots_of(trials) if s.is_training]:
+            self.pack.train_pass(busy)
+            for slot in busy:
+                self.follow(by_key[slot.key], slot)
+
+    def follow(self, trial: Trial, slot: Slot) -> None:
+        if slot.steps == trial.averaged_steps:
+            return
+        trial.averaged_steps, row = slot.steps, self.row(trial)
+        for way, share in MEANS.items():
+            mean = trial.means.setdefault(way, row.clone())
+            mean.lerp_(row, average_weight(share, slot.steps))
+
+    def branch(self, rung: int) -> None:
+        """Before the constant run passes it: the decay that ends after as many seconds as the rung
+        takes, scored, and gone back from."""
+        trials = [t for t in self.trials if t.arm == "constant"]
+        end = round(rung / (1 + DECAY))
+        self.train(self.trials, round(end * (1 - DECAY)))
+        kept = {t.key: (self.pack.copy_state(t.key), t.averaged_steps) for t in trials}
+        means = {t.key: {way: m.clone() for way, m in t.means.items()} for t in trials}
+        for trial in trials:
+            slot = self.pack.slots[trial.key]
+            slot.config = replace(slot.config, schedule="wsd", decay_fraction=DECAY)
+        self.train(trials, end)
+        self.score_way("branch", rung, trials, self.row)
+        for trial in trials:
+            slot = self.pack.slots[trial.key]
+            slot.config, slot.trunk = self.configs[trial.key], None
+            state, trial.averaged_steps = kept[trial.key]
+            restore_slot(slot, self.pack.bank, self.pack.rows.index(trial.key), state)
+            trial.means = means[trial.key]
+        self.pack.adapters.invalidate()
+
+    def score_all(self, rung: int) -> None:
+        arms = {arm: [t for t in self.trials if t.arm == arm] for arm in ("constant", "cosine")}
+        clean = [t for t in self.trials if t.arm == "clean"]
+        self.score_way("last", rung, arms["constant"], self.row)
+        for way in MEANS:
+            self.score_way(way, rung, arms["constant"], partial(pick_mean, way=way))
+        self.score_way("three", rung, arms["constant"], lambda t: torch.stack(t.marks).mean(0))
+        self.score_way("cosine", rung, arms["cosine"], self.row)
+        self.score_way("clean", rung, clean, lambda t: t.means["mean/9"])
+
+    def score_way(
+        self, way: str, rung: int, trials: Sequence[Trial], weights: Callable[[Trial], Tensor]
+    ) -> None:
+        if not trials:
+            return
+        for trial in trials:
+            self.pack.bank.average[self.pack.rows.index(trial.key)] = weights(trial)
+        losses = measure_losses(self.pack, self.slots_of(trials), self.options.loss_dialogues)
+        is_last = rung == self.options.rungs[-1]
+        made = self.reply(trials) if is_last else {}
+        for trial in trials:
+            line = {
+                **{"way": way, "rung_turns": rung, "point": trial.point, "seed": trial.seed},
+                "loss": losses[trial.key],
+            }
+            self.lines.append(line)
+            if trial.key in made:
+                self.to_score.append((line, made[trial.key]))
+        print(f"{rung} {way}: scored", flush=True)
+
+    def reply(self, trials: Sequence[Trial]) -> dict[str, Generated]:
+        n = self.options.reply_dialogues
+        slots = self.slots_of(trials)
+        made = self.pack.generate([(slot, "validation", n) for slot in slots])
+        corpus = self.options.corpus
+        return {
+            slot.key: Generated(
+                corpus=corpus,
+                response="delexicalised",
+                split="validation",
+                n_dialogues=n,
+                responses=made[slot.key][0],
+                loss_nats=made[slot.key][1],
+                turns_seen=slot.turns_seen,
+                steps=slot.steps,
+                train_s=slot.train_s,
+                generate_s=0.0,
+                tokens_seen=slot.tokens_seen,
+                peak_gib=0.0,
+            )
+            for slot in slots
+        }
+
+    def row(self, trial: Trial) -> Tensor:
+        return self.pack.bank.params[self.pack.rows.index(trial.key)]
+
+    def slots_of(self, trials: Sequence[Trial]) -> list[Slot]:
+        return [self.pack.slots[trial.key] for trial in trials]
+
+
+def pick_mean(trial: Trial, way: str) -> Tensor:
+    return trial.means[way]
+
+
+@torch.no_grad()
+def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, float]:
+    """Nats a target token of each slot's scored weights on the first validation dialogues."""
+    slots = pack.gather(slots)
+    windows = [
+        [replace(w, turns=(), prompts=()) for w in s.task.held_out("validation", n_dialogues)]
+        for s in slots
+    ]
+    configs = [slot.config for slot in slots]
+    shares = decode_chunks(pack, windows, configs, list(range(len(slots))))
+    pack.adapters.invalidate()
+    return {s.key: share.nats / share.targets for s, share in zip(slots, shares, strict=True)}
+
+
+def score_here(generated: Generated) -> dict[str, float]:
+    result = score(generated).result
+    texts = [turn["response"] for turns in generated.responses.values() for turn in turns]
+    return {
+        **{"combined": result.combined, "bleu": result.bleu},
+        **{"inform": result.inform, "success": result.success},
+        "placeholders": sum(text.count("[") for text in texts) / len(texts),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(arguments)
+    started_s = time.perf_counter()
+    race = Race(options)
+    print(
+        f"{len(race.trials)} trials joined at {time.perf_counter() - started_s:.0f} s", flush=True
+    )
+    race.run()
+    with ProcessPoolExecutor(options.processes) as pool:
+        for (line, _), scores in zip(
+            race.to_score, pool.map(score_here, [g for _, g in race.to_score]), strict=True
+        ):
+            line |= scores
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text("".join(json.dumps(line) + "\n" for line in race.lines))
+    print_table(race.lines)
+    print(f"{time.perf_counter() - started_s:.0f} s")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.bench.remedies",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--profile", choices=("tiny", "lab"), default="tiny")
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--corpus", default="cambridge")
+    parser.add_argument("--quantisation", default="nf4")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--points", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", default=["constant", "cosine", "clean"])
+    parser.add_argument("--rungs", type=int, nargs="+", default=[400, 1600], help="in turns")
+    parser.add_argument("--loss-dialogues", type=int, default=50)
+    parser.add_argument("--reply-dialogues", type=int, default=50)
+    parser.add_argument("--processes", type=int, default=2, help="that score replies")
+    parser.add_argument("--out", type=Path, default=Path("remedies.jsonl"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
