@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from trainable.storage.remote import bring_sweep, is_remote, locate
+from trainable.system.inside import is_trial_id
 from trainable.trial import ConfigError, EvalResult, Resolved
 
 FORMAT = 1
+BASE_ID, BASE_NUMBER = "base", -1  # the untuned model
 RUNNING = "RUNNING"
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL")
 
@@ -152,6 +154,7 @@ class Ledger:
             self.warnings.append(f"{kind} event left out: {type(error).__name__} {error}")
 
     def _open(self, event: Mapping[str, Any]) -> None:
+        check_name(event["trial"], event["number"])
         known = self.trials.get(event["trial"])
         self.trials[event["trial"]] = TrialRecord(
             id=event["trial"],
@@ -187,6 +190,13 @@ class Ledger:
             reason=event.get("reason"),
             ended_s=float(event.get("time_s", 0.0)),
         )
+
+
+def check_name(trial: Any, number: Any) -> None:
+    """Raises ValueError unless a trial is called `base`, or by its number: folders are named
+    after it, and one that is called `../../x` is somebody else's."""
+    if not is_trial_id(trial) or number != (BASE_NUMBER if trial == BASE_ID else int(trial)):
+        raise ValueError(f"a trial cannot be called {trial!r} with the number {number!r}")
 
 
 def read_eval(values: Mapping[str, Any]) -> EvalRecord:

@@ -105,11 +105,11 @@ def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
 def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> int:
     """Evaluates and records the untuned model, and prints the leaderboard."""
     from analysis.leaderboard import render, write_leaderboard
+    from analysis.records import BASE_ID, BASE_NUMBER
     from trainable.solo.choose import open_finetuner
     from trainable.worker.lease import Report
     from tune.folder.lock import own_folder
     from tune.folder.recorder import Recorder
-    from tune.search.trials import BASE_ID, BASE_NUMBER
     from tune.terminal.bars import show_activities
     from tune.terminal.quiet import quieten
 

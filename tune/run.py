@@ -120,8 +120,8 @@ def resume(flags: argparse.Namespace) -> int:
     check_not_shadowed()
     refuse_changes(flags)
     records = read_sweep(find_folder(flags.resume, Path(flags.storage)))
-    config = SweepConfig.from_dict({**records.config, "storage": str(records.folder.parent)})
-    config = replace(config, name=records.folder.name)
+    where = {"storage": str(records.folder.parent), "name": records.folder.name}
+    config = SweepConfig.from_dict({**records.config, **where})
     space = Space.from_dict(records.space)
     if flags.space:
         fixed = {n: v for n, v in space.fixed.items() if n not in find_space(flags.space).searched}

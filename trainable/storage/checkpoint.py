@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.system.inside import is_below
 from trainable.trial import EvalResult, Evaluation, Finetuner
 
 MANIFEST = "manifest.json"
@@ -67,19 +68,23 @@ def _write_draft(draft: Path, finetuner: Finetuner, evaluation: Evaluation) -> N
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
     """Those with a readable manifest, by turns_seen, ascending."""
     found = []
-    for manifest in folder.glob(f"[0-9]*/{MANIFEST}"):
+    for manifest in (place / MANIFEST for place in _list_places(folder)):
         try:
             values = json.loads(manifest.read_text(encoding="utf-8"))
             found.append(
                 Checkpoint(
                     path=manifest.parent,
-                    turns_seen=values["turns_seen"],
-                    combined=values["combined"],
+                    turns_seen=int(values["turns_seen"]),
+                    combined=float(values["combined"]),
                 )
             )
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue  # torn: `find_last_whole` names it
     return sorted(found, key=lambda c: c.turns_seen)
+
+
+def _list_places(folder: Path) -> list[Path]:
+    return [p for p in folder.glob("[0-9]*") if p.name.isdecimal()]
 
 
 def find_last_whole(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
@@ -87,7 +92,7 @@ def find_last_whole(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
     not."""
     known = {c.path: c for c in list_checkpoints(folder)}
     notes: list[str] = []
-    for path in sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name), reverse=True):
+    for path in sorted(_list_places(folder), key=lambda p: int(p.name), reverse=True):
         if path in known and is_whole(path):
             return known[path], tuple(notes)
         notes.append(f"checkpoint {folder.name}/{path.name} is torn: going back to the one before")
@@ -97,8 +102,10 @@ def find_last_whole(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
 def is_whole(checkpoint: Path) -> bool:
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all(_fingerprint(checkpoint / name) == was for name, was in files.items())
-    except (OSError, ValueError, KeyError):
+        return all(
+            is_below(name) and _fingerprint(checkpoint / name) == was for name, was in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

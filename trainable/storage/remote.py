@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.system.cache import find_cache_folder
+from trainable.system.inside import is_below, stay_inside
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
@@ -32,17 +33,24 @@ def locate(storage: str) -> str:
     if not is_remote(storage):
         return storage
     uri = storage.rstrip("/")
-    readable, digest = re.sub(r"[^\w.-]+", "_", uri), hashlib.sha256(uri.encode()).hexdigest()
-    folder = find_cache_folder() / "storage" / f"{readable}-{digest[:8]}"
+    folder = _place(uri)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / MARK, uri.encode())
     return str(folder)
 
 
+def _place(uri: str) -> Path:
+    readable, digest = re.sub(r"[^\w.-]+", "_", uri), hashlib.sha256(uri.encode()).hexdigest()
+    return find_cache_folder() / "storage" / f"{readable}-{digest[:8]}"
+
+
 def find_remote(folder: Path) -> Remote | None:
-    """What a sweep's local folder is the copy of; None where it is the sweep itself."""
+    """What a sweep's local folder is the copy of; None where it is the sweep itself. A mark counts
+    in the cache alone: one in a folder that somebody sent leads nowhere."""
     mark = folder.parent / MARK
-    return Remote(mark.read_text(encoding="utf-8")).under(folder.name) if mark.is_file() else None
+    uri = mark.read_text(encoding="utf-8") if mark.is_file() else ""
+    is_ours = bool(uri) and _place(uri).resolve() == folder.parent.resolve()
+    return Remote(uri).under(folder.name) if is_ours else None
 
 
 def bring_headers(storage: Path) -> None:
@@ -113,13 +121,15 @@ class Remote:
         return Remote(self.uri, *self.parts, *names)
 
     def list_files(self) -> dict[str, int]:
-        """Name -> size in bytes, of all files below; empty where there is nothing."""
+        """Name -> size in bytes, of all files below, but for names that would lead out of a
+        folder; empty where there is nothing."""
         from pyarrow.fs import FileSelector, FileType
 
         selector = FileSelector(self.root, recursive=True, allow_not_found=True)
         found = self.system.get_file_info(selector)
         start = len(self.root) + 1
-        return {f.path[start:]: f.size for f in found if f.type == FileType.File}
+        names = {f.path[start:]: f.size for f in found if f.type == FileType.File}
+        return {name: size for name, size in names.items() if is_below(name)}
 
     def push(self, folder: Path, names: Iterable[str]) -> None:
         """Copies files there, in this order, each whole or not at all."""
@@ -136,7 +146,7 @@ class Remote:
     def pull(self, folder: Path, names: Iterable[str]) -> None:
         """Copies files from there, likewise."""
         for name in names:
-            place = folder / name
+            place = stay_inside(folder, name)
             place.parent.mkdir(parents=True, exist_ok=True)
             draft = place.with_name(f".{place.name}-{os.getpid()}")
             with (

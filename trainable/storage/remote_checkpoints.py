@@ -20,19 +20,24 @@ def push_checkpoint(remote: Remote, checkpoint: Path) -> None:
 def pull_last(remote: Remote, folder: Path) -> None:
     """Brings the last one that is whole to `folder/TURNS`, unless it is there."""
     files = remote.list_files()
-    there = {Path(name).parent.name for name in files if Path(name).name == MANIFEST}
-    for turns in sorted(there, key=int, reverse=True):
+    for turns in sorted(filter(None, map(_read_turns, files)), key=int, reverse=True):
         if not is_whole(folder / turns):
             remote.pull(folder, [name for name in files if name.startswith(f"{turns}/")])
         if is_whole(folder / turns):
             return
 
 
+def _read_turns(name: str) -> str | None:
+    """The checkpoint whose manifest is called so."""
+    turns, _, rest = name.partition("/")
+    return turns if rest == MANIFEST and turns.isdecimal() else None
+
+
 def prune(remote: Remote, last: int | None = None) -> None:
     """Removes those that `keep_best_and_last` would."""
     found = []
     for name in remote.list_files():
-        if Path(name).name == MANIFEST:
+        if _read_turns(name) is not None:
             with remote.system.open_input_stream(f"{remote.root}/{name}") as file:
                 values = json.loads(file.read())
             found.append(

@@ -10,8 +10,9 @@ def write_whole(path: Path, data: bytes, *, is_awaited: bool = False) -> None:
     """Written beside, then renamed; with `is_awaited`, on disk before this returns. Raises OSError,
     and leaves nothing behind then."""
     draft = path.with_name(f".{path.name}-{os.getpid()}")
+    draft.unlink(missing_ok=True)  # of a dead process with this number, or a link laid there
     try:
-        with draft.open("wb") as file:
+        with draft.open("xb") as file:
             file.write(data)
             if is_awaited:
                 file.flush()

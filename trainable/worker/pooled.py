@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from trainable.system.inside import stay_inside
 from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
 
@@ -89,5 +90,6 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+        place = stay_inside(folder, name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)

@@ -36,7 +36,7 @@ class Control:
         for stale in (self.search.recorder.folder / FOLDER).glob(f"*{ANSWER}.json"):
             stale.unlink(missing_ok=True)
         for request in read_requests(self.search.recorder.folder):
-            if request.verb == "clone":
+            if request.verb != "stop":
                 self.carry_out(request)
             else:
                 self._answer(request, False, "the driver had ended")
@@ -64,6 +64,8 @@ class Control:
     def carry_out(self, request: Request) -> list[str]:
         """The trials it stopped while they ran."""
         try:
+            if not request.verb:
+                raise ConfigError(f"{FOLDER}/{request.id}.json is no request of this version's")
             if request.verb == "clone":
                 self._answer(request, True, self._clone(request))
                 return []

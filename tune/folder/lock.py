@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from trainable.storage.remote import bring_sweep
+from trainable.system.inside import check_links, stay_inside
 from trainable.trial import ConfigError
 from tune.folder.pulse import keep_pulse, watch
 from tune.folder.recorder import write_json
@@ -23,8 +24,9 @@ PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
 @contextmanager
 def own_folder(folder: Path) -> Iterator[None]:
     """Holds the folder while the block runs, and the records as they are then. Raises ConfigError
-    when a live driver has it."""
+    when a live driver has it, or a link leads out of it."""
     folder.mkdir(parents=True, exist_ok=True)
+    check_links(folder)
     owner = folder / "owner.json"
     lock = FileLock(folder / ".lock", timeout=PATIENCE_S)
     try:
@@ -47,7 +49,7 @@ def own_folder(folder: Path) -> Iterator[None]:
 
 def find_owner(folder: Path) -> str | None:
     """Who drives the sweep now, in words; None: nobody. For any node that sees the folder."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(stay_inside(folder, ".lock"), timeout=0)
     try:
         with lock:
             return None

@@ -16,6 +16,7 @@ from analysis.records import FORMAT, RUNNING, SweepRecords
 from trainable.storage.checkpoint import keep_best_and_last
 from trainable.storage.remote import find_remote
 from trainable.storage.remote_checkpoints import prune
+from trainable.system.inside import stay_inside
 from trainable.system.retries import insist
 from trainable.system.whole import write_whole
 from trainable.trial import Evaluation, Resolved, TrialConfig
@@ -77,7 +78,7 @@ class Recorder:
     def record_end(self, trial: str, state: str, reason: str | None) -> None:
         """Also drops the checkpoints that nobody needs any more."""
         self._append({"event": "end", "trial": trial, "state": state, "reason": reason})
-        checkpoints = self.folder / "checkpoints" / trial
+        checkpoints = stay_inside(self.folder, f"checkpoints/{trial}")
         if state == "COMPLETE":
             keep_best_and_last(checkpoints, last=1)
         else:
@@ -130,7 +131,7 @@ class Recorder:
         return whole
 
     def _write_details(self, trial: str, evaluation: Evaluation) -> None:
-        folder = self.folder / "trials" / trial
+        folder = stay_inside(self.folder, f"trials/{trial}")
         folder.mkdir(exist_ok=True)
         seen = {"turns_seen": evaluation.result.turns_seen}
         dialogues = {**evaluation.dialogues, **seen}

@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.system.inside import stay_inside
 from trainable.trial import ConfigError
 from tune.folder.lock import find_owner
 from tune.folder.recorder import write_json
 
 FOLDER = "requests"
 ANSWER = ".answer"
+# verb -> what it says beside the trial
+WORDS: Mapping[str, Mapping[str, type]] = {
+    "stop": {"now": bool},
+    "clone": {"set": dict, "warm": bool},
+}
 LOOK_S = 0.2
 PATIENCE_S = 120.0  # a driver looks every second, but Ray or a model may hold it up
 
@@ -24,7 +30,7 @@ PATIENCE_S = 120.0  # a driver looks every second, but Ray or a model may hold i
 @dataclass(frozen=True, kw_only=True)
 class Request:
     id: str
-    verb: str  # stop | clone
+    verb: str  # stop | clone; "": it cannot be read
     values: Mapping[str, Any]
 
 
@@ -37,7 +43,7 @@ class Answer:
 def send(folder: Path, verb: str, values: Mapping[str, Any]) -> Request:
     """Leaves the request where the driver, this one or the next, finds it."""
     request = Request(id=f"{time.time_ns()}-{os.getpid()}", verb=verb, values=values)
-    (folder / FOLDER).mkdir(exist_ok=True)
+    stay_inside(folder, FOLDER).mkdir(exist_ok=True)
     write_json(_place(folder, request.id), {"verb": verb, "values": dict(values)})
     return request
 
@@ -59,16 +65,30 @@ def await_answer(folder: Path, request: Request, patience_s: float = PATIENCE_S)
 
 
 def read_requests(folder: Path) -> list[Request]:
-    """Those that wait, the oldest first."""
+    """Those that wait, the oldest first. What asks for nothing that a command of ours asks has the
+    verb ""."""
     found = []
     for path in sorted((folder / FOLDER).glob("[0-9]*.json")):
         if ANSWER in path.name:
             continue
         try:
-            found.append(Request(id=path.stem, **json.loads(path.read_text(encoding="utf-8"))))
+            found.append(_read(path))
         except FileNotFoundError:
             continue  # withdrawn just now
+        except (OSError, ValueError, KeyError, TypeError):
+            found.append(Request(id=path.stem, verb="", values={}))
     return found
+
+
+def _read(path: Path) -> Request:
+    """Raises ValueError, KeyError or TypeError where a file is no request."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    verb, values = content["verb"], content["values"]
+    trial, needed = values["trial"], WORDS[verb]
+    is_known = trial is None or isinstance(trial, str)
+    if not is_known or any(not isinstance(values[name], kind) for name, kind in needed.items()):
+        raise TypeError(path.name)
+    return Request(id=path.stem, verb=verb, values=values)
 
 
 def answer(folder: Path, request: Request, done: bool, text: str) -> None:

@@ -12,6 +12,7 @@ from search_spaces.space import Space, contains
 from trainable.storage.checkpoint import find_last_whole
 from trainable.storage.remote import bring_checkpoints
 from trainable.storage.resize import copy_adapter
+from trainable.system.inside import stay_inside
 from trainable.trial import ConfigError, TrialConfig
 from tune.search.config import SweepConfig
 
@@ -59,7 +60,9 @@ def locate_adapter(config: TrialConfig, folder: Path) -> TrialConfig:
     """The config with the whole path of an adapter that lies in the sweep's own folder: it is
     recorded from there, since the folder may move."""
     is_own = config.adapter is not None and config.adapter.startswith(f"{CLONES}/")
-    return replace(config, adapter=str(folder / str(config.adapter))) if is_own else config
+    return (
+        replace(config, adapter=str(stay_inside(folder, str(config.adapter)))) if is_own else config
+    )
 
 
 def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: TrialConfig) -> Path:

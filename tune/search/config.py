@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from trainable.system.inside import is_below
 from trainable.trial import ConfigError
 
 ASHA = ("stop", "promote", "off")
@@ -130,7 +131,8 @@ class SweepConfig:
                 raise ConfigError(f"{flag} must be at least {low}, not {value}")
 
     def _check_name(self) -> None:
-        if not self.name or self.name != Path(self.name).name or self.name.startswith("."):
+        is_plain = is_below(self.name) and "/" not in self.name
+        if not is_plain or self.name.startswith("."):
             raise ConfigError(
                 f"--name must be a plain folder name, not {self.name!r}: the folder that holds "
                 "the sweeps is --storage"

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.records import BASE_ID, BASE_NUMBER
 from search_spaces.space import Space
+from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Lease, Report
@@ -23,8 +25,6 @@ from tune.search.proposals import propose
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
     ASKED,
-    BASE_ID,
-    BASE_NUMBER,
     ENDED,
     FAULT,
     Progress,
@@ -75,7 +75,7 @@ class Search:
             config=locate_adapter(trial.config, self.recorder.folder),
             milestones=self.milestones(trial),
             reported_turns=trial.turns_seen,
-            checkpoints=self.recorder.folder / "checkpoints" / trial.id,
+            checkpoints=stay_inside(self.recorder.folder, f"checkpoints/{trial.id}"),
             remote=self.recorder.remote and self.recorder.remote.under("checkpoints", trial.id),
             pool=self.pool,
         )

@@ -10,7 +10,6 @@ from typing import Any
 from trainable.trial import CONDITIONS, OBJECTIVE, EvalResult, TrialConfig
 from tune.search.proposals import Tried
 
-BASE_ID, BASE_NUMBER = "base", -1
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
 FAULT = "given up"  # begins the reason of a failure that was not the trial's own doing
 ASKED = "stopped by request"
