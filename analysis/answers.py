@@ -24,7 +24,7 @@ SIZE_FIELDS = ("lora_modules", "method", "base_model")  # decide how many parame
 
 def answer(records: SweepRecords, entries: Sequence[Entry]) -> list[str]:
     """The sentences, the most important first. `entries` are the ranked configurations."""
-    if not entries:
+    if not entries or entries[0].combined is None:
         return describe(records, entries).splitlines()
     trials, turns = _compared(records)
     fields = varying_fields(trials)
@@ -116,10 +116,10 @@ def _compare_choices(
 
 def _name_peaks(groups: dict[str, list[TrialRecord]]) -> str:
     """Each choice's best among the trials that trained longest."""
-    last = {v: [t.evals[-1] for t in members] for v, members in groups.items()}
+    last = {v: [t.replied[-1] for t in members] for v, members in groups.items()}
     longest = 0.95 * max(e.turns_seen for evals in last.values() for e in evals)
     peaks = {
-        v: max(e.combined for e in evals if e.turns_seen >= longest)
+        v: max(e.score for e in evals if e.turns_seen >= longest)
         for v, evals in last.items()
         if any(e.turns_seen >= longest for e in evals)
     }

@@ -25,8 +25,7 @@ class Side:
 
     @property
     def last(self) -> EvalRecord:
-        assert self.trial.last is not None
-        return self.trial.last
+        return self.trial.replied[-1]
 
 
 def find_side(name: str) -> Side:
@@ -35,7 +34,7 @@ def find_side(name: str) -> Side:
     sweep, _, wanted = name.partition(":")
     records = read_sweep(find_sweep(sweep))
     scored = {t.id: t for t in records.scored}
-    tuned = [e.trial for e in rank_trials(records) if not e.trial.is_base]
+    tuned = [e.trial for e in rank_trials(records) if e.trial.id in scored and not e.trial.is_base]
     trial = scored.get(wanted) if wanted else next(iter(tuned), scored.get("base"))
     if trial is None:
         raise ConfigError(

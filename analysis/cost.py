@@ -67,15 +67,15 @@ class Row:
 
 def find_answer(sweep: SweepRecords) -> Answer:
     """Raises ConfigError where nothing was evaluated to the end."""
-    evals = [(e, t) for t in sweep.searched for e in t.evals]
+    evals = [(e, t) for t in sweep.searched for e in t.replied]
     most = max((e.n_dialogues for e, _ in evals), default=0)
     finals = [(e, t) for e, t in evals if e.n_dialogues == most and is_final(e, t)]
     if not finals:
         raise ConfigError(f"{sweep.name} has no trial that was trained to its end")
     if not trained_turns(sweep.searched):
         raise ConfigError(f"{sweep.name} trains nothing, so that no training has a cost")
-    best = max(e.combined for e, _ in finals)
-    near = [(e, t) for e, t in finals if e.combined >= best - NEAR]
+    best = max(e.score for e, _ in finals)
+    near = [(e, t) for e, t in finals if e.score >= best - NEAR]
     evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
     return Answer(trial=trial, evaluation=evaluation, best=best)
 

@@ -30,7 +30,7 @@ def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> li
         there = [e for t in searched if (e := t.eval_at(turns))]
         ended = [t for t in searched if t.state == "PRUNED" and t.eval_at(turns)]
         stopped = [t for t in ended if following is None or not t.eval_at(following)]
-        scores = [e.combined for e in there]
+        scores = [e.combined for e in there if e.combined is not None]
         best = max(scores, default=None)
         rungs.append(Rung(turns=turns, reached=len(there), stopped=len(stopped), best=best))
     return rungs
@@ -40,11 +40,12 @@ def best_so_far(trials: Iterable[TrialRecord]) -> list[tuple[EvalRecord, TrialRe
     """The evaluations that beat all before them at as much training or more, in the order of
     time: higher than every earlier score, whatever its number of turns."""
     done = sorted(
-        ((e, t) for t in trials if not t.is_base for e in t.evals), key=lambda pair: pair[0].time_s
+        ((e, t) for t in trials if not t.is_base for e in t.replied),
+        key=lambda pair: pair[0].time_s,
     )
     records: list[tuple[EvalRecord, TrialRecord]] = []
     for evaluation, trial in done:
-        if not records or evaluation.combined > records[-1][0].combined:
+        if not records or evaluation.score > records[-1][0].score:
             records.append((evaluation, trial))
     return records
 
@@ -53,9 +54,9 @@ def common_turns(records: SweepRecords) -> int:
     """The station at which choices are compared: the highest that at least two thirds of the
     searched trials reached, else the lowest that any reached; 0 without one. Further on only
     survivors are left, and the choices that were mostly stopped would look good."""
-    searched = [t for t in records.scored if not t.is_base]
+    searched = [t for t in records.searched if t.evals and t.state != "FAIL"]
     reached = {
-        level: sum(t.evals[-1].turns_seen >= level for t in searched)
+        level: sum(any(e.turns_seen >= level for e in t.replied) for t in searched)
         for level in records.levels_turns
         if level > 0
     }
@@ -66,9 +67,12 @@ def common_turns(records: SweepRecords) -> int:
 def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
     """Trial -> Combined at that station, the untuned base and trials that never got there left
     out: one fidelity, never a mixture."""
-    found = ((t.id, t.eval_at(turns)) for t in records.scored if not t.is_base)
     return {
-        trial: e.combined for trial, e in found if e and records.level_turns(e.turns_seen) == turns
+        t.id: e.score
+        for t in records.scored
+        if not t.is_base
+        and (e := next((e for e in t.replied if e.turns_seen >= turns), None))
+        and records.level_turns(e.turns_seen) == turns
     }
 
 

@@ -11,6 +11,7 @@ from analysis.ranking import METRICS, Entry, rank_trials
 from analysis.records import SweepRecords, read_sweep
 from analysis.rows import (
     BOARDS,
+    format_cell,
     searched_fields,
     to_cells,
     to_csv,
@@ -19,8 +20,9 @@ from analysis.rows import (
 )
 from trainable.system.whole import write_whole
 
+LOSS = "nats a word"  # shown where some have no Combined
 TERMINAL_COLUMNS = (
-    *("#", "trial", "Combined", "to best", "Bleu", "Inform", "Success", "Richness"),
+    *("#", "trial", "Combined", LOSS, "to best", "Bleu", "Inform", "Success", "Richness"),
     *("searched", "trainable", "turns"),
 )
 WIDE_ONLY = ("Richness", "trainable")  # left out of a narrow terminal
@@ -50,6 +52,8 @@ def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> s
     fields = searched_fields(entries)
     table = Table(title=f"{records.name}: the leaderboard", box=None, padding=(0, 1, 0, 0))
     columns = [c for c in TERMINAL_COLUMNS if width >= 110 or c not in WIDE_ONLY]
+    if all(entry.combined is not None for entry in entries):
+        columns.remove(LOSS)
     for name in columns:
         if name == "searched":
             table.add_column(" · ".join(fields), overflow="fold", min_width=18)
@@ -114,19 +118,25 @@ def _markdown_line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def _show(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
 def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
     resolved, params = entry.trial.resolved, entry.trial.params
     richness, spread = entry.mean_richness("msttr"), entry.combined_interval
     seeds = f" x{len(entry.trials)}" if len(entry.trials) > 1 else ""
+    seeds += " confirmed" if entry.is_confirmed else ""
     values = [format_value(params[name]) if name in params else "–" for name in fields]
     mark = "~" if entry.is_inside_noise else ""
     half = f" ±{(spread[1] - spread[0]) / 2:.1f}" if spread else ""
     return {
         "#": str(entry.rank),
         "trial": entry.trial.id + seeds,
-        "Combined": f"{entry.mean('combined'):.1f}{half}",
+        "Combined": "" if entry.combined is None else f"{entry.combined:.1f}{half}",
+        LOSS: format_cell(LOSS, entry.mean("nats_per_word")),
         "to best": "" if entry.behind_best is None else f"{mark}{entry.behind_best:+.1f}",
-        **{metric.capitalize(): f"{entry.mean(metric):.1f}" for metric in METRICS[:3]},
+        **{metric.capitalize(): _show(entry.mean(metric)) for metric in METRICS[:3]},
         "Richness": "" if richness is None else f"{richness:.2f}",
         "searched": "untuned" if entry.trial.is_base else " · ".join(values),
         "trainable": format_count(resolved.trainable_params if resolved else None),

@@ -17,7 +17,8 @@ from analysis.records import SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.trial import ConfigError
 
 METRICS = (
-    *("combined", "bleu", "inform", "success", "loss_nats", "train_s", "eval_s"),
+    *("combined", "bleu", "inform", "success", "loss_nats"),
+    *("nats_per_word", "nats_per_placeholder", "train_s", "eval_s"),
     *("train_turns_per_s", "tokens_per_s", "peak_gib"),
 )
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 
 import numpy as np
 
+from analysis.choice import PointResult, rank_points
 from analysis.noise import DialogueCounts, Floats, draw_combined, read_counts
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from trainable.evaluation.bootstrap import find_interval
@@ -27,29 +26,23 @@ class Draws:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
-    """One configuration: its seeds' evaluations at the last station that all of them reached."""
+class Entry(PointResult):
+    """One configuration in its rank, with its noise and its distance from the best."""
 
-    trials: tuple[TrialRecord, ...]
-    evals: tuple[EvalRecord, ...]  # one a trial
-    level_turns: int  # the station of training compared at
-    combined_interval: Interval | None  # 95 %
-    draws: Draws | None = field(repr=False)  # Combined for resampled dialogues; None: no counts
+    combined_interval: Interval | None = None  # 95 %
+    # Combined for resampled dialogues; None: no counts
+    draws: Draws | None = field(default=None, repr=False)
     rank: int = 0  # 1: the best of those that went furthest
     behind_best: float | None = None  # Combined, points: its mean minus the best one's
     behind_interval: Interval | None = None  # 95 %, paired over dialogues; None: not comparable
 
-    @cached_property
-    def trial(self) -> TrialRecord:
-        """The best of the seeds."""
-        scores = [e.combined for e in self.evals]
-        return self.trials[scores.index(max(scores))]
-
-    def mean(self, metric: str) -> float:
-        return float(np.mean([getattr(e, metric) for e in self.evals]))
-
     def mean_richness(self, name: str) -> float | None:
-        values = [e.richness[name] for e in self.evals if name in e.richness]
+        return self.mean_of("richness", name)
+
+    def mean_of(self, group: str, name: str) -> float | None:
+        """Of one of an evaluation's groups of figures; None where no seed has it."""
+        groups = [getattr(e, group) or {} for e in self.evals]
+        values = [figures[name] for figures in groups if figures.get(name) is not None]
         return float(np.mean(values)) if values else None
 
     @property
@@ -67,10 +60,8 @@ class Entry:
 
 @lru_cache(maxsize=4)
 def rank_trials(records: SweepRecords) -> tuple[Entry, ...]:
-    """The configurations with a score, those that trained longest first, the best Combined of
-    each station before the others. Nothing is ranked across stations."""
-    entries = [_enter(records, seeds) for seeds in group_seeds(records.scored)]
-    entries.sort(key=lambda e: (-e.level_turns, -e.mean("combined"), e.trial.number))
+    """The configurations in the order of `rank_points`. Nothing is ranked across stations."""
+    entries = [_enter(records, point) for point in rank_points(records)]
     return tuple(
         _compare(replace(entry, rank=rank), entries[0], records)
         for rank, entry in enumerate(entries, start=1)
@@ -82,26 +73,15 @@ def find_best(records: SweepRecords) -> Entry | None:
     return next((entry for entry in rank_trials(records) if not entry.trial.is_base), None)
 
 
-def group_seeds(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, ...]]:
-    """Trials that differ in their seed only, together."""
-    groups: dict[str, list[TrialRecord]] = defaultdict(list)
-    for trial in trials:
-        config = {k: v for k, v in trial.config.items() if k != "seed"}
-        groups[json.dumps([trial.is_base, config], sort_keys=True, default=str)].append(trial)
-    return [tuple(group) for group in groups.values()]
-
-
-def _enter(records: SweepRecords, trials: tuple[TrialRecord, ...]) -> Entry:
-    level = min(records.level_turns(t.evals[-1].turns_seen) for t in trials)
-    evals = tuple(_last_at(records, t, level) for t in trials)
-    draws = _draw(evals, [read_counts(records.folder, t.id) for t in trials])
+def _enter(records: SweepRecords, point: PointResult) -> Entry:
+    draws = _draw(point.evals, [read_counts(records.folder, t.id) for t in point.trials])
     if draws:
         spread: Interval | None = find_interval(draws.combined)
     else:
-        spread = evals[0].intervals.get("combined") if len(evals) == 1 else None
-    return Entry(
-        trials=trials, evals=evals, level_turns=level, combined_interval=spread, draws=draws
-    )
+        only = point.evals[0].intervals if len(point.evals) == 1 else {}
+        spread = only.get("combined")
+    own = {f.name: getattr(point, f.name) for f in fields(PointResult)}
+    return Entry(**own, combined_interval=spread, draws=draws)
 
 
 def _last_at(records: SweepRecords, trial: TrialRecord, level: int) -> EvalRecord:
@@ -121,17 +101,19 @@ def _draw(evals: Sequence[EvalRecord], counts: Sequence[DialogueCounts | None]) 
 def _compare(entry: Entry, best: Entry, records: SweepRecords) -> Entry:
     """The entry with its distance from the best: at its own station (the untuned base: at the
     best's), with an interval when both were scored there last on the same dialogues."""
-    if entry.trials == best.trials:
+    if entry.trials == best.trials or entry.combined is None:
         return entry
     if entry.level_turns != best.level_turns and not entry.trial.is_base:
         there = [_last_at(records, t, entry.level_turns) for t in best.trials]
         is_equal = all(records.level_turns(e.turns_seen) == entry.level_turns for e in there)
-        if not is_equal:
+        scores = [e.combined for e in there if e.combined is not None]
+        if not is_equal or len(scores) < len(there):
             return entry
-        behind = entry.mean("combined") - float(np.mean([e.combined for e in there]))
-        return replace(entry, behind_best=behind)
+        return replace(entry, behind_best=entry.combined - float(np.mean(scores)))
+    if best.combined is None:
+        return entry
     spread = None
     if entry.draws and best.draws and entry.draws.ids == best.draws.ids:
         spread = find_interval(entry.draws.combined - best.draws.combined)
-    behind = entry.mean("combined") - best.mean("combined")
+    behind = entry.combined - best.combined
     return replace(entry, behind_best=behind, behind_interval=spread)

@@ -22,6 +22,7 @@ FORMAT = 1
 BASE_ID, BASE_NUMBER = "base", -1  # the untuned model
 RUNNING = "RUNNING"
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL")
+CONFIRMATION = "confirm"  # kind of a trial's origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,8 @@ class TrialRecord:
     reason: str | None = None  # why it failed or was stopped
     started_s: float = 0.0
     ended_s: float | None = None
-    # of a clone: {"trial", "set", "warm", "in_study", "request"}; None: it was proposed
+    # of a clone: {"trial", "set", "warm", "in_study", "request"}; of a confirmation: {"kind",
+    # "trial", "set", "warm", "in_study"}; None: it was proposed
     origin: Mapping[str, Any] | None = None
 
     @property
@@ -53,8 +55,18 @@ class TrialRecord:
         return self.evals[-1] if self.evals else None
 
     @property
+    def replied(self) -> tuple[EvalRecord, ...]:
+        """The evaluations with replies, and so with a Combined."""
+        return tuple(e for e in self.evals if e.combined is not None)
+
+    @property
     def is_base(self) -> bool:
         return self.number < 0
+
+    @property
+    def is_confirmation(self) -> bool:
+        """Whether it repeats one of the best points with a fresh seed, after the race."""
+        return self.origin is not None and self.origin.get("kind") == CONFIRMATION
 
     def eval_at(self, turns: int) -> EvalRecord | None:
         """The first evaluation at or after `turns`: what the rung there was decided on."""
@@ -79,8 +91,8 @@ class SweepRecords:
 
     @property
     def scored(self) -> tuple[TrialRecord, ...]:
-        """The trials with an evaluation that did not fail."""
-        return tuple(t for t in self.trials if t.evals and t.state != "FAIL")
+        """The trials with a Combined that did not fail."""
+        return tuple(t for t in self.trials if t.replied and t.state != "FAIL")
 
     @property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -105,18 +117,28 @@ class SweepRecords:
     @cached_property
     def levels_turns(self) -> tuple[int, ...]:
         """The common stations of training in system turns, ascending: 0, the rungs, the end."""
-        rungs = {int(r) for r in self.config.get("rungs_turns") or ()}
-        ends = {int(t.config.get("train_turns") or 0) for t in self.trials}
-        return tuple(sorted({0, *rungs, *ends}))
+        return list_levels(self.trials, self.config)
 
     def level_turns(self, turns_seen: int) -> int:
         """The highest station reached with `turns_seen`."""
-        return max(level for level in self.levels_turns if level <= max(turns_seen, 0))
+        return find_level(self.levels_turns, turns_seen)
 
     def count_states(self) -> dict[str, int]:
         """The number of trials by state, the untuned base left out, in the order of STATES."""
         states = [t.state for t in self.searched]
         return {state: states.count(state) for state in STATES if state in states}
+
+
+def list_levels(trials: Iterable[TrialRecord], config: Mapping[str, Any]) -> tuple[int, ...]:
+    """See `SweepRecords.levels_turns`."""
+    rungs = {int(r) for r in config.get("rungs_turns") or ()}
+    ends = {int(t.config.get("train_turns") or 0) for t in trials}
+    return tuple(sorted({0, *rungs, *ends}))
+
+
+def find_level(levels_turns: Iterable[int], turns_seen: int) -> int:
+    """The highest of the levels reached with `turns_seen`."""
+    return max(level for level in levels_turns if level <= max(turns_seen, 0))
 
 
 def is_unfinished(
@@ -175,7 +197,7 @@ class Ledger:
 
     def _eval(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
         result = read_eval(event)
-        if not math.isfinite(result.combined):
+        if result.combined is not None and not math.isfinite(result.combined):
             raise ValueError(f"trial {trial.id} has a score that is not finite")
         kept = [e for e in trial.evals if e.turns_seen != result.turns_seen]
         evals = tuple(sorted([*kept, result], key=lambda e: e.turns_seen))

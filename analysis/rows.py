@@ -20,6 +20,14 @@ BOARD_COLUMNS = {
     "#uniq. words": "num_unigrams",
     "#uniq. 3-grams": "num_trigrams",
 }
+# column -> name in EvalResult.placeholders
+PLACEHOLDERS = {
+    "placeholders a reply": "per_reply",
+    "the corpus's": "corpus_per_reply",
+    "placeholder precision": "precision",
+    "placeholder recall": "recall",
+    "placeholder F1": "f1",
+}
 BOARDS = {"gold": "policy optimisation", "predicted": "end-to-end"}
 Row = dict[str, Any]
 
@@ -42,6 +50,7 @@ def to_row(entry: Entry) -> Row:
         "LLM model": trial.config.get("base_model"),
         "params": resolved.total_params if resolved else None,
         **{metric.capitalize(): entry.mean(metric) for metric in ("bleu", "success", "inform")},
+        **list_placeholders(entry),
         "Richness": entry.mean_richness("msttr"),
         "Combined": entry.mean("combined"),
         "Combined low": low,
@@ -56,7 +65,9 @@ def to_row(entry: Entry) -> Row:
         "trainable": resolved.trainable_params if resolved else None,
         "modules": label_modules(trial),
         "turns": entry.level_turns,
+        "nats a word": entry.mean("nats_per_word"),
         "seeds": len(entry.trials),
+        "confirmed": entry.is_confirmed,
         "state": entry.state,
         "split": first.split,
         "dialogues": first.n_dialogues,
@@ -64,6 +75,14 @@ def to_row(entry: Entry) -> Row:
         "board": BOARDS.get(first.states, first.states),
     }
     return row
+
+
+def list_placeholders(entry: Entry) -> Row:
+    """What the replies offer beside the corpus's own, and what one fixed bias makes of the score;
+    nothing where it was not measured."""
+    columns = {name: entry.mean_of("placeholders", key) for name, key in PLACEHOLDERS.items()}
+    columns["Combined calibrated"] = entry.mean_of("calibrated", "combined")
+    return {name: value for name, value in columns.items() if value is not None}
 
 
 def to_cells(entry: Entry) -> dict[str, str]:
@@ -77,14 +96,16 @@ def to_cells(entry: Entry) -> dict[str, str]:
 def format_combined(entry: Entry) -> str:
     """`81.2 [77.0, 85.1]`"""
     low_high = entry.combined_interval
-    value = f"{entry.mean('combined'):.1f}"
+    if entry.combined is None:
+        return ""
+    value = f"{entry.combined:.1f}"
     return f"{value} [{low_high[0]:.1f}, {low_high[1]:.1f}]" if low_high else value
 
 
 def format_behind(entry: Entry) -> str:
     """`-2.1 [-4.0, -0.3]`, with a `~` in front when the noise alone could make it."""
     if entry.behind_best is None:
-        return "best" if entry.rank == 1 else ""
+        return "best" if entry.rank == 1 and entry.combined is not None else ""
     value = f"{entry.behind_best:+.1f}"
     if entry.behind_interval:
         low, high = entry.behind_interval
@@ -97,11 +118,15 @@ def format_cell(name: str, value: Any) -> str:
         return ""
     if name in ("params", "trainable"):
         return format_count(value)
-    if name in ("Bleu", "Success", "Inform", "Av. len."):
+    if name in ("Bleu", "Success", "Inform", "Av. len.", "Combined calibrated"):
         return f"{value:.1f}"
     if name in ("#uniq. words", "#uniq. 3-grams"):
         return f"{value:.0f}"
-    return f"{value:.2f}" if name in ("Richness", "CBE") else format_value(value)
+    if name == "nats a word":
+        return f"{value:.3f}"
+    if name == "confirmed":
+        return "yes" if value else ""
+    return f"{value:.2f}" if name in ("Richness", "CBE", *PLACEHOLDERS) else format_value(value)
 
 
 def to_frame(entries: Sequence[Entry]) -> pd.DataFrame:

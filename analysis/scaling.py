@@ -55,10 +55,10 @@ def summarise(sweep: SweepRecords) -> Run:
     """Raises ConfigError where nothing was evaluated."""
     evals = all_evals(sweep)
     best = find_best(sweep)
-    if best is None:
+    if best is None or best.combined is None:
         raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
     evals_a_gpu = Counter(map(gpu_of, evals))
-    low, high = best.combined_interval or (best.mean("combined"),) * 2
+    low, high = best.combined_interval or (best.combined,) * 2
     idle = share_time(sweep)["starting, waiting, idle"]
     return Run(
         name=sweep.name,
@@ -69,7 +69,7 @@ def summarise(sweep: SweepRecords) -> Run:
         busy=1 - idle,
         evals_a_gpu=tuple(sorted(evals_a_gpu.values())),
         engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
-        best=f"{best.mean('combined'):.1f} [{low:.1f}, {high:.1f}] ({best.trial.id})",
+        best=f"{best.combined:.1f} [{low:.1f}, {high:.1f}] ({best.trial.id})",
     )
 
 

@@ -46,7 +46,7 @@ def show_banner(records: SweepRecords, reload_s: int | None) -> str:
             f"Partial report: the sweep has not ended ({counts or 'no trials'} of {wanted}). "
             + current
         )
-    if not records.scored:
+    if not any(t.evals for t in records.trials):
         lines.append("No trial has a score yet.")
     lines += [f"{w}." for w in records.warnings]
     return "".join(f'<p class="banner" role="note">{escape(line)}</p>' for line in lines)
@@ -56,11 +56,12 @@ def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     counts = records.count_states()
     pruned = str(counts.get("PRUNED", 0))
     tiles = [("trials", str(len(records.searched))), ("stopped early", pruned)]
-    if entries:
-        tiles.insert(0, ("best Combined", f"{entries[0].mean('combined'):.1f}"))
-        base = next((e for e in entries if e.trial.is_base), None)
+    scored = [e for e in entries if e.combined is not None]
+    if scored:
+        tiles.insert(0, ("best Combined", f"{scored[0].combined:.1f}"))
+        base = next((e for e in scored if e.trial.is_base), None)
         if base is not None:
-            tiles.insert(1, ("untuned", f"{base.mean('combined'):.1f}"))
+            tiles.insert(1, ("untuned", f"{base.combined:.1f}"))
     hours = sum(measure_gpu_hours(records.trials).values())
     tiles += [
         (name_hours(records.trials), f"{hours:.2g}"),
@@ -210,9 +211,10 @@ def _show_configuration(entry: Entry, is_open: bool) -> str:
     config = dict(entry.trial.config)
     flags = " ".join(f"--set {shlex.quote(f'{k}={v}')}" for k, v in entry.trial.params.items())
     name = f"config-{entry.trial.id}"
+    score = format_combined(entry) or "not measured yet"
     return (
         f"<details{' open' if is_open else ''}><summary>Trial {escape(entry.trial.id)} "
-        f"<span>Combined {escape(format_combined(entry))}</span></summary>"
+        f"<span>Combined {escape(score)}</span></summary>"
         f'<button type="button" class="copy" data-copies="{name}">Copy</button>'
         f'<pre id="{name}" tabindex="0">{escape(json.dumps(config, indent=2))}</pre>'
         f'<pre class="flags" tabindex="0">{escape(flags)}</pre></details>'
@@ -220,7 +222,7 @@ def _show_configuration(entry: Entry, is_open: bool) -> str:
 
 
 def show_facts(records: SweepRecords) -> str:
-    first = next((e for t in records.scored for e in t.evals), None)
+    first = next((e for t in records.trials for e in t.evals), None)
     created = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(records.created_s))
     devices = {t.resolved.device for t in records.trials if t.resolved and t.resolved.device}
     config = {k: v for k, v in records.config.items() if k not in ("base", "storage", "name")}

@@ -240,15 +240,16 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
 @dataclass(frozen=True, kw_only=True)
 class EvalResult:
     """One validation of one trial. Rates and BLEU lie in 0..100, Combined in 0..200
-    (evaluation spec, section 8)."""
+    (evaluation spec, section 8). One that measured the loss alone has no replies: what is told of
+    replies is None or empty there."""
 
     turns_seen: int  # system turns trained on: the resource of ASHA and the x-axis everywhere
     steps: int  # optimizer steps
     loss_nats: float | None  # mean over the target tokens of the dialogues evaluated
-    bleu: float
-    inform: float
-    success: float
-    combined: float
+    bleu: float | None
+    inform: float | None
+    success: float | None
+    combined: float | None
     richness: dict[str, float]  # evaluation spec, section 7
     n_dialogues: int
     n_turns: int
@@ -256,12 +257,27 @@ class EvalResult:
     states: str  # gold (policy optimisation board) | predicted (end-to-end board)
     intervals: dict[str, tuple[float, float]]  # metric -> 95 % bootstrap interval over dialogues
     dst: dict[str, float] | None = None  # evaluation spec, section 9; predicted states only
+    # The corpus's own replies under the model: nats a word (between spaces) of a reply and its end,
+    # so that tokenizers compare, and nats a placeholder; None: not measured, or there are none
+    nats_per_word: float | None = None
+    nats_per_placeholder: float | None = None
+    # per_reply, corpus_per_reply (numbers); precision, recall, f1 (0..100, turn by turn)
+    placeholders: dict[str, float] | None = None
+    # the same dialogues decoded with one fixed placeholder_bias: bias, bleu, inform, success,
+    # combined, and placeholders' figures; beside the headline, never in its place
+    calibrated: dict[str, float] | None = None
     train_s: float = 0.0  # seconds of training since the trial's start, evaluations left out
     eval_s: float = 0.0  # seconds of this evaluation
     generate_s: float | None = None  # of these, the device's share; None: not told apart
     train_turns_per_s: float = 0.0
     tokens_per_s: float = 0.0
     peak_gib: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """Combined, of an evaluation with replies."""
+        assert self.combined is not None, f"no replies were made at {self.turns_seen} turns"
+        return self.combined
 
 
 # The names that Ray's scheduler and Optuna see.

@@ -149,10 +149,10 @@ def plot_contour(records: SweepRecords) -> go.Figure:
     """The best Combined by learning rate and by how long was trained, each curve read at all its
     evaluations."""
     points = [
-        (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.combined)
+        (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.score)
         for t in records.scored
         if "learning_rate" in t.params
-        for e in t.evals
+        for e in t.replied
     ]
     levels = sorted({level for _, level, _ in points})
     rates = sorted({rate for rate, _, _ in points})

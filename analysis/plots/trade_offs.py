@@ -20,7 +20,7 @@ def plot_pareto(records: SweepRecords) -> go.Figure:
     beats."""
     hours = measure_gpu_hours(records.trials)
     points = sorted(
-        (hours[t.id], t.evals[-1].combined, t) for t in records.scored if hours[t.id] > 0
+        (hours[t.id], t.replied[-1].score, t) for t in records.scored if hours[t.id] > 0
     )
     if not points:
         raise NothingToPlot("no trial has recorded how long it took")
@@ -52,7 +52,8 @@ def plot_pareto(records: SweepRecords) -> go.Figure:
 def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -> go.Figure:
     """Combined against the number of parameters (the trainable ones, or the model's), among the
     trials that trained longest, with 95 % intervals."""
-    entries = [e for e in rank_trials(records) if not e.trial.is_base]
+    ranked = [e for e in rank_trials(records) if not e.trial.is_base]
+    entries = [e for e in ranked if e.combined is not None]
     level = max((e.level_turns for e in entries), default=0)
     entries = [e for e in entries if e.level_turns == level and e.trial.resolved]
     groups: dict[str, list[Entry]] = defaultdict(list)
@@ -96,7 +97,7 @@ def choose_ticks(counts: Iterable[int]) -> list[int]:
 
 
 def _make_error_bars(entries: list[Entry]) -> dict[str, object]:
-    spreads = [(e.mean("combined"), e.combined_interval) for e in entries]
+    spreads = [(e.combined or 0.0, e.combined_interval) for e in entries]
     return {
         "type": "data",
         "symmetric": False,
@@ -109,7 +110,7 @@ def _make_error_bars(entries: list[Entry]) -> dict[str, object]:
 
 def plot_bleu_success(records: SweepRecords) -> go.Figure:
     """BLEU against Success: fluency and task success need not agree. One colour a station."""
-    entries = rank_trials(records)
+    entries = [e for e in rank_trials(records) if e.combined is not None]
     if not entries:
         raise NothingToPlot("no trial has a score yet")
     levels = sorted({e.level_turns for e in entries}, reverse=True)

@@ -45,7 +45,7 @@ def plot_curves(records: SweepRecords) -> go.Figure:
     figure = make_figure([t for t in traces if t], x="system turns trained on", y="Combined")
     for base in (t for t in records.scored if t.is_base):
         figure.add_hline(
-            y=base.evals[-1].combined, line_dash="dot", line_color=RED, annotation_text="untuned"
+            y=base.replied[-1].combined, line_dash="dot", line_color=RED, annotation_text="untuned"
         )
     return figure
 
@@ -56,9 +56,9 @@ def _draw_many(
     if not trials:
         return None
     return go.Scatter(
-        x=join_lines([[e.turns_seen for e in t.evals] for t in trials]),
-        y=join_lines([[e.combined for e in t.evals] for t in trials]),
-        text=join_lines([[t.id] * len(t.evals) for t in trials]),
+        x=join_lines([[e.turns_seen for e in t.replied] for t in trials]),
+        y=join_lines([[e.score for e in t.replied] for t in trials]),
+        text=join_lines([[t.id] * len(t.replied) for t in trials]),
         name=f"{name} ({len(trials)})",
         mode="lines+markers",
         line={"color": colour, "width": width},
@@ -70,8 +70,8 @@ def _draw_many(
 
 def _draw_one(trial: TrialRecord, colour: str) -> go.Scatter:
     return go.Scatter(
-        x=[e.turns_seen for e in trial.evals],
-        y=[e.combined for e in trial.evals],
+        x=[e.turns_seen for e in trial.replied],
+        y=[e.combined for e in trial.replied],
         name=trial.id,
         mode="lines+markers",
         line={"width": 3, "color": colour},
@@ -92,13 +92,13 @@ def plot_history(records: SweepRecords) -> go.Figure:
         trials = [t for t in scored if t.state == state]
         if not trials:
             continue
-        stations = [levels.index(records.level_turns(t.evals[-1].turns_seen)) for t in trials]
+        stations = [levels.index(records.level_turns(t.replied[-1].turns_seen)) for t in trials]
         traces.append(
             go.Scatter(
                 x=[t.number for t in trials],
-                y=[t.evals[-1].combined for t in trials],
+                y=[t.replied[-1].combined for t in trials],
                 text=[
-                    f"{t.evals[-1].turns_seen} turns<br>{label_params(t.params)}" for t in trials
+                    f"{t.replied[-1].turns_seen} turns<br>{label_params(t.params)}" for t in trials
                 ],
                 name=state.lower(),
                 mode="markers",
@@ -111,7 +111,7 @@ def plot_history(records: SweepRecords) -> go.Figure:
                 hovertemplate="trial %{x}: %{y:.1f}<br>%{text}<extra></extra>",
             )
         )
-    steps = sorted((t.number, e.combined) for e, t in best_so_far(scored))
+    steps = sorted((t.number, e.score) for e, t in best_so_far(scored))
     highest = [max(score for n, score in steps if n <= number) for number, _ in steps]
     traces.append(
         go.Scatter(
@@ -167,17 +167,23 @@ def plot_timeline(records: SweepRecords) -> go.Figure:
                 base=[(e.started_s - start) / 60 for _, e in chosen],
                 x=[(e.time_s - e.started_s) / 60 for _, e in chosen],
                 text=[t.id for t, _ in chosen],
-                customdata=[[e.turns_seen, e.combined] for _, e in chosen],
+                customdata=[[e.turns_seen, _label_score(e)] for _, e in chosen],
                 name=state.lower(),
                 orientation="h",
                 textposition="none",
                 marker={"color": STATE_COLOURS[state], "line": {"width": 1, "color": "white"}},
                 hovertemplate="trial %{text} to %{customdata[0]} turns: "
-                "Combined %{customdata[1]:.1f}<extra></extra>",
+                "%{customdata[1]}<extra></extra>",
             )
         )
     figure = make_figure(traces, x="minutes since the start", barmode="overlay")
     return figure.update_yaxes(categoryorder="category descending")
+
+
+def _label_score(evaluation: EvalRecord) -> str:
+    if evaluation.combined is None:
+        return f"{evaluation.nats_per_word or 0.0:.3f} nats a word"
+    return f"Combined {evaluation.combined:.1f}"
 
 
 def _name_rows(evals: list[EvalRecord]) -> dict[int, str]:

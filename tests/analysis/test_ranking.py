@@ -84,16 +84,16 @@ def test_a_lucky_early_score_does_not_outrank_who_trained_on(tmp_path: Path) -> 
     assert second.is_inside_noise is None
 
 
-def test_seeds_are_averaged_where_all_of_them_were_scored(tmp_path: Path) -> None:
+def test_seeds_are_averaged_each_as_far_as_it_went(tmp_path: Path) -> None:
     seeds = [
         {"id": "a", "rank": 8, "seed": 0, "state": "COMPLETE", "scores": {100: 10, 300: 30}},
         {"id": "b", "rank": 8, "seed": 1, "state": "PRUNED", "scores": {100: 20}},
-        {"id": "c", "rank": 4, "seed": 0, "state": "COMPLETE", "scores": {100: 12, 300: 25}},
+        {"id": "c", "rank": 4, "seed": 0, "state": "COMPLETE", "scores": {100: 12, 300: 26}},
     ]
     first, second = rank_trials(read_sweep(write_trials(tmp_path, seeds)))
-    assert (first.trial.id, first.mean("combined")) == ("c", 25)
-    assert (len(second.trials), second.level_turns, second.mean("combined")) == (2, 100, 15)
-    assert second.behind_best == pytest.approx(3)
+    assert (first.trial.id, first.mean("combined")) == ("c", 26)
+    assert (len(second.trials), second.level_turns, second.mean("combined")) == (2, 300, 25)
+    assert second.behind_best == pytest.approx(-1)
     assert second.state == "mixed"
 
 

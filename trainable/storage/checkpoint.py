@@ -27,7 +27,7 @@ KEPT_LAST = 2  # the last, and the one before it in case the last is damaged
 class Checkpoint:
     path: Path
     turns_seen: int
-    combined: float
+    combined: float | None  # None: no replies were made there
 
 
 def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation) -> Path:
@@ -126,7 +126,8 @@ def keep_best_and_last(folder: Path, last: int = KEPT_LAST) -> None:
 
 def choose_stale(there: list[Checkpoint], last: int = KEPT_LAST) -> list[Checkpoint]:
     """Of checkpoints in their order, those that are neither the best nor among the latest."""
-    best = max(there, key=lambda c: c.combined, default=None)
+    scored = [c for c in there if c.combined is not None]
+    best = max(scored, key=lambda c: c.combined or 0.0, default=None)
     return [c for c in there[: max(len(there) - last, 0)] if c is not best]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.ranking import Entry, rank_trials
+from analysis.choice import PointResult, rank_points
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from trainable.model.packable import is_toy
 from trainable.storage.checkpoint import is_whole
@@ -32,26 +32,27 @@ def choose_trials(
     that trained longest come first, as in the leaderboard. Raises ConfigError."""
     if trial is not None:
         return [open_choice(records, find_trial(records, trial))]
-    entries = [e for e in rank_trials(records) if any(is_exportable(t) for t in e.trials)]
-    if not entries:
+    points = [p for p in rank_points(records) if any(is_exportable(t) for t in p.trials)]
+    if not points:
         states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
         raise ConfigError(
             f"an export needs a finished trial with an adapter, and {records.name} has none "
             f"({states or 'no trials'}): finish it with python -m tune.run --resume {records.name}"
         )
-    entries.sort(key=lambda e: (-e.level_turns, -e.mean(metric), e.rank))
-    return [open_choice(records, pick_seed(entry, metric)) for entry in entries[:top]]
+    if metric != "combined":  # else the leaderboard's own order
+        points.sort(key=lambda p: (-p.level_turns, not p.is_confirmed, -(p.mean(metric) or 0.0)))
+    return [open_choice(records, pick_seed(point, metric)) for point in points[:top]]
 
 
 def is_exportable(trial: TrialRecord) -> bool:
     is_lora = not trial.is_base and trial.config.get("method") == "lora"
-    return is_lora and trial.state == "COMPLETE" and bool(trial.evals)
+    return is_lora and trial.state == "COMPLETE" and bool(trial.replied)
 
 
-def pick_seed(entry: Entry, metric: str) -> TrialRecord:
-    pairs = zip(entry.trials, entry.evals, strict=True)
-    there = [(getattr(e, metric), t) for t, e in pairs if is_exportable(t)]
-    return max(there, key=lambda pair: pair[0])[1]
+def pick_seed(point: PointResult, metric: str) -> TrialRecord:
+    """The best of the seeds that left an adapter."""
+    seeds = (point.trials[place] for place in point.list_seeds(metric))
+    return next(trial for trial in seeds if is_exportable(trial))
 
 
 def find_trial(records: SweepRecords, name: str) -> TrialRecord:
@@ -83,7 +84,7 @@ def open_choice(records: SweepRecords, trial: TrialRecord) -> Choice:
         raise ConfigError(
             f"base_model={config.base_model} is a formula without weights: nothing to export"
         )
-    evaluation = trial.evals[-1]
+    evaluation = trial.replied[-1]
     checkpoint = bring_checkpoints(records.folder, trial.id) / str(evaluation.turns_seen)
     needed: Sequence[str] = ("adapter_config.json", "adapter_model.safetensors", "evaluation.json")
     if not is_whole(checkpoint) or not all((checkpoint / name).is_file() for name in needed):

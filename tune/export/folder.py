@@ -145,7 +145,7 @@ def draw_curve(choice: Choice, path: Path) -> None:
     from analysis.static import draw_static
 
     figure = plot_curves(choice.records)
-    evals = choice.trial.evals
+    evals = choice.trial.replied
     if choice.trial.id not in [trace.name for trace in figure.data]:
         figure.add_scatter(
             x=[e.turns_seen for e in evals],

@@ -59,7 +59,7 @@ def compose_record(choice: Choice, base: str | None) -> dict[str, Any]:
         "evaluation": to_public(asdict(choice.evaluation)),
         "curve": [
             {"turns_seen": e.turns_seen, "combined": e.combined, "n_dialogues": e.n_dialogues}
-            for e in trial.evals
+            for e in trial.replied
         ],
         "gpu_hours": round(measure_gpu_hours(records.trials)[trial.id], 4),
         "versions": dict(records.versions),

@@ -57,8 +57,7 @@ class Mirror:
         elif event.get("trial") not in self.ids:
             return
         elif kind == "eval":
-            trial = self.ids[event["trial"]]
-            self.storage.set_trial_intermediate_value(trial, event[RESOURCE], event[OBJECTIVE])
+            self._score(self.ids[event["trial"]], event)
         elif kind == "end":
             self._end(self.ids[event["trial"]], event)
 
@@ -71,6 +70,14 @@ class Mirror:
             user_attrs={"trial": event["trial"]},
         )
         self.ids[event["trial"]] = self.storage.create_new_trial(self.study, template)
+
+    def _score(self, trial: int, event: Mapping[str, Any]) -> None:
+        """Combined; where no replies were made, the loss beside the values, which it is none of."""
+        if event[OBJECTIVE] is not None:
+            self.storage.set_trial_intermediate_value(trial, event[RESOURCE], event[OBJECTIVE])
+        elif event.get("nats_per_word") is not None:
+            name = f"nats_per_word at {event[RESOURCE]} turns"
+            self.storage.set_trial_user_attr(trial, name, event["nats_per_word"])
 
     def _end(self, trial: int, event: Mapping[str, Any]) -> None:
         if event.get("reason"):

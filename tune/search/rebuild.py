@@ -20,7 +20,7 @@ def rebuild(search: Search, records: SweepRecords) -> None:
     for record in records.trials:
         search.trials[record.id] = _restore_trial(search, record)
     heard = sorted((e.time_s, e.turns_seen, t.id) for t in records.trials for e in t.evals)
-    scores = {(t.id, e.turns_seen): e.combined for t in records.trials for e in t.evals}
+    scores = {(t.id, e.turns_seen): e.score for t in records.trials for e in t.evals}
     goes_on: dict[str, bool] = {}
     for _, turns_seen, trial_id in heard:
         trial = search.trials[trial_id]

@@ -122,7 +122,7 @@ class Search:
         if wrong := find_wrong(result):
             return self._end(trial, "FAIL", wrong)
         self.recorder.record_eval(report)
-        goes_on = self.hear(trial, result.turns_seen, result.combined)
+        goes_on = self.hear(trial, result.turns_seen, result.score)
         if not goes_on and trial.state == "RUNNING":
             self.settle(trial)
         if goes_on and self.closing:

@@ -126,7 +126,7 @@ class Recorded:
     def worth(self, config: TrialConfig) -> float:
         last = self.trials[config].last
         assert last is not None
-        return last.combined
+        return last.score
 
 
 def read_config(records: SweepRecords) -> SweepConfig:

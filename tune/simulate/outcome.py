@@ -89,7 +89,7 @@ def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
     end = curves.config.milestones(curves.config.train_turns)[-1]
     points = curves.draw(seed, curves.config.trials)[:n]
     configs = [curves.space.spell(point, curves.config.base) for point in points]
-    return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.combined))
+    return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float, float]]:

@@ -49,17 +49,23 @@ class Display:
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def describe_scores(event: Mapping[str, Any]) -> str:
+    """Of an evaluation: its rates, or its loss where no replies were made."""
+    if event["combined"] is None:
+        return f"{event['nats_per_word']:.3f} nats a word"
+    return (
+        f"Combined {event['combined']:.1f} (BLEU {event['bleu']:.1f}, "
+        f"Inform {event['inform']:.1f}, Success {event['success']:.1f})"
+    )
+
+
 def describe_event(event: Mapping[str, Any], ledger: Ledger) -> str | None:
     """One line for a log; None for what only the table shows."""
     kind, trial = event.get("event"), event.get("trial", "")
     if kind == "trial":
         return f"trial {trial} starts: {label_setting(event['number'], event['params'])}"
     if kind == "eval" and ledger.trials.get(trial) and ledger.trials[trial].evals:
-        return (
-            f"trial {trial} at {event['turns_seen']} turns: Combined {event['combined']:.1f} "
-            f"(BLEU {event['bleu']:.1f}, Inform {event['inform']:.1f}, "
-            f"Success {event['success']:.1f})"
-        )
+        return f"trial {trial} at {event['turns_seen']} turns: {describe_scores(event)}"
     if kind == "end":
         reason = f": {event['reason']}" if event.get("reason") else ""
         return f"trial {trial} {event['state']}{reason}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.choice import PointResult, choose_best
 from analysis.curves import trained_turns, worked_s
 from analysis.records import RUNNING, Ledger, TrialRecord
 from tune.terminal.signs import Signs
@@ -44,17 +45,15 @@ class Progress:
         return [t for t in list(self.ledger.trials.values()) if not t.is_base]
 
     @property
-    def best(self) -> TrialRecord | None:
-        """The searched trial that leads: as in the leaderboard, who trained longer is higher."""
-        rungs = self.sweep.get("config", {}).get("rungs_turns") or ()
+    def config(self) -> Mapping[str, Any]:
+        """The sweep's SweepConfig, as recorded."""
+        found: Mapping[str, Any] = self.sweep.get("config") or {}
+        return found
 
-        def rank(trial: TrialRecord) -> tuple[int, float]:
-            assert trial.last is not None
-            seen, end = trial.last.turns_seen, int(trial.config.get("train_turns") or 0)
-            return max((m for m in (*rungs, end) if m <= seen), default=0), trial.last.combined
-
-        scored = (t for t in self.trials if t.last and t.state != "FAIL")
-        return max(scored, key=rank, default=None)
+    @property
+    def best(self) -> PointResult | None:
+        """The leaderboard's first."""
+        return choose_best(self)
 
     @property
     def at_work(self) -> list[TrialRecord]:

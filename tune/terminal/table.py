@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from analysis.choice import PointResult
 from analysis.curves import count_rungs, draw_sparkline, gpu_of, measure_gpu_hours, name_hours
 from analysis.labels import label_setting
 from analysis.records import RUNNING, STATES, TrialRecord
@@ -65,10 +66,18 @@ def _count_states(progress: Progress) -> Text:
 
 def _describe_best(progress: Progress) -> str:
     best = progress.best
-    if best is None or best.last is None:
+    if best is None:
         return "no score yet"
-    params, turns = label_setting(best.number, best.params), best.last.turns_seen
-    return f"Combined {best.last.combined:.1f}  (trial {best.id}, {turns} turns: {params})"
+    trial, seeds = best.trial, f" x{len(best.trials)}" if len(best.trials) > 1 else ""
+    params, turns = label_setting(trial.number, trial.params), best.level_turns
+    score = f"Combined {best.combined:.1f}" if best.combined is not None else describe_loss(best)
+    confirmed = ", confirmed" if best.is_confirmed else ""
+    return f"{score}  (trial {trial.id}{seeds}{confirmed}, {turns} turns: {params})"
+
+
+def describe_loss(point: PointResult) -> str:
+    loss = point.mean("nats_per_word")
+    return "no score yet" if loss is None else f"{loss:.3f} nats a word"
 
 
 def _describe_speed(progress: Progress) -> str:
@@ -159,11 +168,12 @@ def _render_at_work(progress: Progress) -> Table:
         table.add_column("now", no_wrap=True, min_width=20)
     table.add_column("searched", no_wrap=True, overflow="ellipsis")
     at_work = progress.at_work
-    highest = max((e.combined for t in progress.trials for e in t.evals), default=100.0)
+    highest = max((e.score for t in progress.trials for e in t.replied), default=100.0)
     for trial in at_work[:SHOWN_TRIALS]:
-        curve = draw_sparkline([e.combined for e in trial.evals[-CURVE_POINTS:]], high=highest)
-        last = trial.last
-        turns, score = (str(last.turns_seen), f"{last.combined:.1f}") if last else ("", "")
+        scores = [e.score for e in trial.replied]
+        curve = draw_sparkline(scores[-CURVE_POINTS:], high=highest)
+        turns = str(trial.last.turns_seen) if trial.last else ""
+        score = f"{scores[-1]:.1f}" if scores else ""
         activity = progress.signs.activities.get(trial.id)
         now = [render_activity(activity, width=8) if activity else ""]
         shown = now if progress.signs.activities else []

@@ -1,0 +1,116 @@
+"""The order of a sweep's points, the best first: one for the leaderboard, the report, the live
+table, status, export and clones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from typing import Any, Protocol
+
+import numpy as np
+
+from analysis.records import RUNNING, EvalRecord, TrialRecord, find_level, list_levels
+
+
+class Records(Protocol):
+    @property
+    def trials(self) -> Iterable[TrialRecord]: ...
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointResult:
+    """One configuration, all of its seeds together."""
+
+    trials: tuple[TrialRecord, ...]  # one a seed; of a confirmed point, the fresh ones
+    evals: tuple[EvalRecord, ...]  # one a trial: its last
+    level_turns: int  # the furthest station of training that one of them reached
+    is_confirmed: bool = False
+    searched: tuple[EvalRecord, ...] = ()  # of a confirmed point: what the search saw of it
+
+    @cached_property
+    def trial(self) -> TrialRecord:
+        """The best of the seeds that went furthest: what an export or a clone takes."""
+        return self.trials[self.list_seeds()[0]]
+
+    def list_seeds(self, metric: str = "combined") -> list[int]:
+        """Places in `trials`: who trained longest first, then who is best by the metric."""
+
+        def rank(place: int) -> tuple[float, float, int]:
+            trial, evaluation = self.trials[place], self.evals[place]
+            value = getattr(evaluation, metric)
+            return -evaluation.turns_seen, inf if value is None else -value, trial.number
+
+        return sorted(range(len(self.trials)), key=rank)
+
+    def mean(self, metric: str) -> float | None:
+        """Over the seeds; None where no evaluation has it."""
+        values = [v for e in self.evals if (v := getattr(e, metric)) is not None]
+        return float(np.mean(values)) if values else None
+
+    @property
+    def combined(self) -> float | None:
+        return self.mean("combined")
+
+
+def choose_best(records: Records) -> PointResult | None:
+    """The first in rank that was searched for; None: no such has been evaluated yet."""
+    return next((p for p in rank_points(records) if not p.trials[0].is_base), None)
+
+
+def rank_points(records: Records) -> tuple[PointResult, ...]:
+    """The points that have been evaluated, those that trained longest first; of each station the
+    confirmed ones, then the best mean Combined, then (where no replies were made) the lowest loss.
+
+    A point counts by all of its seeds: one that was stopped earlier than the others counts with
+    what it had, so that losing its worst seeds helps no point. Fresh seeds count once all of them
+    have ended, and then in the place of those that the point was chosen by."""
+    trials = tuple(records.trials)
+    levels = list_levels(trials, records.config)
+    is_settled = not any(t.is_confirmation and t.state == RUNNING for t in trials)
+    judged = [t for t in trials if t.evals and t.state != "FAIL"]
+    points = [_judge(seeds, levels, is_settled) for seeds in group_seeds(judged)]
+    return tuple(sorted((p for p in points if p is not None), key=_order))
+
+
+def group_seeds(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, ...]]:
+    """Trials that differ in their seed only, together."""
+    groups: dict[Any, list[TrialRecord]] = {}
+    for trial in trials:
+        config = frozenset((k, v) for k, v in trial.config.items() if k != "seed")
+        groups.setdefault((trial.is_base, config), []).append(trial)
+    return [tuple(group) for group in groups.values()]
+
+
+def _judge(
+    seeds: Sequence[TrialRecord], levels: Sequence[int], is_settled: bool
+) -> PointResult | None:
+    """None where only fresh seeds that do not count yet are there."""
+    fresh = tuple(t for t in seeds if t.is_confirmation)
+    searched = tuple(t for t in seeds if not t.is_confirmation)
+    is_confirmed = is_settled and any(t.state == "COMPLETE" for t in fresh)
+    trials = fresh if is_confirmed else searched
+    if not trials:
+        return None
+    return PointResult(
+        trials=trials,
+        evals=tuple(t.evals[-1] for t in trials),
+        level_turns=max(find_level(levels, t.evals[-1].turns_seen) for t in trials),
+        is_confirmed=is_confirmed,
+        searched=tuple(t.evals[-1] for t in searched) if is_confirmed else (),
+    )
+
+
+def _order(point: PointResult) -> tuple[float, ...]:
+    combined, loss = point.combined, point.mean("nats_per_word")
+    return (
+        -point.level_turns,
+        not point.is_confirmed,
+        inf if combined is None else -combined,
+        inf if loss is None else loss,
+        point.trial.number,
+    )
