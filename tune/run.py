@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError
+from tune.driver.signals import Interrupted, heed, say
 from tune.plan.flags import (
     RESUMABLE,
     SETTINGS,
@@ -27,21 +27,22 @@ if TYPE_CHECKING:
     from search_spaces.space import Space
     from tune.search.config import SweepConfig
 
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+EXIT_BAD_INPUT = 2
+NOTHING_STARTED = "no trial was at work; the same command goes on"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        bring_storage(flags)
-        return resume(flags) if flags.resume else start(flags)
+        with heed(NOTHING_STARTED):
+            bring_storage(flags)
+            return resume(flags) if flags.resume else start(flags)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print("\ninterrupted: no trial was at work", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    except Interrupted as interrupted:
+        say(interrupted, NOTHING_STARTED)
+        return interrupted.code
 
 
 def bring_storage(flags: argparse.Namespace) -> None:
@@ -172,10 +173,6 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
     rungs = ", ".join(map(str, config.rungs_turns)) or "none"
     print(f"searched: {', '.join(space.searched)}; rungs at {rungs} turns (asha {config.asha})")
     sys.stdout.flush()
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -117,7 +117,8 @@ def test_a_budget_ends_the_sweep_and_more_of_it_goes_on(
     flags = ("--trials", "3", "--concurrent", "1", "--asha", "off", "--no-baseline")
     code, folder = run(tmp_path, *flags, "--max-hours", "1e-9")
     out = capfd.readouterr().out
-    assert code == 0 and "of 1e-09 hours are spent: go on with --resume s --max-hours N" in out
+    command = f"python -m tune.run --resume s --storage {tmp_path} --max-hours N"
+    assert code == 0 and f"of 1e-09 hours are spent: go on with {command}" in out
     resume = ["--resume", "s", "--storage", str(tmp_path)]
     assert main(resume) == 0 and "hours are spent" in capfd.readouterr().out
     assert main([*resume, "--max-hours", "0"]) == 0
@@ -140,7 +141,7 @@ def test_too_many_failures_end_the_sweep_with_an_error(
     flags += ["--trials", "40", "--concurrent", "1", "--max-failed-trials", "2"]
     assert main([*flags, "--storage", str(tmp_path), "--name", "s"]) == 1
     error = capfd.readouterr().err
-    assert "3 trials failed, and no more than 2 may: go on with --resume s" in error
+    assert "3 trials failed, and no more than 2 may: go on with python -m tune.run" in error
     records = read_sweep(tmp_path / "s")
     assert records.count_states()["FAIL"] == 3
     assert all("out of memory" in (t.reason or "") for t in records.searched if t.state == "FAIL")

@@ -171,21 +171,6 @@ def test_help_is_light() -> None:
     assert not heavy & set(done.stdout.split())
 
 
-@pytest.mark.slow
-def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
-    flags = [*TOY[:-1], "base_model=toy:0.005", "--storage", str(tmp_path), "--name", "s"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tune.run", *flags], stderr=subprocess.PIPE, text=True
-    )
-    while "eval" not in read_if_there(tmp_path / "s" / "evals.jsonl"):
-        time.sleep(0.2)
-    process.send_signal(2)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume s" in error and "Traceback" not in error
-    quick = ["--resume", "s", "--storage", str(tmp_path), "--trials", "1"]
-    assert subprocess.run([sys.executable, "-m", "tune.run", *quick]).returncode == 0
-
-
 def read_if_there(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 

@@ -231,7 +231,7 @@ def test_a_full_disk_pauses_the_sweep_and_room_lets_it_go_on(
     out, err = capfd.readouterr()
     assert code == 1, out + err
     assert err == f"{folder} cannot be written (No space left on device): paused; go on with " + (
-        "--resume s\n"
+        f"python -m tune.run --resume s --storage {small_disk}\n"
     )
     paused = check_untorn(folder)
     assert not any(t.state == "FAIL" for t in paused.trials)

@@ -19,6 +19,10 @@ LOOK_S = 1.0
 class Paused(Exception):
     """The sweep ends now: what its trials did since their last milestone is lost."""
 
+    def __init__(self, why: str, code: int = 0) -> None:
+        super().__init__(why)
+        self.code = code  # the command's exit code
+
 
 class Control:
     """`refuse`: why the sweep's workers cannot carry out a config; None: they can."""
@@ -79,7 +83,8 @@ class Control:
     def _stop_sweep(self, request: Request) -> None:
         name, closing = self.search.config.name, Closing(why="stopped by request")
         if request.values["now"]:
-            self._answer(request, True, f"{name} ends now: go on with --resume {name}")
+            command = self.search.config.resume_command
+            self._answer(request, True, f"{name} ends now: go on with {command}")
             raise Paused(closing.why)
         self.search.closing = self.search.closing or closing
         n = len(self.search.running)

@@ -16,6 +16,7 @@ from search_spaces.space import Space
 from trainable.system.retries import StorageFault, insist
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.control import Control, Paused
+from tune.driver.signals import Interrupted, heed, renew, say
 from tune.folder.disk import describe_usage
 from tune.folder.lock import own_folder
 from tune.folder.recorder import Recorder, replay_events, write_header
@@ -27,7 +28,7 @@ from tune.search.rebuild import is_space_of, rebuild
 from tune.search.search import Search
 from tune.search.trials import ENDED
 
-EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+EXIT_FAILED = 1
 
 
 def start_sweep(config: SweepConfig, space: Space) -> int:
@@ -43,17 +44,20 @@ def resume_sweep(config: SweepConfig, space: Space) -> int:
 
 
 def run(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
+    """The command's exit code; however it ends, one line says how to go on."""
+    hint = f"go on with {config.resume_command}"
     try:
-        return pursue(config, space, records)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted: go on with --resume {config.name}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        with heed(hint):
+            return pursue(config, space, records)
+    except Interrupted as interrupted:
+        say(interrupted, hint)
+        return interrupted.code
     except Paused as pause:
-        print(f"{pause}: go on with --resume {config.name}")
-        return 0
+        print(f"{pause}: {hint}", file=sys.stderr if pause.code else sys.stdout)
+        return pause.code
     except StorageFault as fault:
         where = f"{config.folder} cannot be written ({fault.strerror})"
-        print(f"{where}: paused; go on with --resume {config.name}", file=sys.stderr)
+        print(f"{where}: paused; {hint}", file=sys.stderr)
         return EXIT_FAILED
 
 
@@ -80,8 +84,10 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
         if records is not None:
             print(note_resumption(search, header, records))
         drive(search, header, control)
-        if search.closing is None:
+        if search.is_done:
             search.finish()
+        elif search.closing is None:
+            raise Paused("Ray Tune ended while there was work left", EXIT_FAILED)
     return conclude(search)
 
 
@@ -131,7 +137,8 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
     config, folder = search.config, search.config.folder
     console = Console(file=sys.stdout)
     search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
-    with start_ray(folder / "logs" / "ray.log") as fleet:
+    with start_ray(folder / "logs" / "ray.log", config.resume_command) as fleet:
+        renew()
         configs = list_configs(search)
         workers = staff(fleet, config, configs)
         search.room, search.pool = workers.count_room(), workers.pool
@@ -193,7 +200,7 @@ def conclude(search: Search) -> int:
     than may."""
     from analysis.leaderboard import render, write_leaderboard
 
-    folder, name = search.config.folder, search.config.name
+    folder = search.config.folder
     write_leaderboard(folder)
     search.recorder.publish_all()
     print(render(folder))
@@ -204,7 +211,8 @@ def conclude(search: Search) -> int:
         return EXIT_FAILED
     if search.closing is None or not has_work(search):
         return 0
-    line = f"{search.closing.why}: go on with --resume {name} {search.closing.remedy}".rstrip()
+    command = f"{search.config.resume_command} {search.closing.remedy}".rstrip()
+    line = f"{search.closing.why}: go on with {command}"
     print(line, file=sys.stderr if search.closing.code else sys.stdout)
     return search.closing.code
 

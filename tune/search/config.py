@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from trainable.storage.remote import find_remote
 from trainable.system.inside import is_below
 from trainable.trial import ConfigError
 
@@ -141,6 +143,14 @@ class SweepConfig:
     @property
     def folder(self) -> Path:
         return Path(self.storage).absolute() / self.name
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on with the sweep, from the folder in which it was started."""
+        remote = find_remote(self.folder)
+        storage = remote.uri if remote else self.storage
+        where = [] if storage == "runs" else ["--storage", storage]
+        return shlex.join(["python", "-m", "tune.run", "--resume", self.name, *where])
 
     def milestones(self, train_turns: int) -> tuple[tuple[int, int], ...]:
         """(turns, dialogues to validate on) of a trial that ends at `train_turns`."""

@@ -52,6 +52,7 @@ class Search:
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
         self.is_exhausted = False  # the space has no point left
+        self.is_done = False  # nothing runs, and there is nothing left to give out
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.fault: OSError | None = None  # the storage does not take what happens
 
@@ -66,6 +67,7 @@ class Search:
         if trial is None and not self.running:
             trial = self._known(self.rungs.promote_last())
         if trial is None:
+            self.is_done = not self.running
             return None
         if self.closing:  # while it was being opened
             return None

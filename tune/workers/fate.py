@@ -46,8 +46,8 @@ class Watch:
     """Ends the driver when its Ray is dead: nothing of it can be relied on then, not even to say
     so, and all that counts is in the sweep's folder."""
 
-    def __init__(self, doors: Doors, patience_s: float, name: str) -> None:
-        self.doors, self.patience_s, self.name = doors, patience_s, name
+    def __init__(self, doors: Doors, patience_s: float, command: str) -> None:
+        self.doors, self.patience_s, self.command = doors, patience_s, command
         self.is_over = threading.Event()
 
     def __enter__(self) -> Watch:
@@ -63,8 +63,8 @@ class Watch:
         while (closed := find_closed(self.doors)) and not self.is_over.is_set():
             if time.monotonic() - since_s > self.patience_s:
                 show_cursor = "\x1b[?25h" if sys.__stderr__ and sys.__stderr__.isatty() else ""
-                text = f"Ray is lost ({closed} does not answer): paused; go on with --resume "
-                os.write(2, f"{show_cursor}\n{text}{self.name}\n".encode())
+                text = f"Ray is lost ({closed} does not answer): paused; go on with "
+                os.write(2, f"{show_cursor}\n{text}{self.command}\n".encode())
                 os._exit(EXIT_PAUSED)
             time.sleep(LOOK_S / 4)
 

@@ -111,9 +111,10 @@ def _count_gpus(nodes: Iterable[Node]) -> int:
 
 
 @contextlib.contextmanager
-def start_ray(log: Path) -> Iterator[Fleet]:
+def start_ray(log: Path, command: str) -> Iterator[Fleet]:
     """A Ray of our own, or the cluster that RAY_ADDRESS names. Whatever it has to say goes to
-    `log`, as does all that is printed meanwhile: keep a Console of before for what matters."""
+    `log`, as does all that is printed meanwhile: keep a Console of before for what matters.
+    `command` goes on with the sweep where Ray is lost."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -128,8 +129,7 @@ def start_ray(log: Path) -> Iterator[Fleet]:
                 stack.enter_context(_connect())
             _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
-            name = log.parent.parent.name
-            watch = stack.enter_context(Watch(find_doors(), choose_patience(), name))
+            watch = stack.enter_context(Watch(find_doors(), choose_patience(), command))
             yield Fleet(nodes=read_nodes(), check=watch.check)
 
 

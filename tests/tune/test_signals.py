@@ -1,0 +1,84 @@
+"""Signals pause a driver: one line says how to go on, nothing is pruned, the exit code is 128 + n."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from drivers import Sweep, compute_undisturbed
+from test_search import summarise
+
+from tune.driver.signals import Interrupted, heed
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_nobody_else_s_handlers_are_taken_and_ours_end_with_the_block(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught, heed("go on"):
+        signal.signal(number, lambda *_: None)  # as Ray and Ray Tune do
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert caught.value.code == 128 + number and str(caught.value) == signal.Signals(number).name
+    assert signal.getsignal(number) == before
+    signal.signal(number, before)
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with heed("go on"):
+            os.kill(os.getpid(), signal.SIGHUP)  # as under nohup
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_does_not_end_in_time_or_is_told_twice_ends_at_once(times: int) -> None:
+    text = (
+        "import os, signal, time\n"
+        "from tune.driver import signals\n"
+        f"signals.PATIENCE_S = {0.2 if times == 1 else 60}\n"
+        "with signals.heed('go on with X'):\n"
+        f"    for _ in range({times}):\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            time.sleep(60)\n"
+        "        except KeyboardInterrupt:\n"
+        "            pass\n"
+        "    time.sleep(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 143 and done.stderr == "paused by SIGTERM: go on with X\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "asha"),
+    [
+        *[(n, "promote") for n in SIGNALS],
+        (signal.SIGUSR1, "stop"),
+        (signal.SIGTERM, "stop"),
+    ],
+)
+def test_a_sweep_that_is_told_to_end_goes_on_to_what_it_would_have_been(
+    tmp_path: Path, number: signal.Signals, asha: str
+) -> None:
+    flags = ("--set", "base_model=toy:0.002", "--trials", "8", "--concurrent", "1", "--asha", asha)
+    sweep = Sweep(tmp_path, flags)
+    driver = sweep.start()
+    sweep.await_evals(5)
+    driver.send_signal(number)
+    assert driver.wait(timeout=15) == 128 + number
+    command = f"go on with python -m tune.run --resume s --storage {tmp_path}"
+    assert f"paused by {number.name}: {command}\n" in sweep.console
+    assert "Traceback" not in sweep.console
+    assert not any("not promoted" in (t.reason or "") for t in sweep.records.trials)
+    sweep.run()
+    whole = compute_undisturbed(tmp_path, "toy:0.002", trials=8, concurrent=1, asha=asha)
+    assert summarise(sweep.records) == summarise(whole)

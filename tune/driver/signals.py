@@ -1,0 +1,81 @@
+"""Signals that end a driver: SIGINT (Ctrl-C), SIGTERM (scancel, a pod's end), SIGHUP (a terminal's
+end) and SIGUSR1 (Slurm's warning before a time limit). All pause the sweep, none ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+IGNORABLE = (signal.SIGINT, signal.SIGHUP)  # by who starts the driver: nohup, a background job
+PATIENCE_S = 8.0  # for Ray to end; what is left of it then is killed by its guard
+
+_install = signal.signal
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has come. `code`: the exit code that a shell expects."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+@contextlib.contextmanager
+def heed(hint: str) -> Iterator[None]:
+    """Inside the block a signal raises Interrupted in the main thread. Where the block does not end
+    in time, or a second signal comes, the process prints the line and ends at once. Nobody else's
+    handlers are taken meanwhile: Ray's ends the driver without a word, and Ray Tune's has its trials
+    taken for finished."""
+    timers: list[threading.Timer] = []
+
+    def hear(number: int, frame: Any) -> None:
+        signal.alarm(0)  # with which Ray aborts the process, where `renew` was not reached yet
+        if timers:
+            end(number)
+        timers.append(threading.Timer(PATIENCE_S, end, (number,)))
+        timers[0].daemon = True
+        timers[0].start()
+        raise Interrupted(number)
+
+    def end(number: int) -> None:
+        say(Interrupted(number), hint)
+        os._exit(128 + number)
+
+    def install(number: Any, handler: Any) -> Any:
+        return signal.getsignal(number) if number in SIGNALS else _install(number, handler)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    replaced, signal.signal = signal.signal, install
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN or number not in IGNORABLE:
+            _install(number, hear)
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        signal.signal = replaced
+        for number, handler in before.items():
+            _install(number, handler)
+
+
+def renew() -> None:
+    """To be called once Ray is connected: it has put a handler beneath Python's own that prints its
+    stack at a SIGTERM and aborts."""
+    for number in SIGNALS:
+        if (handler := signal.getsignal(number)) is not None:
+            _install(number, handler)
+
+
+def say(interrupted: Interrupted, hint: str) -> None:
+    """One line on the process's own stderr: wherever sys.stderr leads, or if nobody reads it."""
+    is_terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    show_cursor = "\x1b[?25h\n" if is_terminal else ""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{show_cursor}paused by {interrupted}: {hint}\n".encode())
