@@ -99,6 +99,39 @@ def test_the_slurm_script_runs_a_sweep_on_several_nodes(
 
 
 @pytest.mark.slow
+def test_a_slurm_job_that_is_warned_requeues_itself_and_goes_on_by_name(
+    short_folder: Path, tmp_path: Path
+) -> None:
+    if not can_unshare():
+        pytest.skip("this machine allows no namespaces of its own")
+    script = ["bash", str(TEMPLATES / "sweep.sbatch"), *SWEEP, "--trials", "4", "--no-baseline"]
+    # warned as Slurm does with --signal=B:USR1, once there is a result; requeued once it has ended
+    slurm = """
+        storage=$1; shift
+        "$@" & job=$!
+        until grep -qs '"eval"' "$storage/sweep-77/evals.jsonl"; do sleep 0.2; done
+        kill -USR1 $job; while kill -0 $job; do wait $job; code=$?; done
+        echo "the first ended with $code"
+        SLURM_RESTART_COUNT=1 "$@"
+    """
+    machines = [*UNSHARE, str(MACHINES), str(short_folder), "1", "bash", "-c", slurm, "slurm"]
+    done = subprocess.run(
+        [*machines, str(tmp_path), *script, "--storage", str(tmp_path)],
+        env=environment(SLURM_SUBMIT_DIR=str(tmp_path), **{RAYS_PATIENCE: "10"}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0 and "resumed from" in done.stdout, done.stdout
+    assert "paused by SIGUSR1" in done.stdout and "job 77 is requeued" in done.stdout
+    assert "the first ended with 138" in done.stdout
+    assert read_sweep(tmp_path / "sweep-77").count_states() == {"COMPLETE": 4}
+
+
+@pytest.mark.slow
 def test_the_submitted_job_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.cluster_utils import Cluster
 

@@ -28,4 +28,5 @@ for i in $(seq "$n"); do
 done
 export MACHINES=$folder PATH=$here:$PATH
 export SLURM_JOB_NODELIST="node[1-$n]" SLURM_JOB_NUM_NODES=$n SLURM_CPUS_PER_TASK=1
+export SLURM_JOB_ID=77
 "$@"
