@@ -124,14 +124,15 @@ def _share_time(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
         [(start, 1, owner) for start, end, owner in spans if end > start]
         + [(end, -1, owner) for start, end, owner in spans if end > start]
     )
-    running: dict[str, int] = defaultdict(int)
+    running: dict[str, int] = {}  # spans by owner, of those at work only
     seconds: dict[str, float] = defaultdict(float)
     before = 0.0
     for time_s, change, owner in events:
-        at_work = [name for name, n in running.items() if n > 0]
-        for name in at_work:
-            seconds[name] += (time_s - before) / len(at_work)
-        running[owner] += change
+        for name in running:
+            seconds[name] += (time_s - before) / len(running)
+        running[owner] = running.get(owner, 0) + change
+        if not running[owner]:
+            del running[owner]
         before = time_s
     return dict(seconds)
 

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -225,15 +225,22 @@ def read_eval(values: Mapping[str, Any]) -> EvalRecord:
     """The evaluation an event spells; fields of other versions are left out or take defaults.
     Raises KeyError when one without a default lacks."""
     known = _known(EvalRecord, values)
-    for f in fields(EvalRecord):
-        if f.name not in known and f.default is MISSING and f.default_factory is MISSING:
-            raise KeyError(f.name)
+    for name, is_needed in _list_fields(EvalRecord).items():
+        if is_needed and name not in known:
+            raise KeyError(name)
     intervals = {k: (float(a), float(b)) for k, (a, b) in (known["intervals"] or {}).items()}
     return EvalRecord(**{**known, "intervals": intervals, "place": known.get("place") or {}})
 
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f.name: values[f.name] for f in fields(kind) if f.name in values}
+    return {name: values[name] for name in _list_fields(kind) if name in values}
+
+
+@cache
+def _list_fields(kind: type) -> dict[str, bool]:
+    """Field -> whether it has no default."""
+    bare = (MISSING, MISSING)
+    return {f.name: (f.default, f.default_factory) == bare for f in fields(kind)}
 
 
 def find_sweep(name: str | Path) -> Path:
@@ -258,7 +265,7 @@ def read_sweep(folder: Path) -> SweepRecords:
     """What the folder records, whether the sweep has ended or not. Lines that cannot be read (a
     torn last one) become warnings. Raises ConfigError when the folder is no sweep's, or of a
     newer format than this version reads."""
-    header = _read_header(folder)
+    header = read_header(folder)
     ledger = Ledger()
     for event in _read_events(folder / "evals.jsonl", ledger.warnings):
         ledger.add(event)
@@ -279,7 +286,8 @@ def read_sweep(folder: Path) -> SweepRecords:
     )
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
+def read_header(folder: Path) -> dict[str, Any]:
+    """What `sweep.json` says. Raises ConfigError as `read_sweep` does."""
     path = folder / "sweep.json"
     try:
         header = json.loads(path.read_text(encoding="utf-8"))

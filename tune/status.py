@@ -57,13 +57,11 @@ class View:
     folder is no sweep's, or of a newer format."""
 
     def __init__(self, folder: Path) -> None:
-        from analysis.records import read_sweep
+        from analysis.records import read_header
         from tune.terminal.progress import Progress
 
-        read_sweep(folder)
-        header = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
         self.folder = folder
-        self.progress = Progress({**header, "name": folder.name})
+        self.progress = Progress({**read_header(folder), "name": folder.name})
         self.offset = 0
         self.owner: str | None = None
         self.usage, self.weighed_s = "", -WEIGH_S

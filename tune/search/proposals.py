@@ -27,6 +27,8 @@ from search_spaces.space import Draw, Space
 
 RANDOM_TRIALS = 8  # before the model of what is good means anything
 TPE_ATTEMPTS, ATTEMPTS = 8, 400  # at a point that was not tried yet
+LATEST, BEST = 200, 25  # trials that the model is made of, where there are more: TPE takes 25 for
+# good, and weighs the others the less the older they are
 ANY_TIME = datetime(2000, 1, 1)  # nobody asks when a trial ran
 INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
 
@@ -54,7 +56,7 @@ def propose(
     first = _find_first(space, history, taken)
     if first is not None and (whole := _complete(space, first)) and _key(whole) not in taken:
         return whole
-    past = [_freeze(space, t) for t in history]
+    past = [_freeze(space, t) for t in _select(history)]
     for attempt in range(ATTEMPTS):
         sampler = _open_sampler(seed, number, attempt)
         study = optuna.create_study(direction="maximize", sampler=sampler)
@@ -98,6 +100,16 @@ def _suggest_with(draw: Draw) -> Any:
         return draw.suggest_categorical(name, d.choices)
 
     return choose
+
+
+def _select(history: Sequence[Tried]) -> Sequence[Tried]:
+    """What a model of bounded cost is made of, in order: the latest trials, the best of the others,
+    and whatever runs."""
+    older, latest = history[:-LATEST], history[-LATEST:]
+    scored = (i for i, t in enumerate(older) if t.steps and not t.infeasible and t.state != "FAIL")
+    ranked = sorted(scored, key=lambda i: max(older[i].steps.items()), reverse=True)
+    kept = {*ranked[:BEST], *(i for i, t in enumerate(older) if t.state == "RUNNING")}
+    return [*(older[i] for i in sorted(kept)), *latest]
 
 
 class _Past(FrozenTrial):
