@@ -96,7 +96,10 @@ def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
     sweep.await_evals(3)
     cluster.head_node.kill_gcs_server(check_alive=False)
     assert driver.wait(timeout=60) == 1
-    assert "the head at" in sweep.console and "paused; go on with python -m tune.run --resume s" in sweep.console
+    assert (
+        "the head at" in sweep.console
+        and "paused; go on with python -m tune.run --resume s" in sweep.console
+    )
     cluster.shutdown()
     other = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     sweep.environment["RAY_ADDRESS"] = other.address

@@ -3,7 +3,7 @@
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.space import Space
-from tune.search.proposals import Tried, propose
+from tune.search.proposals import BEST, LATEST, Tried, _select, propose
 
 SPACE = Space(
     name="x",
@@ -76,3 +76,15 @@ def test_a_finite_space_ends_after_its_last_point() -> None:
     history = run(space, 20, lambda p: Tried(params=p, state="COMPLETE", steps={1: 0.0}))
     assert history[0].params["lora_modules"] == "ffn"
     assert len(history) == 9 == len({tuple(t.params.items()) for t in history})
+
+
+def test_a_long_history_is_learnt_from_its_latest_and_its_best() -> None:
+    old = [Tried(params={}, state="PRUNED", steps={400: float(i % 7)}) for i in range(500)]
+    best = Tried(params={}, state="COMPLETE", steps={400: 0.0, 1600: 1.0})
+    running = Tried(params={}, state="RUNNING")
+    history = [best, running, *old]
+    kept = _select(history)
+    assert len(kept) == LATEST + BEST + 1 and kept[:2] == [best, running]
+    assert kept[-LATEST:] == history[-LATEST:]
+    assert all(t.steps == {400: 6.0} for t in kept[2:-LATEST])
+    assert _select(history[:LATEST]) == history[:LATEST]

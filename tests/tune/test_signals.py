@@ -1,4 +1,4 @@
-"""Signals pause a driver: one line says how to go on, nothing is pruned, the exit code is 128 + n."""
+"""Signals pause a driver: one line says how to go on, nothing is pruned, exit code 128 + n."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from test_search import summarise
 from tune.driver.signals import Interrupted, heed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_nobody_else_s_handlers_are_taken_and_ours_end_with_the_block(number: int) -> None:

@@ -30,8 +30,8 @@ class Interrupted(KeyboardInterrupt):
 def heed(hint: str) -> Iterator[None]:
     """Inside the block a signal raises Interrupted in the main thread. Where the block does not end
     in time, or a second signal comes, the process prints the line and ends at once. Nobody else's
-    handlers are taken meanwhile: Ray's ends the driver without a word, and Ray Tune's has its trials
-    taken for finished."""
+    handlers are taken meanwhile: Ray's ends the driver without a word, and Ray Tune's has its
+    trials taken for finished."""
     timers: list[threading.Timer] = []
 
     def hear(number: int, frame: Any) -> None:
