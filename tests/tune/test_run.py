@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -169,10 +168,6 @@ def test_help_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "ray", "optuna", "transformers", "numpy", "pandas"}
     assert not heavy & set(done.stdout.split())
-
-
-def read_if_there(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
 
 
 def test_a_folder_given_by_a_relative_path_is_found_from_elsewhere(
