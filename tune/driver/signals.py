@@ -51,7 +51,7 @@ def heed(hint: str) -> Iterator[None]:
         return signal.getsignal(number) if number in SIGNALS else _install(number, handler)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    replaced, signal.signal = signal.signal, install
+    replaced, signal.signal = signal.signal, install  # type: ignore[assignment]
     for number, handler in before.items():
         if handler is not signal.SIG_IGN or number not in IGNORABLE:
             _install(number, hear)
