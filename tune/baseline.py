@@ -29,6 +29,7 @@ QUESTION = "What does the model answer without any finetuning?"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
+    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
     try:
         if flags.compare:
             return show_comparison(flags.compare, flags.examples)
@@ -87,7 +88,7 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
     config = SweepConfig.from_dict(
         {**records.config, "storage": str(folder.parent), "name": folder.name}
     )
-    set_environment(config.deterministic, config.trust_remote_code)
+    set_environment(config.deterministic, flags.trust_remote_code)
     trial = spell_untuned(Space.from_dict(records.space), config)
     return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
 

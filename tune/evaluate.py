@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.environment import add_trust, set_environment
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--partial", action="store_true", help="score the dialogues that are there")
     add_generation(parser)
+    add_trust(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all scores to this file")
     parser.add_argument(
         "--cross-check",
@@ -93,6 +95,7 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    set_environment(deterministic=False, trust_remote_code=args.trust_remote_code)
     try:
         return evaluate(args)
     except ConfigError as error:

@@ -9,12 +9,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from trainable.system.environment import set_environment
 from trainable.trial import ConfigError
 from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
+    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
     try:
         return run(flags)
     except ConfigError as error:

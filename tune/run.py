@@ -135,7 +135,9 @@ def resume(flags: argparse.Namespace) -> int:
     if turns := changes.pop("train_turns", None):
         config = config if turns == config.train_turns else lengthen(config, space, records, turns)
     config = replace(config, **changes)
-    set_environment(config.deterministic, config.trust_remote_code)
+    set_environment(config.deterministic, flags.trust_remote_code)
+    if config.trust_remote_code and not flags.trust_remote_code:
+        print(f"{config.name} ran with --trust-remote-code: that counts for one command, not here")
     check_materials(check_space(space, config.base))
     check_disk(config.folder, estimate(config, space).peak_bytes - measure_bytes(config.folder))
     announce(config, space, f"resumed from {records.folder}")

@@ -18,6 +18,8 @@ def test_remote_code_is_trusted_when_told_so_only() -> None:
     assert not BaseSpec().trust_remote_code
     set_environment(deterministic=False, trust_remote_code=True)
     assert BaseSpec().trust_remote_code
+    set_environment(deterministic=False, trust_remote_code=False)
+    assert not BaseSpec().trust_remote_code
 
 
 def test_a_deterministic_run_takes_deterministic_kernels() -> None:

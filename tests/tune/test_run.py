@@ -130,9 +130,9 @@ def test_ways_of_running_last_a_resume_and_reach_other_nodes(
     for name in (DETERMINISTIC, TRUST_REMOTE_CODE, CUBLAS):
         monkeypatch.setenv(name, "")  # as they are now, once the test is over
         monkeypatch.delenv(name)
-    config, space = make_config(tmp_path, trials=2, trust_remote_code=True)
+    config, space = make_config(tmp_path, trials=2, deterministic=True)
     run_inline(open_search(config, space)[0])
-    assert main(["--resume", "s", "--storage", str(tmp_path), "--deterministic"]) == 0
+    assert main(["--resume", "s", "--storage", str(tmp_path), "--trust-remote-code"]) == 0
     told = spell_environment()["env_vars"]
     assert {told[DETERMINISTIC], told[TRUST_REMOTE_CODE]} == {"1"} and told[CUBLAS]
 

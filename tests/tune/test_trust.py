@@ -11,10 +11,11 @@ from analysis.records import read_sweep
 from trainable.storage.checkpoint import find_last_whole, is_whole, list_checkpoints
 from trainable.storage.remote import Remote, find_remote, locate
 from trainable.storage.remote_checkpoints import prune, pull_last
+from trainable.system.environment import TRUST_REMOTE_CODE
 from trainable.system.inside import check_links, is_below, stay_inside
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.pooled import write_files
-from tune import run
+from tune import baseline, evaluate, run
 from tune.folder.lock import find_owner, own_folder
 from tune.folder.requests import FOLDER, read_requests, send
 from tune.search.clones import locate_adapter
@@ -221,3 +222,66 @@ def test_a_header_s_own_name_and_storage_count_for_nothing(folder: Path, victim:
     assert list_all(victim) == before
     with pytest.raises(ConfigError):
         SweepConfig.from_dict(header["config"])
+
+
+@pytest.fixture
+def armed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model's folder whose own Python leaves a mark where it is run."""
+    monkeypatch.setenv(TRUST_REMOTE_CODE, "1")  # somebody's; put back after the test
+    place = tmp_path / "armed"
+    place.mkdir()
+    code = f"open({str(tmp_path / 'mark')!r}, 'w').close()\nraise ImportError\n"
+    (place / "novel.py").write_text(code)
+    kinds = {"AutoConfig": "novel.A", "AutoModelForCausalLM": "novel.B", "AutoTokenizer": "novel.C"}
+    (place / "config.json").write_text(json.dumps({"model_type": "novel", "auto_map": kinds}))
+    (place / "tokenizer.json").write_text("{}")
+    return place
+
+
+def hand_over(folder: Path, base_model: Path) -> None:
+    """The sweep as somebody sends it who had trusted the model."""
+    header = json.loads((folder / "sweep.json").read_text())
+    header["config"] |= {"trust_remote_code": True}
+    header["space"]["fixed"] |= {"base_model": str(base_model), "quantisation": "fp32"}
+    header["space"]["fixed"] |= {"double_quantisation": None}
+    (folder / "sweep.json").write_text(json.dumps(header))
+
+
+@pytest.mark.parametrize("command", ["run", "baseline"])
+def test_a_record_of_trust_runs_no_code(
+    folder: Path, armed: Path, command: str, capsys: pytest.CaptureFixture
+) -> None:
+    hand_over(folder, armed)
+    flags = ["--storage", str(folder.parent)]
+    if command == "run":
+        assert run.main(["--resume", "s", *flags, "--trials", "3"]) == 2
+    else:
+        lines = (folder / "evals.jsonl").read_text().splitlines(keepends=True)
+        (folder / "evals.jsonl").write_text("".join(n for n in lines if '"base"' not in n))
+        assert baseline.main(["--sweep", str(folder), *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "allow that with --trust-remote-code" in error
+    assert not (armed.parent / "mark").exists()
+
+
+def test_code_runs_where_this_command_trusts_it(folder: Path, armed: Path) -> None:
+    hand_over(folder, armed)
+    lines = (folder / "evals.jsonl").read_text().splitlines(keepends=True)
+    (folder / "evals.jsonl").write_text("".join(n for n in lines if '"base"' not in n))
+    flags = ["--sweep", str(folder), "--storage", str(folder.parent), "--trust-remote-code"]
+    assert baseline.main(flags) != 0
+    assert (armed.parent / "mark").exists()
+
+
+def test_an_adapter_s_trial_gives_no_trust(armed: Path, tmp_path: Path) -> None:
+    place = tmp_path / "adapter"
+    place.mkdir()
+    own = {"base_model_name_or_path": str(armed), "r": 8}
+    (place / "adapter_config.json").write_text(json.dumps(own))
+    told = {"base_model": str(armed), "trust_remote_code": True}
+    (place / "trial.json").write_text(json.dumps({"config": told}))
+    flags = ["--adapter", str(place), "--corpus", "cambridge", "--device", "cpu"]
+    assert evaluate.main(flags) == 2
+    start = ["--space", "lora_modules", "--profile", "tiny", "--storage", str(tmp_path / "r")]
+    assert run.main([*start, "--set", f"adapter={place}", "--dry-run"]) == 2
+    assert not (armed.parent / "mark").exists()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.system.environment import trusts_remote_code
 from trainable.trial import ConfigError
 
 EMBEDDED = "tiny"
@@ -66,12 +67,23 @@ def check_base(base_model: str) -> None:
         return
     with explained(base_model):
         if Path(source.name).is_dir():
-            json.loads((Path(source.name) / "config.json").read_text(encoding="utf-8"))
+            path = Path(source.name) / "config.json"
             check_tokenizer_files(Path(source.name))
         else:
             from huggingface_hub import hf_hub_download
 
-            hf_hub_download(source.name, "config.json")
+            path = Path(hf_hub_download(source.name, "config.json"))
+        if needs_code(json.loads(path.read_text(encoding="utf-8"))):
+            raise ValueError("it runs custom code")
+
+
+def needs_code(config: Mapping[str, Any]) -> bool:
+    """Whether a model is none of transformers' own kinds, and its code is not trusted."""
+    if "auto_map" not in config or trusts_remote_code():
+        return False
+    from transformers import CONFIG_MAPPING
+
+    return config.get("model_type") not in CONFIG_MAPPING
 
 
 def fetch_base(base_model: str) -> None:

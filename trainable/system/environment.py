@@ -3,6 +3,7 @@ run starts by its environment."""
 
 from __future__ import annotations
 
+import argparse
 import os
 
 DETERMINISTIC = "QLORA_DIALOGUE_DETERMINISTIC"
@@ -19,12 +20,22 @@ def is_deterministic() -> bool:
 
 
 def set_environment(deterministic: bool, trust_remote_code: bool) -> None:
-    """To be called before any process is started, and before torch meets a GPU."""
+    """To be called before any process is started, and before torch meets a GPU. Trust is this
+    command's own: none is inherited."""
     if deterministic:
         os.environ[DETERMINISTIC] = "1"
         os.environ.setdefault(CUBLAS, ":4096:8")
+    os.environ.pop(TRUST_REMOTE_CODE, None)
     if trust_remote_code:
         os.environ[TRUST_REMOTE_CODE] = "1"
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run the code that a base model's files bring along (for this command only)",
+    )
 
 
 def list_variables() -> dict[str, str]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.environment import set_environment
 from trainable.trial import ConfigError
 from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
@@ -32,6 +33,7 @@ LONGEST_REPLY = 4096
 
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
+    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
     try:
         if flags.largest_model:
             return find_largest_model(flags)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.system.environment import add_trust, set_environment
 from trainable.trial import ConfigError
 from tune.terminal.quiet import quieten
 
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="test scores for the card: tune.evaluate --adapter OUT --json FILE",
     )
+    add_trust(parser)
     place = parser.add_argument_group("where it goes")
     place.add_argument("--out", type=Path, metavar="FOLDER", help="write the folder here")
     place.add_argument("--repo", metavar="USER/NAME", help="push it to the Hub")
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
+    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
     try:
         return export(flags)
     except ConfigError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.storage.remote import bring_headers, locate
+from trainable.system.environment import add_trust
 from trainable.trial import ConfigError
 from tune.search.config import BUDGETS
 
@@ -33,7 +34,8 @@ EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
 PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder
 # what --resume can change
 RESUMABLE = ("trials", "train_turns", "concurrent", "pack", "max_failures", *BUDGETS, "report_to")
-WAYS = ("deterministic", "trust_remote_code")  # may be taken up by --resume, and stay
+# may be taken up by --resume: what is recorded of the latter tells only that it was needed
+WAYS = ("deterministic", "trust_remote_code")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,11 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="torch's deterministic kernels where there are any: slower, and the same every time",
     )
-    parser.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="run the code that a base model's repository brings along",
-    )
+    add_trust(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what the sweep would do and cost, and end"
     )

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from trainable.system.environment import add_trust
 from trainable.trial import TrialConfig
+from tune.plan.flags import parse_settings
 
 if TYPE_CHECKING:
     from trainable.engine.pack import Pack
@@ -19,6 +21,7 @@ def add_trial_flags(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+    add_trust(parser)
 
 
 def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
@@ -26,7 +29,6 @@ def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
     from search_spaces.space import Space
     from trainable.storage.adapter import inherit
     from tune.plan.checks import check_materials
-    from tune.plan.flags import parse_settings
     from tune.search.config import compose, pick_profile
 
     space = Space(name="single", question="", searched={}).fix(parse_settings(settings))
