@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,10 +17,23 @@ from optuna.distributions import (
     json_to_distribution,
 )
 
-from trainable.trial import CONDITIONS, ConfigError, TrialConfig
+from search_spaces.conditions import (
+    Conditions,
+    check_conditions,
+    list_deciders,
+    list_idle,
+    order_fields,
+)
+from search_spaces.distributions import check_distribution, contains, refuse_fractions
+from trainable.trial import CONDITIONS, DEFAULTS, FIELDS, ConfigError, TrialConfig, nearest
 
-FIELDS = tuple(f.name for f in fields(TrialConfig))
-DEFAULTS = {f.name: f.default for f in fields(TrialConfig)}
+NO_SPACES = (
+    "__init__",
+    "conditions",
+    "distributions",
+    "enumeration",
+    "space",
+)  # files here that are none
 Choose = Callable[[str, BaseDistribution], Any]
 
 
@@ -37,7 +51,8 @@ class Draw(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """A question as data. Raises ConfigError when a field is unknown, or searched and fixed."""
+    """A question as data; in what order its fields and conditions stand does not matter. Raises
+    ConfigError when a field is unknown, searched and fixed, or could never exist."""
 
     name: str
     question: str  # the lab's question that this space answers
@@ -45,38 +60,54 @@ class Space:
     fixed: Mapping[str, Any] = field(default_factory=dict)  # field -> value, over the profile's
     first: tuple[Mapping[str, Any], ...] = ()  # points tried first, the lab's own among them
     # field -> (deciding field, its values): searched only then, beside trial.CONDITIONS
-    conditions: Mapping[str, tuple[str, tuple[Any, ...]]] = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        where = f"space {self.name}"
         for name in (*self.searched, *self.fixed, *self.conditions):
             if name not in FIELDS:
                 raise ConfigError(
-                    f"space {self.name}: no field is called {name!r}: take one of "
+                    f"{where}: no field is called {name!r}{nearest(name, FIELDS)}: take one of "
                     f"{', '.join(FIELDS)} (--set FIELD=VALUE)"
                 )
+        for name, distribution in self.searched.items():
+            check_distribution(where, name, distribution)
         if both := sorted(set(self.searched) & set(self.fixed)):
-            raise ConfigError(
-                f"space {self.name}: {', '.join(both)} is both searched and fixed: keep one"
-            )
+            raise ConfigError(f"{where}: {', '.join(both)} is both searched and fixed: keep one")
+        check_conditions(where, self.searched, self.fixed, self.conditions)
         for point in self.first:
             self._check_point(point)
 
-    def _check_point(self, point: Mapping[str, Any]) -> None:
+    def _check_point(self, point: object) -> None:
+        if not isinstance(point, Mapping):
+            raise ConfigError(
+                f"space {self.name}: first is a tuple of points, each a dict, and holds {point!r}: "
+                "a comma after a single point makes the tuple"
+            )
         for name, value in point.items():
-            if name not in self.searched or not contains(self.searched[name], value):
+            if name not in self.searched:
                 raise ConfigError(
                     f"space {self.name}: the first point {name}={value!r} lies outside what is "
-                    f"searched ({self.searched.get(name, 'it is not searched')})"
+                    f"searched: {name} is not{nearest(name, self.searched)}"
                 )
+            if not contains(self.searched[name], value):
+                raise ConfigError(
+                    f"space {self.name}: the first point {name}={value!r} lies outside what is "
+                    f"searched ({self.searched[name]})"
+                )
+
+    @cached_property
+    def _ordered(self) -> tuple[str, ...]:
+        return order_fields(self.name, self.searched, self.conditions)
 
     def sample(self, choose: Choose) -> dict[str, Any]:
         """A point: `choose(field, distribution)` is asked for every field that exists under the
         values chosen before it."""
         point: dict[str, Any] = {}
-        for name, distribution in self.searched.items():
+        for name in self._ordered:
             if self._exists(name, point):
-                point[name] = choose(name, distribution)
-        return point
+                point[name] = choose(name, self.searched[name])
+        return {name: point[name] for name in self.searched if name in point}
 
     def read(self, config: TrialConfig) -> dict[str, Any]:
         """The point that the config was spelt from: `spell`'s inverse. What is searched and may be
@@ -104,12 +135,29 @@ class Space:
     def fix(self, values: Mapping[str, Any]) -> Space:
         """The space with these fields fixed, searched no more; nor are those of its own that have
         no meaning under them."""
-        idle = self._list_idle(values) - set(values)
+        idle = list_idle(self.conditions, values) - set(values)
         searched = {n: d for n, d in self.searched.items() if n not in values and n not in idle}
         fixed = {n: v for n, v in self.fixed.items() if n not in idle}
         first = tuple({n: v for n, v in p.items() if n in searched} for p in self.first)
         unique = tuple(p for i, p in enumerate(first) if p not in first[:i])
-        return replace(self, searched=searched, fixed={**fixed, **values}, first=unique or ({},))
+        return replace(
+            self,
+            searched=searched,
+            fixed={**fixed, **values},
+            first=unique or ({},),
+            conditions={n: c for n, c in self.conditions.items() if n in searched},
+        )
+
+    def on(self, base: Mapping[str, Any]) -> Space:
+        """The space on a profile's `base`, which states what the space's own conditions go by and
+        the space leaves open. Raises ConfigError where a field could never exist there."""
+        known = {*self.searched, *self.fixed}
+        stated = {
+            decider: base.get(decider, DEFAULTS[decider])
+            for decider, _ in self.conditions.values()
+            if decider not in known
+        }
+        return replace(self, fixed={**self.fixed, **stated}) if stated else self
 
     def adopt(self, brought: Mapping[str, Any]) -> Space:
         """The space on what an adapter brings along: of its choices those stand that are neither
@@ -117,15 +165,6 @@ class Space:
         own = {*self.searched, *self.fixed}
         choices = {d: brought[d] for d, _, _ in CONDITIONS if d in brought and d not in own}
         return self.fix({**self.fixed, **choices})
-
-    def _list_idle(self, values: Mapping[str, Any]) -> set[str]:
-        """The fields that do not exist under these values of others."""
-        own = ((decider, allowed, (n,)) for n, (decider, allowed) in self.conditions.items())
-        idle: set[str] = set()
-        for decider, allowed, dependants in (*CONDITIONS, *own):
-            if decider in idle or (decider in values and values[decider] not in allowed):
-                idle |= set(dependants)
-        return idle
 
     def fit_lengths(self, train_turns: int) -> Space:
         """The space with its choices of train_turns in proportion, the longest of `train_turns`."""
@@ -144,7 +183,11 @@ class Space:
     def _exists(self, name: str, point: Mapping[str, Any]) -> bool:
         known = {**self.fixed, **point}
         own = self.conditions.get(name)
-        return name not in self._list_idle(known) and (own is None or own[0] in known)
+        if own is not None and own[0] not in known:
+            return False
+        deciders = {decider for decider, _ in list_deciders(name, self.conditions)}
+        is_undecided = any(d in self.searched and d not in known for d in deciders)
+        return not is_undecided and name not in list_idle(self.conditions, known)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `Space.from_dict` reads it back."""
@@ -167,29 +210,18 @@ class Space:
             },
             fixed=values["fixed"],
             first=tuple(values.get("first", ())),
-            conditions={n: (d, tuple(v)) for n, (d, v) in values.get("conditions", {}).items()},
+            conditions={
+                n: (decider, tuple(allowed))
+                for n, (decider, allowed) in values.get("conditions", {}).items()
+                if n in values["searched"]
+            },
         )
-
-
-def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether the distribution can yield the value.
-
-    >>> from optuna.distributions import IntDistribution
-    >>> contains(IntDistribution(2, 8, step=2), 3), contains(IntDistribution(2, 8, step=2), 4)
-    (False, True)
-    """
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError):
-        return False
 
 
 def list_spaces() -> tuple[str, ...]:
     """The names of the spaces that ship with the package."""
     here = Path(__file__).parent
-    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem not in ("__init__", "space")))
+    return tuple(sorted(p.stem for p in here.glob("*.py") if p.stem not in NO_SPACES))
 
 
 def find_space(name: str) -> Space:
@@ -199,16 +231,17 @@ def find_space(name: str) -> Space:
     path = Path(name) if is_path else Path(__file__).with_name(f"{name}.py")
     if not path.is_file() or not (is_path or name in list_spaces()):
         raise ConfigError(
-            f"no space is called {name!r}: --space takes one of {', '.join(list_spaces())}, or "
+            f"no space is called {name!r}{nearest(name, list_spaces())}: --space takes one of {', '.join(list_spaces())}, or "
             "the path of a .py file that defines SPACE"
         )
     spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except ConfigError:
-        raise
+        with refuse_fractions():
+            spec.loader.exec_module(module)
+    except ConfigError as error:
+        raise ConfigError(f"--space {name}: {error}") from error
     except Exception as error:  # a user's file may raise anything
         raise ConfigError(
             f"--space {name} cannot be read: {type(error).__name__}: {error}"

@@ -5,8 +5,9 @@ Standard library only: the search, the spaces and the analysis import this witho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -206,7 +207,8 @@ class TrialConfig:
         for name in values:
             if name not in known:
                 raise ConfigError(
-                    f"no field is called {name!r}: --set takes one of {', '.join(sorted(known))}"
+                    f"no field is called {name!r}{nearest(name, known)}: --set takes one of "
+                    f"{', '.join(sorted(known))}"
                 )
         return cls(**values)
 
@@ -224,7 +226,8 @@ def check_kind(name: str, value: object, annotation: str) -> None:
 def check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(
-            f"{name} must be one of {', '.join(allowed)}, not {value!r} (--set {name}=)"
+            f"{name} must be one of {', '.join(allowed)}, not {value!r}"
+            f"{nearest(str(value), allowed)} (--set {name}=)"
         )
 
 
@@ -235,6 +238,20 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
         raise ConfigError(
             f"{name} must lie in [{low:g}, {high:g}], not {value!r} (--set {name}=VALUE)"
         )
+
+
+FIELDS = tuple(f.name for f in fields(TrialConfig))
+DEFAULTS = {f.name: f.default for f in fields(TrialConfig)}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ " (did you mean X?)", where something known is near enough.
+
+    >>> nearest("lora_rnk", ["lora_rank", "seed"])
+    ' (did you mean lora_rank?)'
+    """
+    found = get_close_matches(name, list(known), 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,7 @@ def start(flags: argparse.Namespace) -> int:
     given["name"] = flags.name or pick_name(Path(flags.storage), space.name)
     extra = {"space": flags.space, "storage": flags.storage, "baseline": flags.baseline}
     config = compose(profile, given | extra, brought)
+    space = space.on(config.base)
     set_environment(config.deterministic, config.trust_remote_code)
     space = space.fit_lengths(config.train_turns)
     configs = check_space(space, config.base)
@@ -126,7 +127,7 @@ def resume(flags: argparse.Namespace) -> int:
     space = Space.from_dict(records.space)
     if flags.space:
         fixed = {n: v for n, v in space.fixed.items() if n not in find_space(flags.space).searched}
-        space = find_space(flags.space).fix(fixed).fit_lengths(config.train_turns)
+        space = find_space(flags.space).fix(fixed).on(config.base).fit_lengths(config.train_turns)
         check_widened(space, records)
     changes = {n: v for n in RESUMABLE if (v := getattr(flags, n)) is not None}
     changes |= {name: True for name in WAYS if getattr(flags, name)}

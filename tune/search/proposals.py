@@ -23,6 +23,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces.enumeration import list_points
 from search_spaces.space import Draw, Space
 
 RANDOM_TRIALS = 8  # before the model of what is good means anything
@@ -66,7 +67,7 @@ def propose(
         point = space.sample(_suggest_with(study.ask()))
         if _key(point) not in taken:
             return point
-    return None
+    return next((point for point in list_points(space) if _key(point) not in taken), None)
 
 
 def draw(space: Space, seed: int, n: int) -> tuple[dict[str, Any], ...]:
