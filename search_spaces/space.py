@@ -231,8 +231,8 @@ def find_space(name: str) -> Space:
     path = Path(name) if is_path else Path(__file__).with_name(f"{name}.py")
     if not path.is_file() or not (is_path or name in list_spaces()):
         raise ConfigError(
-            f"no space is called {name!r}{nearest(name, list_spaces())}: --space takes one of {', '.join(list_spaces())}, or "
-            "the path of a .py file that defines SPACE"
+            f"no space is called {name!r}{nearest(name, list_spaces())}: --space takes one "
+            f"of {', '.join(list_spaces())}, or the path of a .py file that defines SPACE"
         )
     spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
     assert spec is not None and spec.loader is not None
