@@ -9,7 +9,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search_spaces.decoding import PLAIN
-from search_spaces.space import Space, contains, find_space, list_spaces
+from search_spaces.distributions import contains
+from search_spaces.space import Space, find_space, list_spaces
 from trainable.trial import CHOICES, CONDITIONS, ConfigError, TrialConfig
 from tune.plan.checks import check_space
 from tune.search.config import BASES, compose

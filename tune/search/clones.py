@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search_spaces.space import Space, contains
+from search_spaces.distributions import contains
+from search_spaces.space import Space
 from trainable.storage.checkpoint import find_last_whole
 from trainable.storage.remote import bring_checkpoints
 from trainable.storage.resize import copy_adapter

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis.records import RUNNING, SweepRecords, TrialRecord
-from search_spaces.space import Space, contains
+from search_spaces.distributions import contains
+from search_spaces.space import Space
 from trainable.trial import ConfigError, TrialConfig
 from tune.search.search import Search
 from tune.search.trials import ENDED, Progress
