@@ -60,7 +60,7 @@ def test_who_trained_longer_leads() -> None:
     progress = Progress(SWEEP)
     for event in (*EVENTS, start(3), score(3, 100, 90.0)):
         progress.ledger.add(event)
-    assert progress.best is not None and progress.best.id == "0000"
+    assert progress.best is not None and progress.best.trial.id == "0000"
 
 
 def show(progress: Progress) -> str:
