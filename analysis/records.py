@@ -35,6 +35,18 @@ class EvalRecord(EvalResult):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RungDecision:
+    """What a rung decided of a point, and on what."""
+
+    turns: int
+    trials: tuple[str, ...]  # the point's seeds
+    metric: str  # combined | loss (nats a word; lower is better)
+    value: float  # the mean over the seeds
+    goes_on: bool  # with asha=promote False: it waits until it is among the best
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialRecord:
     id: str
     number: int  # -1: the untuned base
@@ -88,6 +100,7 @@ class SweepRecords:
     notes: tuple[str, ...]  # restarts, resumes, deaths of engines
     warnings: tuple[str, ...]  # what could not be read or does not fit, one line each
     exhausted_at: int | None = None  # so many proposals left no point of the space
+    decisions: tuple[RungDecision, ...] = ()  # in their order
 
     @property
     def scored(self) -> tuple[TrialRecord, ...]:
@@ -159,6 +172,7 @@ class Ledger:
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.exhausted_at: int | None = None
+        self.decisions: list[RungDecision] = []
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Takes one event of evals.jsonl. What does not fit becomes a warning."""
@@ -169,6 +183,9 @@ class Ledger:
                 self.exhausted_at = event.get("exhausted_at", self.exhausted_at)
             elif kind == "trial":
                 self._open(event)
+            elif kind == "rung":
+                known = _known(RungDecision, event)
+                self.decisions.append(RungDecision(**{**known, "trials": tuple(event["trials"])}))
             elif kind in ("resolved", "eval", "end"):
                 trial = self.trials[event["trial"]]
                 self.trials[trial.id] = getattr(self, f"_{kind}")(trial, event)
@@ -283,6 +300,7 @@ def read_sweep(folder: Path) -> SweepRecords:
         notes=tuple(ledger.notes),
         warnings=(*ledger.warnings, *_check_space(space, trials)),
         exhausted_at=ledger.exhausted_at,
+        decisions=tuple(ledger.decisions),
     )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,13 @@ class Recorder:
         self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
         place = {"place": dict(report.place), "started_s": report.started_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
+
+    def record_rung(
+        self, turns: int, trials: Sequence[str], metric: str, value: float, goes_on: bool
+    ) -> None:
+        """What a rung decided of a point, and the mean over its seeds that it decided on."""
+        decided = {"trials": list(trials), "metric": metric, "value": value, "goes_on": goes_on}
+        self._append({"event": "rung", "turns": turns, **decided})
 
     def record_end(self, trial: str, state: str, reason: str | None) -> None:
         """Also drops the checkpoints that nobody needs any more."""

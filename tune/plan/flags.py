@@ -21,7 +21,7 @@ SETTINGS = {  # flags of a new sweep that are fields of SweepConfig
     "asha": (str, "stop (as Ray's), promote (the paper's) or off"),
     "eta": (float, "the best 1/eta of a rung go on"),
     "seed": (int, "of the proposals, and of every trial"),
-    "seeds": (int, "trials of every point, each with a seed of its own: the noise of training"),
+    "seeds": (int, "trials of every point, pruned and ranked together by their mean"),
     "concurrent": (int, "trials at a time; 0: as many as there is room for"),
     "pack": (str, "trials on one frozen base model: auto, or a number; 1: each alone"),
     "max_failures": (int, "restarts of one trial after a fault of the machinery"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from math import inf
 
 from analysis.records import RUNNING, SweepRecords, TrialRecord
 from search_spaces.distributions import contains
@@ -10,6 +13,8 @@ from search_spaces.space import Space
 from trainable.trial import ConfigError, TrialConfig
 from tune.search.search import Search
 from tune.search.trials import ENDED, Progress
+
+Retell = Callable[[], object]
 
 
 def rebuild(search: Search, records: SweepRecords) -> None:
@@ -19,17 +24,33 @@ def rebuild(search: Search, records: SweepRecords) -> None:
     old end lets it."""
     records = replace(records, trials=tuple(_reopen(search, t) for t in records.trials))
     for record in records.trials:
-        search.trials[record.id] = _restore_trial(search, record)
-    heard = sorted((e.time_s, e.turns_seen, t.id) for t in records.trials for e in t.evals)
-    scores = {(t.id, e.turns_seen): e.score for t in records.trials for e in t.evals}
-    goes_on: dict[str, bool] = {}
-    for _, turns_seen, trial_id in heard:
-        trial = search.trials[trial_id]
-        goes_on[trial_id] = search.hear(trial, turns_seen, scores[trial_id, turns_seen])
-    for record in records.trials:
-        _restore_state(search, search.trials[record.id], record, goes_on.get(record.id, True))
+        search.add(_restore_trial(search, record))
+    for _, _, retell in sorted(_list_events(search, records), key=lambda event: event[:2]):
+        retell()
+    known = {(d.turns, d.trials) for d in records.decisions}
+    judged = search.race.judged
+    search.race.judged = [j for j in judged if (j.milestone, j.trials) not in known]
+    search.record_rungs()
+    for trial in list(search.trials.values()):
+        _settle(search, trial)
     is_same = is_space_of(records, search.space)
     search.is_exhausted = is_same and records.exhausted_at is not None
+
+
+def _list_events(search: Search, records: SweepRecords) -> Iterator[tuple[float, int, Retell]]:
+    """(time, turns seen, what tells the search of it) of all scores and ends."""
+    for record in records.trials:
+        trial = search.trials[record.id]
+        for e in record.evals:
+            yield e.time_s, e.turns_seen, partial(search.hear, trial, e)
+        if record.state in ENDED:
+            end = partial(_end, search, trial, record.state, record.reason)
+            yield record.ended_s or inf, trial.turns_seen, end
+
+
+def _end(search: Search, trial: Progress, state: str, reason: str | None) -> None:
+    trial.state, trial.reason = state, reason
+    search.race.leave(trial)
 
 
 def _reopen(search: Search, record: TrialRecord) -> TrialRecord:
@@ -55,13 +76,13 @@ def _restore_trial(search: Search, record: TrialRecord) -> Progress:
     return trial
 
 
-def _restore_state(search: Search, trial: Progress, record: TrialRecord, goes_on: bool) -> None:
-    if record.state in ENDED:
-        trial.state, trial.reason = record.state, record.reason
-        search.rungs.drop(trial.id)
-    elif not goes_on:  # its last report was recorded, what became of it was not
+def _settle(search: Search, trial: Progress) -> None:
+    """What a trial that has not ended becomes: its last report was recorded, what became of it was
+    not. One that has work to do stays QUEUED: interrupted, it goes on from its last checkpoint."""
+    if trial.state in ENDED or not trial.scores:
+        return
+    if search.is_at_end(trial) or not search.race.goes_on(trial):
         search.settle(trial)
-    # else it stays QUEUED: interrupted, it goes on from its last checkpoint
 
 
 def is_space_of(records: SweepRecords, space: Space) -> bool:

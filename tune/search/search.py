@@ -16,11 +16,12 @@ from analysis.records import BASE_ID, BASE_NUMBER
 from search_spaces.space import Space
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
-from trainable.trial import TrialConfig
+from trainable.trial import EvalResult, TrialConfig
 from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
+from tune.search.points import Race, view_point
 from tune.search.proposals import propose
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
@@ -31,7 +32,6 @@ from tune.search.trials import (
     drop_training,
     find_wrong,
     is_studied,
-    view,
 )
 
 
@@ -49,6 +49,7 @@ class Search:
         self.config, self.space, self.recorder = config, space, recorder
         self.trials: dict[str, Progress] = {}
         self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
+        self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
         self.is_exhausted = False  # the space has no point left
@@ -65,7 +66,7 @@ class Search:
             return None
         trial = self._next_queued() or self._next_promoted() or self._open_next()
         if trial is None and not self.running:
-            trial = self._known(self.rungs.promote_last())
+            trial = self._next_promoted(is_last_call=True)
         if trial is None:
             self.is_done = not self.running
             return None
@@ -124,30 +125,38 @@ class Search:
         if wrong := find_wrong(result):
             return self._end(trial, "FAIL", wrong)
         self.recorder.record_eval(report)
-        goes_on = self.hear(trial, result.turns_seen, result.score)
+        goes_on = self.hear(trial, result)
+        self.record_rungs()
         if not goes_on and trial.state == "RUNNING":
             self.settle(trial)
+        self._follow(trial)
         if goes_on and self.closing:
             trial.state = "QUEUED"  # until the sweep is resumed
             return False
         return goes_on
 
-    def hear(self, trial: Progress, turns_seen: int, score: float) -> bool:
-        """Enters a score in the tables, without a record; whether the trial goes on now."""
-        milestone = self.milestone(trial, turns_seen)
-        trial.turns_seen = turns_seen
-        trial.scores[milestone] = score
+    def hear(self, trial: Progress, result: EvalResult) -> bool:
+        """Enters a score in the tables, without a record; whether the trial goes on now: not
+        before all seeds of its point have come as far."""
+        milestone = self.milestone(trial, result.turns_seen)
+        trial.turns_seen = result.turns_seen
+        trial.scores[milestone] = result.score
         if trial.number < 0:
             return False
         if self.is_at_end(trial):  # a shorter trial than others takes no place in their rung
             return False
-        return self.rungs.report(trial.id, milestone, score)
+        return self.race.hear(trial, milestone)
+
+    def add(self, trial: Progress) -> None:
+        """A trial that is recorded; in the order of their numbers."""
+        self.trials[trial.id] = trial
+        self.race.enter(trial)
 
     def settle(self, trial: Progress) -> None:
         """What a trial that does not go on now becomes: complete, waiting, or pruned."""
         if self.is_at_end(trial):
             self._end(trial, "COMPLETE", None)
-        elif self.config.asha == "promote":
+        elif self.config.asha == "promote" or not self.race.is_judged(trial):
             trial.state = "WAITING"
         else:
             best = f"the best 1/{self.config.eta:g} at {max(trial.scores)} turns"
@@ -199,11 +208,25 @@ class Search:
         queued = (t for t in self.trials.values() if t.state == "QUEUED")
         return min(queued, key=lambda t: t.number, default=None)
 
-    def _next_promoted(self) -> Progress | None:
-        return self._known(self.rungs.promote())
+    def _next_promoted(self, *, is_last_call: bool = False) -> Progress | None:
+        for trial in self.race.promote(is_last_call=is_last_call):
+            trial.state = "QUEUED"
+        return self._next_queued()
 
-    def _known(self, trial_id: str | None) -> Progress | None:
-        return None if trial_id is None else self.trials[trial_id]
+    def record_rungs(self) -> None:
+        """What the rungs have decided, and on what."""
+        while self.race.judged:
+            j = self.race.judged.pop(0)
+            self.recorder.record_rung(j.milestone, j.trials, "combined", j.mean, j.goes_on)
+
+    def _follow(self, trial: Progress) -> None:
+        """The seeds that waited for this one do what has been decided of their point."""
+        point = self.race.points.get(trial.id)
+        for trial in point.waiting if point else ():
+            if self.race.goes_on(trial):
+                trial.state = "QUEUED"
+            else:
+                self.settle(trial)
 
     def _open_next(self) -> Progress | None:
         if self.config.baseline and BASE_ID not in self.trials:
@@ -223,7 +246,8 @@ class Search:
         return self._open(f"{number:04d}", number, params, self.space.spell(params, base))
 
     def _propose(self, number: int, proposed: int) -> Mapping[str, Any] | None:
-        history = [view(trial) for trial in self.searched if is_studied(trial)]
+        points = dict.fromkeys(self.race.points[t.id] for t in self.searched if is_studied(t))
+        history = [view_point(point.seeds) for point in points]
         params = propose(self.space, history, self.config.seed, number)
         if params is None:
             self.is_exhausted = True
@@ -243,11 +267,13 @@ class Search:
     ) -> Progress:
         trial = Progress(trial_id, number, params, config, origin=origin)
         self.recorder.record_trial(trial_id, number, params, config, origin)
-        self.trials[trial_id] = trial
+        self.add(trial)
         return trial
 
     def _end(self, trial: Progress, state: str, reason: str | None) -> bool:
         trial.state, trial.reason = state, reason
-        self.rungs.drop(trial.id)
         self.recorder.record_end(trial.id, state, reason)
+        if self.race.leave(trial):
+            self.record_rungs()
+            self._follow(trial)
         return False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from analysis.records import CONFIRMATION
 from trainable.trial import CONDITIONS, OBJECTIVE, EvalResult, TrialConfig
 from tune.search.proposals import Tried
 
@@ -36,6 +37,11 @@ class Progress:
 def is_studied(trial: Progress) -> bool:
     """Whether the sampler may learn from it: not from a clone outside the space."""
     return trial.origin is None or bool(trial.origin["in_study"])
+
+
+def is_confirmation(trial: Progress) -> bool:
+    """Whether it repeats one of the best points with a fresh seed, after the race."""
+    return trial.origin is not None and trial.origin.get("kind") == CONFIRMATION
 
 
 def view(trial: Progress) -> Tried:
