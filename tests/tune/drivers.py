@@ -19,7 +19,7 @@ from trainable.storage.remote import locate
 
 TRACED = Path(__file__).parent / "traced"
 SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("DRIVERS_PATIENCE_S", "60"))
 
 
 def trace(storage: Path) -> dict[str, str]:

@@ -30,6 +30,15 @@ def test_nobody_else_s_handlers_are_taken_and_ours_end_with_the_block(number: in
     signal.signal(number, before)
 
 
+def test_an_interrupt_that_another_takes_the_place_of_keeps_its_code() -> None:
+    with pytest.raises(Interrupted, match="SIGUSR1"), heed("go on"):
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None  # as Ray's wait does
+
+
 def test_what_was_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

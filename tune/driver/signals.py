@@ -32,12 +32,14 @@ def heed(hint: str) -> Iterator[None]:
     in time, or a second signal comes, the process prints the line and ends at once. Nobody else's
     handlers are taken meanwhile: Ray's ends the driver without a word, and Ray Tune's has its
     trials taken for finished."""
+    heard: list[int] = []
     timers: list[threading.Timer] = []
 
     def hear(number: int, frame: Any) -> None:
         signal.alarm(0)  # with which Ray aborts the process, where `renew` was not reached yet
-        if timers:
-            end(number)
+        if heard:
+            end(heard[0])
+        heard.append(number)
         timers.append(threading.Timer(PATIENCE_S, end, (number,)))
         timers[0].daemon = True
         timers[0].start()
@@ -57,6 +59,10 @@ def heed(hint: str) -> Iterator[None]:
             _install(number, hear)
     try:
         yield
+    except KeyboardInterrupt:  # Ray raises one of its own in the place of what a handler raised
+        if not heard:
+            raise
+        raise Interrupted(heard[0]) from None
     finally:
         for timer in timers:
             timer.cancel()

@@ -1,0 +1,205 @@
+"""Sweeps whose processes die at random moments, again and again: python tests/tune/soak.py
+
+After each death the records must be whole and agree with the undisturbed sweep; at the end trials,
+curves and leaderboard must be its own. A round is one sweep; rounds go on until there were
+`--deaths`. Each appends its line to `--record`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+from drivers import PATIENCE_S, Sweep
+from inline import make_config, open_search, run_inline
+from test_search import summarise
+
+from analysis.leaderboard import render
+from analysis.records import SweepRecords, read_sweep
+
+WORKERS = {  # how a process is called -> what a kill of it is
+    "ray::ResourceTr": "worker",
+    "ray::DialogueTr": "worker",
+    "ray::EngineActo": "engine",
+    "ray::Pool": "pool",
+    "raylet": "raylet",
+    "gcs_server": "gcs_server",
+}
+DRIVER = ("KILL", "TERM", "INT", "USR1", "HUP")  # signals
+FATAL = ("raylet", "gcs_server")  # of Ray's processes: the sweep has to be resumed
+LONGEST_S = 10.0  # until a driver that was told to end has ended
+
+
+@dataclass
+class Round:
+    """One sweep, of the toy or (`base_model` "tiny") of a real model on the CPU."""
+
+    storage: Path
+    seed: int
+    asha: str  # stop | promote | off
+    pack: int  # 1: each trial alone
+    seeds: int = 1
+    trials: int = 8
+    base_model: str = "toy:0.002"
+    deaths: Counter[str] = field(default_factory=Counter)
+    longest_s: float = 0.0  # from a signal to the driver's end
+
+    def __post_init__(self) -> None:
+        self.draw = random.Random(self.seed)
+        settings = {"trials": self.trials, "asha": self.asha, "seeds": self.seeds}
+        flags = [f"--{name}={value}" for name, value in settings.items()]
+        flags += ["--seed", str(self.seed), "--concurrent", "1", "--pack", str(self.pack)]
+        self.sweep = Sweep(
+            self.storage / "killed", ("--set", f"base_model={self.base_model}", *flags)
+        )
+        self.whole = self._compute_whole(settings)
+
+    def _compute_whole(self, settings: dict[str, Any]) -> SweepRecords:
+        """The undisturbed sweep: the toy's without Ray and in no time, a model's by a driver."""
+        if self.base_model.startswith("toy"):
+            fixed = {"base_model": self.base_model}
+            settings = {**settings, "seed": self.seed, "concurrent": 1, "fixed": fixed}
+            config, space = make_config(self.storage / "whole", **settings)
+            with patch("trainable.solo.toy.time.sleep"):
+                run_inline(open_search(config, space)[0])
+            return read_sweep(config.folder)
+        return Sweep(self.storage / "whole", self.sweep.flags).run().records
+
+    def run(self, most_deaths: int) -> Round:
+        """To the sweep's end, with no more deaths than that."""
+        while True:
+            driver = self.sweep.start()
+            is_fatal = False
+            while not is_fatal and driver.poll() is None and self.deaths.total() < most_deaths:
+                self.sweep.await_evals(self.draw.choice((0, 0, 1, 2)))
+                time.sleep(self.draw.uniform(0, 1.0))
+                is_fatal = self.strike(driver)
+                self.check()
+            if not is_fatal:
+                code = driver.wait(timeout=10 * PATIENCE_S)
+                if code == 0:
+                    break
+                raise AssertionError(f"the driver ended by itself ({code}): {self.sweep.console}")
+        assert summarise(self.sweep.records) == summarise(self.whole)
+        assert render(self.sweep.folder) == render(self.whole.folder)
+        return self
+
+    def strike(self, driver: subprocess.Popen) -> bool:
+        """Kills something, where there is something; whether the driver has ended by it."""
+        kinds = [*DRIVER, *sorted({kind for _, kind in list_family(driver)})]
+        weights = [0.5 if kind in DRIVER or kind in FATAL else 2 for kind in kinds]
+        kind = self.draw.choices(kinds, weights)[0]
+        if kind in DRIVER:
+            if driver.poll() is not None:
+                return False
+            return self._signal(driver, kind)
+        victims = [process for process, own in list_family(driver) if own == kind]
+        if driver.poll() is not None or not victims:
+            return False
+        try:
+            self.draw.choice(victims).kill()
+        except psutil.NoSuchProcess:
+            return False
+        self.deaths[kind] += 1
+        if kind in FATAL:
+            driver.wait(timeout=PATIENCE_S)
+        return kind in FATAL and driver.returncode != 0
+
+    def _signal(self, driver: subprocess.Popen, kind: str) -> bool:
+        number, since_s = signal.Signals[f"SIG{kind}"], time.monotonic()
+        driver.send_signal(number)
+        code = driver.wait(timeout=PATIENCE_S)
+        if code == 0:  # it had ended just then
+            return False
+        self.deaths[f"driver {kind}"] += 1
+        if kind != "KILL":
+            self.longest_s = max(self.longest_s, time.monotonic() - since_s)
+            has_handlers = (self.sweep.folder / "sweep.json").exists()
+            assert code == 128 + number or (code == -number and not has_handlers), (
+                f"{kind} ended in {code}: {self.sweep.console}"
+            )
+        return True
+
+    def check(self) -> None:
+        """The invariants, whatever has just died."""
+        if not (self.sweep.folder / "sweep.json").exists():
+            return
+        records, whole = self.sweep.records, {t.id: t for t in self.whole.trials}
+        lines = (self.sweep.folder / "evals.jsonl").read_bytes().split(b"\n")[:-1]
+        events = [json.loads(line) for line in lines]
+        once = [(e["event"], e["trial"], e.get("turns_seen")) for e in events if "trial" in e]
+        assert len(once) == len(set(once)), "something was recorded twice"
+        assert [t.number for t in records.searched] == list(range(len(records.searched)))
+        for trial in records.trials:
+            twin = whole[trial.id]
+            assert trial.config == twin.config
+            curve = [(e.turns_seen, e.combined) for e in trial.evals]
+            assert curve == [(e.turns_seen, e.combined) for e in twin.evals][: len(curve)]
+            assert trial.state in ("RUNNING", twin.state), f"{trial.id}: {trial.reason}"
+
+
+def list_family(driver: subprocess.Popen) -> list[tuple[psutil.Process, str]]:
+    """(process, what a kill of it is), of those that the driver has started."""
+    try:
+        family = psutil.Process(driver.pid).children(recursive=True)
+        named = [(p, WORKERS.get(p.name().partition(".")[0][:15])) for p in family]
+    except psutil.NoSuchProcess:
+        return []
+    return [(process, kind) for process, kind in named if kind is not None]
+
+
+def plan_round(storage: Path, number: int, base_model: str) -> Round:
+    """Solo and packed, both types of ASHA, one seed a point and two, in turn."""
+    return Round(
+        storage=storage,
+        seed=number,
+        asha=("promote", "stop")[number % 2],
+        pack=(1, 2)[number // 2 % 2],
+        seeds=(1, 2)[number // 4 % 2],
+        base_model=base_model,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--deaths", type=int, default=250)
+    parser.add_argument("--a-round", type=int, default=15, help="no more than these in one sweep")
+    parser.add_argument("--first", type=int, default=0, help="number of the first round: its seed")
+    parser.add_argument("--base-model", default="toy:0.002", help="tiny: the real engine")
+    parser.add_argument("--record", type=Path, help="a line a round is appended here")
+    flags = parser.parse_args()
+    total, number = 0, flags.first
+    while total < flags.deaths:
+        started_s = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+            done = plan_round(Path(folder), number, flags.base_model)
+            done.run(min(flags.a_round, flags.deaths - total))
+        line = json.dumps(
+            {
+                **{"round": number, "asha": done.asha, "pack": done.pack, "seeds": done.seeds},
+                **{"base_model": flags.base_model, "deaths": dict(sorted(done.deaths.items()))},
+                **{"longest_signal_s": round(done.longest_s, 1), "is_same": True},
+                **{"seconds": round(time.monotonic() - started_s)},
+            }
+        )
+        print(line, flush=True)
+        if flags.record:
+            with flags.record.open("a") as file:
+                file.write(line + "\n")
+        total, number = total + done.deaths.total(), number + 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
