@@ -29,46 +29,54 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def heed(hint: str) -> Iterator[None]:
     """Inside the block a signal raises Interrupted in the main thread. Where the block does not end
-    in time, or a second signal comes, the process prints the line and ends at once. Nobody else's
-    handlers are taken meanwhile: Ray's ends the driver without a word, and Ray Tune's has its
-    trials taken for finished."""
+    in time, or a second signal comes, the process prints the line and ends at once."""
     heard: list[int] = []
-    timers: list[threading.Timer] = []
+
+    def end() -> None:
+        say(Interrupted(heard[0]), hint)
+        os._exit(128 + heard[0])
+
+    timer = threading.Timer(PATIENCE_S, end)
+    timer.daemon = True
 
     def hear(number: int, frame: Any) -> None:
         signal.alarm(0)  # with which Ray aborts the process, where `renew` was not reached yet
         if heard:
-            end(heard[0])
+            end()
         heard.append(number)
-        timers.append(threading.Timer(PATIENCE_S, end, (number,)))
-        timers[0].daemon = True
-        timers[0].start()
+        timer.start()
         raise Interrupted(number)
 
-    def end(number: int) -> None:
-        say(Interrupted(number), hint)
-        os._exit(128 + number)
+    with _install_only(hear):
+        try:
+            yield
+        except KeyboardInterrupt:  # Ray raises one of its own in the place of what a handler raised
+            if not heard:
+                raise
+            raise Interrupted(heard[0]) from None
+        finally:
+            timer.cancel()
 
-    def install(number: Any, handler: Any) -> Any:
-        return signal.getsignal(number) if number in SIGNALS else _install(number, handler)
+
+@contextlib.contextmanager
+def _install_only(handler: Any) -> Iterator[None]:
+    """Inside the block nobody else's handlers are taken: Ray's ends the driver without a word, and
+    Ray Tune's has its trials taken for finished."""
+
+    def install(number: Any, other: Any) -> Any:
+        return signal.getsignal(number) if number in SIGNALS else _install(number, other)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     replaced, signal.signal = signal.signal, install  # type: ignore[assignment]
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN or number not in IGNORABLE:
-            _install(number, hear)
+    for number, known in before.items():
+        if known is not signal.SIG_IGN or number not in IGNORABLE:
+            _install(number, handler)
     try:
         yield
-    except KeyboardInterrupt:  # Ray raises one of its own in the place of what a handler raised
-        if not heard:
-            raise
-        raise Interrupted(heard[0]) from None
     finally:
-        for timer in timers:
-            timer.cancel()
         signal.signal = replaced
-        for number, handler in before.items():
-            _install(number, handler)
+        for number, known in before.items():
+            _install(number, known)
 
 
 def renew() -> None:
