@@ -2,24 +2,39 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# test processes at a time, each with whole files and one thread
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup sweep test test-all check
+.PHONY: setup sweep test test-all nightly kernels check
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[test]'
 	touch $@
 
 sweep: setup
 	$(BIN)/python -m tune.run --space lora_modules
 
 test: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow'
 
 test-all: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SIDE_BY_SIDE)
+
+nightly: setup
+	$(PYTEST) -m nightly
+
+# The GPU's kernels in Triton's interpreter, which needs versions of its own.
+kernels: setup $(VENV)/kernels/.ready
+	TRITON_INTERPRET=1 PYTHONPATH=$(VENV)/kernels $(PYTEST) tests/engine/test_kernels.py
+
+$(VENV)/kernels/.ready: tests/engine/kernels.txt $(VENV)/.ready
+	$(BIN)/pip install --quiet --no-compile --no-deps --upgrade --target $(VENV)/kernels -r $<
+	touch $@
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

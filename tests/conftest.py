@@ -1,9 +1,12 @@
-"""Data that several folders' tests share: a small corpus on disk, and real MultiWOZ."""
+"""What several folders' tests share: their order, one Ray, a small corpus, real MultiWOZ."""
 
 from __future__ import annotations
 
 import json
+import os
 import tarfile
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,32 @@ from trainable.corpus.load import Corpus, load_corpus
 from trainable.system.cache import find_cache_folder
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nightly tests run where -m names them. Files with many slow tests come first, so that no
+    process is left alone with a long one at the end."""
+    if "nightly" not in config.option.markexpr:
+        nightly = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=nightly)
+        items[:] = [item for item in items if item not in nightly]
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One small Ray for all tests of a process, as quiet as a sweep's own: sweeps take it."""
+    from tune.workers.fleet import SETTINGS
+
+    os.environ.update(SETTINGS)
+    import ray
+
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

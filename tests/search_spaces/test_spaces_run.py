@@ -24,7 +24,7 @@ from tune import run
 ON_THE_FLY = ("model_size", "architecture")  # their base models are the hub's
 SMALL = ["--train-turns", "50", "--rungs", "", "--eval-dialogues", "2", "--asha", "off"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 
 def sweep(space: str, folder: Path, *flags: str) -> SweepRecords:

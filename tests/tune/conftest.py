@@ -1,7 +1,6 @@
-"""A toy sweep without Ray, and a Ray for the tests that want a real one."""
+"""A toy sweep without Ray."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,3 @@ def sweep(tmp_path: Path) -> Callable[..., SweepRecords]:
         return read_sweep(config.folder)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """One small Ray for the whole session, as quiet as a sweep's own."""
-    from tune.workers.fleet import SETTINGS
-
-    os.environ.update(SETTINGS)
-    import ray
-
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    yield
-    ray.shutdown()

@@ -23,6 +23,7 @@ def test_alone_it_is_a_folder_of_one_trial(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 def test_added_to_a_sweep_and_compared(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """A sweep started without a baseline gets it later, and the two stand side by side."""
     sweep = [*TOY, "--space", "lora_modules", "--trials", "2", "--no-baseline", "--name", "x"]

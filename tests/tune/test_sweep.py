@@ -2,17 +2,14 @@
 
 import json
 import os
-import random
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import optuna
 import pytest
+from drivers import compute_undisturbed
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from test_search import summarise
@@ -131,29 +128,5 @@ def test_a_killed_worker_or_engine_loses_nothing(tmp_path: Path, which: str, pac
     assert code == 0 and killer.killed >= 1
     assert records.count_states() == {"COMPLETE": 4}
     assert any("starts again from its last checkpoint" in note for note in records.notes)
-    _, whole = run(tmp_path / "whole", *flags, base_model="toy:0.001")
-    assert curves(records) == curves(read_sweep(whole))
-
-
-@pytest.mark.slow
-def test_a_driver_killed_at_random_moments_resumes_to_the_undisturbed_sweep(
-    tmp_path: Path,
-) -> None:
-    model, draw, kills = "toy:0.001", random.Random(0), 0
-    flags = ("--trials", "6", "--concurrent", "1")
-    _, whole = run(tmp_path / "whole", *flags, base_model=model)
-    storage = ["--storage", str(tmp_path)]
-    new = [*TOY, "--set", f"base_model={model}", *storage, "--name", "s", *flags]
-    while True:
-        arguments = ["--resume", "s", *storage] if (tmp_path / "s/sweep.json").exists() else new
-        shutil.rmtree(tmp_path / "s") if arguments is new and (tmp_path / "s").exists() else None
-        process = subprocess.Popen([sys.executable, "-m", "tune.run", *arguments])
-        try:
-            assert process.wait(timeout=draw.uniform(4, 12) + kills) == 0
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
-    assert kills >= 2
-    assert summarise(read_sweep(tmp_path / "s")) == summarise(read_sweep(whole))
+    whole = compute_undisturbed(tmp_path, "toy:0.001", trials=4, asha="off", baseline=False)
+    assert curves(records) == curves(whole)
