@@ -324,6 +324,8 @@ class Resolved:
     base_residency: str = ""  # nf4 | dequantized | 16 or 32 bit: how the frozen base is held
     execution: str = ""  # packed | solo, and why solo when it could not be packed
     device: str = ""  # GPU model or "cpu"
+    # of the base model: its weights' fingerprint, and how its tokenizer begins and ends a sequence
+    base: dict[str, Any] = field(default_factory=dict)
 
 
 class Finetuner(Protocol):

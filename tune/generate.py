@@ -78,6 +78,7 @@ def open_adapter(
 ) -> System:
     """An exported trial, or any LoRA adapter in peft's format; of an export without its adapter,
     the merged model. Raises ConfigError."""
+    from trainable.model.adapter_fields import check_adapter
     from trainable.storage.adapter import read_adapter_config, read_trial
     from tune.export.origin import ADAPTER, ADAPTER_CONFIG, MERGED, hash_file, read_record
 
@@ -86,11 +87,12 @@ def open_adapter(
     if record and not (folder / ADAPTER_CONFIG).is_file():
         folder = fetch(name, (f"{MERGED}/*", "trial.json"))
         return open_model(str(folder / MERGED), settings, device)
-    base = base_model or str(read_adapter_config(folder)["base_model_name_or_path"])
-    if not (folder / ADAPTER).is_file():
-        raise ConfigError(f"--adapter {name} holds no {ADAPTER}: give a LoRA adapter of peft's")
+    base = base_model or read_adapter_config(folder).get("base_model_name_or_path")
+    if not base:
+        raise ConfigError(f"--adapter {name} names no base model: give it with --base-model")
     told = pick_fields(read_trial(folder), device) | {"base_model": base, "adapter": str(folder)}
     config = TrialConfig.from_dict({**told, **settings, "method": "none"})
+    check_adapter(config)
     return System(config=config, adapter_sha256=hash_file(folder / ADAPTER))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,15 +23,8 @@ from trainable.engine.layers.passes import make_dropout, pack_windows, target_we
 from trainable.engine.slots.bank import SlotBank, SlotRange
 from trainable.engine.slots.data_order import DataOrder, Piece
 from trainable.engine.slots.optimizer import SlotOptimizer
-from trainable.engine.slots.slot import (
-    Slot,
-    SlotState,
-    copy_rows,
-    load_adapter,
-    put_state,
-    restore_slot,
-    shape_adapter,
-)
+from trainable.engine.slots.peft_format import load_adapter, shape_adapter
+from trainable.engine.slots.slot import Slot, SlotState, copy_rows, put_state, restore_slot
 from trainable.engine.slots.task import Tasks
 from trainable.engine.train.loss import TargetLoss
 from trainable.engine.train.train_pass import Load, TrainPass
@@ -93,6 +85,7 @@ class Pack:
             base_residency=self.base.residency,
             execution="packed" if len(self.rows) > 1 else "solo",
             device=describe_device(self.device),
+            base=self.base.identity,
         )
 
     def place(self, slot: Slot, state: SlotState | None = None) -> None:
@@ -102,7 +95,7 @@ class Pack:
         if state is not None:
             restore_slot(slot, self.bank, row, state)
         elif slot.config.adapter is not None:
-            load_adapter(slot, self.bank, row, Path(slot.config.adapter))
+            load_adapter(slot.config, slot.shape, slot.base, self.bank, row)
         self.slots[slot.key], self.rows[row] = slot, slot.key
         self.adapters.invalidate()
 
@@ -258,12 +251,19 @@ class Pack:
             order = DataOrder(task.train, config.batch_turns, config.seed)
         elif config.method != "none":
             raise TrialFailed(f"method={config.method} cannot be packed: it runs alone")
-        shape = shape_adapter(config, self.paths)
+        shape = shape_adapter(config, self.paths, self.model)
         if shape.rank > self.bank.layout.rank:  # a clone of a rank that the space does not know
             self.adapters.invalidate()
             self.train_together.forget()
             self.bank.grow(shape.rank)
-        return Slot(key=key, config=config, task=task, shape=shape, order=order)
+        return Slot(
+            key=key,
+            config=config,
+            task=task,
+            shape=shape,
+            order=order,
+            base=self.base.identity,
+        )
 
     def _count_trainable(self, slot: Slot) -> int:
         if slot.order is None:

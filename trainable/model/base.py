@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from trainable.model.identity import Identity, identify
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, read_special_ids
@@ -65,6 +66,7 @@ class Base:
     total_params: int  # tied ones once, without adapters
     compute_dtype: torch.dtype
     special: SpecialIds
+    identity: Identity = field(default_factory=dict)  # nothing told: nothing is compared
 
     @property
     def device(self) -> torch.device:
@@ -91,13 +93,16 @@ def load_base(spec: BaseSpec) -> Base:
         silence_dropout(config)
         model = build_model(spec, source, config, dtype, device)
     residency = settle(model, spec, dtype)
+    special = read_special_ids(tokenizer, spec.base_model)
+    is_random = spec.initialisation == "random"
     return Base(
         model=model,
         tokenizer=tokenizer,
         residency=residency,
         total_params=count_params(model),
         compute_dtype=dtype,
-        special=read_special_ids(tokenizer, spec.base_model),
+        special=special,
+        identity=identify(spec.base_model, tokenizer, special, is_random=is_random),
     )
 
 

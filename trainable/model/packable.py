@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from trainable.model.adapter_fields import why_peft
 from trainable.model.source import explained, locate
 from trainable.trial import TrialConfig
 
@@ -20,9 +21,12 @@ BIASED_OUTPUT = frozenset({"phi"})
 
 def why_alone(config: TrialConfig) -> str | None:
     """Why the trial runs alone, by transformers itself; None: the engine takes it. Raises
-    ConfigError where the base model is not there."""
+    ConfigError where the base model or the adapter is not there."""
     if config.method == "full":
         return "method=full trains the base model itself"
+    brings = config.method == "none" and config.adapter is not None and not is_toy(config)
+    if brings and (why := why_peft(Path(str(config.adapter)))):
+        return why
     if is_embedded(config):
         return None
     shape = read_shape(config.base_model)

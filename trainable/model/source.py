@@ -14,7 +14,8 @@ from trainable.system.environment import trusts_remote_code
 from trainable.trial import ConfigError
 
 EMBEDDED = "tiny"
-OUTSIDE = re.compile(r"embed|lm_head|wte|wpe|shared")  # no layers that an adapter can take
+# no layers that an adapter of ours takes
+OUTSIDE = re.compile(r"(^|\.)(\w*embed\w*|lm_head|wte|wpe|shared)(\.|$)")
 EMBEDDED_FOLDER = Path(__file__).parent / "tiny_weights"
 
 

@@ -25,6 +25,7 @@ from trainable.engine.slots.data_order import DataOrder, cut_step
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Generated, score
+from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
 from trainable.solo.average import WeightAverage
 from trainable.solo.generate import (
@@ -50,7 +51,7 @@ class PlainFinetuner:
     def __init__(self, config: TrialConfig, base: Any) -> None:
         self.config, self.base = config, base
         self.task: Task = Tasks(base).of(config)
-        self.model, modules = prepare(config, base.model)
+        self.model, modules = prepare(config, base)
         self.device: torch.device = base.device
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.average = WeightAverage(trained, config.averaging or 0.0)
@@ -73,6 +74,7 @@ class PlainFinetuner:
             base_residency=base.residency,
             execution=f"solo: {why_alone(config) or 'by transformers'}",
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
+            base=base.identity,
         )
 
     @property
@@ -240,12 +242,15 @@ class PlainFinetuner:
             **{"turns_seen": self.turns, "steps": self.steps, "tokens_seen": self.tokens_seen},
             **{"train_s": self.train_s, "config": self.config.to_dict()},
             "position": 0 if self.order is None else self.order.position,
+            KEY: self.base.identity,
         }
         (folder / "trainer.json").write_text(json.dumps(state, indent=1) + "\n")
 
     def restore(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
+        kept = json.loads((folder / "trainer.json").read_text())
+        check_identity(kept.get(KEY, {}), self.base.identity, f"checkpoint {folder.name}")
         if self.order is not None:
             weights: dict[str, Tensor] = {}
             for path in sorted(folder.glob("*.safetensors")):
@@ -258,7 +263,6 @@ class PlainFinetuner:
             self.optimizer.load_state_dict(state)
             if (folder / TRUNK).exists():
                 self.trunk = torch.load(folder / TRUNK, weights_only=True)
-        kept = json.loads((folder / "trainer.json").read_text())
         self.turns, self.steps = kept["turns_seen"], kept["steps"]
         self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
         if self.order is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig, check_kind
 
+WEIGHTS = "adapter_model.safetensors"
 TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
 ITS_TRAINING = {  # fields that decide nothing of who goes on with an adapter
     *("method", "adapter", "seed", "train_turns"),
@@ -20,35 +21,76 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     path = folder / "adapter_config.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"adapter must be a folder in peft's format, and {path} cannot be read ({error}): "
             "give another with --set adapter=FOLDER"
         ) from error
 
 
-def read_trial(folder: Path) -> dict[str, Any]:
-    """The config of the trial that left the adapter, as a checkpoint or an export tells it; {}
-    where neither is there."""
+def read_tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of a peft adapter. Raises ConfigError where they are not there
+    or not in safetensors."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS
+    try:
+        with safe_open(path, framework="np") as weights:
+            names = list(weights.keys())
+            return {name: tuple(weights.get_slice(name).get_shape()) for name in names}
+    except (OSError, SafetensorError) as error:
+        is_pickled = not path.exists() and (folder / "adapter_model.bin").exists()
+        remedy = "save it anew as safetensors" if is_pickled else "give a LoRA adapter of peft's"
+        raise ConfigError(f"{path} cannot be read ({error}): {remedy}") from error
+
+
+def read_origin(folder: Path) -> dict[str, Any]:
+    """What the trial that left the adapter told of itself, as a checkpoint or an export has it; {}
+    where neither is there. Raises ConfigError where that cannot be read."""
     for path in (folder / name for name in TRIAL_FILES):
-        if path.is_file():
-            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+        if not path.is_file():
+            continue
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"{path} cannot be read ({error}): export the trial anew") from error
     return {}
+
+
+def read_trial(folder: Path) -> dict[str, Any]:
+    """The config of the trial that left the adapter; {} where none did."""
+    return dict(read_origin(folder).get("config", {}))
 
 
 def inherit(adapter: str | None) -> dict[str, Any]:
     """What is the adapter's own where nothing else is set: model, text, decoding, and its shape; of
-    one that no trial left, the model alone. Raises ConfigError when the folder holds no adapter."""
+    one that no trial left, the model and its shape. Raises ConfigError when the folder holds no
+    adapter."""
     check_kind("adapter", adapter, "str | None")
     if adapter is None:
         return {}
     folder = Path(adapter)
-    base = read_adapter_config(folder).get("base_model_name_or_path")
-    told = read_trial(folder) or ({"base_model": base} if base else {})
+    fields = read_adapter_config(folder)
+    told = read_trial(folder) or spell_shape(fields)
     kept = {name: value for name, value in told.items() if name not in ITS_TRAINING}
     if not is_known_elsewhere(str(kept.get("corpus", ""))):
         kept.pop("corpus", None)
     return kept
+
+
+def spell_shape(fields: dict[str, Any]) -> dict[str, Any]:
+    """A foreign adapter's base model, rank and scale as TrialConfig names them.
+
+    >>> spell_shape({"base_model_name_or_path": "tiny", "r": 4, "lora_alpha": 8})
+    {'base_model': 'tiny', 'lora_rank': 4, 'alpha_over_rank': 2.0, 'rslora': False}
+    """
+    base = fields.get("base_model_name_or_path")
+    shape: dict[str, Any] = {"base_model": base} if base else {}
+    if "r" in fields:
+        rank = fields["r"]
+        shape |= {"lora_rank": rank, "alpha_over_rank": fields.get("lora_alpha", 8) / rank}
+        shape["rslora"] = bool(fields.get("use_rslora"))
+    return shape
 
 
 def is_known_elsewhere(corpus: str) -> bool:
@@ -61,3 +103,10 @@ def rank_of(config: TrialConfig) -> int:
     if config.lora_rank is not None:
         return config.lora_rank
     return 1 if config.adapter is None else int(read_adapter_config(Path(config.adapter))["r"])
+
+
+def scale_of(fields: dict[str, Any]) -> float:
+    """What B A is multiplied by: alpha/rank, or alpha/sqrt(rank) with rslora (peft's defaults
+    where a field is left out)."""
+    rank = int(fields["r"])
+    return float(fields.get("lora_alpha", 8)) / (rank**0.5 if fields.get("use_rslora") else rank)

@@ -24,7 +24,8 @@ from trainable.corpus.encode import Window
 from trainable.engine.device.memory import give_back_memory, peak_gib
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder
-from trainable.engine.slots.slot import Slot, shape_adapter
+from trainable.engine.slots.peft_format import shape_adapter
+from trainable.engine.slots.slot import Slot
 from trainable.engine.throughput import synchronise
 from trainable.model.base import Base
 from trainable.model.quantise import count_params, dequantise, quantise
@@ -96,7 +97,7 @@ def fill(pack: Pack, slots: int, windows: list[Window], sequences: int) -> list[
     for number in range(len(pack.slots), slots):
         config = make_config(sequences, seed=number)
         order = DataOrder(windows, sequences, seed=number)
-        shape = shape_adapter(config, pack.paths)
+        shape = shape_adapter(config, pack.paths, pack.model)
         pack.place(Slot(str(number), config, task=None, shape=shape, order=order))  # type: ignore[arg-type]
     return list(pack.slots.values())
 

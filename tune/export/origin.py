@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curves import measure_gpu_hours
+from trainable.model.identity import KEY
 from trainable.model.source import EMBEDDED, locate
+from trainable.storage.adapter import read_origin
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
 from tune.export.hub import check_repo_name, find_http_error
@@ -54,6 +56,7 @@ def compose_record(choice: Choice, base: str | None) -> dict[str, Any]:
         "params": dict(trial.params),
         "config": to_portable(choice.config, base),
         "base_model": base,
+        KEY: read_origin(choice.checkpoint).get(KEY, {}),
         "adapter_sha256": hash_file(choice.checkpoint / ADAPTER),
         "resolved": asdict(trial.resolved) if trial.resolved else None,
         "evaluation": to_public(asdict(choice.evaluation)),

@@ -11,8 +11,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.space import Space
+from trainable.model.adapter_fields import check_adapter
 from trainable.model.packable import is_toy
-from trainable.storage.adapter import read_adapter_config
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import format_bytes
 
@@ -46,8 +46,9 @@ def _take(end: int, given: Mapping[str, Any] | None = None) -> Any:
 def check_materials(configs: Iterable[TrialConfig]) -> None:
     """Every base model, corpus and adapter that the configs name is there."""
     real = [c for c in configs if not is_toy(c)]
-    for adapter in sorted({c.adapter for c in real if c.adapter is not None}):
-        read_adapter_config(Path(adapter))
+    for config in {(c.adapter, c.method, c.lora_rank): c for c in real}.values():
+        check_adapter(config)
+        check_prompts(config)
     for base_model in sorted({c.base_model for c in real}):
         from trainable.model.source import check_base
 
@@ -59,6 +60,19 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         from trainable.corpus.load import load_corpus
 
         load_corpus(corpus)
+
+
+def check_prompts(config: TrialConfig) -> None:
+    """The adapter's prompts were written with the tokenizer that the trial's will be."""
+    from trainable.model.identity import KEY, check_identity, identify
+    from trainable.storage.adapter import read_origin
+    from tune.export.tokens import load_tokens
+
+    if config.adapter is None or not (told := read_origin(Path(config.adapter)).get(KEY)):
+        return
+    tokens = load_tokens(config)
+    own = identify(config.base_model, tokens.tokenizer, tokens.special, is_random=True)
+    check_identity(told, own, f"adapter {config.adapter}")
 
 
 def check_chat(configs: Iterable[TrialConfig]) -> None:

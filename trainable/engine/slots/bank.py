@@ -42,6 +42,7 @@ class AdapterShape:
     modules: tuple[str, ...]  # full paths
     rank: int
     scale: float  # alpha/rank, or alpha/sqrt(rank)
+    as_parameters: tuple[str, ...] = ()  # of the modules: those that peft finds by their weight
 
 
 @dataclass(frozen=True)

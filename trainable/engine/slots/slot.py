@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trainable.engine.device.transfer import fetch, zeros_to_send
-from trainable.engine.slots.bank import AdapterShape, RowLayout, SlotBank
+from trainable.engine.device.transfer import fetch
+from trainable.engine.slots.bank import AdapterShape, SlotBank
 from trainable.engine.slots.data_order import DataOrder, Draw, Piece, cut_step
 from trainable.engine.slots.optimizer import StepSettings, is_decaying, learning_rate_at
+from trainable.engine.slots.peft_format import name_tensors, put_tensors, spell_config
 from trainable.engine.slots.task import Task
-from trainable.model.selections import select_paths
+from trainable.model.identity import KEY, check_identity
 from trainable.storage.adapter import read_adapter_config
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import TrialConfig
 
-PEFT_PREFIX = "base_model.model."
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's; where nothing is trained there are none
 TRUNK = "trunk"  # in a checkpoint: the checkpoint that the next milestone goes on from
 
@@ -37,6 +35,7 @@ class Slot:
     task: Task
     shape: AdapterShape
     order: DataOrder | None  # None: nothing is trained
+    base: dict[str, Any] = field(default_factory=dict)  # the identity of the model it stands on
     turns_seen: int = 0
     steps: int = 0
     tokens_seen: int = 0
@@ -148,7 +147,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     kinds = ("average", *trained_kinds)
     fetched = fetch([getattr(bank, kind)[row : row + 1] for kind in kinds])
     layout, shape, trunk = bank.layout, slot.shape, slot.trunk  # the bank may grow meanwhile
-    adapter_config = peft_config(slot)
+    adapter_config = spell_config(slot.config, slot.shape)
     trainer = {
         "turns_seen": slot.turns_seen,
         "steps": slot.steps,
@@ -156,15 +155,16 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
         "tokens_seen": slot.tokens_seen,
         "train_s": slot.train_s,
         "config": slot.config.to_dict(),
+        KEY: slot.base,
     }
 
     def cut_up() -> SlotState:
         lines = dict(zip(kinds, fetched(), strict=True))
-        adapter = dict(_named(shape, layout, lines["average"]))
+        adapter = dict(name_tensors(shape, layout, lines["average"]))
         trained = {
             f"{kind}.{name}": value
             for kind in trained_kinds
-            for name, value in _named(shape, layout, lines[kind])
+            for name, value in name_tensors(shape, layout, lines[kind])
         }
         return SlotState(adapter, adapter_config, trained, trainer, trunk)
 
@@ -179,93 +179,23 @@ def list_trained(slot: Slot) -> tuple[str, ...]:
 
 
 def restore_slot(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
-    """Goes on from a checkpoint, in a slot of the same config."""
+    """Goes on from a checkpoint, in a slot of the same config. Raises ConfigError where that was
+    made on another base model."""
+    check_identity(state.trainer.get(KEY, {}), slot.base, f"trial {slot.key}'s checkpoint")
     put_state(slot, bank, row, state)
     slot.tokens_seen, slot.train_s = state.trainer["tokens_seen"], state.trainer["train_s"]
 
 
 def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
     """The slot stands where it stood then; what it has cost since is not forgotten."""
-    _put(slot, bank, bank.average, row, state.adapter)
+    put_tensors(slot.shape, bank, bank.average, row, state.adapter)
     bank.params[row] = bank.average[row]
     for kind in list_trained(slot):
         prefix = f"{kind}."
         kept = state.trained.items()
         values = {k.removeprefix(prefix): v for k, v in kept if k.startswith(prefix)}
-        _put(slot, bank, getattr(bank, kind), row, values)
+        put_tensors(slot.shape, bank, getattr(bank, kind), row, values)
     slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
     slot.trunk = state.trunk
     if slot.order is not None:
         slot.order.position = state.trainer["position"]
-
-
-def load_adapter(slot: Slot, bank: SlotBank, row: int, folder: Path) -> None:
-    """Starts a slot from an adapter in peft's format. Raises ConfigError when it does not fit."""
-    _put(slot, bank, bank.params, row, load_file(folder / "adapter_model.safetensors"))
-    bank.average[row] = bank.params[row]
-
-
-def peft_config(slot: Slot) -> dict[str, Any]:
-    """adapter_config.json. alpha is spelt so that peft, which divides it by the rank (or its
-    root), arrives at the slot's scale."""
-    shape, config = slot.shape, slot.config
-    divisor = shape.rank**0.5 if config.rslora else shape.rank
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": config.base_model,
-        "r": shape.rank,
-        "lora_alpha": shape.scale * divisor,
-        "lora_dropout": config.lora_dropout or 0.0,
-        "use_rslora": bool(config.rslora),
-        "target_modules": list(shape.modules),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-    }
-
-
-def shape_adapter(config: TrialConfig, paths: Sequence[str]) -> AdapterShape:
-    """The adapter that a config asks for among the linear layers, or the one that it brings."""
-    if config.method == "lora":
-        assert config.lora_modules is not None and config.lora_rank is not None
-        modules = select_paths(paths, config.lora_modules)
-        return AdapterShape(modules, config.lora_rank, config.lora_scale)
-    if config.adapter is None:
-        return AdapterShape((), 0, 0.0)
-    found = read_adapter_config(Path(config.adapter))
-    rank, targets = int(found["r"]), found["target_modules"]
-    if isinstance(targets, str):
-        modules = tuple(path for path in paths if re.fullmatch(targets, path))
-    else:
-        modules = tuple(p for p in paths if any(p == t or p.endswith(f".{t}") for t in targets))
-    divisor = rank**0.5 if found.get("use_rslora") else rank
-    return AdapterShape(modules, rank, found["lora_alpha"] / divisor)
-
-
-def _named(shape: AdapterShape, layout: RowLayout, line: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """A row's numbers [1, width] under peft's names, in its shapes: lora_A [rank, in], lora_B
-    [out, rank]."""
-    for module in shape.modules:
-        a, b = layout.pair(line, module, 0)
-        yield f"{PEFT_PREFIX}{module}.lora_A.weight", a[:, : shape.rank].T.contiguous()
-        yield f"{PEFT_PREFIX}{module}.lora_B.weight", b[: shape.rank].T.contiguous()
-
-
-@torch.no_grad()
-def _put(slot: Slot, bank: SlotBank, rows: Tensor, row: int, values: dict[str, Tensor]) -> None:
-    """Laid out on the host, and sent in one piece, behind what the device has to do."""
-    rank = slot.shape.rank
-    line = zeros_to_send((1, bank.layout.width), bank.device)
-    for module in slot.shape.modules:
-        a, b = bank.layout.pair(line, module, 0)
-        for name, target in (("lora_A", a[:, :rank]), ("lora_B", b[:rank])):
-            value = values.get(f"{PEFT_PREFIX}{module}.{name}.weight")
-            if value is None or value.T.shape != target.shape:
-                found = "is not there" if value is None else f"has shape {list(value.shape)}"
-                raise ConfigError(
-                    f"an adapter must fit its config's modules and rank {rank}: its "
-                    f"{module}.{name} {found}; use the config that made it"
-                )
-            target.copy_(value.T)
-    rows[row].copy_(line[0], non_blocking=True)
