@@ -109,6 +109,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from trainable.corpus.load import load_corpus
     from trainable.evaluation.predictions import read_predictions
     from tune.generate import Replies, generate_replies
+    from tune.plan.checks import tell_moved
 
     check_places({"--responses": args.responses, "--json": args.json})
     if args.predictions:
@@ -117,6 +118,7 @@ def evaluate(args: argparse.Namespace) -> int:
         replies = Replies(responses=responses, corpus=load_corpus(args.corpus or "multiwoz"))
     else:
         replies = generate_replies(args)
+    tell_moved(replies.corpus)
     scores = score_replies(replies, args)
     print_scores(scores, replies.corpus, args.split)
     if args.responses:

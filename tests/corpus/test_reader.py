@@ -182,3 +182,13 @@ def test_real_multiwoz_is_whole(multiwoz: Corpus) -> None:
     }
     assert sizes == {"train": (8437, 56776), "validation": (1000, 7374), "test": (1000, 7372)}
     assert len(multiwoz.database.query("train", {})) == 2828
+
+
+def test_spans_beside_their_values_are_moved_and_counted(
+    small_folder: Path, own_cache: Path
+) -> None:
+    edit(small_folder / "dialog_acts.json", '"Da Nino", 10, 17', '"Da Nino", 9, 16')
+    for _ in range(2):  # parsed, and from the cache
+        corpus = load_corpus(str(small_folder))
+        assert corpus.moved_spans == 5
+        assert corpus.splits["test"][0].turns[0].delexicalised == "How about [name]? Call [phone]."

@@ -57,3 +57,25 @@ def test_piecewise_spacing_equals_moses_on_real_responses(multiwoz: Corpus) -> N
 def test_is_idempotent_on_words_without_slots(words: list[str]) -> None:
     once = normalise_response(" ".join(words) + " .")
     assert normalise_response(once) == once
+
+
+@pytest.mark.parametrize(
+    ("spelling", "meant"),
+    [
+        ("<hotel_name>", r"\[hotel_name\]"),
+        ("[value-address]", r"\[value_address\]"),
+        ("{Phone}", r"\[phone\]"),
+        ("__postcode__", r"\[postcode\]"),
+        ("[hotel.area]", r"\[hotel_area\]"),
+        ("[nmae]", r"\[name\]|name"),
+    ],
+)
+def test_another_spelling_of_a_placeholder_is_told(spelling: str, meant: str) -> None:
+    with pytest.warns(UserWarning, match=rf"did you mean ({meant})"):
+        normalise_response(f"it is {spelling} .")
+
+
+@pytest.mark.filterwarnings("error")
+def test_brackets_of_other_things_are_not_told_of() -> None:
+    text = "<unk> (free) [name] {} <3 and __init__ cost < 5"
+    assert normalise_response(text) == respace(text.replace("[name]", "NAME"))

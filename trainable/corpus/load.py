@@ -19,7 +19,7 @@ from trainable.trial import ConfigError
 
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
-READER = "1"  # goes up when the same files would give other dialogues
+READER = "2"  # goes up when the same files would give other dialogues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Corpus:
     splits: Mapping[str, tuple[Dialogue, ...]]  # train, validation, test
     database: Database
     fingerprint: str  # of the source files' contents, and of this reader
+    moved_spans: int = 0  # that did not cover the value they carry, and were moved to it
 
     def get_split(self, split: str) -> tuple[Dialogue, ...]:
         """Raises ConfigError on a split that does not exist, or is empty."""
@@ -63,7 +64,7 @@ def read_corpus(name: str, folder: Path) -> Corpus:
     """From a folder in MultiWOZ 2.2's layout."""
     files = multiwoz.find_files(folder)
     fingerprint = fingerprint_files(files, READER)
-    return _restore(name, fingerprint, lambda: multiwoz.read_folder(files))
+    return _restore(name, fingerprint, lambda tell: multiwoz.read_folder(files, tell))
 
 
 def read_tables(name: str, folder: Path) -> Corpus:
@@ -73,10 +74,12 @@ def read_tables(name: str, folder: Path) -> Corpus:
     aims, rows = find_aims(beside), beside / "db"
     sources = [*chain.from_iterable(tables.values()), *aims, *sorted(rows.glob("*_db.json"))]
 
-    def read() -> tuple[multiwoz.Splits, Rows]:
+    def read(tell: multiwoz.Tell) -> tuple[multiwoz.Splits, Rows]:
         raw, goals = read_dialogues(tables), read_aims(aims)
         return {
-            split: tuple(multiwoz.build_dialogue(name, turns, goals) for name, turns in dialogues)
+            split: tuple(
+                multiwoz.build_dialogue(name, turns, goals, tell) for name, turns in dialogues
+            )
             for split, dialogues in raw.items()
         }, read_rows(rows)
 
@@ -94,11 +97,13 @@ def find_annotations(folder: Path) -> Path:
 
 @pause_collection()
 def _restore(
-    name: str, fingerprint: str, read: Callable[[], tuple[multiwoz.Splits, Rows]]
+    name: str, fingerprint: str, read: Callable[[multiwoz.Tell], tuple[multiwoz.Splits, Rows]]
 ) -> Corpus:
     def build() -> dict[str, Any]:
-        splits, rows = read()
-        return {"splits": {s: [*map(_pack, ds)] for s, ds in splits.items()}, "rows": rows}
+        moved: list[str] = []
+        splits, rows = read(moved.append)
+        packed = {s: [*map(_pack, ds)] for s, ds in splits.items()}
+        return {"splits": packed, "rows": rows, "moved_spans": len(moved)}
 
     kept = recall(fingerprint, build)
     return Corpus(
@@ -106,6 +111,7 @@ def _restore(
         splits={split: tuple(map(_unpack, packed)) for split, packed in kept["splits"].items()},
         database=Database(kept["rows"]),
         fingerprint=fingerprint,
+        moved_spans=kept["moved_spans"],
     )
 
 

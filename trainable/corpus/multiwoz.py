@@ -6,7 +6,7 @@ dialog_acts.json and db/; a checkout of that repository, or its parts in one fol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ IN_CHECKOUT = Path("data/MultiWOZ_2.2")
 # Acts may be published for a few dialogues that were withdrawn; a missing file is hundreds.
 _STRAY_ACTS = 10
 
+Tell = Callable[[str], None]
 Splits = dict[str, tuple[Dialogue, ...]]
 
 
@@ -64,8 +65,9 @@ def _find_dialogues(folder: Path) -> list[Path]:
     return [folder / f"dialogues_{n:03}.json" for n in range(1, max(numbers, default=1) + 1)]
 
 
-def read_splits(files: Files) -> Splits:
-    """All dialogues, by split. Raises ConfigError where the files do not fit each other."""
+def read_splits(files: Files, tell: Tell) -> Splits:
+    """All dialogues, by split; `tell` is called for every span that was moved. Raises ConfigError
+    where the files do not fit each other."""
     acts = read_json(files.acts)
     raw = {
         split: [d for p in paths for d in read_json(p)] for split, paths in files.dialogues.items()
@@ -75,7 +77,7 @@ def read_splits(files: Files) -> Splits:
     aims = read_aims(files.aims)
     return {
         split: tuple(
-            build_dialogue(d["dialogue_id"], _pair_turns(d, acts), aims) for d in dialogues
+            build_dialogue(d["dialogue_id"], _pair_turns(d, acts), aims, tell) for d in dialogues
         )
         for split, dialogues in raw.items()
     }
@@ -145,7 +147,7 @@ def parse_state(frames: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> St
     return state
 
 
-def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims) -> Dialogue:
+def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: Tell) -> Dialogue:
     """The dialogue with its delexicalised responses, goal and bookings (empty where unknown)."""
     short = shorten_id(name)
     booked = aims.booked.get(short, [])
@@ -155,7 +157,7 @@ def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims) -> Dial
                 user=exchange.user,
                 response=exchange.system,
                 delexicalised=delexicalise(
-                    exchange.system, exchange.spans, f"{name}, system turn {number}"
+                    exchange.system, exchange.spans, f"{name}, system turn {number}", tell
                 ),
                 state=exchange.state,
                 booked=tuple(booked[number]) if number < len(booked) else (),
@@ -165,6 +167,6 @@ def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims) -> Dial
     return Dialogue(id=short, turns=turns, goal=aims.goals.get(short, {}))
 
 
-def read_folder(files: Files) -> tuple[Splits, dict[str, list[dict[str, Any]]]]:
+def read_folder(files: Files, tell: Tell) -> tuple[Splits, dict[str, list[dict[str, Any]]]]:
     """Dialogues by split, and the databases' rows by domain."""
-    return read_splits(files), read_rows(files.database)
+    return read_splits(files, tell), read_rows(files.database)

@@ -6,6 +6,8 @@ Flavours of Success", which unifies what MultiWOZ's systems write.
 
 from __future__ import annotations
 
+import re
+
 # canonical name -> the slot names that stand for it
 _NAMES: dict[str, str] = {
     "ADDRESS": "address, value_address, attraction_address, hospital_address, hotel_address, "
@@ -55,3 +57,16 @@ def is_known(slot: str) -> bool:
     (True, False)
     """
     return slot.lower() in CANONICAL
+
+
+def find_slot(spelling: str) -> str | None:
+    """The slot name that another spelling means; None: none.
+
+    >>> find_slot("Hotel-Name"), find_slot("value name"), find_slot("unk")
+    ('hotel_name', 'value_name', None)
+    """
+    words = re.sub(r"[\W_]+", "_", spelling.lower()).strip("_")
+    for name in (words, words.replace("_", " "), words.replace("_", ""), words.removesuffix("s")):
+        if name in CANONICAL:
+            return name
+    return None

@@ -11,9 +11,12 @@ from functools import cache, lru_cache
 
 from sacremoses import MosesDetokenizer, MosesTokenizer
 
-from trainable.dialogue.slots import CANONICAL
+from trainable.dialogue.slots import CANONICAL, find_slot
+from trainable.trial import nearest
 
 _SLOT = re.compile(r"\[([\w\s\d]+)\](?:es|s|-s|-es|)")
+# What other tools write in the place of [name]: <name>, {name}, [hotel-name], [[name]], __name__
+_OTHER_SPELLING = re.compile(r"[<{\[]+\s*([a-z][\w .-]*?)\s*[>}\]]+|\b__([a-z]\w*?)__\b")
 # Quotation marks that pair up, entities, and what is not printable ASCII
 _NEEDS_WHOLE = re.compile(r"""[^ -~]|["`&]|(?<![a-zA-Z])'|'(?![a-zA-Z])""")
 _LOWER = frozenset(MosesTokenizer.IsLower)
@@ -33,12 +36,16 @@ _detokenizer = MosesDetokenizer(lang="en")
 def normalise_response(text: str) -> str:
     """The response lower-cased, its slots canonical and upper-case, in Moses' plain spacing.
 
-    A slot name without a canonical one becomes nothing, with one warning a name.
+    A slot name without a canonical one becomes nothing, with one warning a name; a placeholder in
+    another spelling stays the text that it is, with one too.
 
     >>> normalise_response("The [hotel_name] is [value_pricerange] -ly priced .")
     'the NAME is PRICE priced.'
     """
-    text = _SLOT.sub(_canonical_slot, text.lower())
+    text = text.lower()
+    for match in _OTHER_SPELLING.finditer(text):
+        _look_at(match)
+    text = _SLOT.sub(_canonical_slot, text)
     text = text.replace("-s", "").replace("-ly", "")
     return respace(text)
 
@@ -82,10 +89,29 @@ def _canonical_slot(match: re.Match[str]) -> str:
     return canonical
 
 
+def _look_at(match: re.Match[str]) -> None:
+    """Warns where what stands there means a slot and is read as none."""
+    if not _SLOT.fullmatch(match.group()):
+        name = find_slot(match.group(1) or match.group(2))
+        if name is not None:
+            _warn_spelling(match.group(), name)
+
+
+@cache
+def _warn_spelling(spelling: str, name: str) -> None:
+    warnings.warn(
+        f"{spelling} in a response is no placeholder and counts as no slot (did you mean "
+        f"[{name}]?)",
+        stacklevel=2,
+    )
+
+
 @cache
 def _warn_unknown(name: str) -> None:
+    known = find_slot(name)
+    meant = f" (did you mean [{known}]?)" if known else nearest(name, CANONICAL)
     warnings.warn(
-        f"unknown slot [{name}] in a response counts as nothing: "
+        f"unknown slot [{name}] in a response counts as nothing{meant}: "
         "use a slot name of trainable/dialogue/slots.py",
         stacklevel=2,
     )

@@ -19,7 +19,7 @@ from transformers import (
 from trainable.model.identity import Identity, identify
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
-from trainable.model.special_ids import SpecialIds, read_special_ids
+from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
 from trainable.system.environment import is_deterministic, trusts_remote_code
 from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, check_choice
 
@@ -94,6 +94,7 @@ def load_base(spec: BaseSpec) -> Base:
         model = build_model(spec, source, config, dtype, device)
     residency = settle(model, spec, dtype)
     special = read_special_ids(tokenizer, spec.base_model)
+    check_rows(special, count_rows(model), spec.base_model)
     is_random = spec.initialisation == "random"
     return Base(
         model=model,
@@ -104,6 +105,12 @@ def load_base(spec: BaseSpec) -> Base:
         special=special,
         identity=identify(spec.base_model, tokenizer, special, is_random=is_random),
     )
+
+
+def count_rows(model: PreTrainedModel) -> int:
+    """Tokens that the model can read."""
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.weight.shape[0])
 
 
 def pick_device(device: str) -> torch.device:

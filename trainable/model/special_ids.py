@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainable.dialogue.slots import is_known
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ class SpecialIds:
     eos: int  # ends a reply
     pad: int  # fills masked positions, never equal to eos, always in the vocabulary
     openers: tuple[int, ...] = ()  # a placeholder begins with one of these: "[name]"
+    spoken: tuple[int, ...] = ()  # special tokens that are placeholders: a reply's text keeps them
 
     def spell_bias(self, bias: float | None) -> list[list[list[int] | float]] | None:
         """transformers' `sequence_bias`, which adds so much to the scores of all openers; or None,
@@ -28,7 +31,11 @@ def read_special_ids(tokenizer: PreTrainedTokenizerBase, base_model: str) -> Spe
     """Raises ConfigError where the tokenizer has no end-of-sequence token."""
     prefix, eos = read_borders(tokenizer, base_model)
     return SpecialIds(
-        prefix=prefix, eos=eos, pad=pick_pad_id(tokenizer, eos), openers=find_openers(tokenizer)
+        prefix=prefix,
+        eos=eos,
+        pad=pick_pad_id(tokenizer, eos),
+        openers=find_openers(tokenizer),
+        spoken=find_spoken(tokenizer),
     )
 
 
@@ -62,7 +69,55 @@ def pick_pad_id(tokenizer: PreTrainedTokenizerBase, eos_id: int) -> int:
 
 
 def find_openers(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The ids, below the additions to the vocabulary, whose text begins with a bracket."""
-    ids = range(tokenizer.vocab_size)
+    """The ids whose text begins with a bracket; of whole tokens that were added to the vocabulary,
+    or are special, those alone that are placeholders (Mistral has an `[INST]`)."""
+    ids = range(len(tokenizer))
     texts = tokenizer.batch_decode([[i] for i in ids])
-    return tuple(i for i, text in zip(ids, texts, strict=True) if text.lstrip().startswith("["))
+    whole = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
+    return tuple(
+        i
+        for i, text in zip(ids, texts, strict=True)
+        if (is_placeholder(text) if i in whole else text.lstrip().startswith("["))
+    )
+
+
+def find_spoken(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The special tokens that are placeholders."""
+    return tuple(i for i in tokenizer.all_special_ids if is_placeholder(tokenizer.decode([i])))
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text is a slot in brackets.
+
+    >>> is_placeholder(" [hotel_name]"), is_placeholder("[INST]")
+    (True, False)
+    """
+    text = text.strip()
+    return text.startswith("[") and text.endswith("]") and is_known(text[1:-1])
+
+
+def decode_reply(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], spoken: Sequence[int]
+) -> str:
+    """The text of a reply, without special tokens other than placeholders."""
+    silent = set(list_silent(tokenizer, spoken))
+    if not silent:
+        return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+    return str(tokenizer.decode([i for i in ids if i not in silent])).strip()
+
+
+def list_silent(tokenizer: PreTrainedTokenizerBase, spoken: Sequence[int]) -> tuple[int, ...]:
+    """The special tokens that a reply's text leaves out, where others are placeholders; empty: all
+    of them, as a tokenizer's own `skip_special_tokens` does."""
+    return tuple(sorted({*tokenizer.all_special_ids} - {*spoken})) if spoken else ()
+
+
+def check_rows(special: SpecialIds, rows: int, base_model: str) -> None:
+    """Raises ConfigError where placeholders are tokens that the model has no rows for."""
+    beyond = [i for i in special.openers if i >= rows]
+    if beyond:
+        raise ConfigError(
+            f"a base model needs a row for every placeholder of its tokenizer, and {base_model!r} "
+            f"has {rows} rows and a placeholder with the id {beyond[0]}: call "
+            "model.resize_token_embeddings(len(tokenizer)) and save it (--set base_model=)"
+        )

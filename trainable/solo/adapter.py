@@ -42,7 +42,7 @@ def load(model: Any, folder: Path) -> tuple[Any, Any]:
 
     tuned = PeftModel.from_pretrained(model, str(folder))
     # read again into the same place: only this tells what was left over
-    return tuned, tuned.load_adapter(str(folder), "default", torch_device=str(model.device))
+    return tuned, tuned.load_adapter(str(folder), "default", torch_device="cpu")
 
 
 def check_known(folder: Path) -> None:

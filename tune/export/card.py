@@ -35,6 +35,7 @@ class Export:
     licence: str | None  # of the base model
     dtype: str  # float32 | bfloat16: what the trial computed in
     prefix_ids: tuple[int, ...]
+    silent_ids: tuple[int, ...]
     example: Example
 
     @property
@@ -110,7 +111,7 @@ def ask(export: Export) -> str:
             f"A conversation is one text, each piece tokenised by itself (context: "
             f"{config.context}; target: {config.target}); longer ones lose their first turns, down "
             f"to {config.max_length_tokens} tokens. At validation it was asked this, among others:",
-            show_asking(export.example, export.prefix_ids, export.where, config),
+            show_asking(export.example, export.prefix_ids, export.silent_ids, export.where, config),
             f"and it answered: `{export.example.reply}`",
         ]
     )

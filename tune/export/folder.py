@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.model.special_ids import list_silent
 from trainable.storage.checkpoint import read_evaluation
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, TrialConfig
 from tune.export.card import CURVE, Export, write_card
 from tune.export.choice import Choice
 from tune.export.metrics import (
@@ -112,6 +113,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
         licence=find_licence(choice.config, base, wanted.licence),
         dtype=dtype,
         prefix_ids=tokens.special.prefix,
+        silent_ids=list_silent(tokens.tokenizer, tokens.special.spoken),
         example=pick_example(choice.config, chat, choice.evaluation.split, responses),
     )
     write_card(export).save(folder / "README.md")
@@ -137,6 +139,25 @@ def write_adapter(choice: Choice, base: str, folder: Path) -> None:
     config["base_model_name_or_path"] = base
     text = json.dumps(config, indent=1) + "\n"
     (folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+    check_loads(choice.config, folder)
+
+
+def check_loads(config: TrialConfig, folder: Path) -> None:
+    """Raises ConfigError unless plain peft finds a place for every tensor of the adapter, on the
+    base model without its weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    from trainable.model.source import explained, locate
+    from trainable.solo.adapter import put_adapter
+    from trainable.system.environment import trusts_remote_code
+
+    source, trust = locate(config.base_model), trusts_remote_code()
+    with explained(config.base_model), torch.device("meta"):
+        shape = AutoConfig.from_pretrained(source.name, trust_remote_code=trust, **source.arguments)
+        kind = AutoModelForSeq2SeqLM if shape.is_encoder_decoder else AutoModelForCausalLM
+        model = kind.from_config(shape, trust_remote_code=trust)
+    put_adapter(model, folder)
 
 
 def draw_curve(choice: Choice, path: Path) -> None:

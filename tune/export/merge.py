@@ -6,13 +6,12 @@ original weights instead gives another model: by how much is measured here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
@@ -21,6 +20,8 @@ from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
 from trainable.model.packable import is_encoder_decoder
 from trainable.model.quantise import dequantise
 from trainable.model.source import explained, locate
+from trainable.model.special_ids import decode_reply
+from trainable.solo.adapter import put_adapter
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
@@ -29,6 +30,7 @@ from tune.export.tokens import Tokens, encode_dialogues
 
 MEASURED_DIALOGUES = 4  # of the validation's fixed order
 SHARD = "2GB"
+EXACT_RESIDENCIES = ("", "dequantized", "fp32")  # of a base: the numbers that are merged into
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,15 @@ def write_merged(
     windows, recorded = pick_windows(choice, tokens)
     probe = measure(model, tokens, windows, generation)
     is_greedy = choice.config.decoding == "greedy"
-    figures = {
+    figures: dict[str, Any] = {
         "dtype": dtype_name,
         "dialogues": len({window.dialogue_id for window in windows}),
         "turns": len(recorded),
         "replies_as_recorded": share_equal(probe.replies, recorded) if is_greedy else None,
     }
+    unmerged = measure(attach(choice, dtype), tokens, windows, generation)
+    figures["replies_as_unmerged"] = share_equal(probe.replies, unmerged.replies)
+    check_replies(choice, figures)
     if choice.config.quantisation not in FOUR_BIT:
         return figures
     other = merge(choice, "fp32" if dtype == torch.float32 else "bf16", dtype)
@@ -88,8 +93,44 @@ def merge(choice: Choice, quantisation: str, dtype: torch.dtype) -> PreTrainedMo
     """The base, quantised and brought back (or not quantised), plus the adapter; added up in
     fp32 and rounded once."""
     base = cast(load_values(choice.config, quantisation, dtype), torch.float32)
-    whole: Any = PeftModel.from_pretrained(base, str(choice.checkpoint)).merge_and_unload()
+    whole: Any = put_adapter(base, choice.checkpoint).merge_and_unload()
     return cast(whole, dtype)
+
+
+def attach(choice: Choice, dtype: torch.dtype) -> Any:
+    """The same base with the adapter beside it, by peft."""
+    base = cast(load_values(choice.config, choice.config.quantisation, dtype), dtype)
+    return put_adapter(base, choice.checkpoint).eval()
+
+
+def check_replies(choice: Choice, figures: Mapping[str, Any]) -> None:
+    """Raises ConfigError where fewer of the merged model's replies equal the trial's than the
+    precision explains."""
+    resolved, n = choice.trial.resolved, figures["turns"]
+    is_exact = figures["dtype"] == "float32" and (
+        resolved is None or resolved.base_residency in EXACT_RESIDENCIES
+    )
+    least = 1.0 if is_exact else least_share(1 - figures["replies_as_unmerged"], n)
+    recorded, unmerged = figures["replies_as_recorded"], figures["replies_as_unmerged"]
+    share = unmerged if recorded is None else recorded
+    if share < least:
+        raise ConfigError(
+            f"--merged must give the trial's replies: of {n} validation replies {share:.1%} are "
+            f"the same, and {figures['dtype']} explains no less than {least:.1%}; export the "
+            "adapter alone (without --merged)"
+        )
+
+
+def least_share(noise: float, n: int) -> float:
+    """The least share of n replies that stay the same where rounding changes a share `noise` of
+    them: the trial's own were rounded in another way, so that twice as many may differ, and three
+    standard errors more.
+
+    >>> round(least_share(0.1, 100), 2), least_share(0.9, 10)
+    (0.68, 0.0)
+    """
+    apart = min(2 * max(noise, 1 / n), 1.0)
+    return max(1 - apart - 3 * (apart * (1 - apart) / n) ** 0.5, 0.0)
 
 
 def cast(model: Any, dtype: torch.dtype) -> Any:
@@ -148,8 +189,8 @@ def measure(
         log_probs.append(logits.float().log_softmax(-1))
         for prefix in window.prompts:
             made = model.generate(ids[:, :prefix], generation_config=greedy)
-            text = tokens.tokenizer.decode(made[0, prefix:], skip_special_tokens=True)
-            replies.append(str(text).strip())
+            reply = made[0, prefix:].tolist()
+            replies.append(decode_reply(tokens.tokenizer, reply, tokens.special.spoken))
     return Probe(torch.cat(log_probs), replies)
 
 

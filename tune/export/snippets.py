@@ -78,8 +78,13 @@ def show_quantiser(config: TrialConfig, dtype: str) -> tuple[str, str]:
 
 
 def show_asking(
-    example: Example, prefix_ids: tuple[int, ...], where: str, config: TrialConfig
+    example: Example,
+    prefix_ids: tuple[int, ...],
+    silent_ids: tuple[int, ...],
+    where: str,
+    config: TrialConfig,
 ) -> str:
+    """`silent_ids`: as `list_silent` gives them."""
     # an encoder reads the conversation up to an end, and the decoder begins anew
     ending, start = (
         ([], "len(ids) :")
@@ -106,8 +111,17 @@ def show_asking(
         f'decoding = GenerationConfig.from_pretrained("{where}")',
         "made = model.generate(input_ids=torch.tensor([ids]).to(model.device), "
         f"generation_config=decoding{OUTSIDE.get(config.decoding, '')})",
-        f"print(tokenizer.decode(made[0, {start}], skip_special_tokens=True).strip())",
+        *show_reply(f"made[0, {start}]", silent_ids),
     )
+
+
+def show_reply(tokens: str, silent_ids: tuple[int, ...]) -> list[str]:
+    if not silent_ids:
+        return [f"print(tokenizer.decode({tokens}, skip_special_tokens=True).strip())"]
+    return [  # other special tokens are placeholders
+        f"said = [i for i in {tokens}.tolist() if i not in {silent_ids}]",
+        "print(tokenizer.decode(said).strip())",
+    ]
 
 
 def mark_first_target(segments: tuple[Segment, ...]) -> list[tuple[Segment, bool]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
@@ -15,6 +16,9 @@ from trainable.model.adapter_fields import check_adapter
 from trainable.model.packable import is_toy
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import format_bytes
+
+if TYPE_CHECKING:
+    from trainable.corpus.load import Corpus
 
 LEAST_FREE_BYTES = 2**28
 
@@ -59,7 +63,17 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
     for corpus in sorted({c.corpus for c in real}):
         from trainable.corpus.load import load_corpus
 
-        load_corpus(corpus)
+        tell_moved(load_corpus(corpus))
+
+
+def tell_moved(corpus: Corpus) -> None:
+    """One line where annotations of the corpus had to be mended."""
+    if corpus.moved_spans:
+        print(
+            f"note: {corpus.moved_spans} spans of corpus {corpus.name} did not cover the value "
+            "that they carry, and were moved to it",
+            file=sys.stderr,
+        )
 
 
 def check_prompts(config: TrialConfig) -> None:

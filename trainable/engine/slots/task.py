@@ -14,6 +14,7 @@ from trainable.corpus.load import Corpus, load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.model.base import Base
+from trainable.model.special_ids import decode_reply
 from trainable.trial import TrialConfig
 
 # The fields of a config that decide its text.
@@ -31,6 +32,7 @@ class Task:
         self.corpus = corpus
         self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
         self.special = find_special(config, base.tokenizer, base.special.prefix, base.special.eos)
+        self.spoken = base.special.spoken
         self._train: list[Window] = []
         self._held_out: dict[tuple[str, int], list[Window]] = {}
         self._lock = Lock()
@@ -58,7 +60,7 @@ class Task:
         return self._encode(tuple(dialogues), replace(self.config, format="dialogues"))
 
     def decode(self, ids: list[int]) -> str:
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        return decode_reply(self.tokenizer, ids, self.spoken)
 
     def _encode(self, dialogues: tuple[Dialogue, ...], config: TrialConfig) -> list[Window]:
         return encode(dialogues, config, self.corpus.database, self.tokenise, self.special)
