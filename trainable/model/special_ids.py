@@ -83,7 +83,7 @@ def find_openers(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 def find_spoken(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The special tokens that are placeholders."""
-    return tuple(i for i in tokenizer.all_special_ids if is_placeholder(tokenizer.decode([i])))
+    return tuple(i for i in tokenizer.all_special_ids if is_placeholder(str(tokenizer.decode([i]))))
 
 
 def is_placeholder(text: str) -> bool:
@@ -102,7 +102,7 @@ def decode_reply(
     """The text of a reply, without special tokens other than placeholders."""
     silent = set(list_silent(tokenizer, spoken))
     if not silent:
-        return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        return str(tokenizer.decode([*ids], skip_special_tokens=True)).strip()
     return str(tokenizer.decode([i for i in ids if i not in silent])).strip()
 
 
