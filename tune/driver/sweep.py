@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
+from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, insist
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.control import Control, Paused
@@ -34,7 +36,20 @@ EXIT_FAILED = 1
 def start_sweep(config: SweepConfig, space: Space) -> int:
     """Runs a new sweep in `config.folder`; the command's exit code."""
     with own_folder(config.folder):
-        return run(config, space, None)
+        try:
+            return run(config, space, None)
+        except ConfigError:
+            discard(config.folder)
+            raise
+
+
+def discard(folder: Path) -> None:
+    """Removes a new sweep's folder in which nothing has happened: the same command may be given
+    again once what was wrong is mended."""
+    if not read_sweep(folder).trials:
+        if (remote := find_remote(folder)) is not None:
+            remote.remove()
+        shutil.rmtree(folder)
 
 
 def resume_sweep(config: SweepConfig, space: Space) -> int:
@@ -137,7 +152,8 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
     config, folder = search.config, search.config.folder
     console = Console(file=sys.stdout)
     search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
-    with start_ray(folder / "logs" / "ray.log", config.resume_command) as fleet:
+    log, say = folder / "logs" / "ray.log", search.recorder.say
+    with start_ray(log, config.resume_command, say) as fleet:
         renew()
         configs = list_configs(search)
         workers = staff(fleet, config, configs)

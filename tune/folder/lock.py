@@ -59,7 +59,7 @@ def find_owner(folder: Path) -> str | None:
 
 def check_not_elsewhere(folder: Path) -> None:
     """Raises ConfigError when the driver is where no request of this machine reaches it."""
-    if find_owner(folder) is None and (who := watch(folder)) is not None:
+    if find_owner(folder) is None and (who := watch(folder, is_told=True)) is not None:
         raise ConfigError(f"{folder.name} is driven elsewhere ({who}): ask for it on that machine")
 
 

@@ -37,7 +37,7 @@ def keep_pulse(folder: Path) -> Iterator[None]:
     if remote is None:
         yield
         return
-    if (who := watch(folder)) is not None:
+    if (who := watch(folder, is_told=True)) is not None:
         raise ConfigError(
             f"{folder.name} is being driven elsewhere ({who}): wait for it to end, or stop it there"
         )
@@ -84,7 +84,7 @@ class Pulse(threading.Thread):
                 self.remote.drop(PULSE)
 
 
-def watch(folder: Path) -> str | None:
+def watch(folder: Path, is_told: bool = False) -> str | None:
     """Who drives the sweep on its remote storage, in words; None: nobody, or the storage is a
     folder. Takes a while where a pulse was left behind. Raises ConfigError."""
     remote = find_remote(folder)
@@ -93,6 +93,9 @@ def watch(folder: Path) -> str | None:
     with explained(remote.uri):
         first = now = read_pulse(remote)
         deadline_s = time.monotonic() + PATIENCE_S
+        if now is not None and is_told:
+            text = f"{describe(now)} drove {folder.name}: waiting {PATIENCE_S:g} s for a sign of it"
+            print(text, file=sys.stderr)
         while now is not None and time.monotonic() < deadline_s:
             if now != first:
                 return describe(now)

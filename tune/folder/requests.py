@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ WORDS: Mapping[str, Mapping[str, type]] = {
     "clone": {"set": dict, "warm": bool},
 }
 LOOK_S = 0.2
+SAID_AFTER_S = 10.0
 PATIENCE_S = 120.0  # a driver looks every second, but Ray or a model may hold it up
 
 
@@ -52,7 +54,14 @@ def await_answer(folder: Path, request: Request, patience_s: float = PATIENCE_S)
     """What the driver made of it. Raises ConfigError, the request withdrawn, when the driver ends
     before it answers, or does not in time."""
     path, until_s = _place(folder, request.id + ANSWER), time.monotonic() + patience_s
+    said_at_s = time.monotonic() + SAID_AFTER_S
     while not path.exists():
+        if time.monotonic() > said_at_s:
+            said_at_s = until_s
+            text = (
+                f"waiting for the driver of {folder.name} to answer, for {patience_s:g} s at most"
+            )
+            print(text, file=sys.stderr)
         owner = find_owner(folder)
         if (owner is None or time.monotonic() > until_s) and not path.exists():
             _place(folder, request.id).unlink(missing_ok=True)

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from trainable.storage.adapter import rank_of
-from trainable.system.environment import list_variables
 from trainable.trial import TrialConfig
-from tune.folder.versions import list_packages
 from tune.search.config import SweepConfig
-from tune.workers.fate import Guard, Watch, choose_patience, find_doors
+from tune.workers.connect import connect
+from tune.workers.fate import Watch, choose_patience, find_doors
 from tune.workers.shares import Node, count_room, read_nodes, split
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
@@ -111,10 +110,11 @@ def _count_gpus(nodes: Iterable[Node]) -> int:
 
 
 @contextlib.contextmanager
-def start_ray(log: Path, command: str) -> Iterator[Fleet]:
+def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[Fleet]:
     """A Ray of our own, or the cluster that RAY_ADDRESS names. Whatever it has to say goes to
     `log`, as does all that is printed meanwhile: keep a Console of before for what matters.
-    `command` goes on with the sweep where Ray is lost."""
+    `command` goes on with the sweep where Ray is lost; `say` tells of long waits. Raises
+    ConfigError."""
     os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -126,7 +126,7 @@ def start_ray(log: Path, command: str) -> Iterator[Fleet]:
 
         with contextlib.ExitStack() as stack:
             if not ray.is_initialized():
-                stack.enter_context(_connect())
+                stack.enter_context(connect(say))
             _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
             watch = stack.enter_context(Watch(find_doors(), choose_patience(), command))
@@ -144,31 +144,6 @@ class _Log(io.FileIO):
 
 def _open_log(path: Path) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(_Log(path, "a")), "utf-8", line_buffering=True)
-
-
-@contextlib.contextmanager
-def _connect() -> Iterator[None]:
-    import ray
-
-    address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
-    is_own = address == "local"
-    with Guard() if is_own else contextlib.nullcontext():
-        ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if is_own else None,
-            runtime_env=None if is_own else spell_environment(),
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-def spell_environment() -> dict[str, Any]:
-    """This code and no other, whatever the other nodes have installed, and how it is to run."""
-    return {"py_modules": list_packages(), "env_vars": list_variables()}
 
 
 def _send_logs(handler: logging.Handler) -> None:

@@ -1,0 +1,169 @@
+"""To Ray: one of our own, started where it can be, or the cluster that RAY_ADDRESS names.
+
+Raises ConfigError, in one line, where there is none to be had. What is awaited for long is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from trainable.system.environment import list_variables
+from trainable.trial import ConfigError
+from tune.folder.versions import list_packages
+from tune.workers.fate import EXIT_PAUSED, Guard
+
+Say = Callable[[str], None]
+SAID_AFTER_S = 10.0
+ADDRESS_S = 60.0  # for somebody to answer at RAY_ADDRESS
+START_S = 240.0  # for Ray itself, whose own limits are shorter: three tries of a start
+TRIES = 3  # of a Ray of our own: on a busy machine one may miss Ray's 30 s
+LONGEST_FOLDER = 43  # bytes: a socket's path has 107, and /session_.../sockets/plasma_store 64
+SHORT_FOLDERS = ("/tmp", "/dev/shm", "/var/tmp")
+TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
+
+
+@contextlib.contextmanager
+def connect(say: Say) -> Iterator[None]:
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
+    with Guard() if address == "local" else contextlib.nullcontext():
+        with announced(f"Ray ({address})", START_S, say):
+            if address == "local":
+                _start(ray)
+            else:
+                _join(ray, address, say)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    folder = find_folder()
+    settle_token()
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(
+                "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False,
+                _temp_dir=str(folder),
+            )
+            return
+        except Exception as error:  # of whatever part of Ray
+            ray.shutdown()
+            if not left:
+                raise ConfigError(
+                    f"Ray did not start in {TRIES} tries ({describe(error)}): see to free memory, "
+                    f"disk and processes ({folder} holds its logs), or give RAY_ADDRESS"
+                ) from error
+
+
+def _join(ray: Any, address: str, say: Say) -> None:
+    remedy = "start a head there (ray start --head), or unset RAY_ADDRESS for a Ray of our own"
+    if address != "auto" and "://" not in address:
+        await_door(address, remedy, say)
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"py_modules": list_packages(), "env_vars": list_variables()},
+        )
+    except Exception as error:
+        ray.shutdown()
+        raise ConfigError(
+            f"RAY_ADDRESS={address} leads to no Ray ({describe(error)}): {remedy}"
+        ) from error
+
+
+def await_door(address: str, remedy: str, say: Say) -> None:
+    """Until somebody listens at HOST:PORT; raises ConfigError when nobody does in time."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(f"RAY_ADDRESS must be HOST:PORT or auto, not {address!r}: {remedy}")
+    deadline_s = time.monotonic() + ADDRESS_S
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline_s:
+                raise ConfigError(
+                    f"RAY_ADDRESS={address}: nothing answers there after {ADDRESS_S:g} s "
+                    f"({error.strerror or error}): {remedy}"
+                ) from None
+        time.sleep(0.5)
+
+
+def find_folder() -> Path:
+    """Where Ray's sessions and sockets go: where Ray itself would put them, or a short folder of
+    our own where that is too long for a socket, not writable or another user's. Raises
+    ConfigError."""
+    usual = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR"), tempfile.gettempdir()]
+    first = Path(next(folder for folder in usual if folder)) / "ray"
+    own = [Path(base) / f"ray-{os.getuid()}" for base in SHORT_FOLDERS]
+    for folder in (first, *own):
+        if len(os.fsencode(folder)) <= LONGEST_FOLDER and is_ours(folder):
+            return folder
+    raise ConfigError(
+        f"Ray needs a folder of at most {LONGEST_FOLDER} bytes that it can write to, and neither "
+        f"{first} nor {', '.join(map(str, own))} is: give one in RAY_TMPDIR"
+    )
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether it is this user's, or can be made."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        return False
+
+
+def settle_token() -> None:
+    """A Ray of our own has a token of its own, in the environment, where the user has none: Ray would
+    leave one in the home folder, which may not be writable."""
+    own = Path(os.path.expanduser("~")) / ".ray" / "auth_token"
+    if not any(name in os.environ for name in TOKEN) and not own.exists():
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def announced(what: str, patience_s: float, say: Say) -> Iterator[None]:
+    """What the block waits for is said once it takes long; the process ends when it takes longer
+    than that: C++ cannot be interrupted."""
+    text = f"waiting for {what}, for {patience_s:g} s at most"
+
+    def end() -> None:
+        os.write(2, f"error: {what} has not answered for {patience_s:g} s\n".encode())
+        os._exit(EXIT_PAUSED)
+
+    timers = [threading.Timer(SAID_AFTER_S, say, (text,)), threading.Timer(patience_s, end)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def describe(error: Exception) -> str:
+    """The first sentence of what Ray says."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    return first.partition(". ")[0].rstrip(".")
