@@ -134,8 +134,8 @@ def is_ours(folder: Path) -> bool:
 
 
 def settle_token() -> None:
-    """A Ray of our own has a token of its own, in the environment, where the user has none: Ray would
-    leave one in the home folder, which may not be writable."""
+    """A Ray of our own has a token of its own, in the environment, where the user has none: Ray
+    would leave one in the home folder, which may not be writable."""
     own = Path(os.path.expanduser("~")) / ".ray" / "auth_token"
     if not any(name in os.environ for name in TOKEN) and not own.exists():
         os.environ["RAY_AUTH_MODE"] = "token"
