@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "initialisation": ("pretrained", "random"),
@@ -302,6 +302,15 @@ RESOURCE = "turns_seen"
 OBJECTIVE = "combined"
 
 
+class Milestone(NamedTuple):
+    """Where a trial is validated, and on what: the arguments of `Finetuner.evaluate`."""
+
+    turns: int  # system turns trained on
+    n_dialogues: int | None  # None: all of the split
+    replies: bool = True
+    bias: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """A result with what stands behind it, per dialogue and per turn."""
@@ -339,8 +348,12 @@ class Finetuner(Protocol):
     def train_until(self, turns: int) -> None:
         """Trains to the first step border at or after `turns`. Raises TrialFailed."""
 
-    def evaluate(self, n_dialogues: int) -> Evaluation:
-        """Generates and scores the first `n_dialogues` of the nested validation subset."""
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
+        """Generates and scores the first `n_dialogues` (None: all) of the nested validation subset;
+        without `replies` measures the loss alone. With a `bias` the same dialogues are decoded once
+        more under that placeholder_bias, and scored beside the result."""
 
     def save(self, folder: Path) -> None:
         """Everything needed to go on bit for bit, in `folder`; the adapter in peft's format."""

@@ -40,7 +40,7 @@ def carry_out(lease: Lease) -> Iterator[Report]:
             yield Report(
                 trial=lease.trial, evaluation=read_evaluation(checkpoint.path), notes=notes
             )
-    for turns, n_dialogues in lease.milestones:
+    for turns, n_dialogues, replies, bias in lease.milestones:
         if turns <= seen:
             continue
         try:
@@ -48,7 +48,7 @@ def carry_out(lease: Lease) -> Iterator[Report]:
         except TrialFailed as error:
             yield Report(trial=lease.trial, failure=str(error))
             return
-        evaluation = finetuner.evaluate(n_dialogues)
+        evaluation = finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
         write_checkpoint(lease.checkpoints, finetuner, evaluation)
         resolved = finetuner.resolved
         yield Report(trial=lease.trial, evaluation=evaluation, resolved=resolved, notes=notes)

@@ -20,6 +20,15 @@ from trainable.trial import ConfigError, TrialConfig
 Tokenise = Callable[[list[str]], list[list[int]]]  # texts -> token ids, no special tokens added
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Where a learnt response stands in a window, its end-of-sequence token included."""
+
+    start: int
+    end: int
+    words: int  # between spaces
+
+
 @dataclass(frozen=True, eq=False)
 class Window:
     """A stretch of one dialogue that fits the context window.
@@ -33,6 +42,7 @@ class Window:
     is_target: NDArray[np.bool_]  # [tokens]
     turns: tuple[int, ...]  # system turns learnt here, in order
     prompts: tuple[int, ...]  # tokens before each of those turns' responses
+    replies: tuple[Reply, ...] = ()  # those responses
 
     @property
     def n_turns(self) -> int:
@@ -49,6 +59,7 @@ class EncodedTurn:
     ids: list[int]
     is_target: list[bool]
     prompt_tokens: int  # tokens in front of the response
+    words: int  # of the response
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ def encode_turn(pieces: list[tuple[Segment, list[int]]], special: SpecialTokens)
         piece = [*tokens, special.eos] if segment.is_target else tokens
         ids += piece
         is_target += [segment.is_target] * len(piece)
-    return EncodedTurn(ids, is_target, prompt_tokens)
+    return EncodedTurn(ids, is_target, prompt_tokens, len(pieces[-1][0].text.split()))
 
 
 def split_windows(
@@ -141,10 +152,13 @@ def join_turns(
     dialogue_id: str, head: list[int], turns: list[EncodedTurn], first: int, learnt: int
 ) -> Window:
     """One window over `turns`, numbered from `first`; those from `learnt` on are targets."""
-    ids, is_target, prompts = list(head), [False] * len(head), []
+    ids, is_target = list(head), [False] * len(head)
+    prompts: list[int] = []
+    replies: list[Reply] = []
     for number, turn in enumerate(turns, start=first):
         if number >= learnt:
             prompts.append(len(ids) + turn.prompt_tokens)
+            replies.append(Reply(prompts[-1], len(ids) + len(turn.ids), turn.words))
         ids += turn.ids
         is_target += turn.is_target if number >= learnt else [False] * len(turn.ids)
     return Window(
@@ -153,4 +167,5 @@ def join_turns(
         np.array(is_target, dtype=np.bool_),
         tuple(range(learnt, first + len(turns))),
         tuple(prompts),
+        tuple(replies),
     )

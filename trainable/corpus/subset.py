@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from trainable.dialogue.dialogue import Dialogue
 
 
-def validation_subset(dialogues: Sequence[Dialogue], n: int, seed: int = 0) -> tuple[Dialogue, ...]:
-    """The first `n` (or all) of one fixed order of whole dialogues, so that each larger subset
+def validation_subset(
+    dialogues: Sequence[Dialogue], n: int | None, seed: int = 0
+) -> tuple[Dialogue, ...]:
+    """The first `n` (None: all) of one fixed order of whole dialogues, so that each larger subset
     contains the smaller. Every prefix is stratified: each combination of goal domains comes
     up as often as its share says, to within a dialogue or so."""
     strata: dict[tuple[str, ...], list[Dialogue]] = defaultdict(list)

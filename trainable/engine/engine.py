@@ -12,16 +12,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainable.engine.decode.replies import Asked
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot, SlotState
-from trainable.evaluation.validation import Generated, score
+from trainable.evaluation.validation import Calibrated, Generated, score
 from trainable.model.base import BaseSpec, load_base
 from trainable.system.activity import forget, tell
 from trainable.system.shortage import describe_shortage
@@ -36,8 +37,15 @@ class Wish:
 
     key: str
     done: Future[Any]
-    n_dialogues: int = 0
+    n_dialogues: int | None = None  # to validate on; None: all of the split
     split: str = "validation"
+    replies: bool = True
+    bias: float | None = None
+
+    def is_like(self, other: Wish) -> bool:
+        """Whether both are for the same kind of validation."""
+        one, two = ((w.split, w.replies, w.bias) for w in (self, other))
+        return one == two
 
 
 class Engine:
@@ -76,16 +84,37 @@ class Engine:
         """Waits until the trial has seen `turns` system turns. Raises TrialFailed."""
         self._order(lambda: self._want_training(key, turns)).result()
 
-    def generate(self, key: str, n_dialogues: int, split: str = "validation") -> Generated:
-        """The trial's replies to the first dialogues of a split's fixed order."""
-        return self._order(lambda: self._want_replies(key, n_dialogues, split)).result()
+    def generate(
+        self,
+        key: str,
+        n_dialogues: int | None,
+        split: str = "validation",
+        replies: bool = True,
+        bias: float | None = None,
+    ) -> Generated:
+        """The trial's replies to the first dialogues (None: all) of a split's fixed order, and the
+        loss on the corpus's own: with `replies` False the loss alone. `bias`: a placeholder_bias
+        in the place of the trial's own."""
+        wish = Wish(key, Future(), n_dialogues, split, replies, bias)
+        self._order(lambda: self._generating.append(wish))
+        return wish.done.result()
 
     def evaluate(
-        self, key: str, n_dialogues: int, split: str = "validation"
+        self,
+        key: str,
+        n_dialogues: int | None,
+        split: str = "validation",
+        replies: bool = True,
+        bias: float | None = None,
     ) -> Callable[[], Evaluation]:
-        """`generate`; what is returned scores it, in another process if it can be: eight trials
-        that score beside the device's thread take ten times as long, and hold it up."""
-        return partial(score, self.generate(key, n_dialogues, split))
+        """`generate`, with a `bias` once more under that one; what is returned scores it, in
+        another process if it can be: eight trials that score beside the device's thread take ten
+        times as long, and hold it up."""
+        generated = self.generate(key, n_dialogues, split, replies)
+        if bias is None or not replies:
+            return partial(score, generated)
+        calibrated = self.generate(key, n_dialogues, split, bias=bias)
+        return partial(score, generated, Calibrated.of(calibrated, bias))
 
     def save(self, key: str, folder: str) -> None:
         """Waited for, cut up and written by the calling thread: the device works on."""
@@ -113,11 +142,6 @@ class Engine:
         wish = Wish(key, Future())
         self.pack.aim(key, turns)
         self._training.append(wish)
-        return wish.done
-
-    def _want_replies(self, key: str, n_dialogues: int, split: str) -> Future[Generated]:
-        wish = Wish(key, Future(), n_dialogues, split)
-        self._generating.append(wish)
         return wish.done
 
     def _leave(self, key: str) -> None:
@@ -205,7 +229,10 @@ class Engine:
             self._fail_broken()
 
     def _should_generate(self) -> bool:
-        """Replies are worth waiting for company: slots that are about to be due are let come."""
+        """Replies are worth waiting for company: slots that are about to be due are let come. A
+        loss alone is measured at once."""
+        if not all(wish.replies for wish in self._generating):
+            return True
         return len(self._generating) >= len(self._training)
 
     def _report_goals(self) -> None:
@@ -231,15 +258,18 @@ class Engine:
 
     def _generate(self) -> None:
         self._fail_broken()  # by then the device has trained
-        due = {wish.key: wish for wish in self._generating}
-        chosen = [w for w in due.values() if w.split == next(iter(due.values())).split]
+        due = {wish.key: wish for wish in sorted(self._generating, key=lambda w: w.replies)}
+        chosen = [w for w in due.values() if w.is_like(next(iter(due.values())))]
         started_s = time.perf_counter()
         made = self.pack.generate(
-            [(self.pack.slots[w.key], w.split, w.n_dialogues) for w in chosen]
+            [
+                Asked(self.pack.slots[w.key], w.split, w.n_dialogues, w.replies, w.bias)
+                for w in chosen
+            ]
         )
         share_s = (time.perf_counter() - started_s) / len(chosen)
         for wish in chosen:
-            responses, loss = made[wish.key]
+            responses, losses = made[wish.key]
             self._generating.remove(wish)
             slot = self.pack.slots[wish.key]
             wish.done.set_result(
@@ -249,7 +279,7 @@ class Engine:
                     split=wish.split,
                     n_dialogues=wish.n_dialogues,
                     responses=responses,
-                    loss_nats=loss,
+                    **asdict(losses),
                     turns_seen=slot.turns_seen,
                     steps=slot.steps,
                     train_s=slot.train_s,

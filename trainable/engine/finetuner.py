@@ -32,10 +32,12 @@ class SoloFinetuner:
     def train_until(self, turns: int) -> None:
         self.engine.train_until("solo", turns)
 
-    def evaluate(self, n_dialogues: int) -> Evaluation:
-        return self.engine.evaluate("solo", n_dialogues)()
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
+        return self.engine.evaluate("solo", n_dialogues, "validation", replies, bias)()
 
-    def generate(self, n_dialogues: int, split: str = "validation") -> Generated:
+    def generate(self, n_dialogues: int | None, split: str = "validation") -> Generated:
         """Replies to the first dialogues of the split's fixed order, and the loss on them."""
         return self.engine.generate("solo", n_dialogues, split)
 

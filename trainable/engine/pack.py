@@ -189,10 +189,10 @@ class Pack:
         loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
         loss.backward()
 
-    def generate(self, asked: Sequence[Asked]) -> dict[str, Made]:
+    def generate(self, asked: Sequence[Asked | tuple[Slot, str, int]]) -> dict[str, Made]:
         """Each trial's replies, all trials decoded together, and its loss on the corpus's own."""
         with torch.compiler.set_stance("force_eager"):  # shapes change with every finished row
-            return generate(self, asked)
+            return generate(self, [Asked(*a) for a in asked])
 
     def broken_slots(self) -> list[Slot]:
         """Slots whose gradient was not finite: they have not been stepped since. Waits for the

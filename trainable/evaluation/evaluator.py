@@ -19,6 +19,7 @@ from trainable.evaluation import bleu, bootstrap, dst
 from trainable.evaluation.bootstrap import Interval
 from trainable.evaluation.inform_success import Outcome, SystemTurn, judge
 from trainable.evaluation.normalise import normalise_response
+from trainable.evaluation.placeholders import measure_placeholders
 from trainable.evaluation.predictions import Responses, check_responses
 from trainable.evaluation.rates import TOTAL, measure_rates
 from trainable.evaluation.richness import measure_richness
@@ -51,6 +52,7 @@ class Scores:
     #                 "bleu": [4 n-gram matches, 4 n-gram totals, hypothesis, reference tokens]}
     dialogues: dict[str, dict[str, Any]]
     dst: dict[str, float] | None = None  # predicted states only
+    placeholders: dict[str, float] | None = None  # see `measure_placeholders`
 
     @property
     def board(self) -> str:
@@ -112,6 +114,11 @@ class Evaluator:
             **summary,
             richness=measure_richness(text for dialogue in texts.values() for text in dialogue),
             states=states,
+            placeholders=measure_placeholders(
+                (turn["response"], own.delexicalised)
+                for name, turns in responses.items()
+                for turn, own in zip(turns, self._dialogues[name].turns, strict=True)
+            ),
             n_dialogues=len(responses),
             n_turns=sum(map(len, responses.values())),
         )

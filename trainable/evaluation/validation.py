@@ -11,8 +11,10 @@ from typing import Any
 from trainable.corpus.load import load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
-from trainable.evaluation.evaluator import Evaluator
+from trainable.evaluation.evaluator import Evaluator, Scores
 from trainable.trial import EvalResult, Evaluation
+
+RATES = ("bleu", "inform", "success", "combined")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,11 @@ class Generated:
     corpus: str
     response: str  # delexicalised | lexicalised
     split: str
-    n_dialogues: int
-    responses: dict[str, list[dict[str, Any]]]  # mwzeval's format
-    loss_nats: float
+    n_dialogues: int | None  # of the split's fixed order; None: all
+    responses: dict[str, list[dict[str, Any]]]  # mwzeval's format; empty: only the loss was asked
+    loss_nats: float  # see `trainable.corpus.losses.Losses`
+    nats_per_word: float | None = None
+    nats_per_placeholder: float | None = None
     turns_seen: int
     steps: int
     train_s: float
@@ -33,8 +37,21 @@ class Generated:
     peak_gib: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """Replies to the same dialogues under one fixed placeholder_bias."""
+
+    bias: float
+    responses: dict[str, list[dict[str, Any]]]
+    generate_s: float
+
+    @classmethod
+    def of(cls, generated: Generated, bias: float) -> Calibrated:
+        return cls(bias=bias, responses=generated.responses, generate_s=generated.generate_s)
+
+
 @lru_cache(maxsize=8)
-def load_evaluator(corpus: str, split: str, n_dialogues: int, response: str) -> Evaluator:
+def load_evaluator(corpus: str, split: str, n_dialogues: int | None, response: str) -> Evaluator:
     """The evaluator of the first dialogues of the split's fixed order. Lexicalised replies are held
     against the corpus's own words; they offer no placeholder, so Inform and Success say little."""
     loaded = load_corpus(corpus)
@@ -53,34 +70,59 @@ def speak_out(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, turns=turns)
 
 
-def score(generated: Generated) -> Evaluation:
-    """Scores what was generated (evaluation spec, sections 5 to 9)."""
-    evaluator = load_evaluator(
-        generated.corpus, generated.split, generated.n_dialogues, generated.response
-    )
+def score(generated: Generated, calibrated: Calibrated | None = None) -> Evaluation:
+    """Scores what was generated (evaluation spec, sections 5 to 9), and beside it the replies under
+    a fixed bias. Without replies the result has the loss alone."""
     started_s = time.perf_counter()
-    scores = evaluator.score(generated.responses)
+    scores = score_replies(generated, generated.responses) if generated.responses else None
+    beside = score_calibrated(generated, calibrated) if calibrated else None
+    generate_s = generated.generate_s + (calibrated.generate_s if calibrated else 0.0)
     train_s = max(generated.train_s, 1e-9)
     result = EvalResult(
         turns_seen=generated.turns_seen,
         steps=generated.steps,
         loss_nats=generated.loss_nats,
-        bleu=scores.bleu,
-        inform=scores.inform,
-        success=scores.success,
-        combined=scores.combined,
-        richness=scores.richness,
-        n_dialogues=scores.n_dialogues,
-        n_turns=scores.n_turns,
+        nats_per_word=generated.nats_per_word,
+        nats_per_placeholder=generated.nats_per_placeholder,
+        **(tell_scores(scores) if scores else count_dialogues(generated)),
+        calibrated=beside,
         split=generated.split,
-        states=scores.states,
-        intervals=scores.intervals,
-        dst=scores.dst,
         train_s=generated.train_s,
-        eval_s=generated.generate_s + time.perf_counter() - started_s,
-        generate_s=generated.generate_s,
+        eval_s=generate_s + time.perf_counter() - started_s,
+        generate_s=generate_s,
         train_turns_per_s=generated.turns_seen / train_s,
         tokens_per_s=generated.tokens_seen / train_s,
         peak_gib=generated.peak_gib,
     )
-    return Evaluation(result=result, dialogues=scores.dialogues, responses=generated.responses)
+    dialogues = scores.dialogues if scores else {}
+    return Evaluation(result=result, dialogues=dialogues, responses=generated.responses)
+
+
+def score_replies(generated: Generated, responses: dict[str, list[dict[str, Any]]]) -> Scores:
+    evaluator = load_evaluator(
+        generated.corpus, generated.split, generated.n_dialogues, generated.response
+    )
+    return evaluator.score(responses)
+
+
+def score_calibrated(generated: Generated, calibrated: Calibrated) -> dict[str, float]:
+    """See `EvalResult.calibrated`."""
+    scores = score_replies(generated, calibrated.responses)
+    rates = {name: getattr(scores, name) for name in RATES}
+    return {"bias": calibrated.bias, **rates, **(scores.placeholders or {})}
+
+
+def tell_scores(scores: Scores) -> dict[str, Any]:
+    """The fields of EvalResult that the replies decide."""
+    names = [*RATES, "richness", "placeholders", "n_dialogues", "n_turns", "states", "intervals"]
+    names.append("dst")
+    return {name: getattr(scores, name) for name in names}
+
+
+def count_dialogues(generated: Generated) -> dict[str, Any]:
+    """The same where there are no replies."""
+    loaded = load_corpus(generated.corpus).get_split(generated.split)
+    dialogues = validation_subset(loaded, generated.n_dialogues)
+    absent: dict[str, Any] = dict.fromkeys(RATES)
+    sizes = {"n_dialogues": len(dialogues), "n_turns": sum(len(d.turns) for d in dialogues)}
+    return {**absent, **sizes, "richness": {}, "intervals": {}, "states": "gold"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import LogitsProcessorList
 
 from trainable.corpus.encode import Window
@@ -15,15 +14,14 @@ from trainable.solo.train import IGNORED, PlainFinetuner
 class Seq2SeqFinetuner(PlainFinetuner):
     """Every system turn is one example: what stands in front of its reply, and the reply."""
 
-    def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
+    def predict(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
         examples = [example for window in windows for example in self._list_examples(window)]
         ids, mask = self.pad([source for source, _ in examples], left=False)
         targets, is_target = self.pad([target for _, target in examples], left=False)
         labels = targets.masked_fill(is_target == 0, IGNORED)
         with self.autocast():
             logits = self.model(input_ids=ids, attention_mask=mask, labels=labels).logits
-        nats = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="sum")
-        return nats, int(is_target.sum())
+        return logits.flatten(0, 1).float(), labels.flatten()
 
     def _list_examples(self, window: Window) -> list[tuple[list[int], list[int]]]:
         """(what the encoder reads, what the decoder learns to write) of every learnt turn."""

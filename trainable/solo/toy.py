@@ -11,6 +11,7 @@ import json
 import math
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from trainable.trial import (
 LAYER_PARAMS = {"all-linear": 1000, "ffn": 600, "attention": 400, "qv": 200}  # at rank 1
 DIVERGING_RATE = 0.5
 MEMORY_RANK = 512  # more does not fit
+DIALOGUES = 100  # all that there are
 TURNS_A_DIALOGUE = 5
+WORDS_A_TARGET = 0.8  # tokens are parts of words, and each reply has an end
+LOSS_SHARE = 0.1  # of an evaluation's time that measures the loss alone
 TURN_S = 0.01  # simulated training time
 TOKENS_A_TURN = 12
 
@@ -74,15 +78,25 @@ class ToyFinetuner:
             tell("training", self._turns, turns, key=self.key)
             self._chain = hashlib.sha256(f"{self._chain}{self._turns}".encode()).hexdigest()
 
-    def evaluate(self, n_dialogues: int) -> Evaluation:
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
+        n_dialogues = DIALOGUES if n_dialogues is None else n_dialogues
         tell("validating", 0, n_dialogues * TURNS_A_DIALOGUE, key=self.key)
         quality = _quality(self.config, self._turns + self._ahead_turns)
         settings = {n: v for n, v in self.config.to_dict().items() if n != "adapter"}  # a path
         noise = random.Random(f"{sorted(settings.items())} {self._turns}")
         quality = min(max(quality + noise.gauss(0.0, 0.01), 0.01), 0.99)
         dialogues = {f"toy{i:04d}": _score(i, quality) for i in range(n_dialogues)}
+        result = _summarise(dialogues, quality, self._turns, self.config)
+        if not replies:
+            return Evaluation(result=_drop_replies(result), dialogues={}, responses={})
+        if bias is not None:
+            names = ("combined", "bleu", "inform", "success")
+            beside = {name: getattr(result, name) for name in names}
+            result = replace(result, calibrated={"bias": bias, **beside})
         return Evaluation(
-            result=_summarise(dialogues, quality, self._turns, self.config),
+            result=result,
             dialogues=dialogues,
             responses={
                 name: [{"response": f"the [restaurant_name] is {self._chain[:8]} ."}]
@@ -171,6 +185,7 @@ def _summarise(
         turns_seen=turns,
         steps=turns // (config.batch_turns or 1),
         loss_nats=4 * (1 - quality),
+        nats_per_word=4 * (1 - quality) / WORDS_A_TARGET,
         **values,
         richness={"avg_lens": float(TOKENS_A_TURN)},
         n_dialogues=n,
@@ -185,3 +200,9 @@ def _summarise(
         tokens_per_s=TOKENS_A_TURN / TURN_S,
         peak_gib=0.1,
     )
+
+
+def _drop_replies(result: EvalResult) -> EvalResult:
+    absent: dict[str, Any] = dict.fromkeys(("bleu", "inform", "success", "combined", "generate_s"))
+    eval_s = result.eval_s * LOSS_SHARE
+    return replace(result, **absent, richness={}, intervals={}, eval_s=eval_s)

@@ -32,8 +32,15 @@ class ToyEngine:
     def train_until(self, key: str, turns: int) -> None:
         self._trials[key].train_until(turns)
 
-    def evaluate(self, key: str, n_dialogues: int) -> Callable[[], Evaluation]:
-        evaluation = self._trials[key].evaluate(n_dialogues)
+    def evaluate(
+        self,
+        key: str,
+        n_dialogues: int | None,
+        split: str = "validation",
+        replies: bool = True,
+        bias: float | None = None,
+    ) -> Callable[[], Evaluation]:
+        evaluation = self._trials[key].evaluate(n_dialogues, replies=replies, bias=bias)
         return lambda: evaluation
 
     def save(self, key: str, folder: str) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
@@ -24,7 +27,7 @@ from trainable.engine.device.memory import give_back_memory, peak_gib
 from trainable.engine.slots.data_order import DataOrder, cut_step
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
-from trainable.evaluation.validation import Generated, score
+from trainable.evaluation.validation import Calibrated, Generated, score
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
 from trainable.solo.average import WeightAverage
@@ -139,6 +142,19 @@ class PlainFinetuner:
 
     def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
         """The summed loss over the windows' targets, and their number."""
+        logits, labels = self.predict(windows)
+        nats = F.cross_entropy(logits, labels, reduction="sum")
+        return nats, int((labels != IGNORED).sum())
+
+    def list_nats(self, window: Window) -> NDArray[np.float64]:
+        """Each target's loss."""
+        logits, labels = self.predict([window])
+        nats = F.cross_entropy(logits, labels, reduction="none")[labels != IGNORED]
+        return nats.double().cpu().numpy()
+
+    def predict(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        """Logits [tokens, vocabulary], and what each is to predict [tokens]: IGNORED where that is
+        no target."""
         ids, mask = self.pad([window.ids.tolist() for window in windows], left=False)
         labels = torch.full_like(ids, IGNORED)
         for row, window in enumerate(windows):
@@ -146,10 +162,7 @@ class PlainFinetuner:
             labels[row, targets] = ids[row, targets]
         with self.autocast():
             logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        nats = F.cross_entropy(
-            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum"
-        )
-        return nats, int((labels != IGNORED).sum())
+        return logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten()
 
     def pad(self, rows: Sequence[list[int]], *, left: bool) -> tuple[Tensor, Tensor]:
         """ids and attention mask [rows, longest]."""
@@ -162,23 +175,36 @@ class PlainFinetuner:
             mask[i, part] = 1
         return ids.to(self.device), mask.to(self.device)
 
-    def evaluate(self, n_dialogues: int) -> Evaluation:
-        return score(self.generate(n_dialogues))
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
+        generated = self.generate(n_dialogues, replies=replies)
+        if bias is None or not replies:
+            return score(generated)
+        own, self.config = self.config, replace(self.config, placeholder_bias=bias)
+        try:
+            calibrated = self.generate(n_dialogues)
+        finally:
+            self.config = own
+        return score(generated, Calibrated.of(calibrated, bias))
 
-    def generate(self, n_dialogues: int, split: str = "validation") -> Generated:
-        """Replies to the first dialogues of the split's fixed order, and the loss on them."""
+    def generate(
+        self, n_dialogues: int | None, split: str = "validation", *, replies: bool = True
+    ) -> Generated:
+        """Replies to the first dialogues of the split's fixed order (None: all), and the loss on
+        them; without `replies` the loss alone."""
         started_s = time.perf_counter()
         windows = self.task.held_out(split, n_dialogues)
         with torch.no_grad(), quiet_dropout(self.model), self.average.in_place():
-            losses = [self.sum_nats([window]) for window in windows]
-            texts = self._reply([prompt for w in windows for prompt in list_prompts(w)])
+            scored = [(window, self.list_nats(window)) for window in windows]
+            texts = self._reply([p for w in windows for p in list_prompts(w)]) if replies else {}
         return Generated(
             corpus=self.config.corpus,
             response=self.config.response,
             split=split,
             n_dialogues=n_dialogues,
             responses=group_by_dialogue(texts),
-            loss_nats=float(sum(nats for nats, _ in losses)) / max(sum(n for _, n in losses), 1),
+            **asdict(self.task.measure_losses(scored)),
             turns_seen=self.turns,
             steps=self.steps,
             train_s=self.train_s,

@@ -28,6 +28,7 @@ from trainable.trial import (
     ConfigError,
     Evaluation,
     Finetuner,
+    Milestone,
     TrialFailed,
 )
 from trainable.worker.lease import Lease, Report
@@ -72,7 +73,7 @@ class DialogueTrial(ray_tune.Trainable):
             notes=notes,
         )
         result = evaluation.result
-        return {"report": report, RESOURCE: result.turns_seen, OBJECTIVE: result.combined}
+        return {"report": report, RESOURCE: result.turns_seen}
 
     def _open(self) -> tuple[str, ...]:
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
@@ -100,7 +101,7 @@ class DialogueTrial(ray_tune.Trainable):
         is_new = self.last.result.turns_seen > self.lease.reported_turns
         return self.last if is_new or self._next_milestone() is None else None
 
-    def _next_milestone(self) -> tuple[int, int] | None:
+    def _next_milestone(self) -> Milestone | None:
         seen = self.last.result.turns_seen if self.last is not None else -1
         return next((m for m in self.lease.milestones if m[0] > seen), None)
 
@@ -108,12 +109,13 @@ class DialogueTrial(ray_tune.Trainable):
         assert self.finetuner is not None
         milestone = self._next_milestone()
         assert milestone is not None, f"trial {self.lease.trial} went on past its end"
-        turns, n_dialogues = milestone
+        turns, n_dialogues, replies, bias = milestone
         self.finetuner.train_until(turns)
-        evaluation = self.finetuner.evaluate(n_dialogues)
-        score: float | None = evaluation.result.combined
+        evaluation = self.finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
+        name = OBJECTIVE if replies else "nats_per_word"
+        score: float | None = getattr(evaluation.result, name)
         if score is None or not math.isfinite(score):
-            raise TrialFailed(f"{OBJECTIVE} is {score} after {turns} turns")
+            raise TrialFailed(f"{name} is {score} after {turns} turns")
         insist(lambda: self._save(evaluation))
         self.last = evaluation
         return evaluation

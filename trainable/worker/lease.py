@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.storage.remote import Remote
-from trainable.trial import Evaluation, Resolved, TrialConfig
+from trainable.trial import Evaluation, Milestone, Resolved, TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,7 @@ class Lease:
 
     trial: str
     config: TrialConfig
-    # (system turns, dialogues to validate on), ascending; the last is the trial's end
-    milestones: tuple[tuple[int, int], ...]
+    milestones: tuple[Milestone, ...]  # ascending; the last is the trial's end
     reported_turns: int  # turns_seen of the last evaluation the search knows; -1: none
     checkpoints: Path  # the folder of this trial's checkpoints, seen by every node
     remote: Remote | None = None  # where they are, if on no node's disk: `checkpoints` is a copy

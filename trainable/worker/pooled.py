@@ -51,9 +51,12 @@ class PooledFinetuner:
     def train_until(self, turns: int) -> None:
         self._call("train_until", turns)
 
-    def evaluate(self, n_dialogues: int) -> Evaluation:
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
         """Scored here: the engine's process has its hands full."""
-        score: Callable[[], Evaluation] = self._call("evaluate", n_dialogues)
+        asked = (n_dialogues, "validation", replies, bias)
+        score: Callable[[], Evaluation] = self._call("evaluate", *asked)
         return score()
 
     def save(self, folder: Path) -> None:

@@ -168,7 +168,7 @@ def make_trainable(config: SweepConfig, space: Space) -> Any:
             self.milestones = list(config.milestones(trial.train_turns))
 
         def step(self) -> dict[str, Any]:
-            turns, n_dialogues = self.milestones.pop(0)
+            turns, n_dialogues, *_ = self.milestones.pop(0)
             self.finetuner.train_until(turns)
             result = self.finetuner.evaluate(n_dialogues).result
             is_last = not self.milestones

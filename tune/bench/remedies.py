@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,8 +151,8 @@ class Race:
                 response="delexicalised",
                 split="validation",
                 n_dialogues=n,
-                responses=made[slot.key][0],
-                loss_nats=made[slot.key][1],
+                responses=made[slot.key].responses,
+                **asdict(made[slot.key].losses),
                 turns_seen=slot.turns_seen,
                 steps=slot.steps,
                 train_s=slot.train_s,

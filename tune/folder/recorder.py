@@ -70,8 +70,9 @@ class Recorder:
     def record_eval(self, report: Report) -> None:
         evaluation = report.evaluation
         assert evaluation is not None
-        insist(lambda: self._write_details(report.trial, evaluation), self.say)
-        self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
+        if evaluation.responses:
+            insist(lambda: self._write_details(report.trial, evaluation), self.say)
+            self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
         place = {"place": dict(report.place), "started_s": report.started_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 

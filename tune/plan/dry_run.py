@@ -7,6 +7,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.space import Space
+from trainable.trial import Milestone
 from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate
@@ -76,12 +77,20 @@ def _describe_conditions(space: Space) -> list[str]:
     ]
 
 
+def describe_validation(milestone: Milestone) -> str:
+    n = milestone.n_dialogues
+    dialogues = "all dialogues" if n is None else f"{n} dialogues"
+    again = "" if milestone.bias is None else f", once more with placeholder_bias {milestone.bias}"
+    return f"{dialogues}{again}" if milestone.replies else f"the loss on {dialogues}"
+
+
 def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     milestones = config.milestones(config.train_turns)
     width = len(str(config.train_turns))
     lines = [
-        f"  {turns:>{width}} turns, {dialogues} dialogues: about {n:.0f} of {config.trials} trials"
-        for (turns, dialogues), n in zip(milestones, cost.reached, strict=True)
+        f"  {m.turns:>{width}} turns, {describe_validation(m)}: about {n:.0f} of {config.trials} "
+        "trials"
+        for m, n in zip(milestones, cost.reached, strict=True)
     ]
     rule = {
         "stop": f"the best 1/{config.eta:g} so far go on",

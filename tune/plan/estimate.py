@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +16,8 @@ from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
 from trainable.model.packable import is_toy, why_alone
 from trainable.storage.checkpoint import KEPT_LAST
-from trainable.trial import ConfigError, TrialConfig
-from tune.search.config import SweepConfig, count_gpus
+from trainable.trial import ConfigError, Milestone, TrialConfig
+from tune.search.config import CONFIRMING_SEEDS, SweepConfig, count_gpus
 from tune.search.proposals import Tried, propose
 from tune.search.rungs import Rungs, open_rungs
 from tune.workers.packing import UNMEASURED_SLOTS
@@ -36,6 +36,7 @@ LEARNT = 0.75
 # 4.4e14 (7B, compiled); one core of a CPU: 0.4e11 (1.2M). Generating: a tenth of that.
 FLOPS = {"GPU": 1.2e14, "core": 4e10}
 GENERATING = 0.1
+FORWARD = 1 / 3  # of the time of a training pass, which is forward and back
 CHARS_A_TOKEN = 3.6  # of MultiWOZ, in SmolLM2's tokens
 BYTES_A_PARAM = 12  # of a checkpoint: the weights and AdamW's two moments, in 32 bits
 BYTES_A_DIALOGUE = 1500  # replies and counts, in a checkpoint and in trials/
@@ -47,8 +48,10 @@ class Pace:
     """Seconds on one GPU, or one core."""
 
     turn_s: float  # to train on a system turn
-    dialogue_s: float  # to validate on a dialogue
+    dialogue_s: float  # to validate on a dialogue, with replies
     why: str
+    turns_a_dialogue: float = 1.0
+    dialogues: int = 0  # all of the validation split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,9 @@ def estimate(config: SweepConfig, space: Space) -> Estimate:
     reached = expect_reached(config)
     unit = "GPU" if count_gpus() else "core"
     paces = {t: find_pace(t, unit, Path(config.storage)) for t in trials}
-    hours = config.trials * fmean(cost_s(config, t, reached, paces[t]) for t in trials) / 3600
+    searched_s = config.trials * fmean(cost_s(config, t, reached, paces[t]) for t in trials)
+    repeats = config.confirm * CONFIRMING_SEEDS
+    hours = (searched_s + repeats * fmean(confirm_s(config, t, paces[t]) for t in trials)) / 3600
     room = config.concurrent or guess_room(config, trials)
     states = [count_checkpoint_bytes(t) for t in trials]
     evals = config.eval_dialogues[-1] * BYTES_A_DIALOGUE
@@ -147,12 +152,25 @@ def cost_s(config: SweepConfig, trial: TrialConfig, reached: Sequence[float], pa
     milestones = config.milestones(trial.train_turns)
     turns = (0, *(m[0] for m in milestones))
     total_s = 0.0
-    for i, ((before, after), (_, n_dialogues)) in enumerate(
-        zip(pairwise(turns), milestones, strict=True)
-    ):
-        trained_s = (after - before) * pace.turn_s + n_dialogues * pace.dialogue_s
-        total_s += reached[i] / config.trials * trained_s
+    for i, ((before, after), milestone) in enumerate(zip(pairwise(turns), milestones, strict=True)):
+        spent_s = (after - before) * pace.turn_s + validate_s(milestone, pace)
+        total_s += reached[i] / config.trials * spent_s
     return total_s
+
+
+def validate_s(milestone: Milestone, pace: Pace) -> float:
+    """Seconds of an evaluation: replies are written token by token; a loss is read off one forward
+    pass."""
+    n_dialogues = pace.dialogues if milestone.n_dialogues is None else milestone.n_dialogues
+    if not milestone.replies:
+        return n_dialogues * pace.turns_a_dialogue * FORWARD * pace.turn_s
+    return n_dialogues * pace.dialogue_s * (1 if milestone.bias is None else 2)
+
+
+def confirm_s(config: SweepConfig, trial: TrialConfig, pace: Pace) -> float:
+    """Seconds of one fresh seed of such a trial, to the end."""
+    milestones = config.milestones(trial.train_turns, is_confirmation=True)
+    return trial.train_turns * pace.turn_s + sum(validate_s(m, pace) for m in milestones)
 
 
 def find_pace(trial: TrialConfig, unit: str, storage: Path) -> Pace:
@@ -160,10 +178,22 @@ def find_pace(trial: TrialConfig, unit: str, storage: Path) -> Pace:
     if is_toy(trial):
         turn_s = float(trial.base_model.partition(":")[2] or 0)
         return Pace(turn_s=turn_s, dialogue_s=0, why="the toy takes the time that it says")
+    dialogues, turns = measure_validation(trial.corpus)
     for records in read_earlier(storage):
         if (pace := read_pace(records, trial, unit)) is not None:
-            return pace
-    return assume_pace(trial, unit)
+            break
+    else:
+        pace = assume_pace(trial, unit)
+    return replace(pace, turns_a_dialogue=turns, dialogues=dialogues)
+
+
+@lru_cache(maxsize=4)
+def measure_validation(corpus: str) -> tuple[int, float]:
+    """Dialogues of the validation split, and system turns a dialogue."""
+    from trainable.corpus.load import load_corpus
+
+    dialogues = load_corpus(corpus).get_split("validation")
+    return len(dialogues), fmean(len(d.turns) for d in dialogues)
 
 
 @lru_cache(maxsize=4)
@@ -182,9 +212,9 @@ def read_earlier(storage: Path) -> tuple[SweepRecords, ...]:
 def read_pace(records: SweepRecords, trial: TrialConfig, unit: str) -> Pace | None:
     kept = ("base_model", "corpus", "format", "method")
     last = [
-        t.evals[-1]
+        t.replied[-1]
         for t in records.searched
-        if t.evals and all(t.config.get(name) == getattr(trial, name) for name in kept)
+        if t.replied and all(t.config.get(name) == getattr(trial, name) for name in kept)
     ]
     last = [e for e in last if (e.place.get("gpu") is not None) == (unit == "GPU")]
     trained = [e.train_s / e.turns_seen for e in last if e.turns_seen > 0]

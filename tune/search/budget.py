@@ -8,8 +8,10 @@ from typing import Any
 
 from analysis.curves import measure_gpu_hours, worked_s
 from analysis.records import Ledger, TrialRecord
+from trainable.trial import EvalResult
 from tune.search.config import SweepConfig
 from tune.search.search import Closing, Search
+from tune.search.trials import judge
 
 HOUR_S = 3600.0
 
@@ -47,16 +49,19 @@ class Budget:
         trial = self.ledger.trials.get(event.get("trial", ""))
         if trial is None or trial.is_base:
             return
-        if event["event"] == "eval":
-            self._rank(trial.id, int(event["turns_seen"]), float(event["combined"]))
+        if event["event"] == "eval" and not trial.is_confirmation:
+            self._rank(trial.id, trial.evals[-1])
             if self.config.asha == "promote":  # every rung is a pause
                 self._rest(trial.id)
         elif event["event"] == "end":
-            self._rest(trial.id)
+            if not trial.is_confirmation:
+                self._rest(trial.id)
             self.failed += event["state"] == "FAIL"
 
-    def _rank(self, trial_id: str, turns_seen: int, score: float) -> None:
-        rank = (self.search.milestone(self.search.trials[trial_id], turns_seen), score)
+    def _rank(self, trial_id: str, result: EvalResult) -> None:
+        trial = self.search.trials[trial_id]
+        milestone = self.search.milestone(trial, result.turns_seen).turns
+        rank = (milestone, judge(result, milestone, trial, self.config.rung_metric))
         if rank > self.best:
             self.best, self.leader, self.stale = rank, trial_id, 0
 

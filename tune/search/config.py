@@ -12,9 +12,11 @@ from typing import Any
 
 from trainable.storage.remote import find_remote
 from trainable.system.inside import is_below
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Milestone
 
 ASHA = ("stop", "promote", "off")
+RUNG_METRICS = ("loss", "combined")
+CONFIRMING_SEEDS = 3  # fresh ones of every point that is confirmed
 SHARED = {
     "initialisation": "pretrained",
     "quantisation": "nf4",
@@ -86,8 +88,11 @@ class SweepConfig:
     eval_dialogues: tuple[int, ...]  # validated on at each rung and at the end
     eta: float = 3  # the best 1/eta of a rung go on
     asha: str = "stop"
+    rung_metric: str = "combined"  # what a rung decides on; at the end it is Combined in any case
     seed: int = 0  # of the proposals, and of every trial
-    seeds: int = 1  # trials of every point, with seeds from that one on
+    seeds: int = 1  # trials of every point, with seeds from that one on; pruned by their mean
+    confirm: int = 0  # the best points that are repeated with fresh seeds, on all dialogues
+    calibrate: float | None = None  # a placeholder_bias whose score stands beside the headline
     concurrent: int = 0  # trials at a time; 0: as many as there is room for
     pack: str = "auto"  # trials on one engine: auto, or a number; 1: each in its own process
     baseline: bool = True  # also evaluate the untuned base model
@@ -106,6 +111,11 @@ class SweepConfig:
         self._check_name()
         if self.asha not in ASHA:
             raise ConfigError(f"--asha must be one of {', '.join(ASHA)}, not {self.asha!r}")
+        if self.rung_metric not in RUNG_METRICS:
+            raise ConfigError(
+                f"--rung-metric must be auto or one of {', '.join(RUNG_METRICS)}, not "
+                f"{self.rung_metric!r}"
+            )
         if self.eta <= 1:
             raise ConfigError(f"--eta must be above 1, not {self.eta}: the best 1/eta go on")
         rungs = (0, *self.rungs_turns, self.train_turns)
@@ -124,7 +134,7 @@ class SweepConfig:
 
     def _check_counts(self) -> None:
         lowest = {"trials": 1, "train_turns": 1, "seed": 0, "seeds": 1, "concurrent": 0}
-        lowest["max_failures"] = 0
+        lowest |= {"max_failures": 0, "confirm": 0}
         lowest |= dict.fromkeys(BUDGETS, 0)
         for name, low in lowest.items():
             value = getattr(self, name)
@@ -152,11 +162,18 @@ class SweepConfig:
         where = [] if storage == "runs" else ["--storage", storage]
         return shlex.join(["python", "-m", "tune.run", "--resume", self.name, *where])
 
-    def milestones(self, train_turns: int) -> tuple[tuple[int, int], ...]:
-        """(turns, dialogues to validate on) of a trial that ends at `train_turns`."""
+    def milestones(
+        self, train_turns: int, *, is_confirmation: bool = False
+    ) -> tuple[Milestone, ...]:
+        """Of a trial that ends at `train_turns`. A loss is measured on all dialogues: it is cheap;
+        so are replies where a point is confirmed, whose way there only needs checkpoints."""
         *lower, final = self.eval_dialogues
-        rungs = tuple(zip(self.rungs_turns, lower, strict=True))
-        return (*(r for r in rungs if r[0] < train_turns), (train_turns, final))
+        rungs = [Milestone(*rung) for rung in zip(self.rungs_turns, lower, strict=True)]
+        if is_confirmation or self.rung_metric == "loss":
+            rungs = [Milestone(rung.turns, None, replies=False) for rung in rungs]
+        n_dialogues = None if is_confirmation else final
+        end = Milestone(train_turns, n_dialogues, bias=self.calibrate)
+        return (*(rung for rung in rungs if rung.turns < train_turns), end)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

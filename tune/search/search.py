@@ -16,7 +16,7 @@ from analysis.records import BASE_ID, BASE_NUMBER
 from search_spaces.space import Space
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
-from trainable.trial import EvalResult, TrialConfig
+from trainable.trial import EvalResult, Milestone, TrialConfig
 from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
@@ -31,7 +31,9 @@ from tune.search.trials import (
     Progress,
     drop_training,
     find_wrong,
+    is_confirmation,
     is_studied,
+    judge,
 )
 
 
@@ -97,8 +99,9 @@ class Search:
         """The searched ones without clones: what `trials` counts."""
         return [t for t in self.searched if t.origin is None]
 
-    def milestones(self, trial: Progress) -> tuple[tuple[int, int], ...]:
-        return self.config.milestones(trial.config.train_turns)
+    def milestones(self, trial: Progress) -> tuple[Milestone, ...]:
+        turns = trial.config.train_turns
+        return self.config.milestones(turns, is_confirmation=is_confirmation(trial))
 
     # What is told
 
@@ -122,7 +125,7 @@ class Search:
         result = report.evaluation.result
         if result.turns_seen <= trial.turns_seen:
             return True
-        if wrong := find_wrong(result):
+        if wrong := find_wrong(result, self.milestone(trial, result.turns_seen)):
             return self._end(trial, "FAIL", wrong)
         self.recorder.record_eval(report)
         goes_on = self.hear(trial, result)
@@ -138,9 +141,9 @@ class Search:
     def hear(self, trial: Progress, result: EvalResult) -> bool:
         """Enters a score in the tables, without a record; whether the trial goes on now: not
         before all seeds of its point have come as far."""
-        milestone = self.milestone(trial, result.turns_seen)
+        milestone = self.milestone(trial, result.turns_seen).turns
         trial.turns_seen = result.turns_seen
-        trial.scores[milestone] = result.score
+        trial.scores[milestone] = judge(result, milestone, trial, self.config.rung_metric)
         if trial.number < 0:
             return False
         if self.is_at_end(trial):  # a shorter trial than others takes no place in their rung
@@ -195,9 +198,10 @@ class Search:
             if trial.state == "WAITING":
                 self._end(trial, "PRUNED", f"not promoted from {max(trial.scores)} turns")
 
-    def milestone(self, trial: Progress, turns_seen: int) -> int:
+    def milestone(self, trial: Progress, turns_seen: int) -> Milestone:
         """The highest milestone reached: what its scores are compared at."""
-        return max((m for m, _ in self.milestones(trial) if m <= turns_seen), default=0)
+        reached = [m for m in self.milestones(trial) if m.turns <= turns_seen]
+        return reached[-1] if reached else Milestone(0, None)
 
     def is_at_end(self, trial: Progress) -> bool:
         return trial.turns_seen >= trial.config.train_turns
@@ -217,7 +221,9 @@ class Search:
         """What the rungs have decided, and on what."""
         while self.race.judged:
             j = self.race.judged.pop(0)
-            self.recorder.record_rung(j.milestone, j.trials, "combined", j.mean, j.goes_on)
+            metric = self.config.rung_metric
+            value = -j.mean if metric == "loss" else j.mean
+            self.recorder.record_rung(j.milestone, j.trials, metric, value, j.goes_on)
 
     def _follow(self, trial: Progress) -> None:
         """The seeds that waited for this one do what has been decided of their point."""

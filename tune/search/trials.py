@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.records import CONFIRMATION
-from trainable.trial import CONDITIONS, OBJECTIVE, EvalResult, TrialConfig
+from trainable.trial import CONDITIONS, OBJECTIVE, EvalResult, Milestone, TrialConfig
 from tune.search.proposals import Tried
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -58,9 +58,19 @@ def view(trial: Progress) -> Tried:
     )
 
 
-def find_wrong(result: EvalResult) -> str | None:
-    """The first of a result's numbers that is missing or not finite, in words."""
-    values = {name: getattr(result, name) for name in (OBJECTIVE, "bleu", "inform", "success")}
+def judge(result: EvalResult, milestone: int, trial: Progress, rung_metric: str) -> float:
+    """What an evaluation is worth, higher being better: Combined; at a rung that decides by loss,
+    the loss below zero, with which no Combined is ever compared."""
+    if rung_metric == "loss" and milestone < trial.config.train_turns:
+        assert result.nats_per_word is not None, f"no loss at {milestone} turns"
+        return -result.nats_per_word
+    return result.score
+
+
+def find_wrong(result: EvalResult, asked: Milestone) -> str | None:
+    """The first of the numbers asked for that is missing or not finite, in words."""
+    names = (OBJECTIVE, "bleu", "inform", "success") if asked.replies else ("nats_per_word",)
+    values = {name: getattr(result, name) for name in names}
     values |= {"loss_nats": 0.0 if result.loss_nats is None else result.loss_nats}
     values |= result.richness
     for name, value in values.items():

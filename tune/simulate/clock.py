@@ -107,7 +107,7 @@ class Clock:
 
     def _join(self, engine: Engine, lease: Lease, seen: int) -> None:
         engine.advance(self.now_s)
-        milestone = next(m for m in lease.milestones if m[0] > seen)
+        milestone = next(m for m in lease.milestones if m.turns > seen)
         stretch = self.curves.advance(lease.config, seen, milestone)
         engine.works.append(Work(lease, seen, stretch, stretch.turns))
         engine.settle()

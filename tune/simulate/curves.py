@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from analysis.records import SweepRecords, TrialRecord
+from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from search_spaces.space import Space, find_space
 from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
-from trainable.trial import ConfigError, EvalResult, TrialConfig
+from trainable.trial import ConfigError, EvalResult, Milestone, TrialConfig
+from tune.plan.estimate import FORWARD
 from tune.search.config import SweepConfig, compose
 from tune.search.proposals import draw
 
@@ -41,7 +42,7 @@ class Curves(Protocol):
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         """n points at random, no two alike."""
 
-    def advance(self, config: TrialConfig, seen: int, milestone: tuple[int, int]) -> Stretch:
+    def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         """From the evaluation at `seen` turns (-1: none yet) to the milestone's."""
 
     def worth(self, config: TrialConfig) -> float:
@@ -55,7 +56,7 @@ class Formula:
         self.space = find_space(FORMULA_SPACE).fix({"base_model": FORMULA})
         self.config = compose("tiny", {"name": FORMULA, "space": FORMULA_SPACE, "baseline": False})
         self.best = max(map(self.worth, self._list_grid()))
-        self._results: dict[tuple[TrialConfig, tuple[int, int]], EvalResult] = {}
+        self._results: dict[tuple[TrialConfig, Milestone], EvalResult] = {}
 
     def _list_grid(self) -> Iterator[TrialConfig]:
         """Every choice of modules with learning rates from the lowest to the highest."""
@@ -69,7 +70,7 @@ class Formula:
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         return draw(self.space, seed, n)
 
-    def advance(self, config: TrialConfig, seen: int, milestone: tuple[int, int]) -> Stretch:
+    def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         result = self._evaluate(config, milestone)
         turns = result.turns_seen - max(seen, 0)
         speed = random.Random(str(config)).uniform(*SPEEDS)
@@ -78,12 +79,12 @@ class Formula:
     def worth(self, config: TrialConfig) -> float:
         return expected_combined(config, config.train_turns)
 
-    def _evaluate(self, config: TrialConfig, milestone: tuple[int, int]) -> EvalResult:
+    def _evaluate(self, config: TrialConfig, milestone: Milestone) -> EvalResult:
         if (config, milestone) not in self._results:
-            turns, n_dialogues = milestone
             finetuner = ToyFinetuner(config)
-            finetuner.train_until(turns)
-            self._results[config, milestone] = finetuner.evaluate(n_dialogues).result
+            finetuner.train_until(milestone.turns)
+            evaluation = finetuner.evaluate(milestone.n_dialogues, replies=milestone.replies)
+            self._results[config, milestone] = evaluation.result
         return self._results[config, milestone]
 
 
@@ -101,6 +102,7 @@ class Recorded:
                 "has none: run one with --asha off"
             )
         self.trials = {self._spell(trial): trial for trial in ended}
+        self.most_dialogues = max(e.n_dialogues for t in ended for e in t.evals)
         self.best = max(self.worth(config) for config in self.trials)
 
     def _spell(self, trial: TrialRecord) -> TrialConfig:
@@ -114,14 +116,26 @@ class Recorded:
         points = [trial.params for trial in self.trials.values()]
         return tuple(random.Random(seed).sample(points, n))
 
-    def advance(self, config: TrialConfig, seen: int, milestone: tuple[int, int]) -> Stretch:
+    def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         trial = self.trials[config]
-        reached = trial.eval_at(milestone[0])
-        assert reached is not None, f"trial {trial.id} has no evaluation from {milestone[0]} turns"
+        reached = trial.eval_at(milestone.turns)
+        assert reached is not None, f"trial {trial.id} has no evaluation at {milestone.turns} turns"
+        if not milestone.replies:
+            reached = self._drop_replies(reached)
         before = next((e for e in trial.evals if e.turns_seen == seen), None)
         trained_s = reached.train_s - (before.train_s if before else 0.0)
         turns = reached.turns_seen - (before.turns_seen if before else 0)
         return Stretch(turns, trained_s + reached.eval_s, reached)
+
+    def _drop_replies(self, e: EvalRecord) -> EvalRecord:
+        """The evaluation as it would be of the loss alone, on as many dialogues as any was made on.
+        Earlier records have the loss a token, which orders the trials of one tokenizer alike."""
+        loss = e.loss_nats if e.nats_per_word is None else e.nats_per_word
+        if e.combined is None:
+            return e
+        n_turns = e.n_turns / e.n_dialogues * self.most_dialogues
+        eval_s = FORWARD * e.train_s / max(e.turns_seen, 1) * n_turns
+        return replace(e, combined=None, nats_per_word=loss, eval_s=eval_s)
 
     def worth(self, config: TrialConfig) -> float:
         last = self.trials[config].last
@@ -131,7 +145,8 @@ class Recorded:
 
 def read_config(records: SweepRecords) -> SweepConfig:
     try:
-        return SweepConfig.from_dict({**records.config, "baseline": False})
+        own = {"baseline": False, "seeds": 1, "confirm": 0, "calibrate": None}
+        return SweepConfig.from_dict({**records.config, **own})
     except TypeError as error:
         raise ConfigError(
             f"{records.folder / 'sweep.json'} does not spell a sweep's settings ({error}): give "

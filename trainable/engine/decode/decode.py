@@ -10,12 +10,14 @@ it, slot by slot.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainable.corpus.encode import Window
+from trainable.corpus.losses import Scored
 from trainable.engine.decode.beam import Beams
 from trainable.engine.decode.branches import LOGIT_ROWS, Branches, Shaper, Trunk
 from trainable.engine.decode.contrastive import ContrastiveSearch
@@ -37,13 +39,20 @@ class Share:
     """What one slot got of a decoding."""
 
     replies: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # (dialogue, turn)
-    nats: float = 0.0  # summed loss over the windows' targets
-    targets: int = 0
+    scored: list[Scored] = field(default_factory=list)  # its windows, with their targets' loss
+
+    @property
+    def nats(self) -> float:
+        """The summed loss over the windows' targets."""
+        return float(sum(losses.sum() for _, losses in self.scored))
+
+    @property
+    def targets(self) -> int:
+        return sum(len(losses) for _, losses in self.scored)
 
     def add(self, other: Share) -> None:
         self.replies |= other.replies
-        self.nats += other.nats
-        self.targets += other.targets
+        self.scored += other.scored
 
 
 class Decoder:
@@ -78,13 +87,15 @@ class Decoder:
         has no windows here, and decodes its leader's."""
         tokens = pack_windows(windows, self.device)
         self.relayout(tokens.layout)
-        tokens.packing.kept = []
+        rows = list_rows(windows, leaders)
+        tokens.packing.kept = [] if rows else None  # else only the loss is asked for
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
-        scored = self._score_targets(tokens, hidden, len(configs))
-        shares = [replace(scored[leader], replies={}) for leader in leaders]
+        scored = self._score_targets(tokens, hidden, windows)
+        shares = [Share(scored=list(scored[leader])) for leader in leaders]
         flat = [window for group in windows for window in group]
-        groups = group_rows(list_rows(windows, leaders), configs)
+        groups = group_rows(rows, configs)
         for number, rows in enumerate(groups, start=1):
+            assert tokens.packing.kept is not None
             # the last one frees the prefill as it copies it
             kept = tokens.packing.kept if number == len(groups) else list(tokens.packing.kept)
             extra = max(count_columns(configs[row.reader]) for row in rows)
@@ -171,16 +182,20 @@ class Decoder:
             parts.append(chooser.choose(logits, start, step))
         chooser.append(torch.cat(parts))
 
-    def _score_targets(self, tokens: PackedTokens, hidden: Tensor, n_slots: int) -> list[Share]:
-        sums = torch.zeros(n_slots, dtype=torch.float64, device=self.device)
+    def _score_targets(
+        self, tokens: PackedTokens, hidden: Tensor, windows: Sequence[Sequence[Window]]
+    ) -> list[list[Scored]]:
+        """Each slot's windows with their targets' loss in nats."""
+        parts = []
         for start in range(0, len(tokens.labels), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)
             logits = (hidden[tokens.before_targets[part]] @ self.output.T).float()
-            nats = torch.nn.functional.cross_entropy(logits, tokens.labels[part], reduction="none")
-            sums.index_add_(0, tokens.target_slots[part], nats.double())
-        counts = torch.bincount(tokens.target_slots, minlength=n_slots)
-        totals = zip(sums.tolist(), counts.tolist(), strict=True)
-        return [Share(nats=nats, targets=targets) for nats, targets in totals]
+            labels = tokens.labels[part]
+            parts.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+        nats = torch.cat(parts).double().cpu().numpy() if parts else np.empty(0)
+        ends = np.cumsum([len(window.targets) for group in windows for window in group])
+        of_windows = iter(np.split(nats, ends[:-1]))
+        return [[(window, next(of_windows)) for window in group] for group in windows]
 
 
 def cut_at(reply: list[int], eos_id: int) -> list[int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainable.corpus.encode import Window
+from trainable.corpus.losses import Losses
 from trainable.engine.decode.belief_states import predict_states, to_greedy
 from trainable.engine.decode.decode import Decoder, Share
 from trainable.engine.decode.row_cache import lies_flat
@@ -26,8 +27,8 @@ from trainable.model.base import Base
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
 
-Asked = tuple[Slot, str, int]  # slot, split, dialogues
-Made = tuple[dict[str, list[dict[str, Any]]], float]  # responses, loss in nats a target token
+Responses = dict[str, list[dict[str, Any]]]  # mwzeval's format
+SCORED_TOKENS = 2**16  # of a pass that measures the loss alone
 
 
 class Decodable(Protocol):
@@ -45,6 +46,27 @@ class Decodable(Protocol):
     def output(self) -> Tensor: ...
 
     def room_tokens(self) -> int: ...
+
+
+class Asked(NamedTuple):
+    """What a slot is validated on, and how."""
+
+    slot: Slot
+    split: str
+    n_dialogues: int | None  # None: all of the split
+    replies: bool = True  # False: only the loss on the corpus's own is asked for
+    bias: float | None = None  # placeholder_bias in the place of the config's own
+
+    @property
+    def config(self) -> TrialConfig:
+        """How its replies are decoded."""
+        own = self.slot.config
+        return own if self.bias is None else replace(own, placeholder_bias=self.bias)
+
+
+class Made(NamedTuple):
+    responses: Responses
+    losses: Losses
 
 
 @dataclass
@@ -70,67 +92,74 @@ class Counter:
 
 
 def generate(pack: Decodable, asked: Sequence[Asked]) -> dict[str, Made]:
-    """Each trial's replies, in mwzeval's format, and its loss on the corpus's own targets."""
-    wanted = {slot.key: (split, n) for slot, split, n in asked}
-    slots = pack.gather([slot for slot, _, _ in asked])
-    leaders = find_leaders(slots, wanted)
+    """Each trial's replies, where they are asked for, and its loss on the corpus's own."""
+    by_key = {a.slot.key: a for a in asked}
+    slots = pack.gather([a.slot for a in asked])
+    asked = [by_key[slot.key] for slot in slots]
+    leaders = find_leaders(asked)
     readings = [Reading() for _ in slots]
     for place in set(leaders):
-        readings[place].windows = slots[place].task.held_out(*wanted[slots[place].key])
-    find_states(pack, slots, wanted, {place: readings[place] for place in set(leaders)})
-    configs = [slot.config for slot in slots]
-    windows = [reading.windows for reading in readings]
-    total = sum(window.n_turns for leader in leaders for window in windows[leader])
+        windows = slots[place].task.held_out(asked[place].split, asked[place].n_dialogues)
+        readings[place].windows = windows
+        if not asked[place].replies:
+            readings[place] = Reading(gold=without_prompts(windows))
+    replying = {place for place in set(leaders) if asked[place].replies}
+    find_states(pack, asked, {place: readings[place] for place in replying})
+    configs = [a.config for a in asked]
+    read = [reading.windows for reading in readings]
+    total = sum(window.n_turns for leader in leaders for window in read[leader])
     counter = Counter([slot.key for slot in slots], total)
-    made = decode_chunks(pack, windows, configs, leaders, counter.add)
+    made = decode_chunks(pack, read, configs, leaders, counter.add)
     scored = decode_chunks(pack, [reading.gold for reading in readings], configs, leaders)
     pack.adapters.invalidate()
     results = {}
     for place, slot in enumerate(slots):
         texts = {turn: slot.task.decode(ids) for turn, ids in made[place].replies.items()}
-        nats = made[place].nats + scored[place].nats
-        targets = made[place].targets + scored[place].targets
+        losses = slot.task.measure_losses([*made[place].scored, *scored[place].scored])
         grouped = group_by_dialogue(texts, readings[leaders[place]].states)
-        results[slot.key] = (grouped, nats / max(targets, 1))
+        results[slot.key] = Made(grouped, losses)
     return results
 
 
-def find_states(
-    pack: Decodable,
-    slots: Sequence[Slot],
-    wanted: Mapping[str, tuple[str, int]],
-    readings: Mapping[int, Reading],
-) -> None:
+def without_prompts(windows: Sequence[Window]) -> list[Window]:
+    """The same to be scored alone: nothing is to be replied to."""
+    return [replace(window, turns=(), prompts=()) for window in windows]
+
+
+def find_states(pack: Decodable, asked: Sequence[Asked], readings: Mapping[int, Reading]) -> None:
     """Where the model is to find the states itself: its prompts with those in them."""
-    tasks = {
-        place: (slots[place].task, slots[place].task.dialogues(*wanted[slots[place].key]))
-        for place in readings
-        if slots[place].config.target == "state+response"
-    }
+    tasks = {}
+    for place in readings:
+        slot, split, n_dialogues = asked[place][:3]
+        if slot.config.target == "state+response":
+            tasks[place] = slot.task, slot.task.dialogues(split, n_dialogues)
     if not tasks:
         return
-    greedy = [to_greedy(slot.config) for slot in slots]
-    alone = list(range(len(slots)))
+    greedy = [to_greedy(a.slot.config) for a in asked]
+    alone = list(range(len(asked)))
     found = predict_states(
-        tasks, len(slots), lambda prompts: decode_chunks(pack, prompts, greedy, alone)
+        tasks, len(asked), lambda prompts: decode_chunks(pack, prompts, greedy, alone)
     )
     for place, dialogues in found.items():
         reading = readings[place]
-        reading.gold = [replace(w, turns=(), prompts=()) for w in reading.windows]
-        encoded = slots[place].task.encode_whole(dialogues)
-        reading.windows = [replace(w, is_target=np.zeros_like(w.is_target)) for w in encoded]
+        reading.gold = without_prompts(reading.windows)
+        encoded = asked[place].slot.task.encode_whole(dialogues)
+        reading.windows = [
+            replace(w, is_target=np.zeros_like(w.is_target), replies=()) for w in encoded
+        ]
         reading.states = {
             (d.id, number): turn.state for d in dialogues for number, turn in enumerate(d.turns)
         }
 
 
-def find_leaders(slots: Sequence[Slot], wanted: Mapping[str, tuple[str, int]]) -> list[int]:
+def find_leaders(asked: Sequence[Asked]) -> list[int]:
     """For each slot the first one with its very model, prompts and dialogues: they differ in
     decoding alone, and share the prefill. Trained slots lead themselves."""
     first: dict[object, int] = {}
     leaders = []
-    for place, slot in enumerate(slots):
-        key = (slot.config.adapter, id(slot.task), wanted[slot.key])
+    for place, a in enumerate(asked):
+        slot = a.slot
+        key = (slot.config.adapter, id(slot.task), a.split, a.n_dialogues, a.replies)
         is_trained = slot.config.method != "none"
         leaders.append(place if is_trained else first.setdefault(key, place))
     return leaders
@@ -176,6 +205,8 @@ def take_chunk(
     """The next windows of every slot whose keys and values fit the memory set aside: as many of
     each slot, since products over unlike numbers are slower; the first ones of some in any case."""
     left_tokens = pack.room_tokens()
+    if not any(window.prompts for queue in queues for window in queue):
+        left_tokens = min(left_tokens, SCORED_TOKENS)  # no keys and values are kept
     longest = max(len(queue[0].ids) for queue in queues if queue)
     is_flat = lies_flat(pack.device, pack.base.compute_dtype)
     chunk: list[list[Window]] = [[] for _ in queues]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from trainable.corpus.encode import Window, encode, find_special
 from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.losses import Brackets, Losses, Scored, measure_losses
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.model.base import Base
@@ -34,7 +36,7 @@ class Task:
         self.special = find_special(config, base.tokenizer, base.special.prefix, base.special.eos)
         self.spoken = base.special.spoken
         self._train: list[Window] = []
-        self._held_out: dict[tuple[str, int], list[Window]] = {}
+        self._held_out: dict[tuple[str, int | None], list[Window]] = {}
         self._lock = Lock()
 
     @property
@@ -43,7 +45,7 @@ class Task:
             self._train = self._train or self._encode(self.corpus.get_split("train"), self.config)
         return self._train
 
-    def held_out(self, split: str, n_dialogues: int) -> list[Window]:
+    def held_out(self, split: str, n_dialogues: int | None) -> list[Window]:
         """The windows of the first dialogues of the split's fixed nested order: a dialogue is one
         sequence where it fits, so that its turns share their prefix."""
         key = split, n_dialogues
@@ -51,13 +53,23 @@ class Task:
             self._held_out[key] = self.encode_whole(self.dialogues(split, n_dialogues))
         return self._held_out[key]
 
-    def dialogues(self, split: str, n_dialogues: int) -> tuple[Dialogue, ...]:
+    def dialogues(self, split: str, n_dialogues: int | None) -> tuple[Dialogue, ...]:
         """The first dialogues of the split's fixed nested order."""
         return validation_subset(self.corpus.get_split(split), n_dialogues)
 
     def encode_whole(self, dialogues: Sequence[Dialogue]) -> list[Window]:
         """Windows of as many turns as fit, whatever the format trained on."""
         return self._encode(tuple(dialogues), replace(self.config, format="dialogues"))
+
+    def measure_losses(self, scored: Iterable[Scored]) -> Losses:
+        """Of windows with each target's loss."""
+        is_plain = self.config.response == "lexicalised"
+        return measure_losses(scored, None if is_plain else self._brackets)
+
+    @cached_property
+    def _brackets(self) -> Brackets:
+        pieces = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        return Brackets.of([str(piece) for piece in pieces])
 
     def decode(self, ids: list[int]) -> str:
         return decode_reply(self.tokenizer, ids, self.spoken)
