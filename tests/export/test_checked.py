@@ -1,0 +1,111 @@
+"""Exports and adapters that would give other replies than their trial: refused, nothing written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from trainable.engine.finetuner import open_solo
+from trainable.model.source import EMBEDDED_FOLDER
+from trainable.storage.checkpoint import MANIFEST, _fingerprint
+from trainable.trial import ConfigError, TrialConfig
+from tune.evaluate import main as evaluate
+from tune.export.command import main as export
+from tune.export.merge import least_share
+
+NAMES = ("--base-model-id", "me/tiny")
+
+
+def seal(checkpoint: Path) -> None:
+    """A manifest of what lies there now."""
+    path = checkpoint / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["files"] = {name: _fingerprint(checkpoint / name) for name in manifest["files"]}
+    path.write_text(json.dumps(manifest))
+
+
+def test_a_merged_model_that_says_something_else_is_an_error(
+    sweep: Path, best: str, tmp_path: Path, refuse: Callable[..., str]
+) -> None:
+    (path,) = (sweep / "checkpoints" / best).glob("*/adapter_model.safetensors")
+    tensors = {n: t * (30 if ".lora_B." in n else 1) for n, t in load_file(path).items()}
+    save_file(tensors, path)
+    seal(path.parent)
+    told = refuse(sweep, "--out", tmp_path / "out", "--merged", *NAMES)
+    assert "--merged must give the trial's replies" in told
+    assert "float32 explains no less than 100.0%" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_that_peft_would_load_in_part_does_not_go_out(
+    sweep: Path, best: str, tmp_path: Path, refuse: Callable[..., str]
+) -> None:
+    (path,) = (sweep / "checkpoints" / best).glob("*/adapter_config.json")
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps({**fields, "target_modules": fields["target_modules"][:-1]}))
+    seal(path.parent)
+    assert "peft finds no place for 2 of" in refuse(sweep, "--out", tmp_path / "out", *NAMES)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sixteen_bits_may_differ_in_what_they_explain() -> None:
+    assert least_share(0.0, 1000) == pytest.approx(1 - 0.002, abs=0.005)
+    assert least_share(0.05, 100) == pytest.approx(0.81)
+    assert least_share(0.6, 10) == 0.0
+
+
+@pytest.fixture(scope="module")
+def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("checked") / "out"
+    assert export([str(trained), "--out", str(out), *NAMES]) == 0
+    return out
+
+
+def make_base_without_bos(folder: Path) -> str:
+    """The embedded model's own weights, with a tokenizer that puts nothing in front of a text."""
+    AutoModelForCausalLM.from_pretrained(EMBEDDED_FOLDER).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(EMBEDDED_FOLDER).save_pretrained(folder)
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "post_processor": None}))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "bos_token": None}))
+    return str(folder)
+
+
+def test_prompts_of_another_tokenizer_are_refused(
+    folder: Path, trained: Path, best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads((folder / "trial.json").read_text())
+    assert record["base"]["prefix_ids"] == record["resolved"]["base"]["prefix_ids"] == [1]
+    other = make_base_without_bos(tmp_path / "other")
+    asked = ["--dialogues", "1", "--device", "cpu", "--base-model"]
+    assert evaluate(["--adapter", str(folder), *asked, other]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "begins every sequence with the tokens [1], and the base model's at hand []" in told
+    (checkpoint,) = (p.parent for p in (trained / "checkpoints" / best).glob("*/trainer.json"))
+    config = TrialConfig.from_dict(json.loads((checkpoint / "trainer.json").read_text())["config"])
+    moved = Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
+    kept = json.loads((moved / "trainer.json").read_text())
+    kept["base"]["prefix_ids"] = []
+    (moved / "trainer.json").write_text(json.dumps(kept))
+    finetuner = open_solo(config, "cpu")
+    with pytest.raises(ConfigError, match="begins every sequence with the tokens"):
+        finetuner.restore(moved)
+    finetuner.close()
+
+
+def test_an_export_on_other_weights_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED_FOLDER)
+    model.model.layers[0].mlp.up_proj.weight.data.add_(0.01)
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(EMBEDDED_FOLDER).save_pretrained(tmp_path)
+    assert evaluate(["--adapter", str(folder), "--base-model", str(tmp_path)]) == 2
+    assert "made on another base model" in capsys.readouterr().err
