@@ -137,15 +137,20 @@ def _share_time(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
     return dict(seconds)
 
 
-def worked_s(trials: Iterable[TrialRecord], since_s: float | None = None) -> float:
+def worked_s(
+    trials: Iterable[TrialRecord], since_s: float | None = None, until_s: float | None = None
+) -> float:
     """Seconds of a sweep's work: those in which some trial was at work under former drivers, and
-    all since the present one began at `since_s` (unix time; None: there is none)."""
-    total_s, until_s = 0.0, 0.0
+    all from when the present one began at `since_s` (unix time; None: there is none) to `until_s`
+    (None: now)."""
+    total_s, seen_s = 0.0, 0.0
     evals = [e for t in trials for e in t.evals if since_s is None or e.time_s <= since_s]
     for started_s, ended_s in sorted((e.started_s, e.time_s) for e in evals):
-        total_s += max(ended_s - max(started_s, until_s), 0.0)
-        until_s = max(until_s, ended_s)
-    return total_s + (0.0 if since_s is None else time.time() - since_s)
+        total_s += max(ended_s - max(started_s, seen_s), 0.0)
+        seen_s = max(seen_s, ended_s)
+    if since_s is None:
+        return total_s
+    return total_s + (time.time() if until_s is None else until_s) - since_s
 
 
 def trained_turns(trials: Iterable[TrialRecord]) -> int:

@@ -119,13 +119,14 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
         recorder = Recorder(config.folder)
         finetuner: Any = None
         try:
-            started_s = time.time()
+            started_s = time.monotonic()
             recorder.record_trial(BASE_ID, BASE_NUMBER, {}, trial)
             finetuner = open_finetuner(trial, device)
             recorder.record_resolved(BASE_ID, finetuner.resolved)
             with show_activities():
                 evaluation = finetuner.evaluate(n_dialogues)
-            report = Report(trial=BASE_ID, evaluation=evaluation, started_s=started_s)
+            seconds = time.monotonic() - started_s
+            report = Report(trial=BASE_ID, evaluation=evaluation, worked_s=seconds)
             recorder.record_eval(report)
             recorder.record_end(BASE_ID, "COMPLETE", None)
         except TrialFailed as error:

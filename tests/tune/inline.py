@@ -64,6 +64,7 @@ def open_search(
     write_header(config.folder, compose_header(config, space, records))
     search = Search(config, space, Recorder(config.folder, listeners))
     if records is not None:
+        search.recorder.follow(records)
         rebuild(search, records)
     return search, records
 

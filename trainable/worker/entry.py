@@ -48,7 +48,7 @@ class DialogueTrial(ray_tune.Trainable):
         self.last: Evaluation | None = None
 
     def step(self) -> dict[str, Any]:
-        started_s = time.time()
+        started_s = time.monotonic()
         notes: tuple[str, ...] = ()
         try:
             is_first = self.finetuner is None
@@ -69,7 +69,7 @@ class DialogueTrial(ray_tune.Trainable):
             evaluation=evaluation,
             resolved=self.finetuner.resolved if is_first else None,
             place=self._place(),
-            started_s=started_s,
+            worked_s=time.monotonic() - started_s,
             notes=notes,
         )
         result = evaluation.result
@@ -145,7 +145,7 @@ class DialogueTrial(ray_tune.Trainable):
             failure=failure,
             lost=lost,
             place=self._place(),
-            started_s=started_s,
+            worked_s=time.monotonic() - started_s,
         )
         return {"report": report, RESOURCE: 0}
 

@@ -34,5 +34,5 @@ class Report:
     lost: str | None = None  # the storage took no checkpoint, and why: not the trial's fault
     resolved: Resolved | None = None  # with the first report of a worker
     place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
-    started_s: float = 0.0  # unix time at which the work for this report began
+    worked_s: float = 0.0  # seconds of work for this report
     notes: tuple[str, ...] = ()  # what the operator should know: a torn checkpoint, say

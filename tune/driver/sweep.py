@@ -88,6 +88,7 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
     search = Search(config, space, recorder)
     budget = Budget(search)
     if records is not None:
+        recorder.follow(records)
         rebuild(search, records)
         budget.replay(replay_events(records))
     control = Control(search, budget)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -16,6 +15,7 @@ from analysis.records import FORMAT, RUNNING, SweepRecords
 from trainable.storage.checkpoint import keep_best_and_last
 from trainable.storage.remote import find_remote
 from trainable.storage.remote_checkpoints import prune
+from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import insist
 from trainable.system.whole import write_whole
@@ -51,6 +51,10 @@ class Recorder:
         self._path.touch()
         self._size = insist(self._cut_torn_line, say)  # of the whole lines, in bytes
 
+    def follow(self, records: SweepRecords) -> None:
+        """Has what is recorded come after those, whatever the clock says: their order decides."""
+        self._last_s = max((e.time_s for t in records.trials for e in t.evals), default=0.0)
+
     def record_trial(
         self,
         trial: str,
@@ -73,7 +77,7 @@ class Recorder:
         if evaluation.responses:
             insist(lambda: self._write_details(report.trial, evaluation), self.say)
             self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
-        place = {"place": dict(report.place), "started_s": report.started_s}
+        place = {"place": dict(report.place), "started_s": now_s() - report.worked_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 
     def record_rung(
@@ -112,7 +116,7 @@ class Recorder:
         self.publish(str(f) for f in shown)
 
     def _append(self, event: dict[str, Any]) -> None:
-        self._last_s = max(time.time(), self._last_s + 1e-6)  # the order survives in the times
+        self._last_s = max(now_s(), self._last_s + 1e-6)  # the order survives in the times
         event["time_s"] = round(self._last_s, 6)
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
         insist(lambda: self._write_line(line), self.say)

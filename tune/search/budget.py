@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from analysis.curves import measure_gpu_hours, worked_s
 from analysis.records import Ledger, TrialRecord
+from trainable.system.clock import now_s
 from trainable.trial import EvalResult
 from tune.search.config import SweepConfig
 from tune.search.search import Closing, Search
@@ -24,7 +24,7 @@ class Budget:
         self.search, self.config = search, search.config
         self.ledger = Ledger()
         self.share = 0.0
-        self.started_s = time.time()
+        self.started_s = now_s()
         self.failed = 0
         self.rested: set[str] = set()  # trials that ended, or paused at a rung
         self.stale = 0  # of them, since the best was beaten
@@ -105,13 +105,13 @@ class Budget:
     @property
     def hours(self) -> float:
         """Of work, pauses between drivers left out."""
-        return worked_s(self.ledger.trials.values(), self.started_s) / HOUR_S
+        return worked_s(self.ledger.trials.values(), self.started_s, now_s()) / HOUR_S
 
     @property
     def gpu_hours(self) -> float:
         """As recorded, and what is under way as far as it can be told."""
         trials: list[TrialRecord] = list(self.ledger.trials.values())
-        under_way_s = sum(time.time() - trial.since_s for trial in self.search.running)
+        under_way_s = sum(now_s() - trial.since_s for trial in self.search.running)
         return sum(measure_gpu_hours(trials).values()) + self.share * under_way_s / HOUR_S
 
 

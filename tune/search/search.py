@@ -7,13 +7,13 @@ goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER
 from search_spaces.space import Space
+from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
 from trainable.trial import EvalResult, Milestone, TrialConfig
@@ -74,7 +74,7 @@ class Search:
             return None
         if self.closing:  # while it was being opened
             return None
-        trial.state, trial.since_s = "RUNNING", time.time()
+        trial.state, trial.since_s = "RUNNING", now_s()
         return Lease(
             trial=trial.id,
             config=locate_adapter(trial.config, self.recorder.folder),
@@ -109,7 +109,7 @@ class Search:
         """Takes a worker's report; whether it goes on with the trial. A report heard before (a
         worker that was restarted repeats its last) changes nothing. Raises StorageFault."""
         trial = self.trials[report.trial]
-        trial.since_s = time.time()
+        trial.since_s = now_s()
         for note in report.notes:
             self.recorder.record_note(note)
         if trial.state != "RUNNING":
