@@ -166,6 +166,11 @@ class TrialConfig:
             self._check_condition(decider, values, dependants)
         if self.decoding == "contrastive" and self.top_k is None:
             raise ConfigError("contrastive search needs top_k: give it with --set top_k=4, say")
+        if self.min_new_tokens > self.max_new_tokens:
+            raise ConfigError(
+                f"min_new_tokens={self.min_new_tokens} is above max_new_tokens="
+                f"{self.max_new_tokens}: no reply can be both (--set max_new_tokens=)"
+            )
         if self.layout == "chat" and self.target != "response":
             raise ConfigError(
                 f"target={self.target} has no place in a chat: give --set target=response, or "

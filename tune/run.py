@@ -116,12 +116,15 @@ def resume(flags: argparse.Namespace) -> int:
     from tune.folder.versions import check_not_shadowed
     from tune.plan.checks import check_disk, check_materials, check_space
     from tune.plan.estimate import estimate
+    from tune.plan.resumption import check_files, check_same_bases, check_trials
     from tune.search.config import SweepConfig
     from tune.search.rebuild import check_widened
 
     check_not_shadowed()
     refuse_changes(flags)
     records = read_sweep(find_folder(flags.resume, Path(flags.storage)))
+    check_files(records.folder)
+    check_trials(records, flags.trials)
     where = {"storage": str(records.folder.parent), "name": records.folder.name}
     config = SweepConfig.from_dict({**records.config, **where})
     space = Space.from_dict(records.space)
@@ -139,7 +142,9 @@ def resume(flags: argparse.Namespace) -> int:
     set_environment(config.deterministic, flags.trust_remote_code)
     if config.trust_remote_code and not flags.trust_remote_code:
         print(f"{config.name} ran with --trust-remote-code: that counts for one command, not here")
-    check_materials(check_space(space, config.base))
+    configs = check_space(space, config.base)
+    check_materials(configs)
+    check_same_bases(records, configs)
     check_disk(config.folder, estimate(config, space).peak_bytes - measure_bytes(config.folder))
     announce(config, space, f"resumed from {records.folder}")
     return resume_sweep(config, space)

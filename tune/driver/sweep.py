@@ -24,6 +24,7 @@ from tune.folder.lock import own_folder
 from tune.folder.recorder import Recorder, replay_events, write_header
 from tune.folder.versions import read_commit, read_versions
 from tune.plan.checks import check_space
+from tune.plan.resumption import describe_move
 from tune.search.budget import Budget
 from tune.search.config import SweepConfig
 from tune.search.rebuild import is_space_of, rebuild
@@ -121,6 +122,7 @@ def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRec
     before = {"commit": records.commit, **records.versions}
     now = {"commit": header["commit"], **header["versions"]}
     changes = [f"{n} {before.get(n)} -> {now[n]}" for n in now if before.get(n) != now[n]]
+    changes += ["results may differ in their last digits from now on"] if changes else []
     line = f"resumed with {'; '.join([text or 'no trials', *changes])}"
     search.recorder.record_note(line, exhausted_at=exhausted_at)
     return line
@@ -164,7 +166,8 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         mirror = Mirror(folder, config.name, search.space)
         display = Display(Progress(header, slots=search.room), console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
-        for event in replay_events(read_sweep(folder)):
+        records = read_sweep(folder)
+        for event in replay_events(records):
             mirror.on_event(event)
             for reporter in reporters:
                 reporter.on_event(event)
@@ -172,6 +175,8 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         search.recorder.listeners += [control.budget, mirror, Standings(folder), display]
         search.recorder.listeners += reporters
         search.recorder.record_note(workers.describe(), room=search.room)
+        if moved := describe_move(records, fleet.has_gpus):
+            search.recorder.record_note(moved)
         scheduler = ReportScheduler(search, workers.release)
         adapters = (
             LeaseSearcher(search, workers.count_room),

@@ -45,6 +45,10 @@ class Fleet:
     nodes: Sequence[Node]
     check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
 
+    @property
+    def has_gpus(self) -> bool:
+        return _count_gpus(self.nodes) > 0
+
     def count_units(self) -> int:
         """What an hour is spent of: GPUs, or machines where there is none."""
         return _count_gpus(self.nodes) or len(self.nodes)
