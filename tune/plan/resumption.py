@@ -35,7 +35,7 @@ def check_files(folder: Path) -> None:
 
 def describe_move(records: SweepRecords, has_gpus: bool) -> str | None:
     """What to know where a sweep begun on a CPU goes on with GPUs, or the other way round."""
-    devices = {t.resolved.device for t in records.trials if t.resolved and t.resolved.device}
+    devices = {t.resolved.device for t in records.trials if t.resolved} - {"", "none"}
     if not devices or has_gpus != (devices == {"cpu"}):
         return None
     began, now = ", ".join(sorted(devices)), "with a GPU" if has_gpus else "without a GPU"
