@@ -11,6 +11,7 @@ from tiny_trials import make_config
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from trainable.engine.layers.logits import to_logits
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder, Draw
 from trainable.model.base import BaseSpec, load_base
@@ -33,6 +34,7 @@ def give_weights(pack: Pack) -> None:
             b = pack.bank.layout.pair(pack.bank.params, name, row)[1]
             rank = pack.slots[str(key)].shape.rank
             b[:rank] = 0.05 * torch.randn(rank, b.shape[1], generator=generator).to(b.device)
+    pack.bank.average.copy_(pack.bank.params)  # what is saved
 
 
 def gradients_of_peft(model: PreTrainedModel, adapter: Path, draws: list[Draw]) -> Tensor:
@@ -101,3 +103,13 @@ def test_l3_the_gradient_in_bf16(
         errors["solo"] += float((solo - exact).norm() / exact.norm()) / len(SEEDS)
     print(f"{architecture} on {DEVICE}: relative error of the gradient {errors}")
     assert 0 < errors["slot"] <= 1.1 * errors["solo"]
+
+
+def test_of_two_tokens_within_a_rounding_step_the_likelier_is_taken() -> None:
+    """In bf16 both scores would be 32: the lower id would be taken."""
+    hidden = torch.ones(1, 64, dtype=torch.bfloat16)
+    output = torch.full((3, 64), 0.5, dtype=torch.bfloat16)
+    output[0, 0], output[2, 0] = 0.25, 0.53125
+    rounded = hidden @ output.T
+    assert rounded[0, 1] == rounded[0, 2] and int(rounded.argmax()) == 1
+    assert int(to_logits(hidden, output).argmax()) == 2

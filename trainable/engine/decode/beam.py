@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from trainable.engine.decode.branches import LOGIT_ROWS, Shaper, Trunk
+from trainable.engine.layers.logits import to_logits
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have ended
@@ -48,7 +49,7 @@ class Beams:
         step = max(LOGIT_ROWS // hidden.shape[1], 1)
         for start in range(0, len(hidden), step):
             part = slice(start, start + step)
-            logits = (hidden[part] @ self.output.T).float()
+            logits = to_logits(hidden[part], self.output)
             steps = self.shaper.shape(
                 logits.log_softmax(-1), self.trunk.origin[part], self.made[part]
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainable.engine.decode.branches import LOGIT_ROWS, Shaper, Trunk
+from trainable.engine.layers.logits import to_logits
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have ended
@@ -54,7 +55,7 @@ class ContrastiveSearch:
         parts = []
         for start in range(0, len(hidden), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)
-            logits = (hidden[part] @ self.output.T).float()[:, None]
+            logits = to_logits(hidden[part], self.output)[:, None]
             shaped = self.shaper.shape(logits, self.trunk.origin[part], self.made[part, None])
             parts.append(shaped[:, 0].softmax(-1).topk(self.top_k))
         values, tokens = (torch.cat(side) for side in zip(*parts, strict=True))

@@ -27,6 +27,7 @@ from trainable.engine.decode.sampling import Chooser, RowKey
 from trainable.engine.decode.token_pass import Forward, TokenPass
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.layout import Layout
+from trainable.engine.layers.logits import to_logits
 from trainable.engine.layers.passes import PackedTokens, pack_windows
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
@@ -178,7 +179,7 @@ class Decoder:
         """The next token of every row, from the hidden states [rows, width] before it."""
         parts = []
         for start in range(0, len(hidden), LOGIT_ROWS):
-            logits = hidden[start : start + LOGIT_ROWS] @ self.output.T
+            logits = to_logits(hidden[start : start + LOGIT_ROWS], self.output)
             parts.append(chooser.choose(logits, start, step))
         chooser.append(torch.cat(parts))
 
@@ -189,7 +190,7 @@ class Decoder:
         parts = []
         for start in range(0, len(tokens.labels), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)
-            logits = (hidden[tokens.before_targets[part]] @ self.output.T).float()
+            logits = to_logits(hidden[tokens.before_targets[part]], self.output)
             labels = tokens.labels[part]
             parts.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
         nats = torch.cat(parts).double().cpu().numpy() if parts else np.empty(0)
