@@ -1,6 +1,6 @@
 """Which weights of a trial should be scored? `python -m tune.bench.remedies --model M --corpus C`
 
-Random points of the space `qlora`, each with the same seeds (so that seeds pair points by their
+Random points of a space, each with the same seeds (so that seeds pair points by their
 data order), train together at constant rates. At every rung each way of choosing a trial's weights
 is scored; a way is good when points differ more than seeds do: F, the mean square of points over
 that of what points and seeds (as blocks) leave. Ways at equal training seconds:
@@ -41,6 +41,7 @@ from tune.bench.remedy_trials import Trial, leave_out_spelt, list_trials
 from tune.bench.repeats import print_table
 
 MEANS = {"mean/9": 1 / 9, "mean/3": 1 / 3}
+GPU_SHARE = 0.3  # of its memory for passes: the rows of so many slots take the rest
 DECAY = 0.1  # wsd's share of the way
 
 
@@ -50,7 +51,9 @@ class Race:
         self.configs, self.trials = list_trials(options)
         first = next(iter(self.configs.values()))
         slots, rank = len(self.configs), max(c.lora_rank or 1 for c in self.configs.values())
-        self.pack = Pack(load_base(BaseSpec.of(first, device=options.device)), slots, rank)
+        self.pack = Pack(
+            load_base(BaseSpec.of(first, device=options.device)), slots, rank, None, GPU_SHARE
+        )
         for trial in self.trials:
             self.pack.join(trial.key, self.configs[trial.key], None)
             if trial.arm == "clean":
@@ -226,6 +229,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--profile", choices=("tiny", "lab"), default="tiny")
+    parser.add_argument("--space", default="qlora")
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--corpus", default="cambridge")
     parser.add_argument("--quantisation", default="nf4")

@@ -34,12 +34,12 @@ class Trial:
 
 
 def list_trials(options: argparse.Namespace) -> tuple[dict[str, TrialConfig], list[Trial]]:
-    """Random points of `qlora`, drawn by Optuna from seed 0; base, context and quantisation fixed,
-    since they decide what a trial reads and not how it is trained."""
+    """Random points, drawn by Optuna from seed 0; base, context and quantisation are fixed, since
+    they decide what a trial reads and not how it is trained."""
     fixed = {"context": "history+state+db", "quantisation": options.quantisation}
     fixed |= {"base_model": options.model, "corpus": options.corpus, "schedule": "constant"}
-    space = find_space("qlora").fix(fixed)
-    base = compose(options.profile, {"name": "remedies", "space": "qlora"}, {}).base
+    space = find_space(options.space).fix(fixed)
+    base = compose(options.profile, {"name": "remedies", "space": options.space}, {}).base
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(sampler=sampler)
     configs, trials = {}, []
