@@ -23,7 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainable.engine.decode.replies import decode_chunks
 from trainable.engine.pack import Pack
 from trainable.engine.slots.optimizer import average_weight
 from trainable.engine.slots.slot import Slot, restore_slot
-from trainable.evaluation.validation import Generated, score
+from trainable.evaluation.validation import Generated
 from trainable.model.base import BaseSpec, load_base
 from tune.bench.remedy_trials import Trial, leave_out_spelt, list_trials
 from tune.bench.repeats import print_table
+from tune.bench.scoring import make_replies, measure_losses, score_replies
 
 MEANS = {"mean/9": 1 / 9, "mean/3": 1 / 3}
 GPU_SHARE = 0.3  # of its memory for passes: the rows of so many slots take the rest
@@ -132,39 +132,17 @@ class Race:
             self.pack.bank.average[self.pack.rows.index(trial.key)] = weights(trial)
         losses = measure_losses(self.pack, self.slots_of(trials), self.options.loss_dialogues)
         is_last = rung == self.options.rungs[-1]
-        made = self.reply(trials) if is_last else {}
+        n_replied = self.options.reply_dialogues if is_last else 0
+        made = make_replies(self.pack, self.slots_of(trials), n_replied)
         for trial in trials:
             line = {
                 **{"way": way, "rung_turns": rung, "point": trial.point, "seed": trial.seed},
-                "loss": losses[trial.key],
+                "loss": losses[trial.key].loss_nats,
             }
             self.lines.append(line)
             if trial.key in made:
                 self.to_score.append((line, made[trial.key]))
         print(f"{rung} {way}: scored", flush=True)
-
-    def reply(self, trials: Sequence[Trial]) -> dict[str, Generated]:
-        n = self.options.reply_dialogues
-        slots = self.slots_of(trials)
-        made = self.pack.generate([(slot, "validation", n) for slot in slots])
-        corpus = self.options.corpus
-        return {
-            slot.key: Generated(
-                corpus=corpus,
-                response="delexicalised",
-                split="validation",
-                n_dialogues=n,
-                responses=made[slot.key].responses,
-                **asdict(made[slot.key].losses),
-                turns_seen=slot.turns_seen,
-                steps=slot.steps,
-                train_s=slot.train_s,
-                generate_s=0.0,
-                tokens_seen=slot.tokens_seen,
-                peak_gib=0.0,
-            )
-            for slot in slots
-        }
 
     def row(self, trial: Trial) -> Tensor:
         return self.pack.bank.params[self.pack.rows.index(trial.key)]
@@ -177,30 +155,6 @@ def pick_mean(trial: Trial, way: str) -> Tensor:
     return trial.means[way]
 
 
-@torch.no_grad()
-def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, float]:
-    """Nats a target token of each slot's scored weights on the first validation dialogues."""
-    slots = pack.gather(slots)
-    windows = [
-        [replace(w, turns=(), prompts=()) for w in s.task.held_out("validation", n_dialogues)]
-        for s in slots
-    ]
-    configs = [slot.config for slot in slots]
-    shares = decode_chunks(pack, windows, configs, list(range(len(slots))))
-    pack.adapters.invalidate()
-    return {s.key: share.nats / share.targets for s, share in zip(slots, shares, strict=True)}
-
-
-def score_here(generated: Generated) -> dict[str, float]:
-    result = score(generated).result
-    texts = [turn["response"] for turns in generated.responses.values() for turn in turns]
-    return {
-        **{"combined": result.combined, "bleu": result.bleu},
-        **{"inform": result.inform, "success": result.success},
-        "placeholders": sum(text.count("[") for text in texts) / len(texts),
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     started_s = time.perf_counter()
@@ -211,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     race.run()
     with ProcessPoolExecutor(options.processes) as pool:
         for (line, _), scores in zip(
-            race.to_score, pool.map(score_here, [g for _, g in race.to_score]), strict=True
+            race.to_score, pool.map(score_replies, [g for _, g in race.to_score]), strict=True
         ):
             line |= scores
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,98 @@
+"""Is a trial the same in any company? `python -m tune.bench.same_trial --set FIELD=VALUE ...`
+
+The same config and seed trains alone, in packs of 2, 4 and 8 with others of other seeds and rates,
+and in a pack that it leaves half-way for another one. Each time its last weights and its averaged
+ones (--set averaging=) are scored: nats a target token, and greedy replies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from trainable.engine.pack import Pack
+from trainable.engine.slots.slot import SlotState
+from trainable.model.base import BaseSpec, load_base
+from trainable.storage.adapter import rank_of
+from trainable.trial import TrialConfig
+from tune.bench.scoring import make_replies, measure_losses, score_replies
+from tune.plan.single import add_trial_flags, spell_trial
+
+MINE = "mine"
+
+
+def train_in_company(
+    config: TrialConfig, slots: int, device: str, turns: int, state: SlotState | None = None
+) -> Pack:
+    """A pack of so many trials, all trained up to `turns`: the trial itself, last to join, fresh or
+    from `state`, and others with other seeds and rates."""
+    pack = Pack(load_base(BaseSpec.of(config, device=device)), slots, rank_of(config))
+    for number in range(1, slots):
+        rate = (config.learning_rate or 0.0) * (0.5 + number / slots)
+        other = replace(config, seed=config.seed + number, learning_rate=rate)
+        pack.join(f"other{number}", other, None)
+    pack.join(MINE, config, state)
+    for key in pack.slots:
+        pack.aim(key, turns)
+    while busy := [slot for slot in pack.slots.values() if slot.is_training]:
+        pack.train_pass(busy)
+    return pack
+
+
+def measure(pack: Pack, weights: str, n_loss: int, n_reply: int) -> dict[str, float]:
+    """Of the trial's last weights or of their average, as `weights` says."""
+    slot, row = pack.slots[MINE], pack.rows.index(MINE)
+    if weights == "last":
+        pack.bank.average[row] = pack.bank.params[row]
+    loss = measure_losses(pack, [slot], n_loss)[MINE].loss_nats
+    return {"loss": loss, **score_replies(make_replies(pack, [slot], n_reply)[MINE])}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = build_parser().parse_args(arguments)
+    config = replace(spell_trial(options.profile, options.set), train_turns=options.turns)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for company in options.packs:
+        sizes, state = [int(part) for part in company.split("+")], None
+        for place, size in enumerate(sizes, start=1):
+            turns = options.turns * place // len(sizes)
+            pack = train_in_company(config, size, options.device, turns, state)
+            state = pack.copy_state(MINE)
+        for weights in ("average", "last"):
+            found = measure(pack, weights, options.loss_dialogues, options.reply_dialogues)
+            line = {"pack": company, "where": options.label, "weights": weights, **found}
+            with options.out.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(f"pack {company}, {weights}: {found}", flush=True)
+        del pack
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune.bench.same_trial",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_trial_flags(parser)
+    parser.add_argument(
+        "--packs",
+        nargs="+",
+        default=["1", "2", "4", "8", "2+4"],
+        help="trials a pack; 2+4: the second half in another pack, of 4",
+    )
+    parser.add_argument("--turns", type=int, default=1600)
+    parser.add_argument("--loss-dialogues", type=int, default=50)
+    parser.add_argument("--reply-dialogues", type=int, default=50)
+    parser.add_argument("--label", default="", help="where this runs, for the records")
+    parser.add_argument("--out", type=Path, default=Path("same_trial.jsonl"))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Losses and replies of slots as they stand, outside an engine: for measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from trainable.corpus.losses import Losses
+from trainable.engine.decode.replies import Asked
+from trainable.engine.pack import Pack
+from trainable.engine.slots.slot import Slot
+from trainable.evaluation.validation import Generated, score
+
+
+def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Losses]:
+    """Of each slot's scored weights on the first validation dialogues, by its key."""
+    made = pack.generate([Asked(slot, "validation", n_dialogues, replies=False) for slot in slots])
+    return {key: each.losses for key, each in made.items()}
+
+
+def make_replies(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Generated]:
+    """Each slot's replies to the first validation dialogues, by its key; none for 0 dialogues."""
+    asked = [Asked(slot, "validation", n_dialogues) for slot in slots] if n_dialogues else []
+    made = pack.generate(asked) if asked else {}
+    return {
+        slot.key: Generated(
+            corpus=slot.config.corpus,
+            response=slot.config.response,
+            split="validation",
+            n_dialogues=n_dialogues,
+            responses=made[slot.key].responses,
+            turns_seen=slot.turns_seen,
+            steps=slot.steps,
+            train_s=slot.train_s,
+            generate_s=0.0,
+            tokens_seen=slot.tokens_seen,
+            peak_gib=0.0,
+            **asdict(made[slot.key].losses),
+        )
+        for slot, _, _, _, _ in asked
+    }
+
+
+def score_replies(generated: Generated) -> dict[str, float]:
+    result = score(generated).result
+    texts = [turn["response"] for turns in generated.responses.values() for turn in turns]
+    return {
+        **{"combined": result.combined, "bleu": result.bleu},
+        **{"inform": result.inform, "success": result.success},
+        "placeholders": sum(text.count("[") for text in texts) / len(texts),
+    }
