@@ -161,6 +161,10 @@ def is_unfinished(
     known, wanted = tuple(trials), int(config.get("trials") or 0)
     proposed = sum(not t.is_base and t.origin is None for t in known)
     is_to_come = proposed < wanted and exhausted_at is None
+    is_confirmed = any(t.is_confirmation for t in known) or not config.get("confirm")
+    has_ended = any(t.state == "COMPLETE" and not t.is_base for t in known)
+    if has_ended and not is_confirmed:
+        return True
     return is_to_come or any(t.state == RUNNING for t in known)
 
 

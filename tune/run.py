@@ -70,6 +70,7 @@ def start(flags: argparse.Namespace) -> int:
         fetch_bases,
         make_folder,
     )
+    from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
     from tune.plan.dry_run import describe_plan, summarise
     from tune.plan.estimate import estimate
     from tune.search.config import compose, pick_profile
@@ -96,6 +97,13 @@ def start(flags: argparse.Namespace) -> int:
     configs = check_space(space, config.base)
     check_train_turns(configs, config.train_turns)
     check_seeds(space, config.seeds)
+    check_calibration(flags.calibrate, configs)
+    config = replace(
+        config,
+        rung_metric=choose_rung_metric(flags.rung_metric, configs, config.asha),
+        confirm=choose_confirmed(flags.confirm, config),
+        calibrate=flags.calibrate,
+    )
     announce(config, space, why)
     check_materials(configs)
     cost = estimate(config, space)
@@ -153,7 +161,7 @@ def resume(flags: argparse.Namespace) -> int:
 def refuse_changes(flags: argparse.Namespace) -> None:
     """What a resumed sweep keeps."""
     kept = [name for name in SETTINGS if name not in RESUMABLE]
-    kept += ["profile", "rungs", "eval_dialogues", "set", "baseline"]
+    kept += ["profile", "rungs", "rung_metric", "calibrate", "eval_dialogues", "set", "baseline"]
     defaults = build_parser().parse_args([])
     if flags.dry_run:
         raise ConfigError(
@@ -168,6 +176,8 @@ def refuse_changes(flags: argparse.Namespace) -> None:
 
 
 def announce(config: SweepConfig, space: Space, why: str) -> None:
+    from tune.search.config import CONFIRMING_SEEDS
+
     base = {**config.base, **space.fixed}
     print(f"sweep {config.name}: {space.question}")
     last = config.seed + config.seeds - 1
@@ -179,7 +189,16 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
     if adapter := base.get("adapter"):
         print(f"adapter {adapter}: model, text and decoding are its trial's where nothing is set")
     rungs = ", ".join(map(str, config.rungs_turns)) or "none"
-    print(f"searched: {', '.join(space.searched)}; rungs at {rungs} turns (asha {config.asha})")
+    by = "the loss" if config.rung_metric == "loss" else "Combined"
+    print(
+        f"searched: {', '.join(space.searched)}; rungs at {rungs} turns decide by {by} "
+        f"(asha {config.asha})"
+    )
+    if config.confirm:
+        print(
+            f"then the best {config.confirm} points once more, with {CONFIRMING_SEEDS} fresh seeds "
+            "each, on all validation dialogues (--confirm)"
+        )
     sys.stdout.flush()
 
 

@@ -71,11 +71,12 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
     for manifest in (place / MANIFEST for place in _list_places(folder)):
         try:
             values = json.loads(manifest.read_text(encoding="utf-8"))
+            combined = values["combined"]
             found.append(
                 Checkpoint(
                     path=manifest.parent,
                     turns_seen=int(values["turns_seen"]),
-                    combined=float(values["combined"]),
+                    combined=None if combined is None else float(combined),
                 )
             )
         except (OSError, ValueError, KeyError, TypeError):

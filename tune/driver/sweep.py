@@ -130,7 +130,8 @@ def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRec
 
 def has_work(search: Search) -> bool:
     is_open = any(t.state not in ENDED for t in search.trials.values())
-    return is_open or (len(search.proposed) < search.config.trials and not search.is_exhausted)
+    is_to_come = len(search.proposed) < search.config.trials and not search.is_exhausted
+    return is_open or is_to_come or bool(search.list_unconfirmed())
 
 
 def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:

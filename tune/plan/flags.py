@@ -33,7 +33,10 @@ SETTINGS = {  # flags of a new sweep that are fields of SweepConfig
 EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
 PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder
 # what --resume can change
-RESUMABLE = ("trials", "train_turns", "concurrent", "pack", "max_failures", *BUDGETS, "report_to")
+RESUMABLE = (
+    *("trials", "train_turns", "concurrent", "pack", "confirm", "max_failures"),
+    *(*BUDGETS, "report_to"),
+)
 # may be taken up by --resume: what is recorded of the latter tells only that it was needed
 WAYS = ("deterministic", "trust_remote_code")
 
@@ -52,6 +55,28 @@ def build_parser() -> argparse.ArgumentParser:
     )
     for name, (kind, text) in SETTINGS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
+    parser.add_argument(
+        "--rung-metric",
+        default="auto",
+        help="what a rung decides on: loss (nats a word on all validation dialogues, without "
+        "generating), combined, or auto: the loss wherever trials compare by it",
+    )
+    parser.add_argument(
+        "--confirm",
+        type=int,
+        metavar="K",
+        help="end the race by repeating the best K points with fresh seeds, on all validation "
+        "dialogues; default: where that takes at most a quarter of the sweep's turns; 0: never",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=float,
+        nargs="?",
+        const=1.0,
+        metavar="BIAS",
+        help="at the end also score every trial under this placeholder_bias (1 where none is "
+        "given), beside the headline",
+    )
     parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")
     parser.add_argument(
         "--eval-dialogues",

@@ -57,7 +57,12 @@ def _reopen(search: Search, record: TrialRecord) -> TrialRecord:
     """A trial of the sweep's former length that completed, or is under way, has its present one."""
     turns = search.config.train_turns
     is_short = record.config.get("train_turns", turns) < turns
-    if record.is_base or record.state not in ("COMPLETE", RUNNING) or not is_short:
+    if (
+        record.is_base
+        or record.is_confirmation
+        or record.state not in ("COMPLETE", RUNNING)
+        or not is_short
+    ):
         return record
     own_length = record.origin is not None and "train_turns" in record.origin["set"]
     if own_length or "train_turns" in search.space.searched:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.records import BASE_ID, BASE_NUMBER
+from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
 from search_spaces.space import Space
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
@@ -21,6 +21,7 @@ from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
+from tune.search.confirm import list_unconfirmed
 from tune.search.points import Race, view_point
 from tune.search.proposals import propose
 from tune.search.rungs import open_rungs
@@ -68,7 +69,7 @@ class Search:
             return None
         trial = self._next_queued() or self._next_promoted() or self._open_next()
         if trial is None and not self.running:
-            trial = self._next_promoted(is_last_call=True)
+            trial = self._next_promoted(is_last_call=True) or self._open_confirmations()
         if trial is None:
             self.is_done = not self.running
             return None
@@ -250,6 +251,19 @@ class Search:
         if replica:
             base["seed"] += replica
         return self._open(f"{number:04d}", number, params, self.space.spell(params, base))
+
+    def list_unconfirmed(self) -> list[tuple[TrialRecord, dict[str, Any]]]:
+        """The confirmations that are still to be opened, were the race over."""
+        if not self.config.confirm:
+            return []
+        return list_unconfirmed(read_sweep(self.recorder.folder), self.config)
+
+    def _open_confirmations(self) -> Progress | None:
+        """All that are missing; the first of them."""
+        for original, origin in self.list_unconfirmed():
+            config = TrialConfig.from_dict({**original.config, **origin["set"]})
+            self.clone(dict(original.params), config, origin)
+        return self._next_queued()
 
     def _propose(self, number: int, proposed: int) -> Mapping[str, Any] | None:
         points = dict.fromkeys(self.race.points[t.id] for t in self.searched if is_studied(t))

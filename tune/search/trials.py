@@ -61,7 +61,8 @@ def view(trial: Progress) -> Tried:
 def judge(result: EvalResult, milestone: int, trial: Progress, rung_metric: str) -> float:
     """What an evaluation is worth, higher being better: Combined; at a rung that decides by loss,
     the loss below zero, with which no Combined is ever compared."""
-    if rung_metric == "loss" and milestone < trial.config.train_turns:
+    by_loss = rung_metric == "loss" or result.combined is None
+    if by_loss and milestone < trial.config.train_turns:
         assert result.nats_per_word is not None, f"no loss at {milestone} turns"
         return -result.nats_per_word
     return result.score

@@ -1,0 +1,130 @@
+"""--confirm K: the best points once more, with fresh seeds, to the end and on all dialogues."""
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+from inline import Killed, make_config, open_search, run_inline
+from test_resume import KillAfter, finish
+from test_search import summarise
+
+from analysis.choice import choose_best, rank_points
+from analysis.records import SweepRecords, read_sweep
+from trainable.solo.toy import DIALOGUES
+from trainable.trial import ConfigError, TrialConfig
+from tune.driver.sweep import has_work
+from tune.plan.checks import check_space
+from tune.plan.defaults import choose_confirmed, choose_rung_metric
+from tune.search.config import CONFIRMING_SEEDS
+
+
+def list_fresh(records: SweepRecords) -> list[tuple[str, int]]:
+    own = [t for t in records.searched if t.is_confirmation]
+    return [((t.origin or {})["trial"], t.config["seed"]) for t in own]
+
+
+@pytest.mark.parametrize(("asha", "seeds"), [("stop", 1), ("promote", 1), ("stop", 2)])
+def test_the_best_points_are_repeated_with_fresh_seeds(
+    tmp_path: Path, asha: str, seeds: int
+) -> None:
+    config, space = make_config(tmp_path, trials=12, asha=asha, seeds=seeds, seed=4)
+    race = finish(*make_config(tmp_path, name="race", trials=12, asha=asha, seeds=seeds, seed=4))
+    finish(replace(config, confirm=2), space)
+    records = read_sweep(config.folder)
+    assert summarise(records)[: len(race)] == race  # the race itself is the same
+    before = [p for p in rank_points(read_sweep(tmp_path / "race")) if not p.trial.is_base]
+    ended = [p for p in before if p.trials[0].state == "COMPLETE"][:2]
+    names = [min(t.id for t in p.trials) for p in ended]
+    fresh = [4 + seeds + i for i in range(CONFIRMING_SEEDS)]
+    assert list_fresh(records) == [(name, seed) for name in names for seed in fresh]
+    own = [t for t in records.searched if t.is_confirmation]
+    assert all(t.state == "COMPLETE" and t.replied[-1].n_dialogues == DIALOGUES for t in own)
+    assert all(e.combined is None for t in own for e in t.evals[:-1])
+    best = choose_best(records)
+    assert best is not None and best.is_confirmed and len(best.trials) == CONFIRMING_SEEDS
+    means = [fmean(t.replied[-1].score for t in own if t.origin["trial"] == n) for n in names]
+    assert best.combined == pytest.approx(max(means))
+    assert not records.is_running and not has_work(open_search(config, space)[0])
+    assert [t.id for t in records.proposed] == [t[0] for t in race[1:]]  # no part of the study
+    assert {t.id for t in records.studied} == {t.id for t in records.proposed}
+
+
+@pytest.mark.parametrize("every", [1, 7])
+def test_killed_again_and_again_the_same_are_confirmed(tmp_path: Path, every: int) -> None:
+    settings: dict[str, Any] = {"trials": 9, "confirm": 2}
+    reference = finish(*make_config(tmp_path, name="whole", **settings))
+    config, space = make_config(tmp_path, name="killed", **settings)
+    for _ in range(300):
+        try:
+            run_inline(open_search(config, space, (KillAfter(every),))[0])
+            break
+        except Killed:
+            continue
+    assert summarise(read_sweep(config.folder)) == reference
+
+
+def test_a_finished_sweep_is_confirmed_by_a_resume(tmp_path: Path) -> None:
+    config, space = make_config(tmp_path, trials=6)
+    finish(config, space)
+    asked = replace(config, confirm=1)
+    search, _ = open_search(asked, space)
+    assert has_work(search) and read_sweep(config.folder).is_running
+    finish(asked, space)
+    assert len(list_fresh(read_sweep(config.folder))) == CONFIRMING_SEEDS
+    assert not read_sweep(config.folder).is_running
+    assert not has_work(open_search(asked, space)[0])
+
+
+def test_by_default_where_it_is_cheap(tmp_path: Path) -> None:
+    small, _ = make_config(tmp_path, trials=12)
+    large, _ = make_config(tmp_path, trials=40, asha="off")
+    assert choose_confirmed(None, small) == 0 and choose_confirmed(None, large) == 3
+    assert choose_confirmed(2, small) == 2 and choose_confirmed(0, large) == 0
+
+
+def test_which_metric_a_rung_takes(tmp_path: Path) -> None:
+    config, space = make_config(tmp_path)
+    corners = check_space(space, config.base)
+    assert choose_rung_metric("auto", corners, "stop") == "loss"
+    assert choose_rung_metric("auto", corners, "off") == "combined"
+    idle = [TrialConfig(method="none", double_quantisation=True)]
+    assert choose_rung_metric("auto", idle, "promote") == "combined"
+    texts = [replace(corners[0], response=kind) for kind in ("delexicalised", "lexicalised")]
+    assert choose_rung_metric("auto", texts, "stop") == "combined"
+    with pytest.raises(ConfigError, match="response change the text"):
+        choose_rung_metric("loss", texts, "stop")
+    with pytest.raises(ConfigError, match="auto, loss, combined, not 'bleu'"):
+        choose_rung_metric("bleu", corners, "stop")
+
+
+@pytest.mark.parametrize("asha", ["stop", "promote"])
+def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: str) -> None:
+    config, space = make_config(tmp_path, trials=12, asha=asha, rung_metric="loss")
+    finish(config, space)
+    records = read_sweep(config.folder)
+    assert not records.warnings
+    for trial in records.searched:
+        assert [e.combined is None for e in trial.evals] == [
+            e.turns_seen < 1600 for e in trial.evals
+        ]
+        assert all(e.n_dialogues == DIALOGUES for e in trial.evals if e.combined is None)
+    first = [d for d in records.decisions if d.turns == 400]
+    assert len(first) == 12 and {d.metric for d in first} == {"loss"}
+    losses = {d.trials[0]: d.value for d in first}
+    for trial in records.searched:
+        assert losses[trial.id] == pytest.approx(trial.evals[0].nats_per_word)
+    stopped = {t.id for t in records.searched if len(t.evals) == 1}
+    assert min(losses[i] for i in stopped) > min(losses.values())  # the lowest loss goes on
+    best = choose_best(records)
+    assert best is not None and best.combined is not None and best.level_turns == 1600
+
+
+def test_calibration_stands_beside_the_headline(tmp_path: Path) -> None:
+    config, space = make_config(tmp_path, trials=2, asha="off", calibrate=1.0)
+    finish(config, space)
+    for trial in read_sweep(config.folder).trials:
+        *earlier, last = trial.evals
+        assert last.calibrated is not None and last.calibrated["bias"] == 1.0
+        assert all(e.calibrated is None for e in earlier)

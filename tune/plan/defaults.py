@@ -1,0 +1,71 @@
+"""What flags left to `auto` mean for a sweep, and why a wish cannot be met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from trainable.trial import ConfigError, TrialConfig
+from tune.plan.estimate import expect_reached
+from tune.search.config import CONFIRMING_SEEDS, RUNG_METRICS, SweepConfig
+
+TEXT_FIELDS = ("corpus", "layout", "response", "target")  # decide the text that is learnt
+CONFIRMED = (3, 2)  # points; one alone would be compared with nothing
+CHEAP = 0.25  # of the turns that a sweep is expected to train on
+
+
+def choose_rung_metric(wanted: str, configs: Sequence[TrialConfig], asha: str) -> str:
+    """`wanted`: auto, loss or combined. auto is the loss where rungs decide anything and the losses
+    of all trials compare. `configs`: the corners of the space. Raises ConfigError."""
+    if wanted not in ("auto", *RUNG_METRICS):
+        raise ConfigError(
+            f"--rung-metric must be one of auto, {', '.join(RUNG_METRICS)}, not {wanted!r}"
+        )
+    why = why_no_loss(configs)
+    if wanted == "loss" and why is not None:
+        raise ConfigError(f"--rung-metric loss cannot compare these trials ({why}): take combined")
+    if wanted != "auto":
+        return wanted
+    return "combined" if why is not None or asha == "off" else "loss"
+
+
+def why_no_loss(configs: Sequence[TrialConfig]) -> str | None:
+    """Why their losses do not compare; None: they do."""
+    if any(c.method == "none" or not c.train_turns for c in configs):
+        return "some train nothing"
+    differing = [n for n in TEXT_FIELDS if len({getattr(c, n) for c in configs}) > 1]
+    return f"{' and '.join(differing)} change the text that is learnt" if differing else None
+
+
+def choose_confirmed(wanted: int | None, config: SweepConfig) -> int:
+    """How many of the best points are confirmed with fresh seeds: as many as is wanted; without a
+    wish, where that is cheap beside the sweep itself."""
+    if wanted is not None:
+        return wanted
+    spent = count_turns(config)
+    for points in CONFIRMED:
+        if points * CONFIRMING_SEEDS * config.train_turns <= CHEAP * spent:
+            return points
+    return 0
+
+
+def count_turns(config: SweepConfig) -> float:
+    """System turns that the sweep is expected to train on, confirmations left out."""
+    stations = (0, *config.rungs_turns, config.train_turns)
+    steps = [after - before for before, after in pairwise(stations)]
+    return sum(n * step for n, step in zip(expect_reached(config), steps, strict=True))
+
+
+def check_calibration(bias: float | None, configs: Sequence[TrialConfig]) -> None:
+    """Raises ConfigError where one fixed placeholder_bias has no meaning beside the headline."""
+    if bias is None:
+        return
+    if any(c.response == "lexicalised" for c in configs):
+        raise ConfigError(
+            "--calibrate biases placeholders, and lexicalised replies have none: leave it out"
+        )
+    if any(c.placeholder_bias for c in configs):
+        raise ConfigError(
+            "--calibrate scores every trial under one placeholder_bias beside an unbiased one, and "
+            "this sweep has biases of its own: leave out --calibrate, or placeholder_bias"
+        )

@@ -1,0 +1,42 @@
+"""After the race: the best points once more with fresh seeds, to the end and on all validation
+dialogues. What a race's best is measured to be is partly luck; what they come to then is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count, islice
+from typing import Any
+
+from analysis.choice import rank_points
+from analysis.records import CONFIRMATION, SweepRecords, TrialRecord
+from tune.search.config import CONFIRMING_SEEDS, SweepConfig
+
+
+def list_unconfirmed(
+    records: SweepRecords, config: SweepConfig
+) -> list[tuple[TrialRecord, dict[str, Any]]]:
+    """(a point's first trial, the origin of the confirmation) of those that are still to come: a
+    function of the records, so that a driver that died among them is followed by one that opens
+    the rest. Where nothing is trained one seed says it all."""
+    race = replace(records, trials=tuple(t for t in records.trials if not t.is_confirmation))
+    ended = [
+        point.trials
+        for point in rank_points(race)
+        if not point.trial.is_base and any(t.state == "COMPLETE" for t in point.trials)
+    ]
+    missing = []
+    for seeds in ended[: config.confirm]:
+        first = min(seeds, key=lambda t: t.number)
+        used = {t.config["seed"] for t in seeds}
+        fresh = (s for s in count(config.seed + config.seeds) if s not in used)
+        n_seeds = 1 if first.config.get("method") == "none" else CONFIRMING_SEEDS
+        there = [dict(t.config) for t in records.trials if t.is_confirmation]
+        for seed in islice(fresh, n_seeds):
+            if {**first.config, "seed": seed} not in there:
+                missing.append((first, spell_origin(first, seed)))
+    return missing
+
+
+def spell_origin(trial: TrialRecord, seed: int) -> dict[str, Any]:
+    own = {"trial": trial.id, "set": {"seed": seed}, "warm": False, "in_study": False}
+    return {"kind": CONFIRMATION, **own}
