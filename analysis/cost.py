@@ -25,6 +25,7 @@ from analysis.machines import (
     worked_until,
 )
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 NEAR = 1.0  # points of Combined below the best: good enough an answer
@@ -224,4 +225,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import SweepRecords, TrialRecord, find_sweep, read_sweep
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 METRICS = (
@@ -92,4 +93,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

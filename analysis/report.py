@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.system.environment import speak_utf8
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
@@ -113,5 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     os.environ["HF_HUB_OFFLINE"] = "1"  # a report shows a corpus that is here, and fetches none
     sys.exit(main())

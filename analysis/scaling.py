@@ -14,6 +14,7 @@ from analysis.curves import gpu_of, trained_turns
 from analysis.machines import all_evals, share_time, worked_until
 from analysis.ranking import find_best
 from analysis.records import SweepRecords, find_sweep, read_sweep
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 COLUMNS = (
@@ -103,4 +104,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

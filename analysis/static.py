@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -194,4 +195,5 @@ def save_figure(name: str, figure: str, output: Path) -> None:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.storage.remote import bring_headers
-from trainable.system.environment import set_environment
+from trainable.system.environment import set_environment, speak_utf8
 from trainable.trial import ConfigError, TrialFailed
 from tune.plan.flags import add_storage
 from tune.plan.single import add_trial_flags
@@ -163,4 +163,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.plan.flags import add_storage, open_folder, parse_settings
 
@@ -78,4 +79,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

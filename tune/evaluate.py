@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.system.environment import add_trust, set_environment
+from trainable.system.environment import add_trust, set_environment, speak_utf8
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -263,4 +263,5 @@ def write_json(content: Any, path: Path, flag: str) -> None:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

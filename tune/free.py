@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainable.system.environment import set_environment
+from trainable.system.environment import set_environment, speak_utf8
 from trainable.trial import ConfigError
 from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
@@ -59,4 +59,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

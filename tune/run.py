@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainable.system.environment import set_environment
+from trainable.system.environment import set_environment, speak_utf8
 from trainable.trial import ConfigError
 from tune.driver.signals import Interrupted, heed, say
 from tune.plan.flags import (
@@ -122,7 +122,7 @@ def resume(flags: argparse.Namespace) -> int:
     from tune.driver.sweep import lengthen, resume_sweep
     from tune.folder.disk import measure_bytes
     from tune.folder.versions import check_not_shadowed
-    from tune.plan.checks import check_disk, check_materials, check_space
+    from tune.plan.checks import RESUMED, check_disk, check_materials, check_space
     from tune.plan.estimate import estimate
     from tune.plan.resumption import check_files, check_same_bases, check_trials
     from tune.search.config import SweepConfig
@@ -153,7 +153,8 @@ def resume(flags: argparse.Namespace) -> int:
     configs = check_space(space, config.base)
     check_materials(configs)
     check_same_bases(records, configs)
-    check_disk(config.folder, estimate(config, space).peak_bytes - measure_bytes(config.folder))
+    to_come = estimate(config, space).peak_bytes - measure_bytes(config.folder)
+    check_disk(config.folder, to_come, RESUMED)
     announce(config, space, f"resumed from {records.folder}")
     return resume_sweep(config, space)
 
@@ -203,4 +204,5 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

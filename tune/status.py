@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.plan.flags import add_storage, open_folder
 
@@ -133,4 +134,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.plan.flags import add_storage, open_folder
 
@@ -56,4 +57,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    speak_utf8()
     sys.exit(main())

@@ -57,7 +57,7 @@ class Round:
     longest_s: float = 0.0  # from a signal to the driver's end
 
     def __post_init__(self) -> None:
-        self.draw = random.Random(self.seed)
+        self.draw, self.said = random.Random(self.seed), 0  # bytes on the console
         settings = {"trials": self.trials, "asha": self.asha, "seeds": self.seeds}
         flags = [f"--{name}={value}" for name, value in settings.items()]
         flags += ["--seed", str(self.seed), "--concurrent", "1", "--pack", str(self.pack)]
@@ -80,6 +80,7 @@ class Round:
     def run(self, most_deaths: int) -> Round:
         """To the sweep's end, with no more deaths than that."""
         while True:
+            self.said = self._measure_console()
             driver = self.sweep.start()
             is_fatal = False
             while not is_fatal and driver.poll() is None and self.deaths.total() < most_deaths:
@@ -126,11 +127,15 @@ class Round:
         self.deaths[f"driver {kind}"] += 1
         if kind != "KILL":
             self.longest_s = max(self.longest_s, time.monotonic() - since_s)
-            has_handlers = (self.sweep.folder / "sweep.json").exists()
-            assert code == 128 + number or (code == -number and not has_handlers), (
+            is_unheard = self._measure_console() == self.said  # Python was still starting
+            assert code == 128 + number or (code == -number and is_unheard), (
                 f"{kind} ended in {code}: {self.sweep.console}"
             )
         return True
+
+    def _measure_console(self) -> int:
+        path = self.storage / "killed" / "console"
+        return path.stat().st_size if path.exists() else 0
 
     def check(self) -> None:
         """The invariants, whatever has just died."""

@@ -14,7 +14,7 @@ from tune.folder.lock import own_folder
 from tune.folder.versions import check_not_shadowed
 from tune.plan.checks import make_folder
 from tune.run import main, parse_settings
-from tune.workers.fleet import spell_environment
+from tune.workers.connect import spell_environment
 
 TINY = ("--space", "lora_modules", "--profile", "tiny")
 TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")

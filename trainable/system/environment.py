@@ -4,7 +4,9 @@ run starts by its environment."""
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
+import sys
 
 DETERMINISTIC = "QLORA_DIALOGUE_DETERMINISTIC"
 TRUST_REMOTE_CODE = "QLORA_DIALOGUE_TRUST_REMOTE_CODE"
@@ -42,3 +44,11 @@ def list_variables() -> dict[str, str]:
     """What processes must be told that do not inherit this one's environment."""
     names = (DETERMINISTIC, TRUST_REMOTE_CODE, CUBLAS)
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def speak_utf8() -> None:
+    """To be called by a command before all else: where the shell's encoding is another (LC_ALL=C),
+    a folder's umlaut reaches neither Ray nor a record, and the command begins anew in UTF-8."""
+    if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -171,7 +171,11 @@ def unwritable(folder: Path, error: OSError) -> ConfigError:
     )
 
 
-def check_disk(folder: Path, needed_bytes: int = 0) -> None:
+NEW = "choose another --storage, or fewer --trials or --concurrent (--dry-run estimates)"
+RESUMED = "move the sweep's folder to another disk, or give fewer --trials or --concurrent"
+
+
+def check_disk(folder: Path, needed_bytes: int = 0, remedy: str = NEW) -> None:
     """Raises ConfigError unless that much more can be written there."""
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"the sweep's folder must be writable, and {folder} is not (--storage)")
@@ -180,5 +184,5 @@ def check_disk(folder: Path, needed_bytes: int = 0) -> None:
         raise ConfigError(
             f"the disk of {folder} must have {format_bytes(max(needed_bytes, LEAST_FREE_BYTES))} "
             f"free for the sweep's checkpoints, and has {format_bytes(free_bytes)}: make room, "
-            "choose another --storage, or fewer --trials or --concurrent (--dry-run estimates)"
+            f"{remedy}"
         )

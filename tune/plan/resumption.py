@@ -59,4 +59,10 @@ def check_same_bases(records: SweepRecords, configs: Iterable[TrialConfig]) -> N
         tokens = load_tokens(config)
         own = identify(config.base_model, tokens.tokenizer, tokens.special, is_random=True)
         weights = None if told[-1].get("weights") is None else fingerprint(config.base_model)
-        check_identity(told[-1], {**own, "weights": weights}, f"sweep {records.name}")
+        try:
+            check_identity(told[-1], {**own, "weights": weights}, f"sweep {records.name}")
+        except ConfigError as error:
+            what = str(error).partition("; give")[0]
+            raise ConfigError(
+                f"{what}: put back what it began with, or start a new sweep (--name)"
+            ) from None
