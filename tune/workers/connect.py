@@ -80,13 +80,18 @@ def _join(ray: Any, address: str, say: Say) -> None:
             address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"py_modules": list_packages(), "env_vars": list_variables()},
+            runtime_env=spell_environment(),
         )
     except Exception as error:
         ray.shutdown()
         raise ConfigError(
             f"RAY_ADDRESS={address} leads to no Ray ({describe(error)}): {remedy}"
         ) from error
+
+
+def spell_environment() -> dict[str, Any]:
+    """This code and no other, whatever the other nodes have installed, and how it is to run."""
+    return {"py_modules": list_packages(), "env_vars": list_variables()}
 
 
 def await_door(address: str, remedy: str, say: Say) -> None:
