@@ -1,4 +1,4 @@
-# make setup | make sweep | make test: the virtual environment is made when it is missing.
+# make setup | make sweep | make test | make soak: the virtual environment is made when it is missing.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup sweep test test-all nightly kernels check
+.PHONY: setup sweep test test-all nightly soak kernels check
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,12 @@ test-all: setup
 
 nightly: setup
 	$(PYTEST) -m nightly
+
+# Sweeps whose processes die at random, so many deaths in all; each sweep's line goes to the record.
+DEATHS ?= 250
+soak: setup
+	cd tests/tune && OMP_NUM_THREADS=1 PYTHONPATH=../.. ../../$(BIN)/python soak.py \
+		--deaths $(DEATHS) --first $$(date +%s) --record ../../analysis/results/soak/toy.jsonl
 
 # The GPU's kernels in Triton's interpreter, which needs versions of its own.
 kernels: setup $(VENV)/kernels/.ready

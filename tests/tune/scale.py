@@ -1,0 +1,94 @@
+"""What a sweep of thousands of trials costs its driver: python tests/tune/scale.py
+
+Seconds and milliseconds of CPU, on the toy and without Ray; a line of JSON for each figure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from inline import make_config, open_search, run_inline
+
+from analysis.leaderboard import write_leaderboard
+from analysis.records import read_sweep
+from search_spaces.space import find_space
+from tune.folder.mirror import Mirror
+from tune.folder.recorder import replay_events
+from tune.search.budget import Budget
+from tune.search.proposals import Tried, draw, propose
+from tune.status import main as show_status
+
+SPACES = ("lora_modules", "qlora", "decoding")
+PROPOSALS, TIMES = (100, 1000, 5000), 10
+TRIALS = (250, 500, 1000, 2000)
+
+
+def tell(what: str, n: int, unit: str, value: float) -> None:
+    print(json.dumps({"what": what, "trials": n, unit: round(value, 2)}), flush=True)
+
+
+def measure_proposals(name: str) -> None:
+    space, generator = find_space(name), random.Random(0)
+    for n in PROPOSALS:
+        history = []
+        for number, point in enumerate([*space.first, *draw(space, 1, n)][:n]):
+            is_whole = number % 3 == 0
+            steps = {400: generator.random() * 50}
+            steps |= {1600: generator.random() * 100} if is_whole else {}
+            state = "COMPLETE" if is_whole else "PRUNED"
+            history.append(Tried(params=point, state=state, steps=steps))
+        began_s = time.process_time()
+        for number in range(TIMES):
+            propose(space, history, 0, n + number)
+        tell(f"proposal, {name}", n, "cpu_ms", 1000 * (time.process_time() - began_s) / TIMES)
+
+
+@contextlib.contextmanager
+def timed(what: str, n: int) -> Iterator[None]:
+    began_s = time.process_time()
+    yield
+    tell(what, n, "cpu_s", time.process_time() - began_s)
+
+
+def measure_folder(storage: Path) -> None:
+    """One sweep that grows: what it costs to go on with it, and to show it."""
+    for n in TRIALS:
+        config, space = make_config(storage, trials=n)
+        search, _ = open_search(config, space)
+        with timed("its trials to here, proposals and records", n):
+            run_inline(search)
+        tell("the driver's memory", n, "mib", psutil.Process().memory_info().rss / 2**20)
+        del search
+        with timed("resume: read, rebuilt, budget and mirror", n):
+            search, records = open_search(config, space)
+            assert records is not None
+            events = replay_events(records)
+            Budget(search).replay(events)
+            mirror = Mirror(config.folder, config.name, space)
+            for event in events:
+                mirror.on_event(event)
+        with timed("status", n), contextlib.redirect_stdout(io.StringIO()):
+            show_status([config.name, "--storage", str(storage), "--once"])
+        with timed("leaderboard", n):
+            write_leaderboard(config.folder)
+        assert len(read_sweep(config.folder).trials) == n + 1
+
+
+def main() -> None:
+    for name in SPACES:
+        measure_proposals(name)
+    with tempfile.TemporaryDirectory() as storage:
+        measure_folder(Path(storage))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
