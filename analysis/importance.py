@@ -77,16 +77,16 @@ def _import_optuna() -> Any:
 def _fits(trial: TrialRecord, distributions: Mapping[str, BaseDistribution]) -> bool:
     """False for a trial of another space."""
     return all(
-        name in distributions and distributions[name]._contains(_internal(distributions[name], v))
-        for name, v in trial.params.items()
+        name in distributions and _holds(distributions[name], value)
+        for name, value in trial.params.items()
     )
 
 
-def _internal(distribution: BaseDistribution, value: Any) -> float:
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
     try:
-        return float(distribution.to_internal_repr(value))
-    except ValueError:  # not one of the choices
-        return float("nan")
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (ValueError, TypeError):  # not one of the choices, or no number
+        return False
 
 
 def _evaluate(

@@ -202,8 +202,8 @@ class Ledger:
         self.trials[event["trial"]] = TrialRecord(
             id=event["trial"],
             number=int(event["number"]),
-            params=event["params"],
-            config=event["config"],
+            params=to_plain(event["params"]),
+            config=to_plain(event["config"]),
             resolved=known.resolved if known else None,
             evals=known.evals if known else (),
             origin=event.get("origin"),
@@ -351,3 +351,17 @@ def _check_space(space: Mapping[str, Any], trials: Iterable[TrialRecord]) -> lis
     if not strangers:
         return []
     return [f"trials of another space than {space.get('name')}: {', '.join(strangers)}"]
+
+
+def to_plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a trial has them; what no field can be (a list, not a number) as its text.
+
+    >>> to_plain({"lora_rank": 8, "seed": [1, 2]})
+    {'lora_rank': 8, 'seed': '[1, 2]'}
+    """
+    return {name: v if is_plain(v) else json.dumps(v) for name, v in values.items()}
+
+
+def is_plain(value: Any) -> bool:
+    is_number = isinstance(value, float) and math.isfinite(value)
+    return is_number or value is None or isinstance(value, str | int)

@@ -137,13 +137,28 @@ def to_frame(entries: Sequence[Entry]) -> pd.DataFrame:
     return frame.loc[:, (frame != "").any()].set_index("rank")
 
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
 def to_csv(rows: list[Row]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    """Texts that a spreadsheet would compute have a `'` in front, which it takes for a text's mark
+    (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    safe = [{neutralise(name): neutralise(value) for name, value in row.items()} for row in rows]
+    columns = list(dict.fromkeys(name for row in safe for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(safe)
     return text.getvalue()
+
+
+def neutralise(value: Any) -> Any:
+    """
+    >>> neutralise("=1+1"), neutralise(-2.5)
+    ("'=1+1", -2.5)
+    """
+    is_formula = isinstance(value, str) and value.lstrip().startswith(FORMULA_STARTS)
+    return f"'{value}" if is_formula else value
 
 
 def to_parquet(rows: list[Row]) -> bytes:

@@ -72,7 +72,14 @@ def is_logarithmic(values: Sequence[float]) -> bool:
 
 
 def _sort_choices(values: Sequence[Any]) -> list[Any]:
-    return sorted(set(values), key=lambda v: (isinstance(v, str), v))
+    """Numbers in their order, then texts, then nothing."""
+
+    def place(value: Any) -> tuple[int, float, str]:
+        if isinstance(value, int | float):
+            return 0, float(value), ""
+        return (1, 0.0, value) if isinstance(value, str) else (2, 0.0, str(value))
+
+    return sorted(set(values), key=place)
 
 
 def _make_axis(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
@@ -151,7 +158,7 @@ def plot_contour(records: SweepRecords) -> go.Figure:
     points = [
         (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.score)
         for t in records.scored
-        if "learning_rate" in t.params
+        if isinstance(t.params.get("learning_rate"), int | float) and t.params["learning_rate"] > 0
         for e in t.replied
     ]
     levels = sorted({level for _, level, _ in points})

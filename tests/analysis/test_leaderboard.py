@@ -9,6 +9,7 @@ from synthetic import write_header, write_sweep
 
 from analysis.leaderboard import render, write_leaderboard
 from analysis.records import read_sweep
+from analysis.rows import to_csv
 
 LAB = ["LLM model", "params", "Bleu", "Success", "Inform", "Richness"]
 BOARD = ["Combined", "Av. len.", "CBE", "#uniq. words", "#uniq. 3-grams"]
@@ -75,3 +76,12 @@ def test_a_running_sweep_is_marked(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", trials=6, unfinished=2)
     assert read_sweep(folder).is_running
     assert "The sweep has not ended" in render(folder)
+
+
+def test_a_spreadsheet_computes_nothing_of_the_csv() -> None:
+    rows = [{"trials": "=cmd|' /C calc'!A0", "@x": " +1", "to best": -2.5, "modules": "q_proj"}]
+    read = list(csv.reader(to_csv(rows).splitlines()))
+    assert read == [
+        ["trials", "'@x", "to best", "modules"],
+        ["'=cmd|' /C calc'!A0", "' +1", "-2.5", "q_proj"],
+    ]

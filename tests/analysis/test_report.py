@@ -122,3 +122,30 @@ def test_an_output_that_cannot_be_written_names_the_flag(
     folder = write_sweep(tmp_path / "s", trials=2)
     assert main([str(folder), "--output", str(tmp_path / "none" / "report.html")]) == 2
     assert "--output" in capsys.readouterr().err
+
+
+ODD = [
+    ("lora_rank", 7),
+    ("lora_rank", "eight"),
+    ("lora_rank", [2]),
+    ("lora_modules", None),
+    ("learning_rate", "high"),
+    ("learning_rate", float("nan")),
+    ("learning_rate", -1.0),
+    ("decay_fraction", None),
+    ("schedule", {"a": 1}),
+]
+
+
+def test_values_that_the_space_does_not_know_still_make_a_report(tmp_path: Path) -> None:
+    """They are of another version of it, or of somebody's editor."""
+    folder = write_sweep(tmp_path / "sweep", trials=24)
+    path = folder / "evals.jsonl"
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in events:
+        if event["event"] == "trial" and 0 <= event["number"] < len(ODD):
+            name, value = ODD[event["number"]]
+            event["params"][name] = event["config"][name] = value
+    path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    page = write_report(folder).read_text()
+    assert "eight" in page

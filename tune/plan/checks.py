@@ -78,15 +78,19 @@ def tell_moved(corpus: Corpus) -> None:
 
 def check_prompts(config: TrialConfig) -> None:
     """The adapter's prompts were written with the tokenizer that the trial's will be."""
-    from trainable.model.identity import KEY, check_identity, identify
+    from trainable.model.identity import KEY, check_identity
     from trainable.storage.adapter import read_origin
+
+    if config.adapter is not None and (told := read_origin(Path(config.adapter)).get(KEY)):
+        check_identity(told, identify_base(config), f"adapter {config.adapter}")
+
+
+def identify_base(config: TrialConfig) -> Mapping[str, Any]:
+    from trainable.model.identity import identify
     from tune.export.tokens import load_tokens
 
-    if config.adapter is None or not (told := read_origin(Path(config.adapter)).get(KEY)):
-        return
-    tokens = load_tokens(config)
-    own = identify(config.base_model, tokens.tokenizer, tokens.special, is_random=True)
-    check_identity(told, own, f"adapter {config.adapter}")
+    tokens, is_random = load_tokens(config), config.initialisation == "random"
+    return identify(config.base_model, tokens.tokenizer, tokens.special, is_random=is_random)
 
 
 def check_chat(configs: Iterable[TrialConfig]) -> None:
