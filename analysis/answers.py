@@ -161,7 +161,8 @@ def _compare_sizes(groups: dict[str, list[TrialRecord]], pair: tuple[str, str]) 
 
 def _size_per_rank(trial: TrialRecord) -> float:
     assert trial.resolved
-    return trial.resolved.trainable_params / (trial.config.get("lora_rank") or 1)
+    rank = trial.config.get("lora_rank")
+    return trial.resolved.trainable_params / (rank if isinstance(rank, int) and rank > 0 else 1)
 
 
 def _locate_best(
