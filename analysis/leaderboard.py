@@ -11,6 +11,7 @@ from analysis.ranking import METRICS, Entry, rank_trials
 from analysis.records import SweepRecords, read_sweep
 from analysis.rows import (
     BOARDS,
+    PLACEHOLDERS,
     format_cell,
     searched_fields,
     to_cells,
@@ -93,9 +94,31 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
             f"~ {len(near)} of {len(compared)} are inside the noise of the best (95 %, paired "
             "bootstrap over dialogues); the best of many is partly luck."
         )
+    if any(e.is_confirmed for e in entries):
+        lines.append(
+            "Confirmed: scored again with fresh seeds on all validation dialogues, which the "
+            "search had no part in choosing; these come first, and only they say who is best."
+        )
+    lines += describe_placeholders(entries[0])
     if records.is_running:
         lines.append("The sweep has not ended: this is a partial result.")
     return "\n".join([*lines, *(f"Note: {w}." for w in records.warnings)])
+
+
+def describe_placeholders(best: Entry) -> list[str]:
+    """Whether the best's score was bought with placeholders; nothing where none were counted."""
+    figures = {key: best.mean_of("placeholders", key) for key in PLACEHOLDERS.values()}
+    known = {key: value for key, value in figures.items() if value is not None}
+    if len(known) < len(figures):
+        return []
+    line = (
+        "Placeholders a reply: {per_reply:.2f}, the corpus {corpus_per_reply:.2f}; against the "
+        "corpus's own, turn by turn: precision {precision:.1f}, recall {recall:.1f}, F1 {f1:.1f}."
+    ).format(**known)
+    bias, score = (best.mean_of("calibrated", name) for name in ("bias", "combined"))
+    if bias is not None and score is not None:
+        line += f" Under placeholder_bias {bias:g} it has Combined {score:.1f} (--calibrate)."
+    return [line]
 
 
 def render_markdown(records: SweepRecords, entries: Sequence[Entry]) -> str:

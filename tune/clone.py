@@ -17,6 +17,7 @@ from trainable.trial import ConfigError
 from tune.plan.flags import add_storage, open_folder, parse_settings
 
 EXIT_REFUSED = 1
+BEST = "best"  # the leaderboard's first, in the place of a trial's name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +36,26 @@ def clone(flags: argparse.Namespace) -> int:
     folder = open_folder(flags, "tune.clone")
     check_not_elsewhere(folder)
     settings = parse_settings(flags.set)
-    check(folder, flags.trial, settings, flags.warm)
-    request = send(folder, "clone", {"trial": flags.trial, "set": settings, "warm": flags.warm})
+    trial = find_best(folder) if flags.trial == BEST else flags.trial
+    check(folder, trial, settings, flags.warm)
+    request = send(folder, "clone", {"trial": trial, "set": settings, "warm": flags.warm})
     if find_owner(folder) is None:
         print(f"nobody drives {folder.name}: the clone is made by tune.run --resume {folder.name}")
         return 0
     answer = await_answer(folder, request)
     print(answer.text, file=sys.stdout if answer.done else sys.stderr)
     return 0 if answer.done else EXIT_REFUSED
+
+
+def find_best(folder: Path) -> str:
+    """The leaderboard's first. Raises ConfigError where nothing has been evaluated."""
+    from analysis.choice import choose_best
+    from analysis.records import read_sweep
+
+    best = choose_best(read_sweep(folder))
+    if best is None:
+        raise ConfigError(f"{folder.name} has no best trial yet: none has been evaluated")
+    return best.trial.id
 
 
 def check(folder: Path, trial: str, settings: dict[str, object], warm: bool) -> None:
@@ -69,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m tune.clone", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
-    parser.add_argument("trial", metavar="TRIAL", help="the one to clone, as 0003")
+    parser.add_argument("trial", metavar="TRIAL", help="the one to clone, as 0003, or best")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="what it does otherwise"
     )

@@ -188,6 +188,14 @@ def print_scores(scores: Scores, corpus: Corpus, split: str) -> None:
     )
     for table in (build_table(scores), build_domains(scores)):
         console.print(table)
+    if scores.placeholders:
+        console.print(
+            "placeholders a reply: {per_reply:.2f}, the corpus {corpus_per_reply:.2f}; turn by "
+            "turn: precision {precision:.1f}, recall {recall:.1f}, F1 {f1:.1f}".format(
+                **scores.placeholders
+            ),
+            highlight=False,
+        )
     if scores.dst:
         console.print(
             f"state tracking: joint accuracy {scores.dst['joint_accuracy']:.1f} "

@@ -128,3 +128,16 @@ def test_calibration_stands_beside_the_headline(tmp_path: Path) -> None:
         *earlier, last = trial.evals
         assert last.calibrated is not None and last.calibrated["bias"] == 1.0
         assert all(e.calibrated is None for e in earlier)
+
+
+def test_a_clone_of_the_best_is_one_of_the_leaderboard_s_first(tmp_path: Path) -> None:
+    from tune.clone import find_best
+
+    config, space = make_config(tmp_path, trials=6, confirm=1)
+    config.folder.mkdir(parents=True)
+    search, _ = open_search(config, space)
+    with pytest.raises(ConfigError, match="no best trial yet"):
+        find_best(config.folder)
+    run_inline(search)
+    best = choose_best(read_sweep(config.folder))
+    assert best is not None and find_best(config.folder) == best.trial.id

@@ -74,9 +74,14 @@ def tell(trials: Any) -> list[tuple]:
     return [(t.id, t.state, t.reason, t.config.to_dict(), list(t.scores.values())) for t in trials]
 
 
+def judge_again(evaluation: Any) -> float:
+    by_loss = evaluation.combined is None
+    return -evaluation.nats_per_word if by_loss else evaluation.combined
+
+
 def tell_recorded(folder: Path) -> list[tuple]:
     return [
-        (t.id, t.state, t.reason, dict(t.config), [e.combined for e in t.evals])
+        (t.id, t.state, t.reason, dict(t.config), [judge_again(e) for e in t.evals])
         for t in read_sweep(folder).searched
     ]
 
@@ -97,7 +102,7 @@ def test_one_slot_decides_as_a_real_sweep_one_at_a_time(tmp_path: Path) -> None:
     flags += " --trials 8 --concurrent 1 --asha promote --storage"
     assert run_sweep([*flags.split(), str(tmp_path)]) == 0
     curves = Formula()
-    curves.config = replace(curves.config, trials=8)
+    curves.config = replace(curves.config, trials=8, rung_metric="loss")
     clock = run(curves, "tpe-promote", 1, 1, 0)
     assert tell(clock.search.searched) == tell_recorded(tmp_path / "s")
 

@@ -55,8 +55,14 @@ def test_the_mirror_tells_what_the_records_tell(tmp_path: Path) -> None:
     assert [t.state.name for t in study.trials] == [t.state for t in records.searched]
     assert [dict(t.params) for t in study.trials] == [dict(t.params) for t in records.searched]
     for mirrored, trial in zip(study.trials, records.searched, strict=True):
-        steps = {e.turns_seen: e.combined for e in trial.evals}
+        steps = {e.turns_seen: e.combined for e in trial.replied}
         assert mirrored.intermediate_values == steps
+        losses = {
+            f"nats_per_word at {e.turns_seen} turns": e.nats_per_word
+            for e in trial.evals
+            if e.combined is None
+        }
+        assert losses and losses.items() <= mirrored.user_attrs.items()
         assert (mirrored.value is None) == (trial.state != "COMPLETE")
 
 

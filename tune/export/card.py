@@ -128,11 +128,24 @@ def score(export: Export) -> str:
         [
             "## Scores",
             table([header, *rows]),
+            *filter(None, [tell_placeholders(export.scores)]),
             "In brackets: 95 % intervals over dialogues (bootstrap). Combined = (Inform + "
             "Success)/2 + BLEU. Every reply follows the corpus's own earlier turns. The trial was "
             "chosen by its validation scores, which flatters them a little"
             + ("." if is_test_there else "; the test split has not been scored."),
         ]
+    )
+
+
+def tell_placeholders(scores: Sequence[Scored]) -> str:
+    """How eagerly it offers values, which Inform and Success reward."""
+    return " ".join(
+        f"On {s.split} a reply has {s.placeholders['per_reply']:.2f} placeholders (the corpus's "
+        f"own {s.placeholders['corpus_per_reply']:.2f}); turn by turn against the corpus their "
+        f"precision is {s.placeholders['precision']:.1f}, their recall "
+        f"{s.placeholders['recall']:.1f}, F1 {s.placeholders['f1']:.1f}."
+        for s in scores
+        if s.placeholders
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Scored:
     n_dialogues: int
     values: Mapping[str, float]  # by METRICS
     intervals: Mapping[str, Interval]  # 95 %, over dialogues
+    placeholders: Mapping[str, float] = field(default_factory=dict)  # see EvalResult
 
     @property
     def board(self) -> str:
@@ -84,6 +85,7 @@ def take_validation(result: EvalResult) -> Scored:
         n_dialogues=result.n_dialogues,
         values={metric: getattr(result, metric) for metric in METRICS},
         intervals=result.intervals,
+        placeholders=result.placeholders or {},
     )
 
 
@@ -97,6 +99,7 @@ def read_scores(path: Path, adapter_sha256: str) -> Scored:
             n_dialogues=int(record["n_dialogues"]),
             values={metric: float(record[metric]) for metric in METRICS},
             intervals={k: (float(a), float(b)) for k, (a, b) in record["intervals"].items()},
+            placeholders=record.get("placeholders") or {},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(

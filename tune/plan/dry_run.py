@@ -11,7 +11,7 @@ from trainable.trial import Milestone
 from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate
-from tune.search.config import SweepConfig
+from tune.search.config import CONFIRMING_SEEDS, SweepConfig
 
 UNITS = {"GPU": "GPU-hours", "core": "hours of one core"}
 
@@ -97,4 +97,10 @@ def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
         "promote": f"the best 1/{config.eta:g} are promoted",
         "off": "no trial is stopped",
     }
-    return [*lines, f"  asha {config.asha}: {rule[config.asha]}"]
+    lines.append(f"  asha {config.asha}: {rule[config.asha]}")
+    if config.confirm:
+        lines.append(
+            f"  then the best {config.confirm} points once more: {CONFIRMING_SEEDS} fresh seeds "
+            "each, to the end, on all dialogues"
+        )
+    return lines

@@ -116,14 +116,21 @@ def expect_reached(config: SweepConfig) -> tuple[float, ...]:
     get better as the search learns."""
     stations = (*config.rungs_turns, config.train_turns)
     races = [_race(config, stations, random.Random(seed)) for seed in range(DRAWS)]
-    return tuple(fmean(column) for column in zip(*races, strict=True))
+    seeds = config.trials / count_points(config)
+    return tuple(seeds * fmean(column) for column in zip(*races, strict=True))
+
+
+def count_points(config: SweepConfig) -> int:
+    """Of which each has its seeds, and races as one."""
+    return -(-config.trials // config.seeds)
 
 
 def _race(config: SweepConfig, stations: Sequence[int], draw: random.Random) -> list[int]:
     rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
-    skills = [draw.random() + LEARNT * n / config.trials for n in range(config.trials)]
-    stood = [0] * config.trials  # stations passed
-    for number in range(config.trials):
+    points = count_points(config)
+    skills = [draw.random() + LEARNT * n / points for n in range(points)]
+    stood = [0] * points  # stations passed
+    for number in range(points):
         _run_on(number, rungs, stations, skills, stood, draw)
         while (name := rungs.promote()) is not None:
             _run_on(int(name), rungs, stations, skills, stood, draw)

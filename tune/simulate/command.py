@@ -60,6 +60,7 @@ def open_curves(flags: argparse.Namespace) -> Curves:
     curves = Formula() if is_formula else Recorded(read_sweep(find_sweep(flags.curves)))
     config = curves.config
     given = {"trials": flags.trials, "eta": flags.eta, "rungs_turns": flags.rungs}
+    given["rung_metric"] = flags.rung_metric
     changes = {name: value for name, value in given.items() if value is not None}
     if flags.rungs:
         if not is_formula:
@@ -162,6 +163,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=parse_count, help="of one sweep")
     parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")
     parser.add_argument("--eta", type=float, help="the best 1/eta of a rung go on")
+    parser.add_argument(
+        "--rung-metric",
+        help="what a rung decides on, loss or combined; default: as the curves were recorded",
+    )
     parser.add_argument("--slots", type=parse_counts, default=(1, 8, 16, 64, 1000), metavar="A,B,C")
     parser.add_argument(
         "--pack", type=parse_counts, default=(1,), metavar="A,B", help="slots of one GPU"
