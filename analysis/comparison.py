@@ -87,7 +87,7 @@ def describe_difference(one: Side, other: Side) -> str:
     if not shared:
         return "No dialogue was answered by both: the difference cannot be told from noise."
     first, second = (restrict(c, shared) for c in counts if c is not None)
-    low, high = find_interval(draw_combined([second]) - draw_combined([first]))
+    low, high = find_interval(draw_combined(second) - draw_combined(first))
     difference = observe_combined(second) - observe_combined(first)
     verdict = "inside the noise" if low <= 0 <= high else "more than noise"
     return (

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 
+# decide how far a trial has come by so many turns
+WAY = ("schedule", "decay_fraction", "warmup_turns", "batch_turns", "train_turns")
 Gpu = tuple[str, str]  # node, index or UUID
 
 
@@ -36,32 +38,27 @@ def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> li
     return rungs
 
 
-def best_so_far(trials: Iterable[TrialRecord]) -> list[tuple[EvalRecord, TrialRecord]]:
-    """The evaluations that beat all before them at as much training or more, in the order of
-    time: higher than every earlier score, whatever its number of turns."""
-    done = sorted(
-        ((e, t) for t in trials if not t.is_base for e in t.replied),
-        key=lambda pair: pair[0].time_s,
-    )
-    records: list[tuple[EvalRecord, TrialRecord]] = []
-    for evaluation, trial in done:
-        if not records or evaluation.score > records[-1][0].score:
-            records.append((evaluation, trial))
-    return records
-
-
 def common_turns(records: SweepRecords) -> int:
-    """The station at which choices are compared: the highest that at least two thirds of the
-    searched trials reached, else the lowest that any reached; 0 without one. Further on only
-    survivors are left, and the choices that were mostly stopped would look good."""
-    searched = [t for t in records.searched if t.evals and t.state != "FAIL"]
+    """The rung at which choices are compared: the highest that at least two thirds of the searched
+    trials reached, if they all stand at the same point of their way there; else the last, where
+    schedules have ended. 0: none. Between the two only survivors are left, and choices that were
+    mostly stopped would look good."""
+    searched = [t for t in records.scored if not t.is_base]
     reached = {
-        level: sum(any(e.turns_seen >= level for e in t.replied) for t in searched)
+        level: [t for t in searched if any(e.turns_seen >= level for e in t.replied)]
         for level in records.levels_turns
         if level > 0
     }
-    enough = [level for level, n in reached.items() if n >= 2 * len(searched) / 3]
-    return max(enough) if enough else min((k for k, n in reached.items() if n), default=0)
+    enough = [level for level, there in reached.items() if len(there) >= 2 * len(searched) / 3]
+    rung = max(enough) if enough else min((k for k, there in reached.items() if there), default=0)
+    last = max((level for level, there in reached.items() if there), default=0)
+    return rung if rung == last or are_alike(reached[rung]) else last
+
+
+def are_alike(trials: Iterable[TrialRecord]) -> bool:
+    """Whether the trials stand at the same point of their way after equally many turns: with one
+    schedule, one length and one batch size."""
+    return len({tuple(str(t.config.get(name)) for name in WAY) for t in trials}) <= 1
 
 
 def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:

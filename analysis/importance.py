@@ -1,13 +1,16 @@
-"""Which searched fields decide who is among the best: conditional PED-ANOVA (Optuna's; arXiv
-2304.10255 and 2601.20800), at one fidelity at a time."""
+"""Which searched fields a score depends on: fANOVA (Hutter et al. 2014, Optuna's), among trials at
+equal training."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from analysis.curves import scores_at
 from analysis.records import SweepRecords, TrialRecord
@@ -15,39 +18,43 @@ from analysis.records import SweepRecords, TrialRecord
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-MIN_TRIALS = 10
+MIN_TRIALS = 12
 DIGITS = 9  # of a share: those after them differ from processor to processor
-MIN_TOP_TRIALS = 5  # PED-ANOVA is stable from about five trials above its quantile
+LEAST_EXPLAINED = 0.25  # of the variance, where the trees had not seen the trial
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
-    """How much each field matters for being among the best `top_share` of the trials."""
+    """How much of the scores' variance each field accounts for by itself."""
 
-    turns: int  # the fidelity: all scores were taken at this many turns
+    turns: int  # all scores were taken at this many turns
     n_trials: int
-    top_share: float
-    shares: Mapping[str, float]  # field -> share, descending; they sum to 1 (or are all 0)
+    explained: float  # of the variance, by trees that had not seen the trial (out of bag)
+    shares: Mapping[str, float]  # field -> share of all fields', descending; they sum to 1
 
 
+@lru_cache(maxsize=4)
 def measure_importance(records: SweepRecords, turns: int) -> Importance | None:
-    """The importance at that station, or None where fewer than MIN_TRIALS trials got there or no
-    field took more than one value."""
+    """The importance at that rung; None where fewer than MIN_TRIALS trials got there, no two
+    fields that all of them have took more than one value, or trees explain too little of what
+    they have not seen for any field to be named."""
     distributions = read_distributions(records.space)
     scores = scores_at(records, turns)
     trials = [t for t in records.studied if t.id in scores and _fits(t, distributions)]
-    fields = varying_fields(trials)
-    if len(trials) < MIN_TRIALS or not fields:
+    fields = [f for f in varying_fields(trials) if all(f in t.params for t in trials)]
+    if len(trials) < MIN_TRIALS or len(fields) < 2:
         return None
-    top_share = max(0.1, MIN_TOP_TRIALS / len(trials))
-    raw = _evaluate(trials, scores, {f: distributions[f] for f in fields}, top_share)
-    total = sum(raw.values())
-    falling = sorted(raw, key=lambda f: -raw[f])
-    shares = {f: round(raw[f] / total, DIGITS) if total else 0.0 for f in falling}
-    return Importance(turns=turns, n_trials=len(trials), top_share=top_share, shares=shares)
+    known = {f: distributions[f] for f in fields}
+    explained = _explain(trials, scores, known)
+    if explained < LEAST_EXPLAINED:
+        return None
+    raw = _evaluate(trials, scores, known)
+    total = sum(raw.values()) or 1.0
+    shares = {f: round(float(raw[f] / total), DIGITS) for f in sorted(raw, key=lambda f: -raw[f])}
+    return Importance(turns=turns, n_trials=len(trials), explained=explained, shares=shares)
 
 
-def varying_fields(trials: list[TrialRecord]) -> list[str]:
+def varying_fields(trials: Sequence[TrialRecord]) -> list[str]:
     """The searched fields with more than one value, the seed left out. Where a conditional field
     does not exist is no value of it."""
     names = list(dict.fromkeys(name for t in trials for name in t.params if name != "seed"))
@@ -76,36 +83,50 @@ def _import_optuna() -> Any:
 
 def _fits(trial: TrialRecord, distributions: Mapping[str, BaseDistribution]) -> bool:
     """False for a trial of another space."""
-    return all(
-        name in distributions and _holds(distributions[name], value)
-        for name, value in trial.params.items()
-    )
+    return all(n in distributions and _holds(distributions[n], v) for n, v in trial.params.items())
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
     try:
-        return distribution._contains(distribution.to_internal_repr(value))
-    except (ValueError, TypeError):  # not one of the choices, or no number
+        return bool(distribution._contains(distribution.to_internal_repr(value)))
+    except (TypeError, ValueError):  # not one of the choices
         return False
 
 
-def _evaluate(
-    trials: list[TrialRecord],
+def _explain(
+    trials: Sequence[TrialRecord],
     scores: Mapping[str, float],
     distributions: Mapping[str, BaseDistribution],
-    top_share: float,
+) -> float:
+    """The share of the scores' variance that a forest explains out of bag, at most 1."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    columns: list[list[float]] = []
+    for name, distribution in distributions.items():
+        values = [t.params[name] for t in trials]
+        if hasattr(distribution, "choices"):
+            columns += [[float(v == c) for v in values] for c in distribution.choices]
+        else:
+            columns.append([float(v) for v in values])
+    forest = RandomForestRegressor(n_estimators=200, oob_score=True, random_state=0)
+    forest.fit(np.array(columns).T, [scores[t.id] for t in trials])
+    return float(forest.oob_score_)
+
+
+def _evaluate(
+    trials: Sequence[TrialRecord],
+    scores: Mapping[str, float],
+    distributions: Mapping[str, BaseDistribution],
 ) -> dict[str, float]:
     optuna = _import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
     for trial in trials:
-        params = {k: v for k, v in trial.params.items() if k in distributions}
-        known = {k: distributions[k] for k in params}
+        params = {k: trial.params[k] for k in distributions}
         study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=known, value=scores[trial.id])
+            optuna.trial.create_trial(
+                params=params, distributions=dict(distributions), value=scores[trial.id]
+            )
         )
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top_share)
-    with warnings.catch_warnings():
-        # A branch of a conditional field with one trial is left out; nothing can be done here.
-        warnings.simplefilter("ignore")
-        return evaluator.evaluate(study)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(evaluator.evaluate(study, params=list(distributions)))

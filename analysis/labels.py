@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,15 @@ def format_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def format_signed(value: float) -> str:
+    """One decimal, with its sign unless it is 0.
+
+    >>> format_signed(-2.06), format_signed(-0.01)
+    ('-2.1', '0.0')
+    """
+    return f"{value:+.1f}" if round(value, 1) else "0.0"
+
+
 def format_count(count: float | None) -> str:
     """A number of parameters for a reader.
 
@@ -66,3 +76,15 @@ def format_count(count: float | None) -> str:
         if count >= size:
             return f"{count / size:.1f}{unit}"
     return f"{count:.0f}"
+
+
+def shorten_pattern(value: str) -> str:
+    r"""A pattern on module paths by the names in it.
+
+    >>> shorten_pattern(r"regexp:.*\.(o_proj|down_proj)"), shorten_pattern("ffn")
+    ('o_proj|down_proj', 'ffn')
+    """
+    if not value.startswith("regexp:"):
+        return value
+    names = re.findall(r"[a-z]\w+", value.removeprefix("regexp:"))
+    return "|".join(names) or value

@@ -6,7 +6,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.labels import format_count, format_value
+from rich.console import Console
+from rich.table import Table
+
+from analysis.labels import format_count, format_signed, format_value
 from analysis.ranking import METRICS, Entry, rank_trials
 from analysis.records import SweepRecords, read_sweep
 from analysis.rows import (
@@ -19,11 +22,14 @@ from analysis.rows import (
     to_parquet,
     to_row,
 )
+from analysis.standing import DIALOGUES
+from analysis.verdict import Verdict, find_verdict, tabulate
+from analysis.wording import state
 from trainable.system.whole import write_whole
 
 LOSS = "nats a word"  # shown where some have no Combined
 TERMINAL_COLUMNS = (
-    *("#", "trial", "Combined", LOSS, "to best", "Bleu", "Inform", "Success", "Richness"),
+    *("#", "trial", "Combined", LOSS, "to first", "Bleu", "Inform", "Success", "Richness"),
     *("searched", "trainable", "turns"),
 )
 WIDE_ONLY = ("Richness", "trainable")  # left out of a narrow terminal
@@ -41,15 +47,15 @@ def write_leaderboard(folder: Path) -> None:
 
 
 def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> str:
-    """A readable table of the first `top` configurations for a terminal of that width."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """The verdict, and a readable table of the first `top` configurations, for a terminal of that
+    width."""
     records = read_sweep(source) if isinstance(source, Path) else source
     entries = rank_trials(records)
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     if not entries:
         return describe(records, entries)
+    if verdict := find_verdict(records):
+        _print_verdict(console, verdict)
     fields = searched_fields(entries)
     table = Table(title=f"{records.name}: the leaderboard", box=None, padding=(0, 1, 0, 0))
     columns = [c for c in TERMINAL_COLUMNS if width >= 110 or c not in WIDE_ONLY]
@@ -84,20 +90,14 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
         f"Scored on {first.n_dialogues} {first.split} dialogues with {first.states} states "
         f"({BOARDS.get(first.states, first.states)} board); Combined = (Inform + Success)/2 + "
         "BLEU. Richness: type-token ratio over windows of 50 tokens.",
-        "Ranked at equal training: who trained longer comes first, and distances from the best "
+        "Ranked at equal training: who trained longer comes first, and distances from the first "
         "are taken at the same number of turns.",
+        *_describe_intervals(entries),
     ]
-    near = [e for e in entries if e.is_inside_noise]
-    compared = [e for e in entries if e.is_inside_noise is not None]
-    if compared:
-        lines.append(
-            f"~ {len(near)} of {len(compared)} are inside the noise of the best (95 %, paired "
-            "bootstrap over dialogues); the best of many is partly luck."
-        )
     if any(e.is_confirmed for e in entries):
         lines.append(
             "Confirmed: scored again with fresh seeds on all validation dialogues, which the "
-            "search had no part in choosing; these come first, and only they say who is best."
+            "search had no part in choosing; these come first, and only they are compared."
         )
     lines += describe_placeholders(entries[0])
     if records.is_running:
@@ -121,6 +121,20 @@ def describe_placeholders(best: Entry) -> list[str]:
     return [line]
 
 
+def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
+    """What ± holds, and what a difference's mark means."""
+    held = list(dict.fromkeys(e.holds for e in entries if e.holds and not e.trial.is_base))
+    lines = []
+    if held:
+        alone = [f"{h} alone" if h == DIALOGUES else h for h in held]
+        lines.append(f"± holds {' or, where no seeds are repeated, '.join(alone)} (95 %).")
+    if any(e.is_behind is not None for e in entries):
+        lines.append("~: chance could make that difference, as many as were compared.")
+    elif entries[0].level_turns:
+        lines.append("One seed each: no difference between rows can be told from chance.")
+    return lines
+
+
 def render_markdown(records: SweepRecords, entries: Sequence[Entry]) -> str:
     """The whole leaderboard as Markdown."""
     rows = [to_cells(entry) for entry in entries]
@@ -130,11 +144,44 @@ def render_markdown(records: SweepRecords, entries: Sequence[Entry]) -> str:
     blocks = [
         f"# {records.name}",
         str(records.space.get("question") or ""),
+        *render_verdict(records),
         "\n".join(_markdown_line(cells) for cells in table) if rows else "",
         *describe(records, entries).splitlines(),
         *failed,
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def render_verdict(records: SweepRecords) -> list[str]:
+    """Markdown: the verdict's sentences, then its table."""
+    verdict = find_verdict(records)
+    if verdict is None:
+        return []
+    rows = tabulate(verdict)
+    names = list(rows[0])
+    table = [names, ["---"] * len(names), *([row[n] for n in names] for row in rows)]
+    return [
+        "## The answer",
+        *state(verdict),
+        "\n".join(_markdown_line(cells) for cells in table),
+        "## The leaderboard",
+    ]
+
+
+def _print_verdict(console: Console, verdict: Verdict) -> None:
+    console.print(verdict.question, style="bold", highlight=False)
+    for sentence in state(verdict):
+        console.print(sentence, highlight=False)
+    if verdict.asked:  # else the leaderboard has the same rows
+        rows = tabulate(verdict)
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in rows[0]:
+            is_text = name in (verdict.asked, "with")
+            table.add_column(name, justify="left" if is_text else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row.values())
+        console.print(table)
+    console.print()
 
 
 def _markdown_line(cells: list[str]) -> str:
@@ -151,14 +198,14 @@ def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
     seeds = f" x{len(entry.trials)}" if len(entry.trials) > 1 else ""
     seeds += " confirmed" if entry.is_confirmed else ""
     values = [format_value(params[name]) if name in params else "–" for name in fields]
-    mark = "~" if entry.is_inside_noise else ""
+    mark = "~" if entry.is_behind is False else ""
     half = f" ±{(spread[1] - spread[0]) / 2:.1f}" if spread else ""
     return {
         "#": str(entry.rank),
         "trial": entry.trial.id + seeds,
         "Combined": "" if entry.combined is None else f"{entry.combined:.1f}{half}",
         LOSS: format_cell(LOSS, entry.mean("nats_per_word")),
-        "to best": "" if entry.behind_best is None else f"{mark}{entry.behind_best:+.1f}",
+        "to first": "" if entry.behind_first is None else mark + format_signed(entry.behind_first),
         **{metric.capitalize(): _show(entry.mean(metric)) for metric in METRICS[:3]},
         "Richness": "" if richness is None else f"{richness:.2f}",
         "searched": "untuned" if entry.trial.is_base else " · ".join(values),

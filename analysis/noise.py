@@ -1,10 +1,10 @@
-"""How much of a difference the choice of dialogues (and seeds) alone would make: the paired
+"""How much of a difference the choice of dialogues alone would make: the paired
 bootstrap over dialogues, from the per-dialogue counts that every evaluation leaves behind."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -62,18 +62,8 @@ def score_combined(n_dialogues: float, sums: Floats) -> Floats:
 _draw_weights = lru_cache(maxsize=8)(draw_weights)  # the same for every trial: that pairs them
 
 
-def draw_combined(seeds: Sequence[DialogueCounts]) -> Floats:
-    """[resamples]: Combined averaged over the seeds, for resampled dialogues and, from two seeds
-    on, resampled seeds. Pairs with every other call over the same dialogues."""
-    n_dialogues = len(seeds[0].ids)
-    weights = _draw_weights(n_dialogues)
-    scores = np.stack([score_combined(n_dialogues, weights @ s.counts) for s in seeds], axis=1)
-    mean, n_seeds = scores.mean(axis=1), len(seeds)
-    if n_seeds == 1:
-        return mean
-    # Keyed by the counts too, so that two groups of seeds are resampled independently.
-    key = [n_seeds, int(sum(s.counts.sum() for s in seeds))]
-    chosen = np.random.default_rng(key).integers(n_seeds, size=scores.shape)
-    resampled = np.take_along_axis(scores, chosen, axis=1).mean(axis=1)
-    # Resampling n seeds shows only (n - 1)/n of their variance: widen by that.
-    return mean + (resampled - mean) * (n_seeds / (n_seeds - 1)) ** 0.5
+def draw_combined(counts: DialogueCounts) -> Floats:
+    """[resamples]: Combined for resampled dialogues. Pairs with every other call over the same
+    dialogues."""
+    n_dialogues = len(counts.ids)
+    return score_combined(n_dialogues, _draw_weights(n_dialogues) @ counts.counts)

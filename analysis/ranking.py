@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
 
 from analysis.choice import PointResult, rank_points
-from analysis.noise import DialogueCounts, Floats, draw_combined, read_counts
+from analysis.claims.quantiles import t_quantile
+from analysis.claims.variance import Part, find_half_width
+from analysis.curves import are_alike
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
-from trainable.evaluation.bootstrap import find_interval
+from analysis.standing import Standing, draw_all, find_standing
 
 METRICS = ("bleu", "inform", "success", "combined")
 Interval = tuple[float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draws:
-    """What resampling makes of a score."""
-
-    ids: tuple[str, ...]  # the dialogues
-    combined: Floats  # [resamples]; pairs with all others over the same dialogues
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry(PointResult):
-    """One configuration in its rank, with its noise and its distance from the best."""
+    """One configuration in its rank, with its noise and its distance from the first."""
 
+    rank: int = 0  # 1: the first of those that went furthest
     combined_interval: Interval | None = None  # 95 %
-    # Combined for resampled dialogues; None: no counts
-    draws: Draws | None = field(default=None, repr=False)
-    rank: int = 0  # 1: the best of those that went furthest
-    behind_best: float | None = None  # Combined, points: its mean minus the best one's
-    behind_interval: Interval | None = None  # 95 %, paired over dialogues; None: not comparable
+    holds: str = ""  # what that interval holds: dialogues, or dialogues and seeds
+    behind_first: float | None = None  # Combined, points: its mean minus the first one's
+    behind_interval: Interval | None = None  # 95 %, of both parts; None: seeds do not allow one
+    is_behind: bool | None = None  # by more than chance makes; None: not known
+    chance: float | None = None  # that it is the best of those that trained as long
 
     def mean_richness(self, name: str) -> float | None:
         return self.mean_of("richness", name)
@@ -46,26 +42,39 @@ class Entry(PointResult):
         return float(np.mean(values)) if values else None
 
     @property
-    def is_inside_noise(self) -> bool | None:
-        """Whether the best may be no better than this one; None where that cannot be said."""
-        if self.behind_interval is None:
-            return None
-        return self.behind_interval[0] <= 0.0 <= self.behind_interval[1]
-
-    @property
     def state(self) -> str:
         states = {t.state for t in self.trials}
         return states.pop() if len(states) == 1 else "mixed"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """Everything with an evaluation, in rank."""
+
+    entries: tuple[Entry, ...]
+    top: Standing | None  # the first's and those that compare with it; None: it has no score
+
+
 @lru_cache(maxsize=4)
+def rank(records: SweepRecords) -> Ranking:
+    """The configurations in the order of `rank_points`. Nothing is ranked across rungs."""
+    points = rank_points(records)
+    standings = _group(records, points)
+    searched = next((p for p in points if not p.trials[0].is_base), None)
+    top = standings.get(_key(searched)) if searched else None
+    if top and searched not in top.points:
+        top = None
+    first = searched or (points[0] if points else None)
+    entries = []
+    for place, point in enumerate(points, start=1):
+        own = {f.name: getattr(point, f.name) for f in fields(PointResult)}
+        entry = _describe(Entry(**own, rank=place), point, standings.get(_key(point)))
+        entries.append(_compare(entry, point, first, top, records) if first else entry)
+    return Ranking(entries=tuple(entries), top=top)
+
+
 def rank_trials(records: SweepRecords) -> tuple[Entry, ...]:
-    """The configurations in the order of `rank_points`. Nothing is ranked across stations."""
-    entries = [_enter(records, point) for point in rank_points(records)]
-    return tuple(
-        _compare(replace(entry, rank=rank), entries[0], records)
-        for rank, entry in enumerate(entries, start=1)
-    )
+    return rank(records).entries
 
 
 def find_best(records: SweepRecords) -> Entry | None:
@@ -73,47 +82,102 @@ def find_best(records: SweepRecords) -> Entry | None:
     return next((entry for entry in rank_trials(records) if not entry.trial.is_base), None)
 
 
-def _enter(records: SweepRecords, point: PointResult) -> Entry:
-    draws = _draw(point.evals, [read_counts(records.folder, t.id) for t in point.trials])
-    if draws:
-        spread: Interval | None = find_interval(draws.combined)
-    else:
-        only = point.evals[0].intervals if len(point.evals) == 1 else {}
-        spread = only.get("combined")
-    own = {f.name: getattr(point, f.name) for f in fields(PointResult)}
-    return Entry(**own, combined_interval=spread, draws=draws)
+def _key(point: PointResult) -> tuple[int, bool, bool]:
+    return point.level_turns, point.is_confirmed, point.trials[0].is_base
+
+
+def _group(
+    records: SweepRecords, points: Sequence[PointResult]
+) -> dict[tuple[int, bool, bool], Standing]:
+    """By training: points all of whose seeds got there, and made replies."""
+    groups: dict[tuple[int, bool, bool], list[PointResult]] = defaultdict(list)
+    for point in points:
+        levels = {records.level_turns(e.turns_seen) for e in point.evals}
+        if levels == {point.level_turns} and all(e.combined is not None for e in point.evals):
+            groups[_key(point)].append(point)
+    return {
+        key: find_standing(records.folder, group, is_trained=key[0] > 0)
+        for key, group in groups.items()
+    }
+
+
+def _describe(entry: Entry, point: PointResult, standing: Standing | None) -> Entry:
+    if standing is None or point not in standing.points or entry.combined is None:
+        return entry
+    place = standing.points.index(point)
+    half = float(standing.half_widths[place])
+    return replace(
+        entry,
+        combined_interval=(entry.combined - half, entry.combined + half) if half else None,
+        holds=standing.holds,
+        chance=standing.chances[place] if standing.chances else None,
+    )
+
+
+def _compare(
+    entry: Entry,
+    point: PointResult,
+    first: PointResult,
+    top: Standing | None,
+    records: SweepRecords,
+) -> Entry:
+    """The entry with its distance from the first: at its own rung (the untuned base: at the
+    first's), with an interval where seeds and dialogues allow one."""
+    if point is first or entry.combined is None or first.combined is None:
+        return entry
+    if point.trials[0].is_base:
+        gap = entry.combined - first.combined
+        half = _find_base_half(point, first, top, records) if top else None
+        spread = (gap - half, gap + half) if half else None
+        return replace(entry, behind_first=gap, behind_interval=spread)
+    if point.level_turns == first.level_turns:
+        level = replace(entry, behind_first=entry.combined - first.combined)
+        return _compare_at_top(level, point, first, top)
+    if not are_alike([*point.trials, *first.trials]):
+        return entry
+    there = [_last_at(records, t, entry.level_turns) for t in first.trials]
+    is_equal = all(records.level_turns(e.turns_seen) == entry.level_turns for e in there)
+    scores = [e.combined for e in there if e.combined is not None]
+    if not is_equal or len(scores) < len(there):
+        return entry
+    return replace(entry, behind_first=entry.combined - float(np.mean(scores)))
+
+
+def _compare_at_top(
+    entry: Entry, point: PointResult, first: PointResult, top: Standing | None
+) -> Entry:
+    compared = [top.points[i] for i in top.compared] if top else []
+    if top is None or top.comparison is None or point not in compared or first not in compared:
+        return entry
+    comparison, place = top.comparison, compared.index(point)
+    if compared[int(comparison.highest)] is not first:
+        return entry
+    gap, half = float(comparison.gaps[place]), float(comparison.half_widths[place])
+    return replace(
+        entry,
+        behind_interval=(gap - half, gap + half),
+        is_behind=bool(comparison.is_behind[place]),
+    )
+
+
+def _find_base_half(
+    base: PointResult, first: PointResult, top: Standing, records: SweepRecords
+) -> float | None:
+    """Of the base's distance from the first. Seeds are the first's alone: the base is as it is."""
+    if top.is_trained and not (top.noise.df and len(first.trials) > 1):
+        return None
+    trials, evals = (*first.trials, *base.trials), (*first.evals, *base.evals)
+    draws = draw_all(records.folder, trials, evals)
+    if draws is None:
+        return None
+    gaps = draws[:, -1] - draws[:, :-1].mean(axis=1)
+    place = top.points.index(first)
+    seeds = [Part(variance=part.variance[place], df=part.df) for part in top.noise.mean_parts[1:]]
+    parts = [Part(variance=np.asarray(gaps.var()), df=np.inf), *seeds]
+    return float(find_half_width(parts, lambda df: t_quantile(df, 0.975)))
 
 
 def _last_at(records: SweepRecords, trial: TrialRecord, level: int) -> EvalRecord:
-    """The trial's last evaluation at that station, or the first one after it."""
+    """The trial's last evaluation at that rung, or the first one after it."""
     there = [e for e in trial.evals if records.level_turns(e.turns_seen) == level]
     return there[-1] if there else trial.eval_at(level) or trial.evals[-1]
-
-
-def _draw(evals: Sequence[EvalRecord], counts: Sequence[DialogueCounts | None]) -> Draws | None:
-    """Resampled scores, if the counts of every evaluation are there, over the same dialogues."""
-    found = [c for e, c in zip(evals, counts, strict=True) if c and c.turns_seen == e.turns_seen]
-    if len(found) < len(evals) or len({c.ids for c in found}) != 1:
-        return None
-    return Draws(ids=found[0].ids, combined=draw_combined(found))
-
-
-def _compare(entry: Entry, best: Entry, records: SweepRecords) -> Entry:
-    """The entry with its distance from the best: at its own station (the untuned base: at the
-    best's), with an interval when both were scored there last on the same dialogues."""
-    if entry.trials == best.trials or entry.combined is None:
-        return entry
-    if entry.level_turns != best.level_turns and not entry.trial.is_base:
-        there = [_last_at(records, t, entry.level_turns) for t in best.trials]
-        is_equal = all(records.level_turns(e.turns_seen) == entry.level_turns for e in there)
-        scores = [e.combined for e in there if e.combined is not None]
-        if not is_equal or len(scores) < len(there):
-            return entry
-        return replace(entry, behind_best=entry.combined - float(np.mean(scores)))
-    if best.combined is None:
-        return entry
-    spread = None
-    if entry.draws and best.draws and entry.draws.ids == best.draws.ids:
-        spread = find_interval(entry.draws.combined - best.draws.combined)
-    behind = entry.combined - best.combined
-    return replace(entry, behind_best=behind, behind_interval=spread)

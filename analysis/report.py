@@ -76,6 +76,7 @@ def compose_page(records: SweepRecords, reload_s: int | None = None) -> str:
         banner=sections.show_banner(records, reload_s),
         question=sections.escape(str(records.space.get("question") or "What did the sweep find?")),
         tiles=sections.show_tiles(records, entries),
+        verdict=sections.show_verdict(records),
         answers=sections.show_answers(records, entries),
         legend=sections.show_legend(records, entries),
         columns=columns,

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.labels import format_count, format_value, label_modules
+from analysis.labels import format_count, format_signed, format_value, label_modules
 from analysis.ranking import Entry
 
 if TYPE_CHECKING:
@@ -55,10 +55,12 @@ def to_row(entry: Entry) -> Row:
         "Combined": entry.mean("combined"),
         "Combined low": low,
         "Combined high": high,
-        "to best": entry.behind_best,
-        "to best low": behind_low,
-        "to best high": behind_high,
-        "inside noise": entry.is_inside_noise,
+        "interval holds": entry.holds,
+        "to first": entry.behind_first,
+        "to first low": behind_low,
+        "to first high": behind_high,
+        "is behind": entry.is_behind,
+        "P(best)": entry.chance,
         **{column: entry.mean_richness(name) for column, name in BOARD_COLUMNS.items()},
         **({"joint accuracy": first.dst.get("joint_accuracy")} if first.dst else {}),
         **{k: v for k, v in trial.params.items() if k != "seed"},
@@ -87,10 +89,10 @@ def list_placeholders(entry: Entry) -> Row:
 
 def to_cells(entry: Entry) -> dict[str, str]:
     """One configuration as text for a reader, column by column; empty where nothing is known."""
-    merged = {"Combined low", "Combined high", "to best low", "to best high", "inside noise"}
+    merged = {"Combined low", "Combined high", "to first low", "to first high", "is behind"}
     row = to_row(entry)
     cells = {k: format_cell(k, v) for k, v in row.items() if k not in merged}
-    return {**cells, "Combined": format_combined(entry), "to best": format_behind(entry)}
+    return {**cells, "Combined": format_combined(entry), "to first": format_behind(entry)}
 
 
 def format_combined(entry: Entry) -> str:
@@ -103,14 +105,14 @@ def format_combined(entry: Entry) -> str:
 
 
 def format_behind(entry: Entry) -> str:
-    """`-2.1 [-4.0, -0.3]`, with a `~` in front when the noise alone could make it."""
-    if entry.behind_best is None:
-        return "best" if entry.rank == 1 and entry.combined is not None else ""
-    value = f"{entry.behind_best:+.1f}"
+    """`-2.1 [-4.0, -0.3]`, with a `~` in front where chance alone could make it."""
+    if entry.behind_first is None:
+        return ""
+    value = format_signed(entry.behind_first)
     if entry.behind_interval:
         low, high = entry.behind_interval
-        value += f" [{low:+.1f}, {high:+.1f}]"
-    return f"~ {value}" if entry.is_inside_noise else value
+        value += f" [{format_signed(low)}, {format_signed(high)}]"
+    return f"~ {value}" if entry.is_behind is False else value
 
 
 def format_cell(name: str, value: Any) -> str:
@@ -122,6 +124,8 @@ def format_cell(name: str, value: Any) -> str:
         return f"{value:.1f}"
     if name in ("#uniq. words", "#uniq. 3-grams"):
         return f"{value:.0f}"
+    if name == "P(best)":
+        return f"{100 * value:.0f} %"
     if name == "nats a word":
         return f"{value:.3f}"
     if name == "confirmed":

@@ -19,10 +19,12 @@ from analysis.plots import CATALOGUE, NothingToPlot, Plot
 from analysis.ranking import Entry
 from analysis.records import SweepRecords
 from analysis.rows import format_combined, searched_fields, to_cells, to_row
+from analysis.verdict import find_verdict, tabulate
+from analysis.wording import state
 
 __all__ = ["escape"]
 
-ALWAYS = ("rank", "trials", "Combined", "to best", "Bleu", "Success", "Inform", "Richness")
+ALWAYS = ("rank", "trials", "Combined", "to first", "Bleu", "Success", "Inform", "Richness")
 ALWAYS_LAST = ("trainable", "turns", "seeds", "state")
 MAX_SUBJECT = 60
 EXPONENT = re.compile(r"[\d.]+e-\d+")
@@ -58,7 +60,7 @@ def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     tiles = [("trials", str(len(records.searched))), ("stopped early", pruned)]
     scored = [e for e in entries if e.combined is not None]
     if scored:
-        tiles.insert(0, ("best Combined", f"{scored[0].combined:.1f}"))
+        tiles.insert(0, ("highest Combined", f"{scored[0].combined:.1f}"))
         base = next((e for e in scored if e.trial.is_base), None)
         if base is not None:
             tiles.insert(1, ("untuned", f"{base.combined:.1f}"))
@@ -70,8 +72,33 @@ def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     return "".join(f"<li><b>{escape(v)}</b>{escape(k)}</li>" for k, v in tiles)
 
 
+def show_verdict(records: SweepRecords) -> str:
+    """The answer's first sentence, large, and the table of choices."""
+    verdict = find_verdict(records)
+    if verdict is None:
+        return ""
+    rows = tabulate(verdict)
+    texts = (verdict.asked or "trial", "with")
+    kinds = {name: "text" if name in texts else "number" for name in rows[0]}
+    header = "".join(f'<th scope="col" class="{kinds[n]}">{escape(n)}</th>' for n in kinds)
+    body = "".join(
+        "<tr>"
+        + "".join(f'<td class="{kinds[n]}">{escape(t)}</td>' for n, t in row.items())
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<p class="verdict">{_show_answer(state(verdict)[0])}</p>'
+        '<div class="scroll" role="region" aria-label="The choices, scrolls sideways" tabindex="0">'
+        f'<table id="choices"><caption class="hidden">The choices, in rank</caption>'
+        f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
 def show_answers(records: SweepRecords, entries: Sequence[Entry]) -> str:
-    return "".join(f"<li>{_show_answer(s)}</li>" for s in answer(records, entries))
+    sentences = answer(records, entries)
+    rest = sentences[1:] if find_verdict(records) else sentences
+    return "".join(f"<li>{_show_answer(s)}</li>" for s in rest)
 
 
 def _show_answer(sentence: str) -> str:

@@ -29,11 +29,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = build_parser().parse_args(arguments)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            show(View(open_folder(flags, "tune.status")), once=flags.once)
+            folder = open_folder(flags, "tune.status")
+            if flags.json:
+                print(json.dumps(summarise(folder), indent=1))
+            else:
+                show(View(folder), once=flags.once)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def summarise(folder: Path) -> dict[str, Any]:
+    """JSON-ready: how far the sweep is, and its verdict in the report's own words."""
+    from analysis.records import read_sweep
+    from analysis.verdict import find_verdict, to_dict
+    from analysis.wording import state
+
+    records = read_sweep(folder)
+    verdict = find_verdict(records)
+    return {
+        "name": records.name,
+        "question": records.space.get("question"),
+        "is_running": records.is_running,
+        "trials": records.count_states(),
+        **to_dict(verdict, state(verdict) if verdict else ()),
+    }
 
 
 def show(view: View, *, once: bool) -> None:
@@ -129,6 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
     parser.add_argument("--once", action="store_true", help="print it once, for scripts")
+    parser.add_argument("--json", action="store_true", help="print the verdict and its figures")
     add_storage(parser)
     return parser
 

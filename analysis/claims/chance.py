@@ -15,10 +15,11 @@ from scipy.special import chdtri
 
 from analysis.claims.variance import Floats, Noise
 
-# What is assumed before a sweep is seen, in points of Combined. Seeds move a trial by 1 to 5
-# (analysis/results/smollm2/); of the spread nothing is assumed but that it is no more than 30.
-USUAL_SEED_SD, USUAL_DF = 2.0, 3.0
-USUAL_SPREAD = 30.0
+# What is assumed before a sweep is seen, in points of Combined, worth three degrees of freedom:
+# seeds move a trial by 1 to 3 (analysis/results/smollm2/), and by 4 where one seed each leaves open
+# whether this is such a sweep. Of the spread only that it is no more than 30.
+SEED_SD, UNSEEN_SEED_SD, ASSUMED_DF = 2.0, 4.0, 3.0
+WIDEST = 30.0
 SPREADS = np.geomspace(0.25, 64.0, 9)
 SHARES = (np.arange(5) + 0.5) / 5  # quantiles of the seed variance
 DRAWS = 64  # of the trues, for each spread and seed variance
@@ -50,7 +51,7 @@ def believe(noise: Noise) -> Beliefs:
     pulled = np.einsum("...ij,...j->...i", centred, means)
     fit = np.einsum("...i,...i->...", means, pulled)
     logs = -0.5 * (np.linalg.slogdet(total)[1] + np.log(precision) + fit)
-    logs = logs + np.log(spreads / (1 + (spreads / USUAL_SPREAD) ** 2))
+    logs = logs + np.log(spreads / (1 + (spreads / WIDEST) ** 2))
     weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
     expected = means - np.einsum("...ij,...j->...i", covariance, pulled)
     dialogues = np.diagonal(noise.dialogue_covariance, axis1=-2, axis2=-1).mean(axis=-1)
@@ -64,37 +65,46 @@ def believe(noise: Noise) -> Beliefs:
 
 def find_chances(beliefs: Beliefs) -> Floats:
     """[..., points]: the probability that each is the best of them; they sum to 1."""
-    best = np.argmax(beliefs.trues, axis=-1)
-    shares = [np.mean(best == k, axis=-1) for k in range(beliefs.trues.shape[-1])]
-    return np.einsum("...gk,...g->...k", np.stack(shares, axis=-1), beliefs.weights)
+    best = beliefs.trues >= beliefs.trues.max(axis=-1, keepdims=True) - 1e-6
+    shares = (best / best.sum(axis=-1, keepdims=True)).mean(axis=-2)  # equal replies share
+    return np.einsum("...gk,...g->...k", shares, beliefs.weights)
 
 
 def expect_gain(beliefs: Beliefs, n_new: int) -> float:
     """Points of Combined by which the true mean of the one picked would rise on average, if
-    `n_new` new points, like these and of one seed each, were trained to the end too. One sweep."""
+    `n_new` new points of one seed each were trained to the end too. New ones are as those known
+    (a smoothed bootstrap: Silverman 1986), which need not be normal: a pool has its ceiling.
+    One sweep."""
     if n_new == 0:
         return 0.0
     rng = np.random.default_rng(n_new)
     grid, draws, n_points = beliefs.trues.shape
-    spreads, sds = beliefs.spreads[:, None, None], beliefs.noise_sds[:, None, None]
-    centres = beliefs.trues.mean(axis=-1, keepdims=True)
-    centres = centres + spreads / np.sqrt(n_points) * rng.standard_normal((grid, draws, 1))
-    new = centres + spreads * rng.standard_normal((grid, draws, n_new))
-    shown = new + sds * rng.standard_normal(new.shape)
-    trusted = spreads**2 / (spreads**2 + sds**2)
-    known = beliefs.trues.mean(axis=1, keepdims=True)  # what is expected of each point
+    known = beliefs.trues.mean(axis=1, keepdims=True)  # [grid, 1, points]
+    drawn = rng.integers(n_points, size=(grid, draws, n_new))
+    new = np.take_along_axis(np.broadcast_to(known, beliefs.trues.shape), drawn, axis=-1)
+    new = new + _find_width(known) * rng.standard_normal(new.shape)
+    noise = beliefs.noise_sds[:, None, None]
+    trusted = beliefs.spreads[:, None, None] ** 2 / (beliefs.spreads[:, None, None] ** 2 + noise**2)
+    shown = new + noise * rng.standard_normal(new.shape)
     judged = known.mean(axis=-1, keepdims=True) * (1 - trusted) + trusted * shown
     picked = np.argmax(judged, axis=-1)[..., None]
-    is_picked = np.take_along_axis(judged, picked, -1)[..., 0] > known.max(axis=-1)
-    now = np.take_along_axis(beliefs.trues, np.argmax(known, axis=-1)[..., None], -1)[..., 0]
-    rise = np.where(is_picked, np.take_along_axis(new, picked, -1)[..., 0] - now, 0.0)
-    return max(float(rise.mean(axis=-1) @ beliefs.weights), 0.0)
+    is_picked = np.take_along_axis(judged, picked, -1) > known.max(axis=-1, keepdims=True)
+    rise = np.take_along_axis(new, picked, -1) - known.max(axis=-1, keepdims=True)
+    return max(float(np.where(is_picked, rise, 0.0)[..., 0].mean(axis=-1) @ beliefs.weights), 0.0)
+
+
+def _find_width(known: Floats) -> Floats:
+    """[..., 1]: of the kernel around each point (Silverman's rule)."""
+    quarters = np.percentile(known, (25, 75), axis=-1)
+    spread = np.minimum(known.std(axis=-1), (quarters[1] - quarters[0]) / 1.34)
+    return np.asarray(1.06 * spread[..., None] * known.shape[-1] ** -0.2, dtype=np.float64)
 
 
 def _draw_seed_variance(noise: Noise) -> Floats:
     """[..., shares]: equally probable values, of a scaled inverse chi-squared distribution."""
-    df = USUAL_DF + noise.df
-    squares = USUAL_DF * USUAL_SEED_SD**2 + noise.df * noise.seed_variance
+    df = ASSUMED_DF + noise.df
+    assumed = SEED_SD if noise.df else UNSEEN_SEED_SD
+    squares = ASSUMED_DF * assumed**2 + noise.df * noise.seed_variance
     return np.asarray(squares[..., None] / chdtri(df, SHARES), dtype=np.float64)
 
 
@@ -109,8 +119,9 @@ def _draw(expected: Floats, covariance: Floats) -> Floats:
     """[..., draws, points]: normal, the same ones whenever they are asked for."""
     values, vectors = np.linalg.eigh(covariance)
     roots = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
-    half = np.random.default_rng(0).standard_normal((DRAWS // 2, expected.shape[-1]))
-    normal = np.concatenate([half, -half])
+    shape = (len(SPREADS) * len(SHARES), DRAWS // 2, expected.shape[-1])
+    half = np.random.default_rng(0).standard_normal(shape)
+    normal = np.concatenate([half, -half], axis=1)
     return np.asarray(
         expected[..., None, :] + normal @ np.swapaxes(roots, -1, -2), dtype=np.float64
     )

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.curves import common_turns, scores_at
-from analysis.importance import measure_importance, varying_fields
+from analysis.importance import MIN_TRIALS, measure_importance, varying_fields
 from analysis.labels import format_value, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
 from analysis.records import SweepRecords, TrialRecord
@@ -20,24 +20,24 @@ ABSENT = "–"
 
 
 def plot_importance(records: SweepRecords) -> go.Figure:
-    """Each field's share in being among the best (conditional PED-ANOVA), one colour a station of
-    training: they are never mixed. At the later ones only survivors are left."""
-    measured = [m for turns in records.levels_turns if (m := measure_importance(records, turns))]
-    if not measured:
-        raise NothingToPlot("importance needs ten trials at one station and a field that varies")
-    fields = list(measured[0].shares)[::-1]
-    traces = [
-        go.Bar(
-            y=fields,
-            x=[100 * m.shares.get(field, 0.0) for field in fields],
-            name=f"at {m.turns} turns ({m.n_trials} trials)",
-            orientation="h",
-            hovertemplate="%{y}: %{x:.0f} %<extra>%{fullData.name}</extra>",
+    """How much of the variance of Combined each field accounts for (fANOVA), among trials at equal
+    training: none where trees that had not seen a trial explain little of it."""
+    turns = common_turns(records)
+    measured = measure_importance(records, turns)
+    if measured is None:
+        raise NothingToPlot(
+            f"{len(scores_at(records, turns))} trials at equal training; importance needs "
+            f"{MIN_TRIALS}, two fields that vary, and scores that depend on them"
         )
-        for m in measured
-    ]
-    figure = make_figure(traces, x="importance, %", barmode="group")
-    return figure.update_layout(legend_traceorder="reversed")
+    bar = go.Bar(
+        y=list(measured.shares)[::-1],
+        x=[100 * share for share in measured.shares.values()][::-1],
+        orientation="h",
+        marker_color=BLUE,
+        hovertemplate="%{y}: %{x:.0f} %<extra></extra>",
+    )
+    where = f"importance, % ({measured.n_trials} trials at {turns} turns)"
+    return make_figure([bar], x=where)
 
 
 def plot_parallel(records: SweepRecords) -> go.Figure:
@@ -52,12 +52,12 @@ def plot_parallel(records: SweepRecords) -> go.Figure:
 
 
 def _compared(records: SweepRecords) -> tuple[list[TrialRecord], list[float], int]:
-    """The trials that got to the common station, with their scores there."""
+    """The trials that got to the common rung, with their scores there."""
     turns = common_turns(records)
     scores = scores_at(records, turns)
     trials = [t for t in records.searched if t.id in scores]
     if len(trials) < 2 or not varying_fields(trials):
-        raise NothingToPlot("needs two trials at one station and a field that varies")
+        raise NothingToPlot("needs two trials at equal training and a field that varies")
     return trials, [scores[t.id] for t in trials], turns
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.curves import best_so_far, count_rungs, find_lanes, gpu_of
+from analysis.curves import count_rungs, find_lanes, gpu_of
 from analysis.labels import label_params
 from analysis.plots.style import (
     BLUE,
@@ -29,7 +32,8 @@ NAMED_COLOURS = (ORANGE, GREEN, PURPLE)  # of the best trials' curves, the best 
 
 
 def plot_curves(records: SweepRecords) -> go.Figure:
-    """Combined over turns: the best by name, the stopped ones grey."""
+    """Combined over turns: the first in rank by name, the stopped ones grey. Dotted: from one
+    evaluation to the next on other dialogues, whose scores do not compare."""
     scored = [t for t in records.scored if not t.is_base]
     if not scored:
         raise NothingToPlot("no trial has a score yet")
@@ -38,11 +42,12 @@ def plot_curves(records: SweepRecords) -> go.Figure:
     pruned = [t for t in scored if t.state == "PRUNED" and t.id not in named]
     others = [t for t in scored if t.state != "PRUNED" and t.id not in named]
     traces = [
-        _draw_many(pruned, "stopped early", GREY, 1.0),
-        _draw_many(others, "went on", BLUE, 1.0),
-        *(_draw_one(trial, colour) for trial, colour in zip(best, NAMED_COLOURS, strict=False)),
+        *_draw(pruned, f"stopped early ({len(pruned)})", GREY, 1.0),
+        *_draw(others, f"went on ({len(others)})", BLUE, 1.0),
     ]
-    figure = make_figure([t for t in traces if t], x="system turns trained on", y="Combined")
+    for trial, colour in zip(best, NAMED_COLOURS, strict=False):
+        traces += _draw([trial], trial.id, colour, 3.0)
+    figure = make_figure(traces, x="system turns trained on", y="Combined")
     for base in (t for t in records.scored if t.is_base):
         figure.add_hline(
             y=base.replied[-1].combined, line_dash="dot", line_color=RED, annotation_text="untuned"
@@ -50,39 +55,44 @@ def plot_curves(records: SweepRecords) -> go.Figure:
     return figure
 
 
-def _draw_many(
-    trials: list[TrialRecord], name: str, colour: str, width: float
-) -> go.Scatter | None:
-    if not trials:
-        return None
+def _draw(trials: list[TrialRecord], name: str, colour: str, width: float) -> list[go.Scatter]:
+    """The trials' marks, joined where the dialogues are the same, and dotted lines between."""
+    same, other = [], []
+    for trial in trials:
+        runs = [list(run) for _, run in groupby(trial.replied, key=lambda e: e.n_dialogues)]
+        same += [(trial, run) for run in runs]
+        other += [(trial, [one[-1], next_[0]]) for one, next_ in pairwise(runs)]
+    look = {"legendgroup": name, "opacity": 0.7 if width < 2 else 1.0}
+    line = {"color": colour, "width": width}
+    traces = []
+    if same:
+        hover = "trial %{text}<br>%{x} turns: %{y:.1f}<extra></extra>"
+        text = join_lines([[_label_eval(t, e) for e in run] for t, run in same])
+        marks = {"mode": "lines+markers", "marker": {"size": 4 + width}, "line": line}
+        traces.append(_join(same, name=name, text=text, hovertemplate=hover, **marks, **look))
+    if other:
+        dotted = {**line, "dash": "dot"}
+        hidden = {"showlegend": False, "hoverinfo": "skip", "mode": "lines"}
+        traces.append(_join(other, name=name, line=dotted, **hidden, **look))
+    return traces
+
+
+def _join(runs: list[tuple[TrialRecord, list[EvalRecord]]], **look: Any) -> go.Scatter:
     return go.Scatter(
-        x=join_lines([[e.turns_seen for e in t.replied] for t in trials]),
-        y=join_lines([[e.score for e in t.replied] for t in trials]),
-        text=join_lines([[t.id] * len(t.replied) for t in trials]),
-        name=f"{name} ({len(trials)})",
-        mode="lines+markers",
-        line={"color": colour, "width": width},
-        marker={"size": 4},
-        opacity=0.7,
-        hovertemplate="trial %{text}<br>%{x} turns: %{y:.1f}<extra></extra>",
+        x=join_lines([[e.turns_seen for e in run] for _, run in runs]),
+        y=join_lines([[e.score for e in run] for _, run in runs]),
+        **look,
     )
 
 
-def _draw_one(trial: TrialRecord, colour: str) -> go.Scatter:
-    return go.Scatter(
-        x=[e.turns_seen for e in trial.replied],
-        y=[e.combined for e in trial.replied],
-        name=trial.id,
-        mode="lines+markers",
-        line={"width": 3, "color": colour},
-        hovertemplate=f"trial {trial.id}<br>{label_params(trial.params)}"
-        "<br>%{x} turns: %{y:.1f}<extra></extra>",
-    )
+def _label_eval(trial: TrialRecord, evaluation: EvalRecord) -> str:
+    params = label_params(trial.params)
+    return f"{trial.id}, {evaluation.n_dialogues} dialogues<br>{params}"
 
 
 def plot_history(records: SweepRecords) -> go.Figure:
-    """Each trial's last Combined in the order of proposal, and the best so far. The size of a mark
-    tells how far the trial trained: only marks of one size compare."""
+    """Each trial's last Combined in the order of proposal. The size of a mark tells how far the
+    trial trained: only marks of one size compare, and the line is the highest of the largest."""
     scored = [t for t in records.scored if not t.is_base]
     if not scored:
         raise NothingToPlot("no trial has a score yet")
@@ -92,7 +102,7 @@ def plot_history(records: SweepRecords) -> go.Figure:
         trials = [t for t in scored if t.state == state]
         if not trials:
             continue
-        stations = [levels.index(records.level_turns(t.replied[-1].turns_seen)) for t in trials]
+        rungs = [levels.index(records.level_turns(t.replied[-1].turns_seen)) for t in trials]
         traces.append(
             go.Scatter(
                 x=[t.number for t in trials],
@@ -105,24 +115,36 @@ def plot_history(records: SweepRecords) -> go.Figure:
                 marker={
                     "color": STATE_COLOURS[state],
                     "symbol": STATE_SYMBOLS[state],
-                    "size": [5 + 2 * s for s in stations],
+                    "size": [5 + 2 * r for r in rungs],
                     "line": {"width": 1.5, "color": STATE_COLOURS[state]},
                 },
                 hovertemplate="trial %{x}: %{y:.1f}<br>%{text}<extra></extra>",
             )
         )
-    steps = sorted((t.number, e.score) for e, t in best_so_far(scored))
-    highest = [max(score for n, score in steps if n <= number) for number, _ in steps]
+    steps = rise(records, scored)
     traces.append(
         go.Scatter(
             x=[n for n, _ in steps] + [max(t.number for t in scored)],
-            y=[*highest, highest[-1]],
-            name="best so far",
+            y=[score for _, score in steps] + [steps[-1][1]],
+            name="highest so far",
             mode="lines",
             line={"shape": "hv", "color": ORANGE, "width": 2},
         )
     )
     return make_figure(traces, x="trial, in the order of proposal", y="Combined")
+
+
+def rise(records: SweepRecords, trials: Sequence[TrialRecord]) -> list[tuple[int, float]]:
+    """(trial's number, its Combined): of those that trained longest, on the same dialogues, each
+    that was higher than all before it."""
+    last = {t.number: t.replied[-1] for t in sorted(trials, key=lambda t: t.number)}
+    furthest = max((records.level_turns(e.turns_seen), e.n_dialogues) for e in last.values())
+    steps: list[tuple[int, float]] = []
+    for number, e in last.items():
+        is_furthest = (records.level_turns(e.turns_seen), e.n_dialogues) == furthest
+        if is_furthest and (not steps or e.score > steps[-1][1]):
+            steps.append((number, e.score))
+    return steps
 
 
 def plot_funnel(records: SweepRecords) -> go.Figure:

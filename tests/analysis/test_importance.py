@@ -1,10 +1,13 @@
 """Importance at one fidelity, GPU time shared, answers that a reader can check."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from synthetic import write_sweep
+from synthetic import Plan, write_sweep
 
 from analysis.answers import answer
 from analysis.curves import common_turns, count_rungs, measure_gpu_hours, scores_at
@@ -21,7 +24,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> SweepRecords:
 
 def test_the_field_that_decides_comes_first(records: SweepRecords) -> None:
     measured = measure_importance(records, 512)
-    assert measured and next(iter(measured.shares)) == "learning_rate"
+    assert measured and list(measured.shares)[:2] == ["lora_modules", "learning_rate"]
     assert sum(measured.shares.values()) == pytest.approx(1)
     assert measured.n_trials == 80
 
@@ -29,7 +32,9 @@ def test_the_field_that_decides_comes_first(records: SweepRecords) -> None:
 def test_scores_of_one_station_only(records: SweepRecords) -> None:
     early, late = scores_at(records, 512), scores_at(records, 8192)
     assert len(early) == 80 and 5 < len(late) < 60
-    assert common_turns(records) == 512
+    assert common_turns(records) == 8192  # at 512 schedules stand at different points
+    alike = [t for t in records.trials if t.params.get("schedule", "constant") == "constant"]
+    assert common_turns(replace(records, trials=tuple(alike))) == 512
     trial = next(t for t in records.trials if t.id in late)
     assert (early[trial.id], late[trial.id]) == (trial.evals[0].combined, trial.evals[2].combined)
 
@@ -74,13 +79,36 @@ def test_a_shared_gpu_is_paid_once() -> None:
     assert hours == pytest.approx({"a": 0.75, "b": 0.25})
 
 
-def test_answers_tell_what_was_put_in(records: SweepRecords) -> None:
-    sentences = answer(records, rank_trials(records))
-    modules = next(s for s in sentences if s.startswith("lora_modules"))
-    assert "it beats ffn by" in modules
+def test_fields_that_matter_are_named_where_training_was_equal(tmp_path: Path) -> None:
+    def prefer(params: Mapping[str, Any], turns: int) -> float:
+        return float(np.clip(0.9 - 0.25 * (np.log10(params["learning_rate"]) + 3) ** 2, 0.05, 1))
+
+    level = read_sweep(
+        write_sweep(tmp_path / "s", trials=70, n_dialogues=100, plan=Plan(quality=prefer))
+    )
+    mixed = answer(level, rank_trials(level))
+    assert not any(s.startswith("learning_rate") and "512" in s for s in mixed)
+    alike = [t for t in level.trials if t.params.get("schedule", "constant") == "constant"]
+    level = replace(level, trials=tuple(alike))
+    sentences = answer(level, rank_trials(level))
     rate = next(s for s in sentences if s.startswith("learning_rate"))
-    assert "the best quarter" in rate
-    assert any(s.startswith("Against the untuned model: it gains") for s in sentences)
+    assert rate.startswith("learning_rate: the highest quarter of") and "at 512 turns" in rate
+    assert "learning_rate" in next(s for s in sentences if "fANOVA" in s)
+
+
+def test_no_field_is_named_where_none_matters(records: SweepRecords) -> None:
+    """Scores shuffled among the trials: what is said of fields is said by chance."""
+    rng = np.random.default_rng(0)
+    alike = [t for t in records.searched if t.params["schedule"] == "constant"]
+    named = 0
+    for _ in range(3):
+        evals = [t.evals[:1] for t in alike]
+        rng.shuffle(evals)
+        mixed = [replace(t, evals=e) for t, e in zip(alike, evals, strict=True)]
+        level = replace(records, trials=tuple(mixed))
+        said = answer(level, rank_trials(level))
+        named += any("fANOVA" in s or "quarter" in s for s in said)
+    assert named == 0
 
 
 def test_no_answer_without_scores(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CURVE = "learning_curve.png"
 TOP = 5  # configurations of the leaderboard
-COLUMNS = ("rank", "trials", "Combined", "to best", "Bleu", "Inform", "Success", "turns")
+COLUMNS = ("rank", "trials", "Combined", "to first", "Bleu", "Inform", "Success", "turns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +168,9 @@ def rank(export: Export) -> str:
     rows = [[row.get(column, "") for column in COLUMNS] for row in cells]
     return "\n\n".join(
         [
-            f"## The search's best {len(rows)} of {len(entries)} configurations",
+            f"## The first {len(rows)} of the search's {len(entries)} configurations",
             table([list(COLUMNS), *rows]),
-            "`~`: the noise alone could make that difference.",
+            "`~`: chance could make that difference, as many as were compared.",
         ]
     )
 

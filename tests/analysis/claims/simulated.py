@@ -22,9 +22,9 @@ def simulate(
     *,
     seed_sd: float | Floats = SEED,
     order_sd: float = ORDER,
-) -> Noise:
+) -> tuple[Noise, Floats]:
     """`trues`: [sweeps, points]. Every point is trained with the same seeds and asked the same
-    dialogues."""
+    dialogues. Also the scores, [sweeps, points, seeds]."""
     sweeps, points = trues.shape
 
     def draw(sd: Any, *shape: int) -> Floats:
@@ -41,7 +41,7 @@ def simulate(
         points=tuple(np.repeat(np.arange(points), n_seeds).tolist()),
         seeds=tuple(np.tile(np.arange(n_seeds), points).tolist()),
     )
-    return estimate_noise(scores, covariance, design)
+    return estimate_noise(scores, covariance, design), scores.reshape(sweeps, points, n_seeds)
 
 
 def with_lead(sweeps: int, points: int, lead: float) -> Floats:

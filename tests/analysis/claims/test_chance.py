@@ -20,7 +20,7 @@ def test_it_comes_true_as_often_as_it_says() -> None:
     said, came, logs, uniform = [], [], [], []
     for points, n_seeds, spread, seed_sd in KINDS:
         trues = 85.0 + spread * rng.standard_normal((SWEEPS, points))
-        chances = find_chances(believe(simulate(rng, trues, n_seeds, seed_sd=seed_sd)))
+        chances = find_chances(believe(simulate(rng, trues, n_seeds, seed_sd=seed_sd)[0]))
         best = np.argmax(trues, axis=-1)
         said.append(chances.ravel())
         came.append((np.arange(points) == best[:, None]).ravel())

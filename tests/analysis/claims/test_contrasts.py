@@ -17,7 +17,7 @@ SLACK = 0.008  # two standard errors of a rate of 5 % over that many
 @pytest.mark.parametrize("order_sd", [0.0, 4.0])
 def test_intervals_cover_what_they_say(n_seeds: int, order_sd: float) -> None:
     rng = np.random.default_rng(n_seeds)
-    noise = simulate(rng, with_lead(SWEEPS, 5, 3.0), n_seeds, order_sd=order_sd)
+    noise = simulate(rng, with_lead(SWEEPS, 5, 3.0), n_seeds, order_sd=order_sd)[0]
     covered = np.abs(noise.means - with_lead(1, 5, 3.0)) <= noise.half_widths()
     assert covered.mean() > 0.95 - SLACK
     compared = compare_with_highest(noise)
@@ -30,14 +30,14 @@ def test_intervals_cover_what_they_say(n_seeds: int, order_sd: float) -> None:
 @pytest.mark.parametrize("points", [2, 5, 9])
 def test_where_nothing_differs_nothing_is_claimed(points: int, n_seeds: int) -> None:
     rng = np.random.default_rng(points * n_seeds)
-    compared = compare_with_highest(simulate(rng, with_lead(SWEEPS, points, 0.0), n_seeds))
+    compared = compare_with_highest(simulate(rng, with_lead(SWEEPS, points, 0.0), n_seeds)[0])
     assert compared.is_behind.any(axis=-1).mean() < 0.05 + SLACK
 
 
 def test_of_two_that_share_the_lead_neither_is_put_behind_the_other() -> None:
     trues = with_lead(SWEEPS, 5, 25.0)
     trues[:, 1] += 25.0
-    compared = compare_with_highest(simulate(np.random.default_rng(0), trues, 3))
+    compared = compare_with_highest(simulate(np.random.default_rng(0), trues, 3)[0])
     assert compared.is_behind[:, :2].any(axis=-1).mean() < 0.05 + SLACK
     assert compared.is_behind[:, 2:].mean() > 0.95
 
@@ -45,14 +45,14 @@ def test_of_two_that_share_the_lead_neither_is_put_behind_the_other() -> None:
 def test_choices_whose_seeds_differ_in_their_noise_are_not_told_apart_more_often() -> None:
     sds = np.array([1.0, 1.0, 2.0, 3.0, 3.0])
     trues = with_lead(SWEEPS, 5, 0.0)
-    compared = compare_with_highest(simulate(np.random.default_rng(1), trues, 3, seed_sd=sds))
+    compared = compare_with_highest(simulate(np.random.default_rng(1), trues, 3, seed_sd=sds)[0])
     assert compared.is_behind.any(axis=-1).mean() < 0.08
 
 
 @pytest.mark.parametrize("points", [3, 5])
 def test_a_lead_of_ten_points_is_named(points: int) -> None:
     rng = np.random.default_rng(points)
-    compared = compare_with_highest(simulate(rng, with_lead(SWEEPS, points, 10.0), 3))
+    compared = compare_with_highest(simulate(rng, with_lead(SWEEPS, points, 10.0), 3)[0])
     assert (compared.has_best & (compared.highest == 0)).mean() > 0.8
     assert (compared.has_best & (compared.highest != 0)).mean() < 0.01
 
@@ -72,7 +72,7 @@ def test_pairing_by_the_order_of_the_data_tells_more_apart() -> None:
 
 def test_an_interval_holds_zero_exactly_where_its_point_is_not_behind() -> None:
     rng = np.random.default_rng(2)
-    compared = compare_with_highest(simulate(rng, with_lead(500, 4, 6.0), 3))
+    compared = compare_with_highest(simulate(rng, with_lead(500, 4, 6.0), 3)[0])
     is_other = compared.gaps < 0
     holds_zero = compared.gaps + compared.half_widths >= 0
     assert np.array_equal(holds_zero[is_other], ~compared.is_behind[is_other])

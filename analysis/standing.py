@@ -1,0 +1,126 @@
+"""The points that trained equally long: how sure their scores are, and who lies behind whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from analysis.choice import PointResult
+from analysis.claims.chance import Beliefs, believe, find_chances
+from analysis.claims.contrasts import Comparison, compare_with_highest
+from analysis.claims.variance import Design, Floats, Noise, estimate_noise
+from analysis.noise import draw_combined, read_counts
+from analysis.records import EvalRecord, TrialRecord
+
+BELIEVED = 40  # points that may be the best: those after them are far behind
+BOTH, DIALOGUES, NOTHING = "dialogues and seeds", "dialogues", ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Standing:
+    """Points with a Combined, the highest first or the confirmed ones alone, at equal training."""
+
+    points: tuple[PointResult, ...]
+    scores: Floats  # [trials], point after point
+    draws: Floats | None  # [resamples, trials]: on resampled dialogues, the same for all
+    covariance: Floats  # [trials, trials]: what the choice of dialogues makes of the scores
+    is_trained: bool  # else seeds decide nothing, as in decoding
+
+    @cached_property
+    def noise(self) -> Noise:
+        return self._estimate(range(len(self.points)))
+
+    @property
+    def holds(self) -> str:
+        """What an interval of the scores holds."""
+        if self.noise.df:
+            return BOTH
+        return DIALOGUES if self.covariance.any() else NOTHING
+
+    @cached_property
+    def compared(self) -> tuple[int, ...]:
+        """Places of the points that may be compared: those of two seeds at least, or all where
+        nothing was trained."""
+        places = range(len(self.points))
+        if self.is_trained:
+            places = [i for i in places if len(self.points[i].trials) > 1]  # type: ignore[assignment]
+        return tuple(places) if len(places) > 1 and (self.covariance.any() or self.noise.df) else ()
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """Of the compared, with the highest of them."""
+        return compare_with_highest(self._estimate(self.compared)) if self.compared else None
+
+    @cached_property
+    def half_widths(self) -> Floats:
+        """[points]: of the scores' 95 % intervals."""
+        widths = self.noise.half_widths()
+        if self.compared:
+            widths[list(self.compared)] = self._estimate(self.compared).half_widths()
+        return widths
+
+    @cached_property
+    def beliefs(self) -> Beliefs | None:
+        """None for a single point."""
+        places = range(min(len(self.points), BELIEVED))
+        return believe(self._estimate(places)) if len(places) > 1 and self.holds else None
+
+    @cached_property
+    def chances(self) -> tuple[float, ...]:
+        """The probability that each point is the best of them; none for a single one."""
+        if self.beliefs is None:
+            return ()
+        known = find_chances(self.beliefs).tolist()
+        return (*known, *[0.0] * (len(self.points) - len(known)))
+
+    def _estimate(self, places: Sequence[int]) -> Noise:
+        """The noise of those points among themselves."""
+        owners = np.repeat(range(len(self.points)), [len(p.trials) for p in self.points])
+        kept = np.flatnonzero(np.isin(owners, list(places)))
+        seeds = [int(t.config.get("seed") or 0) for p in self.points for t in p.trials]
+        design = Design(
+            points=tuple(np.searchsorted(list(places), owners[kept]).tolist()),
+            seeds=tuple(seeds[i] for i in kept),
+        )
+        return estimate_noise(self.scores[kept], self.covariance[np.ix_(kept, kept)], design)
+
+
+def find_standing(folder: Path, points: Sequence[PointResult], *, is_trained: bool) -> Standing:
+    """Of points that trained equally long, each with a Combined of every seed."""
+    trials = [t for p in points for t in p.trials]
+    evals = [e for p in points for e in p.evals]
+    draws = draw_all(folder, trials, evals)
+    known = np.atleast_2d(np.cov(draws.T)) if draws is not None else _assume(points)
+    return Standing(
+        points=tuple(points),
+        scores=np.array([e.score for e in evals]),
+        draws=draws,
+        covariance=known,
+        is_trained=is_trained,
+    )
+
+
+def draw_all(
+    folder: Path, trials: Sequence[TrialRecord], evals: Sequence[EvalRecord]
+) -> Floats | None:
+    """[resamples, trials]: Combined on resampled dialogues; None where some evaluation left no
+    counts behind, or was made on other dialogues."""
+    counts = [read_counts(folder, t.id) for t in trials]
+    found = [c for c, e in zip(counts, evals, strict=True) if c and c.turns_seen == e.turns_seen]
+    if len(found) < len(trials) or len({c.ids for c in found}) != 1:
+        return None
+    return np.stack([draw_combined(c) for c in found], axis=1)
+
+
+def _assume(points: Sequence[PointResult]) -> Floats:
+    """[trials, trials]: from each evaluation's own interval. How scores go together is not known:
+    a point's seeds are taken to share their dialogues' luck whole, points not at all, which makes
+    intervals rather too wide."""
+    owners = np.repeat(range(len(points)), [len(p.trials) for p in points])
+    intervals = [e.intervals.get("combined", (0.0, 0.0)) for p in points for e in p.evals]
+    errors = np.array([(high - low) / 3.92 for low, high in intervals])
+    return np.asarray(np.outer(errors, errors) * (owners[:, None] == owners), dtype=np.float64)

@@ -1,0 +1,141 @@
+"""The verdict in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.claims.chance import UNSEEN_SEED_SD
+from analysis.standing import DIALOGUES
+from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict
+
+MOST = 5  # choices named; of more, the others are counted
+ONE_BY_ONE = 4  # of those behind, each with its own interval
+
+
+def state(verdict: Verdict) -> list[str]:
+    """The answer first, then what it rests on, then what would be gained by more."""
+    sentences = [_answer(verdict), *_rest_on(verdict), *_name_chances(verdict)]
+    return [s for s in sentences if s]
+
+
+def _answer(verdict: Verdict) -> str:
+    first, *rest = verdict.choices
+    if not rest:
+        return _say_alone(verdict, first)
+    if not verdict.is_settled:
+        return _say_unsettled(verdict)
+    if verdict.has_best and not _list_unknown(verdict):
+        word = "is best" if verdict.turns else "is ahead"
+        return f"{first.name} {word}: {_say_behind(rest)}."
+    level = [c for c in rest if c.is_level]
+    open_ = [c for c in rest if c.is_behind is False and not c.is_level]
+    parts = []
+    if level:
+        parts.append(f"{_join([first, *level])} are level, within {LEVEL:.0f} points")
+    if open_:
+        against = "them" if level else first.name
+        what = "these seeds" if verdict.turns else "these dialogues"
+        parts.append(f"{_join(open_)} cannot be told apart from {against} with {what}")
+    if behind := [c for c in rest if c.is_behind and not c.is_level]:
+        parts.append(_say_behind(behind) + ("" if level or open_ else f" {first.name}"))
+    if unknown := _list_unknown(verdict):
+        parts.append(f"{_join(unknown)} {_be(unknown)} not compared, having one seed")
+    return "; ".join(parts) + "."
+
+
+def _list_unknown(verdict: Verdict) -> list[Choice]:
+    return [c for c in verdict.choices[1:] if c.is_behind is None]
+
+
+def _say_alone(verdict: Verdict, first: Choice) -> str:
+    what = verdict.asked or "configuration"
+    where = f"trained to the end ({verdict.turns:,} turns)" if verdict.turns else "tried"
+    stopped = f"; {_join(verdict.others)} {_be(verdict.others)} not" if verdict.others else ""
+    return f"Only one {what}, {first.name}, was {where}{stopped}: nothing compares with it."
+
+
+def _say_unsettled(verdict: Verdict) -> str:
+    first, *rest = verdict.choices
+    seeds = [len(c.entry.trials) for c in verdict.choices]
+    few = "One seed each" if max(seeds) == 1 else "Too few of two seeds"
+    listed = ", ".join(f"{c.name} {c.entry.combined:.1f}" for c in rest[: MOST - 1])
+    more = f" and {len(rest) - MOST + 1} more" if len(rest) >= MOST else ""
+    return (
+        f"{few}: {_name_kind(verdict)} cannot be told apart. Highest is {first.name} with "
+        f"{first.entry.combined:.1f}, before {listed}{more}. Seeds would tell (--seeds 3, or "
+        "--confirm 3 for the highest alone)."
+    )
+
+
+def _name_kind(verdict: Verdict) -> str:
+    return f"values of {verdict.asked}" if verdict.asked else "trials"
+
+
+def _say_behind(choices: Sequence[Choice]) -> str:
+    """`attention is 0.1 to 3.6 and qv 7.9 to 11.8 points behind`"""
+    gaps = [c.gap or (0.0, 0.0) for c in choices]
+    if len(choices) > ONE_BY_ONE:
+        low, high = min(-g[1] for g in gaps), max(-g[0] for g in gaps)
+        return f"{_join(choices)} are {low:.1f} to {high:.1f} points behind"
+    spans = [f"{-high:.1f} to {-low:.1f}" for low, high in gaps]
+    told = [f"{choices[0].name} is {spans[0]}"]
+    told += [f"{c.name} {span}" for c, span in zip(choices[1:], spans[1:], strict=True)]
+    return f"{_enumerate(told)} points behind"
+
+
+def _rest_on(verdict: Verdict) -> list[str]:
+    if not verdict.turns:
+        what = "Of one model, nothing trained"
+    else:
+        how = _count_seeds(verdict) if verdict.n_seeds[1] > 1 else "Scored"
+        what = f"{how} at {verdict.turns:,} turns"
+    line = f"{what}, {verdict.n_dialogues} dialogues"
+    if verdict.holds:
+        alone = " alone" if verdict.holds == DIALOGUES else ""
+        line += f"; ± and intervals are of 95 % and hold {verdict.holds}{alone}"
+    if verdict.is_settled:
+        line += f", those of differences for {verdict.n_compared} compared at once"
+    stopped = verdict.others if len(verdict.choices) > 1 else ()
+    more = [f"Stopped before the end: {_join(stopped)}."] if stopped else []
+    return [f"{line}.", *more]
+
+
+def _count_seeds(verdict: Verdict) -> str:
+    """`3 fresh seeds each`"""
+    fewest, most = verdict.n_seeds
+    count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    fresh = " fresh" if verdict.choices[0].entry.is_confirmed else ""
+    return f"{count}{fresh} seed{'' if most == 1 else 's'} each"
+
+
+def _name_chances(verdict: Verdict) -> list[str]:
+    known = [c for c in verdict.choices if c.chance is not None]
+    if len(known) < 2:
+        return []
+    ranked = sorted(known, key=lambda c: -(c.chance or 0.0))[: MOST - 1]
+    listed = ", ".join(f"{c.name} {100 * (c.chance or 0.0):.0f} %" for c in ranked)
+    is_assumed = verdict.turns and not verdict.is_settled
+    assumed = f" (if seeds move a score by about {UNSEEN_SEED_SD:.0f})" if is_assumed else ""
+    lines = [f"Probability of the highest true score{assumed}: {listed}."]
+    if verdict.expected_gain is not None:
+        lines.append(
+            f"{MORE_TRIALS} more trials would be expected to raise it by about "
+            f"{verdict.expected_gain:.1f}."
+        )
+    return lines
+
+
+def _join(choices: Sequence[Choice]) -> str:
+    names = [c.name for c in choices]
+    if len(names) > MOST:
+        names = [*names[: MOST - 1], f"{len(names) - MOST + 1} others"]
+    return _enumerate(names)
+
+
+def _enumerate(texts: Sequence[str]) -> str:
+    """`a, b and c`"""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def _be(choices: Sequence[Choice]) -> str:
+    return "is" if len(choices) == 1 else "are"
