@@ -36,7 +36,7 @@ def run_trial(recorder: Recorder, trial: str, config: TrialConfig, n_dialogues: 
     from trainable.engine.finetuner import open_solo
 
     recorder.record_trial(trial, int(trial), TRIALS[trial], config)
-    started_s = time.time()
+    started_s = time.monotonic()
     finetuner = open_solo(config, "cpu")
     try:
         finetuner.train_until(config.train_turns)
@@ -47,7 +47,9 @@ def run_trial(recorder: Recorder, trial: str, config: TrialConfig, n_dialogues: 
     place = {"node": "secret-host", "gpu": None}
     recorder.record_resolved(trial, finetuner.resolved)
     recorder.record_eval(
-        Report(trial=trial, evaluation=evaluation, place=place, started_s=started_s)
+        Report(
+            trial=trial, evaluation=evaluation, place=place, worked_s=time.monotonic() - started_s
+        )
     )
     recorder.record_end(trial, "COMPLETE", None)
 

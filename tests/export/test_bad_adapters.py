@@ -138,6 +138,9 @@ TRAINED: dict[str, Any] = {
 }
 
 
+FULL = {"method": "full", **{n: None for n in TRAINED if n.startswith(("lora", "alpha", "rs"))}}
+
+
 @pytest.mark.parametrize("open_it", [open_finetuner, open_plain], ids=["engine", "peft"])
 def test_a_trial_of_another_alpha_goes_on_from_the_same_function(
     open_it: Callable[..., Any], plain: Path
@@ -153,6 +156,7 @@ def test_a_trial_of_another_alpha_goes_on_from_the_same_function(
     [
         ({"use_dora": True}, {}, "only a plain LoRA adapter can be trained on.*use_dora=True"),
         ({}, {"lora_rank": 8}, "give --set lora_rank=4"),
+        ({}, FULL, "starts from no adapter"),
         ({}, {"lora_modules": "attention"}, "k_proj is the trial's and not the adapter's"),
     ],
 )

@@ -15,7 +15,7 @@ from trainable.solo.choose import open_finetuner
 
 # what the adapter is -> its settings, and what keeps it out of the engine
 WAYS: dict[str, tuple[dict[str, Any], str | None]] = {
-    "plain": ({}, None),
+    "plain": ({"lora_dropout": 0.5}, None),
     "a regular expression": ({"target_modules": r".*\.(q_proj|v_proj)"}, None),
     "rslora": ({"use_rslora": True, "r": 32}, None),
     "exclude_modules": ({"exclude_modules": ["model.layers.0.self_attn.q_proj"]}, None),
@@ -26,7 +26,7 @@ WAYS: dict[str, tuple[dict[str, Any], str | None]] = {
         None,
     ),
     "gaussian": ({"init_lora_weights": "gaussian"}, None),
-    "dora": ({"use_dora": True}, "use_dora=True"),
+    "dora": ({"use_dora": True, "lora_dropout": 0.5}, "use_dora=True"),
     "alpha_pattern": ({"alpha_pattern": {"q_proj": 32}}, "alpha_pattern="),
     "rank_pattern": ({"rank_pattern": {"q_proj": 8}}, "rank_pattern="),
     "modules_to_save": ({"modules_to_save": ["lm_head"]}, "modules_to_save="),

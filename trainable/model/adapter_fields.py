@@ -47,6 +47,11 @@ def check_adapter(config: TrialConfig) -> None:
     field, where it is no LoRA, or one that the trial cannot go on with."""
     if config.adapter is None:
         return
+    if config.method == "full":
+        raise ConfigError(
+            "method=full trains the base model itself and starts from no adapter: leave out "
+            "--set adapter="
+        )
     folder = Path(config.adapter)
     fields = read_adapter_config(folder)
     check_kind_of(fields, folder)

@@ -21,6 +21,7 @@ def put_adapter(model: Any, folder: Path) -> Any:
     """The model with the adapter. Raises ConfigError, by the field or the tensor, where peft does
     not know it or finds no place for it."""
     check_known(folder)
+    base = {id(module) for module in model.modules()}
     try:
         with torch.random.fork_rng(), warnings.catch_warnings():
             torch.manual_seed(SEED)
@@ -33,6 +34,9 @@ def put_adapter(model: Any, folder: Path) -> Any:
             "(--base-model, --set base_model=)"
         ) from error
     check_whole(left, folder)
+    for module in tuned.modules():
+        if id(module) not in base:  # the base keeps its mode
+            module.training = False
     return tuned
 
 

@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.space import Space
 from trainable.model.adapter_fields import check_adapter
-from trainable.model.packable import is_toy
+from trainable.model.packable import is_toy, why_alone
+from trainable.solo.choose import check_plain
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import format_bytes
 
@@ -60,6 +61,9 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         own = [c for c in real if c.base_model == base_model]
         check_selections(base_model, {c.lora_modules for c in own})
         check_chat([c for c in own if c.layout == "chat"])
+        for config in own:
+            if why_alone(config) is not None:
+                check_plain(config)
     for corpus in sorted({c.corpus for c in real}):
         from trainable.corpus.load import load_corpus
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainable.engine.device.transfer import zeros_to_send
 from trainable.engine.slots.bank import AdapterShape, RowLayout, SlotBank
-from trainable.model.adapter_fields import check_adapter, list_modules
+from trainable.model.adapter_fields import check_adapter, list_modules, why_peft
 from trainable.model.identity import KEY, Identity, check_identity
 from trainable.model.peft_targets import list_as_parameters, spell_targets
 from trainable.model.selections import select_paths
@@ -34,6 +34,8 @@ def shape_adapter(config: TrialConfig, paths: Sequence[str], model: Any) -> Adap
     else:
         check_adapter(config)
         folder = Path(config.adapter)
+        if why := why_peft(folder):
+            raise ConfigError(f"{folder} runs by peft alone, not in an engine ({why})")
         modules, fields = list_modules(folder, tuple(paths)), read_adapter_config(folder)
         rank, scale = int(fields["r"]), scale_of(fields)
     return AdapterShape(modules, rank, scale, list_as_parameters(modules, model))
