@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup sweep test test-all nightly soak kernels check
+.PHONY: setup sweep test test-all nightly soak kernels mutants check
 
 setup: $(VENV)/.ready
 
@@ -41,6 +41,10 @@ kernels: setup $(VENV)/kernels/.ready
 $(VENV)/kernels/.ready: tests/engine/kernels.txt $(VENV)/.ready
 	$(BIN)/pip install --quiet --no-compile --no-deps --upgrade --target $(VENV)/kernels -r $<
 	touch $@
+
+# Deliberate faults that the tests must notice.
+mutants: setup
+	$(BIN)/python tests/mutants.py
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -63,6 +63,31 @@ def test_the_work_is_counted_in_tokens() -> None:
     assert long < short < 2 * long
 
 
+def test_replies_cost_what_their_rate_says() -> None:
+    """One evaluation a trial where all are trained to the end; all that were made, where pruned."""
+    sweep = read_sweep(EXAMPLE)
+    answer = find_answer(sweep)
+    endless = replace(RATES, reply_turns_per_s=float("inf"))
+    slow, fast = (cost(sweep, dict.fromkeys(("lab", "stock"), r)) for r in (RATES, endless))
+    replies_s = [one.seconds - other.seconds for one, other in zip(slow, fast, strict=True)]
+    made = [e for t in sweep.searched for e in t.evals if e.time_s <= answer.evaluation.time_s]
+    n_trials = answer.trial.number + 1
+    assert replies_s == pytest.approx(
+        [n_trials * answer.evaluation.n_turns / 5, sum(e.n_turns for e in made) / 5, 0, 0]
+    )
+
+
+def test_training_costs_what_its_rate_says() -> None:
+    sweep = read_sweep(EXAMPLE)
+    answer = find_answer(sweep)
+    lab, *_ = cost(sweep, {"lab": replace(RATES, reply_turns_per_s=float("inf"))})
+    whole = [t for t in sweep.searched if t.number <= answer.trial.number]
+    tokens_a_turn = [t.evals[-1].tokens_per_s / t.evals[-1].train_turns_per_s for t in whole]
+    turns = [t.config["train_turns"] for t in whole]
+    tokens = sum(n * each for n, each in zip(turns, tokens_a_turn, strict=True))
+    assert lab.seconds == pytest.approx(tokens / (10 * 30))
+
+
 def test_time_shares_add_up() -> None:
     shares = share_time(read_sweep(EXAMPLE))
     assert sum(shares.values()) == pytest.approx(1)

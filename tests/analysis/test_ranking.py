@@ -18,6 +18,13 @@ def make_counts(good: float, *, seed: int, n: int = 200) -> DialogueCounts:
     return DialogueCounts(turns_seen=1, ids=tuple(map(str, range(n))), counts=counts)
 
 
+def test_combined_weighs_inform_and_success_alike() -> None:
+    perfect = [9.0, 8, 7, 6, 9, 8, 7, 6, 9, 9]
+    for inform, success, combined in ((3, 0, 137.5), (3, 2, 162.5), (4, 4, 200)):
+        sums = np.array([[inform, success, *perfect]], dtype=float)
+        assert score_combined(4, sums) == pytest.approx([combined])
+
+
 def test_draws_centre_on_the_score_itself() -> None:
     one = make_counts(0.6, seed=1)
     point = score_combined(200, one.counts.sum(axis=0)[None])[0]

@@ -306,6 +306,21 @@ def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:
                 assert made[key][0][window.dialogue_id][turn]["response"] == expected
 
 
+def test_each_of_unlike_numbers_of_replies_is_its_own_adapter_s(bases: dict[str, Path]) -> None:
+    """Decoded together as alone, whichever slot has more of them."""
+    pack = open_pack(bases["llama"], slots=3)
+    for seed, key in enumerate("abc"):
+        pack.join(key, make_config(bases["llama"], seed=seed), None)
+    pack.bank.params.normal_(std=0.3)
+    pack.bank.average.copy_(pack.bank.params)
+    asked = [(pack.slots[key], "validation", n) for key, n in (("a", 1), ("b", 4), ("c", 2))]
+    alone = [pack.generate([each])[each[0].key] for each in asked]
+    together = pack.generate(asked)
+    assert [together[key][0] for key in "abc"] == [replies for replies, _ in alone]
+    assert [together[key][1] for key in "abc"] == pytest.approx([nats for _, nats in alone])
+    assert len({str(next(iter(replies.values()))) for replies, _ in alone}) == 3
+
+
 def test_sampled_replies_do_not_depend_on_their_batch(bases: dict[str, Path]) -> None:
     sampled = {"decoding": "sampling", "temperature": 1.0, "top_p": 0.9}
     config = make_config(bases["llama"], **sampled)

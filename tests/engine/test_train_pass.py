@@ -89,6 +89,26 @@ def test_filling_changes_no_gradient(pack: Pack) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_the_pieces_of_a_step_add_up_to_the_mean_over_its_targets(pack: Pack) -> None:
+    slot, span = pack.slots["a"], SlotRange(0, 1)
+    assert slot.order is not None and pack.rows[0] == "a"
+    slot.order.batch_turns = 30
+    draws = slot.order.next_step()
+    longest = max(len(draw.window.ids) for draw in draws)
+    totals, modules = [], tuple(pack.bank.used_modules(span))
+    for pieces in (cut_step(draws, 100_000), cut_step(draws, longest)):
+        pack.bank.grads.zero_()
+        shares = 0.0
+        for piece in pieces:
+            tokens = pack_windows([[draw.window for draw in piece.draws]], pack.device)
+            shares += float((weights := target_weights([piece], tokens)).sum())
+            pack._add_gradients(Load(span, tokens, weights, None, modules))
+        assert shares == pytest.approx(1)
+        totals.append(pack.bank.grads.clone())
+    assert len(pieces) > 2 and totals[0].abs().max() > 1e-3
+    torch.testing.assert_close(*totals, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("pass_tokens", [256, 4096], ids=["one-after-the-other", "together"])
 def test_filled_passes_train_as_others(bases: dict[str, Path], pass_tokens: int) -> None:
     """Of whole banks, whichever slots they are of."""

@@ -21,6 +21,7 @@ from transformers import (
 
 from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.solo import train
 from trainable.solo.choose import open_finetuner
 from trainable.solo.train import PlainFinetuner
 from trainable.storage.adapter import inherit
@@ -98,6 +99,22 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     assert alone.evaluate(2).responses == through.evaluate(2).responses
     last = weights(through)
     assert all(not torch.equal(mean, last[n]) for n, mean in through.average.values.items())
+
+
+def test_the_passes_of_a_step_add_up_to_the_mean_over_its_targets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    norms, clip = [], torch.nn.utils.clip_grad_norm_
+
+    def keep(*arguments: Any) -> torch.Tensor:
+        norms.append(clip(*arguments))
+        return norms[-1]
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", keep)
+    for pass_tokens in (100_000, 1):
+        monkeypatch.setattr(train, "PASS_TOKENS", pass_tokens)
+        open_finetuner(TrialConfig(**{**FULL, "batch_turns": 24}), "cpu").train_until(1)
+    torch.testing.assert_close(*norms, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -74,3 +76,13 @@ def test_a_process_that_fails_keeps_nobody_waiting(checkpoint: Path, tmp_path: P
     config = replace(spell(checkpoint), corpus=str(tmp_path / "nowhere"))
     with pytest.raises(SystemExit, match="2 at a time failed here"):
         list(usual_ways.measure_stock(config, flags))
+
+
+def test_a_rate_is_of_all_the_work_until_the_budget_is_spent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = itertools.count(100, 2)  # a look takes two seconds
+    monkeypatch.setattr(usual_ways, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    cpu = torch.device("cpu")
+    assert usual_ways.measure_rate(lambda: 10, cpu, budget_s=5.0) == 30 / 6
+    assert usual_ways.measure_rate(lambda: 7, cpu, budget_s=0.0) == 7 / 2

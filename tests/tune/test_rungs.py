@@ -30,6 +30,16 @@ def test_stopping_decides_as_ray_s_asha(seed: int) -> None:
     assert 0 < len(live) < 10
 
 
+def test_a_trial_at_the_quantile_goes_on() -> None:
+    """Of 1 to 4, with eta 3, the quantile is 3."""
+    for value, goes_on in ((3.0, True), (2.999, False)):
+        rungs = StopRungs([10], 3)
+        rungs.values[10] = {name: n for name, n in zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True)}
+        assert rungs.report("e", 10, value) is goes_on
+    equals = StopRungs([10], 3)
+    assert all(equals.report(name, 10, 1.0) for name in "abcdef")
+
+
 def test_a_repeated_report_changes_nothing() -> None:
     rungs = StopRungs([10], 3)
     assert rungs.report("a", 10, 1.0)

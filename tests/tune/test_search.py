@@ -12,6 +12,7 @@ from analysis.leaderboard import render
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import find_space
+from tune.search.search import Search
 
 Sweep = Callable[..., SweepRecords]
 
@@ -122,3 +123,28 @@ def test_details_and_checkpoints_are_kept_as_the_contract_says(sweep: Sweep) -> 
         assert detail["turns_seen"] == trial.last.turns_seen
         left = list((records.folder / "checkpoints" / trial.id).glob("*"))
         assert bool(left) == (trial.state == "COMPLETE")
+
+
+@pytest.mark.parametrize(("batch", "seen"), [(25, (400, 800, 1600)), (30, (420, 810, 1620))])
+def test_a_report_counts_at_the_rung_that_it_has_reached(
+    tmp_path: Path, batch: int, seen: tuple[int, ...]
+) -> None:
+    """Steps may end some turns behind a rung, never before it."""
+    config, space = make_config(
+        tmp_path, trials=2, baseline=False, asha="promote", fixed={"batch_turns": batch}
+    )
+    search = run_inline(open_search(config, space)[0])
+    values = search.rungs.values  # type: ignore[attr-defined]
+    assert [set(values[turns]) for turns in (400, 800)] == [{"0000", "0001"}, {best(search)}]
+    first = read_sweep(config.folder).searched[int(best(search))]
+    assert tuple(e.turns_seen for e in first.evals) == seen
+    for turns, evaluation in zip((400, 800), first.evals, strict=False):
+        assert values[turns][first.id] == evaluation.combined
+    trial = search.trials[first.id]
+    places = {0: 0, 399: 0, 400: 400, 799: 400, 800: 800, 1600: 1600, 1700: 1600}
+    assert {turns: search.milestone(trial, turns).turns for turns in places} == places
+
+
+def best(search: Search) -> str:
+    at_first = search.rungs.values[400]  # type: ignore[attr-defined]
+    return max(at_first, key=at_first.__getitem__)

@@ -1,0 +1,145 @@
+"""Deliberate faults, each of which the tests beside it must notice: `make mutants`, or
+`python tests/mutants.py WORD` for those that hold the word in the file's name or the code.
+
+Each is put into a copy of the working tree, where its tests must then fail.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("tune", "search_spaces", "trainable", "analysis", "tests")
+# (file, the tests that must fail) -> what stands there once, and what is put in its place
+MUTANTS = {
+    ("trainable/evaluation/validation.py", "evaluation/test_validation.py"): (
+        (
+            "return {name: getattr(scores, name) for name in names}",
+            "return {n: getattr(scores, {'inform': 'success'}.get(n, n)) for n in names}",
+        ),
+        (
+            "rates = {name: getattr(scores, name) for name in RATES}",
+            "rates = {n: getattr(scores, {'success': 'inform'}.get(n, n)) for n in RATES}",
+        ),
+        (
+            "nats_per_word=generated.nats_per_word",
+            "nats_per_word=generated.nats_per_placeholder",
+        ),
+        ("generated.tokens_seen / train_s", "generated.turns_seen / train_s"),
+        ('if response == "lexicalised"', 'if response != "lexicalised"'),
+    ),
+    ("trainable/corpus/prompt.py", "corpus/test_prompt.py"): (
+        ("if n < 10", "if n <= 10"),
+        ("if slots and domain", "if domain"),
+        ("len(database.query(domain, slots))", "len(database.query(domain, {}))"),
+    ),
+    ("trainable/corpus/encode.py", "corpus/test_prompt.py"): (
+        ("sum(lengths[: end + 1]) <= room", "sum(lengths[: end + 1]) < room"),
+        ("sum(lengths[start - 1 : end]) <= room", "sum(lengths[start - 1 : end]) < room"),
+        ("[*tokens, special.eos]", "[*tokens]"),
+    ),
+    ("trainable/engine/slots/data_order.py", "engine/test_data_order.py"): (
+        ("default_rng([self.seed, epoch])", "default_rng([self.seed, 0])"),
+        ("while turns < self.batch_turns", "while turns <= self.batch_turns"),
+        ("completes=number == len(kept) - 1", "completes=number == 0"),
+        (
+            "Piece(tuple(group), targets,",
+            "Piece(tuple(group), sum(int(d.window.is_target.sum()) for d in group),",
+        ),
+    ),
+    ("trainable/engine/layers/passes.py", "engine/test_train_pass.py"): (
+        ("1.0 / piece.batch_targets", "1.0 / sum(len(d.window.targets) for d in piece.draws)"),
+    ),
+    ("trainable/solo/train.py", "trainable/test_plain.py"): (
+        (
+            "(nats / piece.batch_targets)",
+            "(nats / sum(len(d.window.targets) for d in piece.draws))",
+        ),
+    ),
+    ("trainable/engine/slots/optimizer.py", "engine/test_schedules.py"): (
+        ("max(turns_seen, warmup), 0)", "turns_seen, 0)"),
+        ("left_turns / max(end_turns - warmup, 1)", "left_turns / end_turns"),
+        ("0.5 * (1 - math.cos(math.pi * left))", "math.sin(math.pi / 2 * left)"),
+        ("config.decay_fraction * end_turns", "config.decay_fraction * (end_turns - warmup)"),
+        ("min(goal_turns, config.train_turns)", "goal_turns"),
+        ("(turns_seen + config.batch_turns) / warmup", "turns_seen / warmup"),
+        ("1 - settings.learning_rate * settings.weight_decay", "1 - settings.weight_decay"),
+        ("settings.learning_rate / correction1", "settings.learning_rate"),
+        (".clamp(max=1.0)", ""),
+    ),
+    ("trainable/engine/decode/rows.py", "engine/test_contract.py"): (
+        ("Layout.of(counts.tolist()", "Layout.of(counts.tolist()[::-1]"),
+    ),
+    ("tune/search/rungs.py", "tune/test_rungs.py"): (
+        ("value >= float(", "value > float("),
+        ("(1 - 1 / self.eta) * 100", "100 / self.eta"),
+        ("self._promote(math.floor)", "self._promote(math.ceil)"),
+        ("sorted(self.values, reverse=True)", "sorted(self.values)"),
+    ),
+    ("tune/search/search.py", "tune/test_search.py"): (
+        ("return reached[-1] if", "return self.milestones(trial)[len(reached)] if"),
+        ("if m.turns <= turns_seen", "if m.turns < turns_seen"),
+        (
+            "trial.turns_seen >= trial.config.train_turns",
+            "trial.turns_seen > trial.config.train_turns",
+        ),
+    ),
+    ("analysis/noise.py", "analysis/test_ranking.py"): (
+        ("(sums[:, 0] + sums[:, 1]) / n_dialogues", "(sums[:, 0] + sums[:, 0]) / n_dialogues"),
+    ),
+    ("analysis/cost.py", "analysis/test_cost.py"): (
+        ("work.replies / rates.reply_turns_per_s", "2 * work.replies / rates.reply_turns_per_s"),
+        ("sum(e.n_turns for e in done)", "done[-1].n_turns"),
+        ("rates.train_turns_per_s * rates.tokens_a_turn", "rates.train_turns_per_s"),
+        ("t.number <= answer.trial.number", "t.number < answer.trial.number"),
+    ),
+    ("tune/bench/baselines.py", "trainable/test_usual_ways.py"): (
+        ("return done / seconds", "return done / seconds / 2"),
+        ("return len(prompts)", "return 2 * len(prompts)"),
+    ),
+}
+
+
+def is_noticed(tree: Path, file: str, tests: str, old: str, new: str) -> bool:
+    path = tree / file
+    text = path.read_text()
+    assert text.count(old) == 1, (
+        f"{file} has {old!r} {text.count(old)} times: mend tests/mutants.py"
+    )
+    path.write_text(text.replace(old, new))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", f"tests/{tests}"]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    path.write_text(text)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    failed = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")
+    verdict = f"noticed by {failed[7:]}" if failed else "SURVIVED"
+    print(f"{file}: {old!r} -> {new!r} {verdict}", flush=True)
+    return bool(failed)
+
+
+def main(word: str = "") -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        for floor in FLOORS:
+            shutil.copytree(
+                ROOT / floor, tree / floor, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / name, tree)
+        (tree.parent / "shared").symlink_to(ROOT.parent / "shared")
+        results = [
+            is_noticed(tree, *place, *fault)
+            for place, faults in MUTANTS.items()
+            for fault in faults
+            if word in f"{place[0]} {fault[0]}"
+        ]
+    print(f"{sum(results)} of {len(results)} faults were noticed")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
