@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,16 +19,12 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import psutil
 from drivers import PATIENCE_S, Sweep
-from inline import make_config, open_search, run_inline
 from test_search import summarise
 
 from analysis.leaderboard import render
-from analysis.records import SweepRecords, read_sweep
 
 WORKERS = {  # how a process is called -> what a kill of it is
     "ray::ResourceTr": "worker",
@@ -45,7 +42,8 @@ PATIENT = 0.8  # of the looks at a Ray that is still starting kill nothing
 
 @dataclass
 class Round:
-    """One sweep, of the toy or (`base_model` "tiny") of a real model on the CPU."""
+    """One sweep, of the toy or (`base_model` "tiny") of a real model on the CPU, beside the same
+    one undisturbed. `seed` decides what dies, and when."""
 
     storage: Path
     seed: int
@@ -60,23 +58,14 @@ class Round:
     def __post_init__(self) -> None:
         self.draw, self.said = random.Random(self.seed), 0  # bytes on the console
         settings = {"trials": self.trials, "asha": self.asha, "seeds": self.seeds}
+        settings |= {"concurrent": 1, "pack": self.pack}
         flags = [f"--{name}={value}" for name, value in settings.items()]
-        flags += ["--seed", str(self.seed), "--concurrent", "1", "--pack", str(self.pack)]
-        self.sweep = Sweep(
-            self.storage / "killed", ("--set", f"base_model={self.base_model}", *flags)
-        )
-        self.whole = self._compute_whole(settings)
-
-    def _compute_whole(self, settings: dict[str, Any]) -> SweepRecords:
-        """The undisturbed sweep: the toy's without Ray and in no time, a model's by a driver."""
-        if self.base_model.startswith("toy"):
-            fixed = {"base_model": self.base_model}
-            settings = {**settings, "seed": self.seed, "concurrent": 1, "fixed": fixed}
-            config, space = make_config(self.storage / "whole", **settings)
-            with patch("trainable.solo.toy.time.sleep"):
-                run_inline(open_search(config, space)[0])
-            return read_sweep(config.folder)
-        return Sweep(self.storage / "whole", self.sweep.flags).run().records
+        flags += ["--set", f"base_model={self.base_model}"]
+        self.sweep = Sweep(self.storage / "killed", tuple(flags))
+        whole = Sweep(self.storage / "-".join(map(str, settings.values())), tuple(flags))
+        if not (whole.folder / "leaderboard.md").exists():  # a former round's
+            whole.run()
+        self.whole_folder, self.whole = whole.folder, whole.records
 
     def run(self, most_deaths: int) -> Round:
         """To the sweep's end, with no more deaths than that."""
@@ -95,7 +84,7 @@ class Round:
                     break
                 raise AssertionError(f"the driver ended by itself ({code}): {self.sweep.console}")
         assert summarise(self.sweep.records) == summarise(self.whole)
-        assert render(self.sweep.folder) == render(self.whole.folder)
+        assert render(self.sweep.folder) == render(self.whole_folder)
         return self
 
     def strike(self, driver: subprocess.Popen) -> bool:
@@ -189,12 +178,12 @@ def main() -> None:
     parser.add_argument("--base-model", default="toy:0.005", help="tiny: the real engine")
     parser.add_argument("--record", type=Path, help="a line a round is appended here")
     flags = parser.parse_args()
-    total, number = 0, flags.first
+    total, number, storage = 0, flags.first, Path(tempfile.mkdtemp(prefix="soak-"))
     while total < flags.deaths:
         started_s = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-            done = plan_round(Path(folder), number, flags.base_model)
-            done.run(min(flags.a_round, flags.deaths - total))
+        done = plan_round(storage, number, flags.base_model)
+        done.run(min(flags.a_round, flags.deaths - total))
+        shutil.rmtree(done.sweep.storage)
         line = json.dumps(
             {
                 **{"round": number, "asha": done.asha, "pack": done.pack, "seeds": done.seeds},
