@@ -50,8 +50,9 @@ LIGHT = (
 
 
 def list_modules() -> dict[str, Path]:
-    """Dotted name -> file; a package is its __init__.py."""
-    paths = (p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))
+    """Dotted name -> file; a package is its __init__.py. Records (analysis/results) are none."""
+    files = (p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))
+    paths = (p for p in files if "results" not in p.parts)
     dotted = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in paths}
     return {name.removesuffix(".__init__"): path for name, path in dotted.items()}
 

@@ -1,0 +1,100 @@
+"""The fast engine against the plain text of it, and that against peft."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_contract import assert_equal, open_pack, train_with_peft, weights
+from tiny_trials import make_config, make_spec
+from torch import Tensor
+
+from trainable.engine.pack import Pack
+from trainable.engine.reference import Adapter, Reference
+from trainable.engine.slots.data_order import DataOrder
+from trainable.engine.slots.peft_format import PREFIX
+from trainable.model.base import load_base
+
+GOAL = 64  # turns
+UNLIKE = (
+    {"lora_rank": 2, "lora_modules": "attention", "averaging": 0.5, "batch_turns": 8},
+    {"lora_rank": 8, "lora_modules": "ffn", "weight_decay": 0.1, "clip_norm": 0.1, "rslora": True},
+    {"lora_rank": 4, "schedule": "wsd", "decay_fraction": 0.5, "warmup_turns": 16},
+)
+
+
+def copy_adapters(pack: Pack, folder: Path) -> list[Adapter]:
+    """The pack's trials as they stand, for the reference."""
+    adapters = []
+    for key, slot in pack.slots.items():
+        saved = weights(pack, key, folder / key)
+        matrices = {
+            name.removeprefix(PREFIX)
+            .replace("lora_A.weight", "A")
+            .replace("lora_B.weight", "B"): value.T.contiguous()
+            for name, value in saved.items()
+        }
+        order = DataOrder(slot.task.train, slot.config.batch_turns or 0, slot.config.seed)
+        adapters.append(Adapter(config=slot.config, order=order, weights=matrices))
+    return adapters
+
+
+def to_peft(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        f"{PREFIX}{name[:-2]}.lora_{name[-1]}.weight": value.detach().T
+        for name, value in matrices.items()
+    }
+
+
+@pytest.fixture
+def trained(bases: dict[str, Path], tmp_path: Path) -> tuple[Pack, Reference]:
+    """Three unlike trials, eight steps, by both."""
+    folder = bases["llama"]
+    pack = open_pack(folder, slots=len(UNLIKE))
+    for number, changes in enumerate(UNLIKE):
+        config = make_config(folder, seed=number, train_turns=GOAL, **changes)
+        pack.join(str(number), config, None)
+    model = load_base(make_spec(folder)).model.requires_grad_(False)
+    reference = Reference(model, copy_adapters(pack, tmp_path))
+    for _ in range(8):
+        reference.train_step(GOAL)
+    for number, adapter in enumerate(reference.adapters):
+        slot = pack.slots[str(number)]
+        while slot.steps < adapter.steps:
+            slot.goal_turns = GOAL
+            pack.train_pass([slot])
+    return pack, reference
+
+
+def test_the_engine_computes_the_reference(trained: tuple[Pack, Reference], tmp_path: Path) -> None:
+    pack, reference = trained
+    for key, adapter in zip(pack.slots, reference.adapters, strict=True):
+        assert adapter.turns_seen == pack.slots[key].turns_seen
+        found = weights(pack, key, tmp_path / f"{key}-trained")
+        assert_equal(to_peft(adapter.average), found, 3e-5)
+    averaged, name = reference.adapters[0], "model.layers.0.self_attn.q_proj.B"
+    assert not torch.equal(averaged.weights[name], averaged.average[name])
+    windows = pack.slots["1"].task.held_out("validation", 2)
+    made = pack.generate([(slot, "validation", 2) for slot in pack.slots.values()])
+    for number, slot in enumerate(pack.slots.values()):
+        for window in windows:
+            for turn, prefix in zip(window.turns, window.prompts, strict=True):
+                ids = reference.reply(
+                    number, window.ids[:prefix].tolist(), 12, pack.base.special.eos
+                )
+                expected = slot.task.decode(ids)
+                assert made[slot.key][0][window.dialogue_id][turn]["response"] == expected
+
+
+def test_the_reference_is_peft_and_adamw(bases: dict[str, Path], tmp_path: Path) -> None:
+    pack = open_pack(bases["llama"], slots=1)
+    config = make_config(bases["llama"], weight_decay=0.1, clip_norm=0.3)
+    pack.join("mine", config, None)
+    (adapter,) = copy_adapters(pack, tmp_path)
+    reference = Reference(load_base(make_spec(bases["llama"])).model, [adapter])
+    for _ in range(5):
+        reference.train_step(10_000)
+    task = pack.slots["mine"].task
+    order = DataOrder(task.train, config.batch_turns or 0, config.seed)
+    model = load_base(make_spec(bases["llama"])).model
+    expected = train_with_peft(model, config, order, tmp_path / "mine", steps=5)
+    assert_equal(expected, to_peft(adapter.weights), 3e-5)

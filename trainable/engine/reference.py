@@ -1,0 +1,132 @@
+"""The packed engine in plain torch: read this first. The engine computes this, faster.
+
+Many trials share one frozen base model. A batch holds dialogues of all of them, a row each; every
+adapted linear layer adds, to the rows of each trial, that trial's own low-rank product:
+
+    y = x W^T + scale_s * (x A_s) B_s         (LoRA, arXiv 2106.09685)
+
+A trial's loss is the mean over the target tokens of its own step, so that nobody's gradient
+depends on the company; then each trial has its own clipping, AdamW step, rate and running average.
+
+In the engine the rows are one flat sequence without padding (`layers/attention.py`), the loop over
+adapters is one kernel a layer (`layers/lora.py`), all weights of a trial are one row of a bank
+(`slots/bank.py`), a pass is a recorded CUDA graph (`train/train_pass.py`), and replies share their
+dialogue's prefix (`decode/`). Dropout, whose masks are functions of the token, is there alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainable.engine.slots.data_order import DataOrder
+from trainable.engine.slots.optimizer import BETA1, BETA2, EPSILON, average_weight
+from trainable.engine.slots.optimizer import learning_rate_at as rate_at
+from trainable.trial import TrialConfig
+
+
+@dataclass
+class Adapter:
+    """One trial: its matrices by name (`MODULE.A` [in, rank], `MODULE.B` [rank, out]), and where
+    it stands."""
+
+    config: TrialConfig
+    order: DataOrder
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor] = field(default_factory=dict)  # what is scored and saved
+    moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # AdamW's two
+    steps: int = 0
+    turns_seen: int = 0
+
+    def __post_init__(self) -> None:
+        for name, weight in self.weights.items():
+            weight.requires_grad_()
+            self.moments[name] = torch.zeros_like(weight), torch.zeros_like(weight)
+            self.average[name] = weight.detach().clone()
+
+
+class Reference:
+    """Trials over one frozen model. `goal_turns`: of wsd's decay."""
+
+    def __init__(self, model: nn.Module, adapters: Sequence[Adapter]) -> None:
+        self.model, self.adapters = model, adapters
+        self.row_owners: Tensor = torch.empty(0)  # [rows]: each row's adapter
+        self.used: list[Mapping[str, Tensor]] = []  # of each adapter, the weights computed with
+        for name in {n.rpartition(".")[0] for adapter in adapters for n in adapter.weights}:
+            model.get_submodule(name).register_forward_hook(partial(self._add_adapters, name))
+
+    def _add_adapters(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> Any:
+        """y [rows, tokens, out]: the base layer's result."""
+        for number, (adapter, weights) in enumerate(zip(self.adapters, self.used, strict=True)):
+            if f"{name}.A" in weights:
+                low = inputs[0] @ weights[f"{name}.A"]
+                own = adapter.config.lora_scale * (low @ weights[f"{name}.B"])
+                y = y + own * (self.row_owners == number)[:, None, None]
+        return y
+
+    def train_step(self, goal_turns: int) -> list[float]:
+        """One optimizer step of every trial, in one pass. Each one's loss in nats a target."""
+        steps = [adapter.order.next_step() for adapter in self.adapters]
+        rows = [(n, draw.window) for n, draws in enumerate(steps) for draw in draws]
+        ids, mask = pad([torch.from_numpy(w.ids).long() for _, w in rows])
+        is_target, _ = pad([torch.from_numpy(w.is_target) for _, w in rows])
+        self.row_owners = torch.tensor([number for number, _ in rows])
+        self.used = [adapter.weights for adapter in self.adapters]
+        logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1]
+        nats = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        losses = []
+        for number in range(len(self.adapters)):
+            own = is_target[:, 1:] & (self.row_owners == number)[:, None]
+            losses.append(nats[own.flatten()].mean())
+        torch.stack(losses).sum().backward()
+        for adapter, draws in zip(self.adapters, steps, strict=True):
+            update(adapter, goal_turns)
+            adapter.steps += 1
+            adapter.turns_seen += sum(draw.window.n_turns for draw in draws)
+        return [float(loss.detach()) for loss in losses]
+
+    @torch.no_grad()
+    def reply(self, number: int, prompt: Sequence[int], max_new_tokens: int, eos: int) -> list[int]:
+        """The trial's greedy reply by its averaged weights, up to its end or so many tokens."""
+        self.used = [adapter.average for adapter in self.adapters]
+        self.row_owners = torch.tensor([number])
+        reply: list[int] = []
+        while len(reply) < max_new_tokens and (not reply or reply[-1] != eos):
+            ids = torch.tensor([[*prompt, *reply]])
+            reply.append(int(self.model(input_ids=ids).logits[0, -1].argmax()))
+        return reply
+
+
+@torch.no_grad()
+def update(adapter: Adapter, goal_turns: int) -> None:
+    """Clipping to the trial's own norm, AdamW (arXiv 1711.05101), and the running average."""
+    config, step = adapter.config, adapter.steps + 1
+    assert config.clip_norm is not None and config.weight_decay is not None
+    gradients = {name: w.grad for name, w in adapter.weights.items() if w.grad is not None}
+    norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+    shrink = (config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+    rate = rate_at(config, adapter.turns_seen, goal_turns)
+    for name, gradient in gradients.items():
+        weight, (mean, square) = adapter.weights[name], adapter.moments[name]
+        clipped = gradient * shrink
+        mean.mul_(BETA1).add_(clipped, alpha=1 - BETA1)
+        square.mul_(BETA2).addcmul_(clipped, clipped, value=1 - BETA2)
+        weight.mul_(1 - rate * config.weight_decay)
+        spread = (square / (1 - BETA2**step)).sqrt() + EPSILON
+        weight.sub_(rate * mean / (1 - BETA1**step) / spread)
+        weight.grad = None
+        share = average_weight(config.averaging or 0.0, step)
+        adapter.average[name] += share * (weight - adapter.average[name])
+
+
+def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Rows of unlike length as one tensor [rows, longest], zeros behind, and where they are."""
+    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    mask = nn.utils.rnn.pad_sequence([torch.ones(len(r)) for r in rows], batch_first=True)
+    return padded, mask
