@@ -82,7 +82,8 @@ class Counter:
     """Tells how many of the replies that some slots make together are there."""
 
     def __init__(self, keys: Sequence[str], total: int) -> None:
-        self.keys, self.total, self.done = keys, total, 0
+        self.keys, self.done = keys, 0
+        self.total = total or None  # a loss alone has no replies to count
         self.add(0)
 
     def add(self, replies: int) -> None:
