@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entries
@@ -15,6 +17,7 @@ from transformers import GenerationConfig
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 from tune.export.command import main
+from tune.export.snippets import show_reply
 from tune.export.tokens import Tokens, spell_generation
 
 NAMES = ("--base-model-id", "me/tiny", "--dataset-id", "me/cambridge")
@@ -142,3 +145,12 @@ def test_the_decoding_survives_its_file(decoding: dict, spelt: dict, tmp_path: P
     read = GenerationConfig.from_pretrained(tmp_path).to_dict()
     assert {name: read.get(name) for name in spelt} == spelt
     assert (read["eos_token_id"], read["pad_token_id"]) == (2, 0)
+
+
+def test_the_card_says_placeholders_that_are_special_tokens() -> None:
+    assert "skip_special_tokens=True" in show_reply("made[0]", ())[0]
+    code = "\n".join(show_reply("made[0]", (0, 2)))
+    said: list[list[int]] = []
+    tokenizer = SimpleNamespace(decode=lambda ids: said.append(ids) or " [name] ")
+    exec(code, {"made": np.array([[7, 0, 9, 2]]), "tokenizer": tokenizer})
+    assert said == [[7, 9]]

@@ -83,6 +83,8 @@ def check_kind_of(fields: Mapping[str, Any], folder: Path) -> None:
             f"task_type must be CAUSAL_LM or SEQ_2_SEQ_LM, and is {fields['task_type']!r} in "
             f"{place}: such an adapter gives no replies"
         )
+    if not isinstance(fields.get("base_model_name_or_path"), str | None):
+        raise ConfigError(f"base_model_name_or_path must be a text in {place}")
     rank, alpha = fields.get("r"), fields.get("lora_alpha", 8)
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
         raise ConfigError(f"r must be a whole number above 0, and is {rank!r} in {place}")

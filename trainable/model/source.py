@@ -16,6 +16,7 @@ from trainable.trial import ConfigError
 EMBEDDED = "tiny"
 # no layers that an adapter of ours takes
 OUTSIDE = re.compile(r"(^|\.)(\w*embed\w*|lm_head|wte|wpe|shared)(\.|$)")
+INDEX = "model.safetensors.index.json"
 EMBEDDED_FOLDER = Path(__file__).parent / "tiny_weights"
 
 
@@ -104,13 +105,7 @@ def fetch_base(base_model: str) -> None:
 
 def is_cached(hub_id: str) -> bool:
     """Whether all of its weights are."""
-    from huggingface_hub import try_to_load_from_cache
-
-    index = try_to_load_from_cache(hub_id, "model.safetensors.index.json")
-    if not isinstance(index, str):
-        return bool(find_cached(hub_id))
-    shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
-    return all(isinstance(try_to_load_from_cache(hub_id, shard), str) for shard in shards)
+    return bool(find_cached(hub_id))
 
 
 def read_layer_paths(base_model: str) -> tuple[str, ...] | None:
@@ -141,10 +136,16 @@ def open_headers(base_model: str, files: Iterable[Path]) -> dict[str, tuple[int,
 
 
 def find_cached(hub_id: str) -> list[Path]:
+    """Its weights' files in the cache, one or several; empty where one of them is missing."""
     from huggingface_hub import try_to_load_from_cache
 
-    path = try_to_load_from_cache(hub_id, "model.safetensors")
-    return [Path(path)] if isinstance(path, str) else []
+    names, index = ["model.safetensors"], try_to_load_from_cache(hub_id, INDEX)
+    if isinstance(index, str):
+        shards = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()
+        names = sorted(set(shards))
+    paths = [try_to_load_from_cache(hub_id, name) for name in names]
+    here = [Path(path) for path in paths if isinstance(path, str)]
+    return here if len(here) == len(names) else []
 
 
 def check_tokenizer_files(folder: Path) -> None:
