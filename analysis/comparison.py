@@ -89,10 +89,12 @@ def describe_difference(one: Side, other: Side) -> str:
     first, second = (restrict(c, shared) for c in counts if c is not None)
     low, high = find_interval(draw_combined(second) - draw_combined(first))
     difference = observe_combined(second) - observe_combined(first)
-    verdict = "inside the noise" if low <= 0 <= high else "more than noise"
+    may = "may" if low <= 0 <= high else "do not"
     return (
         f"{other.label} against {one.label} on {len(shared)} common {other.last.split} dialogues: "
-        f"Combined {difference:+.1f} [{low:+.1f}, {high:+.1f}] (95 %, paired): {verdict}."
+        f"Combined {difference:+.1f} [{low:+.1f}, {high:+.1f}] (95 %, paired by dialogue). "
+        f"The choice of dialogues {may} make such a difference by chance; of other seeds it says "
+        "nothing."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.choice import PointResult
 from analysis.claims.chance import expect_gain
 from analysis.labels import format_count, format_value, label_params, shorten_pattern
 from analysis.ranking import Entry, Interval, rank
@@ -95,17 +96,17 @@ def find_verdict(records: SweepRecords) -> Verdict | None:
     )
 
 
-def find_asked(space: Mapping[str, Any], entries: Sequence[Entry]) -> str:
+def find_asked(space: Mapping[str, Any], points: Sequence[PointResult]) -> str:
     """The field that the question is about: the one that the space is named after, else the first
     that is searched; none where this is a number, or where it took one value only."""
     searched = list(space.get("searched") or ())
     name = str(space.get("name"))
     field = name if name in searched else next(iter(searched), "")
-    values = {format_value(e.trial.params[field]) for e in entries if field in e.trial.params}
+    values = {format_value(e.trial.params[field]) for e in points if field in e.trial.params}
     is_number = any(
         isinstance(e.trial.params.get(field), int | float)
         and not isinstance(e.trial.params.get(field), bool)
-        for e in entries
+        for e in points
     )
     return "" if is_number or len(values) < 2 else field
 

@@ -153,8 +153,8 @@ def plot_slices(records: SweepRecords) -> go.Figure:
 
 
 def plot_contour(records: SweepRecords) -> go.Figure:
-    """The best Combined by learning rate and by how long was trained, each curve read at all its
-    evaluations."""
+    """The highest Combined by learning rate and by how long was trained, each curve read at all its
+    evaluations. Rows were scored on dialogues of their own: compare within one."""
     points = [
         (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.score)
         for t in records.scored
@@ -172,12 +172,11 @@ def plot_contour(records: SweepRecords) -> go.Figure:
         row, column = grid[levels.index(level)], min(n_bins - 1, int((rate - low) / step))
         row[column] = max(score, row[column] or 0.0)
     centres = [10 ** (low + (i + 0.5) * step) for i in range(n_bins)]
-    contour = go.Contour(
+    contour = go.Heatmap(
         x=centres,
         y=[str(level) for level in levels],
         z=grid,
         colorscale=SCALE,
-        connectgaps=True,
         colorbar={"title": {"text": "Combined"}},
         hovertemplate="learning rate %{x:.2g}, %{y} turns: %{z:.1f}<extra></extra>",
     )

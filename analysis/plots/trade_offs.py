@@ -16,17 +16,19 @@ from analysis.records import SweepRecords, TrialRecord
 
 
 def plot_pareto(records: SweepRecords) -> go.Figure:
-    """What each trial cost against its Combined; the line joins those that no cheaper trial
-    beats."""
+    """What each trial cost against its Combined. The line joins trials that were scored on the most
+    dialogues: each is higher than all of them that were cheaper."""
     hours = measure_gpu_hours(records.trials)
     points = sorted(
         (hours[t.id], t.replied[-1].score, t) for t in records.scored if hours[t.id] > 0
     )
     if not points:
         raise NothingToPlot("no trial has recorded how long it took")
+    most = max(t.replied[-1].n_dialogues for _, _, t in points)
     front: list[tuple[float, float, TrialRecord]] = []
     for point in points:
-        if not front or point[1] > front[-1][1]:
+        is_comparable = point[2].replied[-1].n_dialogues == most
+        if is_comparable and (not front or point[1] > front[-1][1]):
             front.append(point)
     unit = name_hours(records.trials)
     hover = f"%{{text}}<br>%{{x:.3g}} {unit}: %{{y:.1f}}<extra></extra>"
@@ -43,7 +45,7 @@ def plot_pareto(records: SweepRecords) -> go.Figure:
         )
         for chosen, name, mode, colour in (
             (points, "trials", "markers", GREY),
-            (front, "best for the cost", "lines+markers", ORANGE),
+            (front, "highest for the cost", "lines+markers", ORANGE),
         )
     ]
     return make_figure(traces, x=f"{unit} of the trial", y="Combined")
@@ -109,7 +111,7 @@ def _make_error_bars(entries: list[Entry]) -> dict[str, object]:
 
 
 def plot_bleu_success(records: SweepRecords) -> go.Figure:
-    """BLEU against Success: fluency and task success need not agree. One colour a station."""
+    """BLEU against Success: fluency and task success need not agree. One colour a rung."""
     entries = [e for e in rank_trials(records) if e.combined is not None]
     if not entries:
         raise NothingToPlot("no trial has a score yet")

@@ -35,7 +35,7 @@ def test_added_to_a_sweep_and_compared(tmp_path: Path, capsys: pytest.CaptureFix
     assert baseline.main(["--compare", f"{folder}:base", folder]) == 0
     text = capsys.readouterr().out
     assert "| LLM model | params | Bleu | Success | Inform | Richness | Combined |" in text
-    assert "x:base (untuned)" in text and "(95 %, paired)" in text
+    assert "x:base (untuned)" in text and "(95 %, paired by dialogue)" in text
 
 
 @pytest.mark.parametrize(

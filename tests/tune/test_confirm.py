@@ -18,6 +18,7 @@ from tune.driver.sweep import has_work
 from tune.plan.checks import check_space
 from tune.plan.defaults import choose_confirmed, choose_rung_metric
 from tune.search.config import CONFIRMING_SEEDS
+from tune.search.confirm import spread
 
 
 def list_fresh(records: SweepRecords) -> list[tuple[str, int]]:
@@ -141,3 +142,14 @@ def test_a_clone_of_the_best_is_one_of_the_leaderboard_s_first(tmp_path: Path) -
     run_inline(search)
     best = choose_best(read_sweep(config.folder))
     assert best is not None and find_best(config.folder) == best.trial.id
+
+
+def test_seeds_are_spent_on_the_choices_that_the_space_asks_about() -> None:
+    """The highest of every choice, before a second one of any."""
+    records = read_sweep(Path(__file__).parents[2] / "analysis" / "example" / "sweep")
+    points = [p for p in rank_points(records) if not p.trial.is_base]
+    before = [p.trial.params["lora_modules"] for p in points[:3]]
+    after = [p.trial.params["lora_modules"] for p in spread(points, records)[:3]]
+    assert before == ["ffn", "ffn", "all-linear"]
+    assert after == ["ffn", "all-linear", r"regexp:.*\.(o_proj|down_proj)"]
+    assert spread(points, replace(records, space={})) == points

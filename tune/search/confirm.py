@@ -3,12 +3,15 @@ dialogues. What a race's best is measured to be is partly luck; what they come t
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count, islice
 from typing import Any
 
-from analysis.choice import rank_points
+from analysis.choice import PointResult, rank_points
 from analysis.records import CONFIRMATION, SweepRecords, TrialRecord
+from analysis.verdict import find_asked
 from tune.search.config import CONFIRMING_SEEDS, SweepConfig
 
 
@@ -20,12 +23,12 @@ def list_unconfirmed(
     the rest. Where nothing is trained one seed says it all."""
     race = replace(records, trials=tuple(t for t in records.trials if not t.is_confirmation))
     ended = [
-        point.trials
+        point
         for point in rank_points(race)
         if not point.trial.is_base and any(t.state == "COMPLETE" for t in point.trials)
     ]
     missing = []
-    for seeds in ended[: config.confirm]:
+    for seeds in (point.trials for point in spread(ended, records)[: config.confirm]):
         first = min(seeds, key=lambda t: t.number)
         used = {t.config["seed"] for t in seeds}
         fresh = (s for s in count(config.seed + config.seeds) if s not in used)
@@ -35,6 +38,20 @@ def list_unconfirmed(
             if {**first.config, "seed": seed} not in there:
                 missing.append((first, spell_origin(first, seed)))
     return missing
+
+
+def spread(points: Sequence[PointResult], records: SweepRecords) -> list[PointResult]:
+    """The points in an order in which the highest of every choice that the space's question is
+    about come before second ones of a choice: seeds are spent on what was asked."""
+    asked = find_asked(records.space, points)
+    seen: Counter[str] = Counter()
+    turns = []
+    for point in points:
+        choice = str(point.trial.params.get(asked, point.trial.id))
+        turns.append(seen[choice])
+        seen[choice] += 1
+    places = sorted(range(len(points)), key=lambda i: turns[i])
+    return [points[i] for i in places]
 
 
 def spell_origin(trial: TrialRecord, seed: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def render(progress: Progress) -> RenderableType:
 def _render_summary(progress: Progress) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_row("trials", _count_states(progress))
-    grid.add_row("best", _describe_best(progress))
+    grid.add_row("first", _describe_best(progress))
     grid.add_row("speed", _describe_speed(progress))
     if progress.since_s is not None:
         grid.add_row("slots", _describe_slots(progress))
@@ -137,7 +137,7 @@ def _render_rungs(progress: Progress) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("turns", justify="right", no_wrap=True, min_width=6)
     table.add_column("reached", no_wrap=True, min_width=24)
-    table.add_column("best", justify="right", no_wrap=True, min_width=5)
+    table.add_column("highest", justify="right", no_wrap=True, min_width=5)
     table.add_column("on the way from here", no_wrap=True, overflow="ellipsis")
     table.add_row("0", "", "", _name_those_at(0, stations, trials))
     for rung in rungs:
