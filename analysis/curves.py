@@ -123,14 +123,17 @@ def _share_time(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
     )
     running: dict[str, int] = {}  # spans by owner, of those at work only
     seconds: dict[str, float] = defaultdict(float)
-    before = 0.0
+    before, share_s = 0.0, 0.0  # what an owner at work all the time would have got
     for time_s, change, owner in events:
-        for name in running:
-            seconds[name] += (time_s - before) / len(running)
-        running[owner] = running.get(owner, 0) + change
+        share_s += (time_s - before) / len(running) if running else 0.0
+        before = time_s
+        if owner not in running:
+            running[owner] = 0
+            seconds[owner] -= share_s
+        running[owner] += change
         if not running[owner]:
             del running[owner]
-        before = time_s
+            seconds[owner] += share_s
     return dict(seconds)
 
 
