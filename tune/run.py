@@ -123,6 +123,7 @@ def resume(flags: argparse.Namespace) -> int:
     from tune.folder.disk import measure_bytes
     from tune.folder.versions import check_not_shadowed
     from tune.plan.checks import RESUMED, check_disk, check_materials, check_space
+    from tune.plan.defaults import choose_rung_metric
     from tune.plan.estimate import estimate
     from tune.plan.resumption import check_files, check_same_bases, check_trials
     from tune.search.config import SweepConfig
@@ -151,6 +152,8 @@ def resume(flags: argparse.Namespace) -> int:
     if config.trust_remote_code and not flags.trust_remote_code:
         print(f"{config.name} ran with --trust-remote-code: that counts for one command, not here")
     configs = check_space(space, config.base)
+    if config.rung_metric == "loss":  # its space may have widened
+        choose_rung_metric(config.rung_metric, configs, config.asha)
     check_materials(configs)
     check_same_bases(records, configs)
     to_come = estimate(config, space).peak_bytes - measure_bytes(config.folder)

@@ -16,7 +16,7 @@ from trainable.solo.toy import DIALOGUES
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.sweep import has_work
 from tune.plan.checks import check_space
-from tune.plan.defaults import choose_confirmed, choose_rung_metric
+from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
 from tune.search.config import CONFIRMING_SEEDS
 from tune.search.confirm import spread
 
@@ -101,6 +101,16 @@ def test_which_metric_a_rung_takes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asha", ["stop", "promote"])
+def test_one_bias_has_a_meaning_beside_an_unbiased_headline_only(tmp_path: Path) -> None:
+    config, space = make_config(tmp_path)
+    corners = check_space(space, config.base)
+    check_calibration(1.0, corners)
+    with pytest.raises(ConfigError, match="biases of its own"):
+        check_calibration(1.0, [replace(corners[0], placeholder_bias=0.5)])
+    with pytest.raises(ConfigError, match="lexicalised replies have none"):
+        check_calibration(1.0, [replace(corners[0], response="lexicalised")])
+
+
 def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: str) -> None:
     config, space = make_config(tmp_path, trials=12, asha=asha, rung_metric="loss")
     finish(config, space)

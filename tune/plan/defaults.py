@@ -23,7 +23,10 @@ def choose_rung_metric(wanted: str, configs: Sequence[TrialConfig], asha: str) -
         )
     why = why_no_loss(configs)
     if wanted == "loss" and why is not None:
-        raise ConfigError(f"--rung-metric loss cannot compare these trials ({why}): take combined")
+        raise ConfigError(
+            f"--rung-metric loss cannot compare these trials ({why}): start a new sweep with "
+            "--rung-metric combined"
+        )
     if wanted != "auto":
         return wanted
     return "combined" if why is not None or asha == "off" else "loss"
