@@ -84,7 +84,8 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
     """What the figures mean: one sentence a line."""
     if not entries:
         states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
-        return f"{records.name}: no trial has a score yet ({states or 'no trials'})."
+        lines = [f"{records.name}: no trial has a score yet ({states or 'no trials'})."]
+        return "\n".join([*lines, *show_warnings(records)])
     first = entries[0].evals[0]
     lines = [
         f"Scored on {first.n_dialogues} {first.split} dialogues with {first.states} states "
@@ -102,7 +103,11 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
     lines += describe_placeholders(entries[0])
     if records.is_running:
         lines.append("The sweep has not ended: this is a partial result.")
-    return "\n".join([*lines, *(f"Note: {w}." for w in records.warnings)])
+    return "\n".join([*lines, *show_warnings(records)])
+
+
+def show_warnings(records: SweepRecords) -> list[str]:
+    return [f"Note: {w}." for w in records.warnings]
 
 
 def describe_placeholders(best: Entry) -> list[str]:

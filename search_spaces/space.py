@@ -109,6 +109,11 @@ class Space:
                 point[name] = choose(name, self.searched[name])
         return {name: point[name] for name in self.searched if name in point}
 
+    def holds(self, point: Mapping[str, Any]) -> bool:
+        """Whether every value of the point is one that is searched, the others left out."""
+        searched = {n: v for n, v in point.items() if n in self.searched}
+        return all(contains(self.searched[name], value) for name, value in searched.items())
+
     def read(self, config: TrialConfig) -> dict[str, Any]:
         """The point that the config was spelt from: `spell`'s inverse. What is searched and may be
         left out is not in it where the config leaves it out."""

@@ -74,8 +74,7 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
     """The untuned model in the leaderboard of an existing sweep."""
     from analysis.leaderboard import render
     from analysis.records import find_sweep, read_sweep
-    from search_spaces.space import Space
-    from tune.search.config import SweepConfig
+    from tune.search.rebuild import read_settings
 
     if flags.set or flags.name:
         raise ConfigError("--set and --name have no meaning with --sweep: it has its own settings")
@@ -84,12 +83,9 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
         print(render(records))
         print(f"{records.name} has its baseline already")
         return 0
-    folder = records.folder.absolute()
-    config = SweepConfig.from_dict(
-        {**records.config, "storage": str(folder.parent), "name": folder.name}
-    )
+    config, space = read_settings(records)
     set_environment(config.deterministic, flags.trust_remote_code)
-    trial = spell_untuned(Space.from_dict(records.space), config)
+    trial = spell_untuned(space, config)
     return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainable.system.environment import set_environment, speak_utf8
+from trainable.system.inside import check_links
 from trainable.trial import ConfigError
 from tune.driver.signals import Interrupted, heed, say
 from tune.plan.flags import (
@@ -118,7 +119,7 @@ def start(flags: argparse.Namespace) -> int:
 
 def resume(flags: argparse.Namespace) -> int:
     from analysis.records import read_sweep
-    from search_spaces.space import Space, find_space
+    from search_spaces.space import find_space
     from tune.driver.sweep import lengthen, resume_sweep
     from tune.folder.disk import measure_bytes
     from tune.folder.versions import check_not_shadowed
@@ -126,17 +127,19 @@ def resume(flags: argparse.Namespace) -> int:
     from tune.plan.defaults import choose_rung_metric
     from tune.plan.estimate import estimate
     from tune.plan.resumption import check_files, check_same_bases, check_trials
-    from tune.search.config import SweepConfig
-    from tune.search.rebuild import check_widened
+    from tune.search.rebuild import check_configs, check_widened, read_settings
 
     check_not_shadowed()
     refuse_changes(flags)
-    records = read_sweep(find_folder(flags.resume, Path(flags.storage)))
+    folder = find_folder(flags.resume, Path(flags.storage))
+    check_links(folder)
+    records = read_sweep(folder)
     check_files(records.folder)
     check_trials(records, flags.trials)
-    where = {"storage": str(records.folder.parent), "name": records.folder.name}
-    config = SweepConfig.from_dict({**records.config, **where})
-    space = Space.from_dict(records.space)
+    config, space = read_settings(records)
+    check_configs(records)
+    for warning in records.warnings:
+        print(f"{config.name}: {warning}", file=sys.stderr)
     if flags.space:
         fixed = {n: v for n, v in space.fixed.items() if n not in find_space(flags.space).searched}
         space = find_space(flags.space).fix(fixed).on(config.base).fit_lengths(config.train_turns)

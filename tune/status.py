@@ -79,12 +79,13 @@ class View:
     folder is no sweep's, or of a newer format."""
 
     def __init__(self, folder: Path) -> None:
+        from analysis.lines import Lines
         from analysis.records import read_header
         from tune.terminal.progress import Progress
 
         self.folder = folder
         self.progress = Progress({**read_header(folder), "name": folder.name})
-        self.offset = 0
+        self.lines = Lines(folder)
         self.owner: str | None = None
         self.usage, self.weighed_s = "", -WEIGH_S
 
@@ -104,23 +105,10 @@ class View:
             self.usage, self.weighed_s = describe_usage(self.folder), time.monotonic()
 
     def _read_on(self) -> None:
-        path = self.folder / "evals.jsonl"
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            file.seek(self.offset)
-            whole, newline, _ = file.read().rpartition(b"\n")
-        self.offset += len(whole) + len(newline)
-        for line in whole.splitlines():
-            self._take(line)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            event: dict[str, Any] = json.loads(line)
-        except ValueError:
-            return  # torn; tune.run says so
-        self.progress.ledger.add(event)
-        self.progress.slots = int(event.get("room", self.progress.slots))
+        for line, event in self.lines.read_on(is_whole=self.owner is None):
+            self.progress.ledger.add(event, line)
+            room = event.get("room")
+            self.progress.slots = room if isinstance(room, int) else self.progress.slots
 
     def render(self) -> RenderableType:
         from rich.console import Group
@@ -131,6 +119,8 @@ class View:
         grid = Table.grid(padding=(0, 2))
         grid.add_row("state", self._describe_state())
         grid.add_row("disk", self.usage)
+        for warning in (*self.lines.warnings, *self.progress.ledger.warnings):
+            grid.add_row("records", warning)
         return Group(grid, render(self.progress))
 
     def _describe_state(self) -> str:

@@ -33,7 +33,9 @@ def test_a_torn_last_line_is_left_out_with_a_warning(sweep: Path, tmp_path: Path
     (tmp_path / "sweep.json").write_text((sweep / "sweep.json").read_text())
     (tmp_path / "evals.jsonl").write_text(text[:-30])
     records = read_sweep(tmp_path)
-    assert records.warnings == ("the torn last line of evals.jsonl cannot be read and is left out",)
+    n_lines = len(text.splitlines())
+    told = f"line {n_lines} of evals.jsonl was not written to its end: left out"
+    assert records.warnings == (told,)
     assert records.is_running
 
 
@@ -52,7 +54,7 @@ def test_a_line_torn_before_a_resume_costs_only_itself(sweep: Path, tmp_path: Pa
     [
         (None, "not a sweep's folder"),
         ("{", "cannot be read"),
-        ("[]", "states no format"),
+        ("[]", "cannot be read"),
         ('{"name": "x"}', "states no format"),
         ('{"format": 99}', "format 99, this version reads up to 1"),
     ],
@@ -87,23 +89,25 @@ def test_fields_of_other_versions_and_scores_that_are_not_finite() -> None:
     ledger.add({**event, "combined": 2.0, "a_field_of_tomorrow": 1})
     ledger.add({**event, "combined": float("nan"), "turns_seen": 9})
     ledger.add({**event, "turns_seen": 9})
-    ledger.add({**event, "combined": 2.0, "trial": "7"})
+    ledger.add({**event, "combined": 2.0, "trial": "7"}, line=9)
     assert [e.turns_seen for e in ledger.trials["0"].evals] == [5]
     assert ledger.warnings == [
-        "eval event left out: ValueError trial 0 has a score that is not finite",
-        "eval event left out: KeyError 'combined'",
-        "eval event left out: KeyError '7'",
+        "eval event is left out: combined is not finite",
+        "eval event is left out: it lacks 'combined'",
+        "line 9 of evals.jsonl is left out: it is of trial 7, whose own line is lost",
     ]
 
 
-def test_an_evaluation_made_again_replaces_the_first_and_a_restart_reopens(sweep: Path) -> None:
+def test_an_evaluation_made_again_replaces_the_first_and_a_longer_trial_goes_on(
+    sweep: Path,
+) -> None:
     ledger = Ledger()
     events = [json.loads(line) for line in (sweep / "evals.jsonl").read_text().splitlines()]
     mine = [e for e in events if e.get("trial") == "0000"]
     for event in mine:
         ledger.add(event)
     n_evals = len(ledger.trials["0000"].evals)
-    ledger.add(mine[0])
+    ledger.add({**mine[0], "config": {**mine[0]["config"], "train_turns": 9000}})
     again = {**next(e for e in mine if e["event"] == "eval"), "combined": 1.5}
     ledger.add(again)
     trial = ledger.trials["0000"]

@@ -51,7 +51,9 @@ def carry_out(lease: Lease) -> Iterator[Report]:
         evaluation = finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
         write_checkpoint(lease.checkpoints, finetuner, evaluation)
         resolved = finetuner.resolved
-        yield Report(trial=lease.trial, evaluation=evaluation, resolved=resolved, notes=notes)
+        yield Report(
+            trial=lease.trial, evaluation=evaluation, resolved=resolved, notes=notes, worked_s=1.0
+        )
         notes = ()
 
 
@@ -64,7 +66,6 @@ def open_search(
     write_header(config.folder, compose_header(config, space, records))
     search = Search(config, space, Recorder(config.folder, listeners))
     if records is not None:
-        search.recorder.follow(records)
         rebuild(search, records)
     return search, records
 

@@ -90,7 +90,7 @@ def test_the_forecast_waits_for_the_first_end() -> None:
     progress = Progress(SWEEP)
     progress.on_event(start(0))
     assert progress.forecast(60.0) is None
-    progress.on_event(end(0, "COMPLETE"))
+    progress.on_event(end(0, "FAIL"))
     assert progress.forecast(60.0) == 180.0
 
 

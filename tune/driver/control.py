@@ -11,7 +11,7 @@ from tune.folder.requests import ANSWER, FOLDER, Request, answer, read_requests
 from tune.search.budget import Budget
 from tune.search.clones import bring_adapter, is_inside, spell_clone
 from tune.search.search import Closing, Search
-from tune.search.trials import ENDED
+from tune.search.trials import ENDED, name_trial
 
 LOOK_S = 1.0
 
@@ -119,7 +119,7 @@ class Control:
         in_study = not values["warm"] and is_inside(config, search.space, search.config.base)
         params = {**search.space.read(config), **({} if in_study else values["set"])}
         if values["warm"]:
-            name = f"{len(search.searched):04d}"
+            name = name_trial(search.next_number)
             folder = search.recorder.folder
             place = bring_adapter(folder, original.id, original.config, name, config)
             config = replace(config, adapter=str(place.relative_to(folder)))

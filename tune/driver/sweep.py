@@ -89,7 +89,6 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
     search = Search(config, space, recorder)
     budget = Budget(search)
     if records is not None:
-        recorder.follow(records)
         rebuild(search, records)
         budget.replay(replay_events(records))
     control = Control(search, budget)
@@ -165,7 +164,7 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         control.budget.share = fleet.count_units() / search.room
         control.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
         mirror = Mirror(folder, config.name, search.space)
-        display = Display(Progress(header, slots=search.room), console)
+        display = Display(Progress(header, slots=search.room, now_s=search.recorder.now_s), console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
         records = read_sweep(folder)
         for event in replay_events(records):
@@ -188,9 +187,9 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         )
         with display, contextlib.closing(workers):
             run_leases(adapters, workers.share)
-        for reporter in reporters:
-            if reporter.failure:
-                search.recorder.record_note(reporter.failure)
+        for failure in (mirror.failure, *(reporter.failure for reporter in reporters)):
+            if failure:
+                search.recorder.record_note(failure)
 
 
 def list_configs(search: Search) -> list[TrialConfig]:

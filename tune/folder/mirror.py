@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import StudyDirection
@@ -43,6 +44,7 @@ class Mirror:
     def __init__(self, folder: Path, name: str, space: Space) -> None:
         self.space = space
         self.ids: dict[str, int] = {}
+        self.failure: str | None = None  # why it is told no more
         for stale in (folder / FILE, *folder.glob(f"{FILE}.lock*")):
             stale.unlink(missing_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -50,9 +52,18 @@ class Mirror:
         self.study = self.storage.create_new_study([StudyDirection.MAXIMIZE], name)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
+        if self.failure is None:
+            try:
+                self._take(event)
+            except (OptunaError, KeyError, TypeError, ValueError, RuntimeError) as error:
+                # no sweep ends for what is never read back
+                self.failure = f"{FILE} is given up: {type(error).__name__}: {error}"
+
+    def _take(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
         if kind == "trial":
-            if event["number"] >= 0 and event["trial"] not in self.ids and is_inside(event):
+            is_known = event["trial"] in self.ids or event["number"] < 0
+            if not is_known and is_inside(event) and self.space.holds(event["params"]):
                 self._open(event)
         elif event.get("trial") not in self.ids:
             return

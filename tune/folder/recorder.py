@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.records import FORMAT, RUNNING, SweepRecords
+from analysis.lines import EVENTS, is_event, is_torn, read_tail
+from analysis.records import FORMAT, SweepRecords
 from trainable.storage.checkpoint import keep_best_and_last
 from trainable.storage.remote import find_remote
 from trainable.storage.remote_checkpoints import prune
@@ -19,10 +21,11 @@ from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import insist
 from trainable.system.whole import write_whole
-from trainable.trial import Evaluation, Resolved, TrialConfig
+from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig
 from trainable.worker.lease import Report
 
 Event = Mapping[str, Any]
+MOST_AHEAD_S = 366 * 86400.0  # a time further ahead is no clock's
 DETAILS = ("dialogues.json", "responses.json")
 
 
@@ -33,7 +36,8 @@ class Listener(Protocol):
 class Recorder:
     """Appends events to evals.jsonl, each on disk before anyone hears of it. A storage that does
     not answer is tried again, and `say` told. Raises StorageFault when it takes no more; what was
-    written of an event then is cut off before the next."""
+    written of an event then is cut off before the next. Raises ConfigError, and changes nothing,
+    where the file does not end as a writer of ours leaves it."""
 
     def __init__(
         self,
@@ -44,16 +48,18 @@ class Recorder:
         self.folder, self.say = folder, say
         self.remote = find_remote(folder)
         self.listeners = list(listeners)
-        self._last_s = 0.0
         for part in ("checkpoints", "trials"):  # made here only: without them, the storage is away
             (folder / part).mkdir(parents=True, exist_ok=True)
-        self._path = folder / "evals.jsonl"
+        self._path = folder / EVENTS
         self._path.touch()
-        self._size = insist(self._cut_torn_line, say)  # of the whole lines, in bytes
+        self._size, self._last_s = insist(self._end_last_line, say)  # in bytes; of its events
+        ahead_s = self._last_s - now_s()  # of a driver whose clock was
+        self._ahead_s = ahead_s if 0 < ahead_s < MOST_AHEAD_S else 0.0
 
-    def follow(self, records: SweepRecords) -> None:
-        """Has what is recorded come after those, whatever the clock says: their order decides."""
-        self._last_s = max((e.time_s for t in records.trials for e in t.evals), default=0.0)
+    def now_s(self) -> float:
+        """The time that is recorded: later than all that a driver before has, whatever the clock
+        says now."""
+        return now_s() + self._ahead_s
 
     def record_trial(
         self,
@@ -77,7 +83,7 @@ class Recorder:
         if evaluation.responses:
             insist(lambda: self._write_details(report.trial, evaluation), self.say)
             self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
-        place = {"place": dict(report.place), "started_s": now_s() - report.worked_s}
+        place = {"place": dict(report.place), "started_s": self.now_s() - report.worked_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 
     def record_rung(
@@ -116,12 +122,12 @@ class Recorder:
         self.publish(str(f) for f in shown)
 
     def _append(self, event: dict[str, Any]) -> None:
-        self._last_s = max(now_s(), self._last_s + 1e-6)  # the order survives in the times
+        self._last_s = max(self.now_s(), self._last_s + 1e-6)
         event["time_s"] = round(self._last_s, 6)
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
         insist(lambda: self._write_line(line), self.say)
         self._size += len(line)
-        self.publish(["evals.jsonl"])
+        self.publish([EVENTS])
         for listener in self.listeners:  # the event is safe; a mirror is written anew by --resume
             insist(partial(listener.on_event, event), self.say)
 
@@ -134,13 +140,28 @@ class Recorder:
                 line = line[file.write(line) :]
             os.fsync(file.fileno())
 
-    def _cut_torn_line(self) -> int:
-        """A driver that died while writing left half a line: new events must not be glued to it."""
+    def _end_last_line(self) -> tuple[int, float]:
+        """The file's size and its last event's time. New events must not be glued to a line that a
+        driver died in: a whole one gets its newline, half an event is cut off."""
         content = self._path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self._path, whole)
-        return whole
+        tail, size = read_tail(content), len(content)
+        if b"\n" in content and not any(map(is_event, content.split(b"\n"))):
+            raise ConfigError(
+                f"{self._path} holds no line that can be read: restore it from a copy (as UTF-8)"
+            )
+        if is_event(tail):
+            with self._path.open("ab") as file:
+                size += file.write(b"\n")
+        elif tail and is_torn(tail):
+            size -= len(tail)
+            os.truncate(self._path, size)
+        elif tail:
+            raise ConfigError(
+                f"{self._path} ends in {tail[-40:]!r}, which no driver has written: restore the "
+                "file from a copy, or remove what follows its last whole line"
+            )
+        times = re.findall(rb'"time_s": ([0-9.]{1,20})[,}]', content[-(1 << 16) :])
+        return size, max(map(float, times), default=0.0)
 
     def _write_details(self, trial: str, evaluation: Evaluation) -> None:
         folder = stay_inside(self.folder, f"trials/{trial}")
@@ -163,18 +184,19 @@ def write_header(folder: Path, header: Mapping[str, Any]) -> None:
     write_json(folder / "sweep.json", {"format": FORMAT, **header})
 
 
-def replay_events(records: SweepRecords) -> list[Event]:
-    """The events that spell these records, in the order of their times."""
-    events: list[dict[str, Any]] = []
-    for t in records.trials:
-        begun = {"event": "trial", "trial": t.id, "number": t.number, "params": dict(t.params)}
-        own = {"origin": dict(t.origin)} if t.origin else {}
-        events.append({**begun, "config": dict(t.config), "time_s": t.started_s, **own})
-        if t.resolved is not None:
-            resolved = {"event": "resolved", "trial": t.id, **asdict(t.resolved)}
-            events.append({**resolved, "time_s": t.started_s})
-        events += [{"event": "eval", "trial": t.id, **asdict(e)} for e in t.evals]
-        if t.state != RUNNING:
-            end = {"state": t.state, "reason": t.reason, "time_s": t.ended_s}
-            events.append({"event": "end", "trial": t.id, **end})
-    return sorted(events, key=lambda event: event["time_s"])
+def replay_events(records: SweepRecords) -> Iterator[Event]:
+    """The events that spell these records, in the order in which they happened."""
+    trials = {t.id: t for t in records.trials}
+    evals = {(t.id, e.turns_seen): e for t in records.trials for e in t.evals}
+    for kind, name, turns in records.order:
+        t, what = trials[name], {"event": kind, "trial": name}
+        if kind == "trial":
+            own = {"origin": dict(t.origin)} if t.origin else {}
+            begun = {"number": t.number, "params": dict(t.params), "config": dict(t.config)}
+            yield {**what, **begun, "time_s": t.started_s, **own}
+            if t.resolved is not None:
+                yield {**what, "event": "resolved", **asdict(t.resolved), "time_s": t.started_s}
+        elif kind == "eval":
+            yield {**what, **asdict(evals[name, turns])}
+        else:
+            yield {**what, "state": t.state, "reason": t.reason, "time_s": t.ended_s}

@@ -24,7 +24,7 @@ class Budget:
         self.search, self.config = search, search.config
         self.ledger = Ledger()
         self.share = 0.0
-        self.started_s = now_s()
+        self.started_s = search.recorder.now_s()
         self.failed = 0
         self.rested: set[str] = set()  # trials that ended, or paused at a rung
         self.stale = 0  # of them, since the best was beaten
@@ -105,7 +105,10 @@ class Budget:
     @property
     def hours(self) -> float:
         """Of work, pauses between drivers left out."""
-        return worked_s(self.ledger.trials.values(), self.started_s, now_s()) / HOUR_S
+        return (
+            worked_s(self.ledger.trials.values(), self.started_s, self.search.recorder.now_s())
+            / HOUR_S
+        )
 
     @property
     def gpu_hours(self) -> float:

@@ -33,7 +33,9 @@ class Point:
     def list_judged(self, milestone: int) -> list[Progress]:
         """The seeds that count there, those that did not fail; none while one that has not ended
         is still to come."""
-        missing = [t for t in self.seeds if milestone not in t.scores and t.state not in ENDED]
+        missing = [
+            t for t in self.seeds if max(t.scores, default=-1) < milestone and t.state not in ENDED
+        ]
         if missing or len(self.seeds) < self.size:
             return []
         return [t for t in self.seeds if milestone in t.scores and t.state != "FAIL"]
@@ -71,17 +73,23 @@ class Race:
         """To be told of the trials in the order of their numbers."""
         if trial.number < 0 or is_confirmation(trial):
             return
-        last = self.proposed[-1] if self.proposed else None
+        short = self.find_short(trial.params)
         if trial.origin is not None:
             point = Point(trial.id, 1)
-        elif last is not None and len(last.seeds) < self.seeds:
-            point = last
+        elif short is not None:
+            point = short
         else:
             left = self.trials - self.seeds * len(self.proposed)
             point = Point(trial.id, max(1, min(self.seeds, left)))
             self.proposed.append(point)
         point.seeds.append(trial)
         self.points[trial.id] = point
+
+    def find_short(self, params: Mapping[str, Any] | None = None) -> Point | None:
+        """The first point that lacks seeds (the last one; an earlier one where a trial is lost from
+        the records): any, or the one with these params."""
+        short = (p for p in self.proposed if len(p.seeds) < p.size)
+        return next((p for p in short if params is None or p.seeds[0].params == params), None)
 
     def hear(self, trial: Progress, milestone: int) -> bool:
         """Of a score that the trial has; whether it goes on now."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from math import inf
+from pathlib import Path
 
+from analysis.ledger import MOST_NUMBERS
 from analysis.records import RUNNING, SweepRecords, TrialRecord
 from search_spaces.distributions import contains
 from search_spaces.space import Space
+from trainable.system.inside import is_trial_id
 from trainable.trial import ConfigError, TrialConfig
+from tune.search.config import SweepConfig
 from tune.search.search import Search
 from tune.search.trials import ENDED, Progress
-
-Retell = Callable[[], object]
 
 
 def rebuild(search: Search, records: SweepRecords) -> None:
@@ -25,27 +24,34 @@ def rebuild(search: Search, records: SweepRecords) -> None:
     records = replace(records, trials=tuple(_reopen(search, t) for t in records.trials))
     for record in records.trials:
         search.add(_restore_trial(search, record))
-    for _, _, retell in sorted(_list_events(search, records), key=lambda event: event[:2]):
-        retell()
+    _retell(search, records)
     known = {(d.turns, d.trials) for d in records.decisions}
     judged = search.race.judged
     search.race.judged = [j for j in judged if (j.milestone, j.trials) not in known]
     search.record_rungs()
     for trial in list(search.trials.values()):
         _settle(search, trial)
+    search.n_numbers = max(records.n_numbers, _count_folders(records.folder))
     is_same = is_space_of(records, search.space)
     search.is_exhausted = is_same and records.exhausted_at is not None
 
 
-def _list_events(search: Search, records: SweepRecords) -> Iterator[tuple[float, int, Retell]]:
-    """(time, turns seen, what tells the search of it) of all scores and ends."""
-    for record in records.trials:
-        trial = search.trials[record.id]
-        for e in record.evals:
-            yield e.time_s, e.turns_seen, partial(search.hear, trial, e)
-        if record.state in ENDED:
-            end = partial(_end, search, trial, record.state, record.reason)
-            yield record.ended_s or inf, trial.turns_seen, end
+def _count_folders(folder: Path) -> int:
+    """One above the highest number that a folder of a trial has."""
+    places = (*(folder / "checkpoints").glob("[0-9]*"), *(folder / "trials").glob("[0-9]*"))
+    numbers = [int(p.name) for p in places if is_trial_id(p.name)]
+    return max((n + 1 for n in numbers if n < MOST_NUMBERS), default=0)
+
+
+def _retell(search: Search, records: SweepRecords) -> None:
+    """All scores and ends, in the order of the file."""
+    evals = {(t.id, e.turns_seen): e for t in records.trials for e in t.evals}
+    known = {t.id: t for t in records.trials}
+    for kind, name, turns in records.order:
+        if kind == "eval":
+            search.hear(search.trials[name], evals[name, turns])
+        elif kind == "end" and known[name].state in ENDED:
+            _end(search, search.trials[name], known[name].state, known[name].reason)
 
 
 def _end(search: Search, trial: Progress, state: str, reason: str | None) -> None:
@@ -77,6 +83,7 @@ def _restore_trial(search: Search, record: TrialRecord) -> Progress:
     is_outside = record.is_base or (record.origin and not record.origin["in_study"])
     params = dict(record.params) if is_outside else search.space.read(config)
     trial = Progress(record.id, record.number, params, config, origin=record.origin)
+    trial.is_inside = bool(is_outside) or search.space.holds(params)
     trial.is_resolved = record.resolved is not None
     return trial
 
@@ -88,6 +95,32 @@ def _settle(search: Search, trial: Progress) -> None:
         return
     if search.is_at_end(trial) or not search.race.goes_on(trial):
         search.settle(trial)
+
+
+def read_settings(records: SweepRecords) -> tuple[SweepConfig, Space]:
+    """The sweep's settings and space, as its folder tells them and where that lies now. Raises
+    ConfigError where somebody has edited them into none."""
+    where = {"storage": str(records.folder.parent.absolute()), "name": records.folder.name}
+    try:
+        config = SweepConfig.from_dict({**records.config, **where})
+        return config, Space.from_dict(records.space)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(
+            f"{records.folder / 'sweep.json'} cannot be read ({why}): restore it from a copy"
+        ) from error
+
+
+def check_configs(records: SweepRecords) -> None:
+    """Raises ConfigError where a trial's line spells no config."""
+    for trial in records.trials:
+        try:
+            TrialConfig.from_dict(trial.config)
+        except ConfigError as error:
+            raise ConfigError(
+                f"trial {trial.id} of {records.folder} cannot be read ({error}): restore its line "
+                "in evals.jsonl, or take it out"
+            ) from error
 
 
 def is_space_of(records: SweepRecords, space: Space) -> bool:

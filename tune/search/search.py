@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
@@ -22,7 +23,7 @@ from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import list_unconfirmed
-from tune.search.points import Race, view_point
+from tune.search.points import Point, Race, view_point
 from tune.search.proposals import propose
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
@@ -35,6 +36,7 @@ from tune.search.trials import (
     is_confirmation,
     is_studied,
     judge,
+    name_trial,
 )
 
 
@@ -55,6 +57,7 @@ class Search:
         self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
+        self.n_numbers = 0  # all below may have been given out
         self.is_exhausted = False  # the space has no point left
         self.is_done = False  # nothing runs, and there is nothing left to give out
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
@@ -143,7 +146,7 @@ class Search:
         """Enters a score in the tables, without a record; whether the trial goes on now: not
         before all seeds of its point have come as far."""
         milestone = self.milestone(trial, result.turns_seen).turns
-        trial.turns_seen = result.turns_seen
+        trial.turns_seen = max(trial.turns_seen, result.turns_seen)
         trial.scores[milestone] = judge(result, milestone, trial, self.config.rung_metric)
         if trial.number < 0:
             return False
@@ -190,8 +193,7 @@ class Search:
         self, params: Mapping[str, Any], config: TrialConfig, origin: Mapping[str, Any]
     ) -> Progress:
         """One more trial, on top of those that are proposed."""
-        number = len(self.searched)
-        return self._open(f"{number:04d}", number, params, config, origin)
+        return self._open(self.next_number, params, config, origin)
 
     def finish(self) -> None:
         """Nothing runs and nothing will: whoever still waits at a rung was not promoted."""
@@ -239,18 +241,28 @@ class Search:
         if self.config.baseline and BASE_ID not in self.trials:
             point = self.space.first[0] if self.space.first else {}
             config = drop_training(self.space.spell(point, self.config.base))
-            return self._open(BASE_ID, BASE_NUMBER, {}, config)
-        number, proposed = len(self.searched), self.proposed
-        if len(proposed) >= self.config.trials or self.is_exhausted:
+            return self._open(BASE_NUMBER, {}, config)
+        number, proposed = self.next_number, len(self.proposed)
+        if proposed >= self.config.trials:
             return None
-        replica = len(proposed) % self.config.seeds  # of the point before, with another seed
-        params = proposed[-replica].params if replica else self._propose(number, len(proposed))
-        if params is None:
+        if (short := self.race.find_short()) is not None:
+            base = {**self.config.base, "seed": self._pick_seed(short)}
+            params = short.seeds[0].params
+            return self._open(number, params, self.space.spell(params, base))
+        found = None if self.is_exhausted else self._propose(number, proposed)
+        if found is None:
             return None
-        base = dict(self.config.base)
-        if replica:
-            base["seed"] += replica
-        return self._open(f"{number:04d}", number, params, self.space.spell(params, base))
+        return self._open(number, found, self.space.spell(found, self.config.base))
+
+    def _pick_seed(self, point: Point) -> int:
+        """The lowest that no trial of the point has."""
+        known = {trial.config.seed for trial in point.seeds}
+        return next(n for n in count(self.config.base["seed"]) if n not in known)
+
+    @property
+    def next_number(self) -> int:
+        """Above all that were given out: a trial that is lost from the records keeps its own."""
+        return max((self.n_numbers, *(trial.number + 1 for trial in self.trials.values())))
 
     def list_unconfirmed(self) -> list[tuple[TrialRecord, dict[str, Any]]]:
         """The confirmations that are still to be opened, were the race over."""
@@ -279,12 +291,12 @@ class Search:
 
     def _open(
         self,
-        trial_id: str,
         number: int,
         params: Mapping[str, Any],
         config: TrialConfig,
         origin: Mapping[str, Any] | None = None,
     ) -> Progress:
+        trial_id = BASE_ID if number == BASE_NUMBER else name_trial(number)
         trial = Progress(trial_id, number, params, config, origin=origin)
         self.recorder.record_trial(trial_id, number, params, config, origin)
         self.add(trial)

@@ -31,12 +31,22 @@ class Progress:
     scores: dict[int, float] = field(default_factory=dict)  # milestone in turns -> score
     reason: str | None = None
     origin: Mapping[str, Any] | None = None  # of a clone: see tune.clone
-    since_s: float = 0.0  # unix time of its lease, or of its last report since
+    is_inside: bool = True  # no value lies outside the space, as one edited by hand may
+    since_s: float = 0.0  # time.monotonic() at its lease, or at its last report since
+
+
+def name_trial(number: int) -> str:
+    """
+    >>> name_trial(7)
+    '0007'
+    """
+    return f"{number:04d}"
 
 
 def is_studied(trial: Progress) -> bool:
-    """Whether the sampler may learn from it: not from a clone outside the space."""
-    return trial.origin is None or bool(trial.origin["in_study"])
+    """Whether the sampler may learn from it: not from a clone outside the space, nor from what lies
+    there for any other reason."""
+    return trial.is_inside and (trial.origin is None or bool(trial.origin["in_study"]))
 
 
 def is_confirmation(trial: Progress) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from analysis.choice import PointResult, choose_best
@@ -15,7 +15,7 @@ from tune.terminal.signs import Signs
 class Progress:
     """`sweep` is the content of sweep.json; `slots` the number of trials that can run at once;
     `since_s` the unix time at which the driver began (None: there is none, or the first event will
-    say).
+    say); `now_s` tells the time that the driver writes down.
 
     `signs` are what the sweep's processes say they are at; without any, only what is recorded
     shows."""
@@ -26,18 +26,19 @@ class Progress:
         *,
         slots: int = 1,
         since_s: float | None = None,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self.sweep = sweep
         self.slots = max(slots, 1)
         self.ledger = Ledger()
         self.signs = Signs()
-        self.since_s = since_s
+        self.since_s, self.now_s = since_s, now_s
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         """Takes in one event."""
         self.ledger.add(event)
         if self.since_s is None:
-            self.since_s = float(event.get("time_s") or time.time())
+            self.since_s = float(event.get("time_s") or self.now_s())
 
     @property
     def trials(self) -> list[TrialRecord]:
@@ -75,7 +76,7 @@ class Progress:
 
     @property
     def worked_s(self) -> float:
-        return worked_s(list(self.ledger.trials.values()), self.since_s)
+        return worked_s(list(self.ledger.trials.values()), self.since_s, self.now_s())
 
     @property
     def wanted(self) -> int:

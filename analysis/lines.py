@@ -1,0 +1,99 @@
+"""evals.jsonl, line by line: each is an event, or is told by its number."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+EVENTS = "evals.jsonl"
+BOM = b"\xef\xbb\xbf"  # some editors put it in front
+# What a terminal obeys rather than shows, escaped or not
+COMMANDS = re.compile(rb"\\u00(?:[01][0-9a-fA-F]|7[fF]|[89][0-9a-fA-F])|\xc2[\x80-\x9f]|\x7f")
+Numbered = tuple[int, Mapping[str, Any]]  # line, from 1; its event
+
+
+class Lines:
+    """The events of a sweep's folder, read on from where they were read last. What cannot be read,
+    or was there before, is a line in `warnings`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / EVENTS
+        self.warnings: list[str] = []
+        self.n_lines, self.n_events = 0, 0
+        self.offset = 0  # in bytes, of what is read
+        self.first_of: dict[int, int] = {}  # a line's hash -> the number of the first like it
+
+    def read_on(self, *, is_whole: bool = True) -> Iterator[Numbered]:
+        """What has come since. `is_whole`: nobody is writing, so that what follows the last newline
+        is a line, too."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            *lines, tail = file.read().split(b"\n")
+        self.offset += sum(len(line) + 1 for line in lines)
+        for line in lines:
+            yield from self._take(line)
+        if is_whole and tail:
+            yield from self._take(tail, is_last=True)
+
+    def _take(self, line: bytes, *, is_last: bool = False) -> Iterator[Numbered]:
+        self.n_lines += 1
+        text = line.removeprefix(BOM).strip()
+        if not text:
+            return
+        first = self.first_of.setdefault(hash(text), self.n_lines)
+        if first != self.n_lines:
+            self.warnings.append(f"{name_line(self.n_lines)} repeats line {first}: left out")
+            return
+        try:
+            event = parse(text)
+        except ValueError:
+            how = "was not written to its end" if is_last else "cannot be read"
+            self.warnings.append(f"{name_line(self.n_lines)} {how}: left out")
+            return
+        self.n_events += 1
+        yield self.n_lines, event
+
+
+def name_line(number: int) -> str:
+    return f"line {number} of {EVENTS}"
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """The JSON object that the text spells, without what a terminal would obey. Raises
+    ValueError."""
+    try:
+        values = json.loads(COMMANDS.sub(rb"\\ufffd", text).decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(values, dict):
+        raise ValueError("it is no object")
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def read_tail(content: bytes) -> bytes:
+    """What follows the last newline of evals.jsonl: b"" as a rule, where a driver's writing was cut
+    off a part of an event, or a whole one."""
+    return content[content.rfind(b"\n") + 1 :]
+
+
+def is_event(tail: bytes) -> bool:
+    try:
+        return bool(parse(tail.removeprefix(BOM)))
+    except ValueError:
+        return False
+
+
+def is_torn(tail: bytes) -> bool:
+    """Whether a writer of ours left it: the beginning of an event, or what a power cut leaves of
+    one (zeros)."""
+    text, start = tail.rstrip(b"\0"), b'{"event": "'
+    return (text.startswith(start) or start.startswith(text)) and not re.search(rb"[\0-\x1f]", text)

@@ -1,0 +1,104 @@
+"""A trial as a sweep's records tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainable.trial import EvalResult, Resolved
+
+BASE_ID, BASE_NUMBER = "base", -1  # the untuned model
+RUNNING = "RUNNING"
+STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL")
+CONFIRMATION = "confirm"  # kind of a trial's origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalRecord(EvalResult):
+    """An evaluation with where and when it was made."""
+
+    place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
+    started_s: float = 0.0  # unix time at which the work for this result began
+    time_s: float = 0.0  # unix time at which it was recorded
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungDecision:
+    """What a rung decided of a point, and on what."""
+
+    turns: int
+    trials: tuple[str, ...]  # the point's seeds
+    metric: str  # combined | loss (nats a word; lower is better)
+    value: float  # the mean over the seeds
+    goes_on: bool  # with asha=promote False: it waits until it is among the best
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    id: str
+    number: int  # -1: the untuned base
+    params: Mapping[str, Any]  # the searched fields that exist for this trial
+    config: Mapping[str, Any]  # TrialConfig.to_dict(), as recorded
+    resolved: Resolved | None = None  # None until the trial met its model
+    evals: tuple[EvalRecord, ...] = ()  # in the order of turns_seen
+    state: str = RUNNING  # one of STATES
+    reason: str | None = None  # why it failed or was stopped
+    started_s: float = 0.0
+    ended_s: float | None = None
+    # of a clone: {"trial", "set", "warm", "in_study", "request"}; of a confirmation: {"kind",
+    # "trial", "set", "warm", "in_study"}; None: it was proposed
+    origin: Mapping[str, Any] | None = None
+
+    @property
+    def last(self) -> EvalRecord | None:
+        return self.evals[-1] if self.evals else None
+
+    @property
+    def replied(self) -> tuple[EvalRecord, ...]:
+        """The evaluations with replies, and so with a Combined."""
+        return tuple(e for e in self.evals if e.combined is not None)
+
+    @property
+    def is_base(self) -> bool:
+        return self.number < 0
+
+    @property
+    def is_confirmation(self) -> bool:
+        """Whether it repeats one of the best points with a fresh seed, after the race."""
+        return self.origin is not None and self.origin.get("kind") == CONFIRMATION
+
+    @property
+    def is_evaluated_at_end(self) -> bool:
+        return self.eval_at(int(self.config.get("train_turns") or 0)) is not None
+
+    def eval_at(self, turns: int) -> EvalRecord | None:
+        """The first evaluation at or after `turns`: what the rung there was decided on."""
+        return next((e for e in self.evals if e.turns_seen >= turns), None)
+
+
+def list_levels(trials: Iterable[TrialRecord], config: Mapping[str, Any]) -> tuple[int, ...]:
+    """See `SweepRecords.levels_turns`."""
+    rungs = {int(r) for r in config.get("rungs_turns") or ()}
+    ends = {int(t.config.get("train_turns") or 0) for t in trials}
+    return tuple(sorted({0, *rungs, *ends}))
+
+
+def find_level(levels_turns: Iterable[int], turns_seen: int) -> int:
+    """The highest of the levels reached with `turns_seen`."""
+    return max(level for level in levels_turns if level <= max(turns_seen, 0))
+
+
+def is_unfinished(
+    trials: Iterable[TrialRecord], config: Mapping[str, Any], exhausted_at: int | None
+) -> bool:
+    """Whether trials lack an end or are still to come, under the SweepConfig `config`."""
+    known, wanted = tuple(trials), int(config.get("trials") or 0)
+    proposed = sum(not t.is_base and t.origin is None for t in known)
+    is_to_come = proposed < wanted and exhausted_at is None
+    is_confirmed = any(t.is_confirmation for t in known) or not config.get("confirm")
+    has_ended = any(t.state == "COMPLETE" and not t.is_base for t in known)
+    if has_ended and not is_confirmed:
+        return True
+    return is_to_come or any(t.state == RUNNING for t in known)
