@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,9 +39,10 @@ def local_ray() -> Iterator[None]:
     os.environ.update(SETTINGS)
     import ray
 
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
+    with FileLock(Path(tempfile.gettempdir()) / "tests-start-ray.lock"):  # ports are looked for
+        ray.init(
+            "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
     yield
     ray.shutdown()
 

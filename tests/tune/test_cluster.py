@@ -65,8 +65,11 @@ def can_unshare() -> bool:
     return subprocess.run(bridge, capture_output=True, check=False).returncode == 0
 
 
+THREE_NODES = pytest.param("1", 3, marks=pytest.mark.nightly)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("classic", "n_nodes"), [("", 2), ("1", 3)])
+@pytest.mark.parametrize(("classic", "n_nodes"), [("", 2), THREE_NODES])
 def test_the_slurm_script_runs_a_sweep_on_several_nodes(
     short_folder: Path, tmp_path: Path, classic: str, n_nodes: int
 ) -> None:

@@ -43,7 +43,10 @@ def find_workers(node: Any, names: tuple[str, ...]) -> list[psutil.Process]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("pack", "worker", "offer"),
-    [("1", WORKER, {"num_cpus": 1}), ("2", ENGINE, {"num_cpus": 1, "num_gpus": 1})],
+    [
+        pytest.param("1", WORKER, {"num_cpus": 1}, marks=pytest.mark.nightly),
+        ("2", ENGINE, {"num_cpus": 1, "num_gpus": 1}),
+    ],
 )
 def test_a_node_lost_and_a_node_added(
     tmp_path: Path, cluster: Any, pack: str, worker: tuple[str, ...], offer: dict[str, int]

@@ -164,7 +164,7 @@ def test_the_untuned_model_alone_on_s3(s3: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pack", ["1", "2"])
+@pytest.mark.parametrize("pack", [pytest.param("1", marks=pytest.mark.nightly), "2"])
 def test_a_sweep_killed_on_one_machine_goes_on_on_another(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str
 ) -> None:

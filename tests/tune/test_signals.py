@@ -71,9 +71,10 @@ def test_who_does_not_end_in_time_or_is_told_twice_ends_at_once(times: int) -> N
 @pytest.mark.parametrize(
     ("number", "asha"),
     [
-        *[(n, "promote") for n in SIGNALS],
-        (signal.SIGUSR1, "stop"),
+        (signal.SIGINT, "promote"),
         (signal.SIGTERM, "stop"),
+        *[pytest.param(n, "promote", marks=pytest.mark.nightly) for n in SIGNALS[1:]],
+        pytest.param(signal.SIGUSR1, "stop", marks=pytest.mark.nightly),
     ],
 )
 def test_a_sweep_that_is_told_to_end_goes_on_to_what_it_would_have_been(

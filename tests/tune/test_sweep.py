@@ -99,6 +99,9 @@ def test_a_finished_sweep_resumed_does_nothing_and_more_trials_extend_it(
     assert summarise(read_sweep(folder)) == summarise(read_sweep(reference))
 
 
+KILLED = [("pid", "1"), pytest.param("pid", "2", marks=pytest.mark.nightly), ("engine_pid", "2")]
+
+
 class Killer(threading.Thread):
     """Kills the process that made the n-th evaluation, once it is recorded."""
 
@@ -123,7 +126,7 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("which", "pack"), [("pid", "1"), ("pid", "2"), ("engine_pid", "2")])
+@pytest.mark.parametrize(("which", "pack"), KILLED)
 def test_a_killed_worker_or_engine_loses_nothing(tmp_path: Path, which: str, pack: str) -> None:
     flags = ("--trials", "4", "--asha", "off", "--no-baseline", "--concurrent", "2")
     killer = Killer(tmp_path / "s", which, [2, 5, 8])
