@@ -100,7 +100,6 @@ def test_which_metric_a_rung_takes(tmp_path: Path) -> None:
         choose_rung_metric("bleu", corners, "stop")
 
 
-@pytest.mark.parametrize("asha", ["stop", "promote"])
 def test_one_bias_has_a_meaning_beside_an_unbiased_headline_only(tmp_path: Path) -> None:
     config, space = make_config(tmp_path)
     corners = check_space(space, config.base)
@@ -111,6 +110,7 @@ def test_one_bias_has_a_meaning_beside_an_unbiased_headline_only(tmp_path: Path)
         check_calibration(1.0, [replace(corners[0], response="lexicalised")])
 
 
+@pytest.mark.parametrize("asha", ["stop", "promote"])
 def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: str) -> None:
     config, space = make_config(tmp_path, trials=12, asha=asha, rung_metric="loss")
     finish(config, space)
