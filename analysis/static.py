@@ -18,7 +18,7 @@ from trainable.trial import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-DRAWN = ("scatter", "bar", "contour", "heatmap")
+DRAWN = ("scatter", "bar", "heatmap")
 SYMBOLS = {"x": "x", "x-thin-open": "x", "diamond": "D"}
 SIZE_INCHES = (7.2, 3.8)
 
@@ -49,7 +49,7 @@ class Picture:
 
 
 def draw_static(figure: go.Figure) -> Picture:
-    """The figure by matplotlib: lines, marks, bars, error bars, contours and heat maps. Raises
+    """The figure by matplotlib: lines, marks, bars, error bars and heat maps. Raises
     ConfigError for what only a browser can show (parallel coordinates)."""
     from matplotlib.figure import Figure
 
@@ -141,8 +141,11 @@ def _draw_field(axes: Any, trace: Any) -> None:
     import numpy as np
 
     z = np.array([[np.nan if v is None else v for v in row] for row in trace.z], dtype=float)
-    if trace.type == "contour":
-        axes.contourf(list(trace.x), range(len(trace.y)), z, levels=12, cmap="viridis")
+    if all(isinstance(v, float) for v in trace.x):  # on a logarithmic axis, evenly
+        places = np.log(np.array(trace.x, dtype=float))
+        half = (places[1] - places[0]) / 2
+        edges = np.exp([*(places - half), places[-1] + half])
+        axes.pcolormesh(edges, np.arange(len(trace.y) + 1) - 0.5, z, cmap="viridis")
         axes.set_yticks(range(len(trace.y)), [str(v) for v in trace.y])
         return
     axes.imshow(z, aspect="auto", cmap="viridis")
