@@ -62,9 +62,11 @@ def show(view: View, *, once: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
+    from tune.terminal.redraw import can_redraw
+
     console = Console()
     view.look()
-    if once or not console.is_terminal or view.owner is None:
+    if once or not can_redraw(console) or view.owner is None:
         console.print(view.render())
         return
     with Live(view.render(), console=console, auto_refresh=False) as live:

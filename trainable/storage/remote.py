@@ -21,6 +21,9 @@ from trainable.trial import ConfigError
 
 HEADER, EVENTS = "sweep.json", "evals.jsonl"
 MARK = ".remote"  # in a storage's local folder: its URI
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "file")
+GOOGLES = ("gs://", "gcs://")
+GOOGLES_PATIENCE = "retry_limit_seconds=20"  # pyarrow's own is 15 minutes, deaf to signals
 PULSE = "pulse.json"  # beside a sweep's records while it is driven
 
 
@@ -29,14 +32,35 @@ def is_remote(storage: str) -> bool:
 
 
 def locate(storage: str) -> str:
-    """The local folder of a storage: of a URI, one in the cache that is marked with it."""
+    """The local folder of a storage: of a URI, one in the cache that is marked with it. Raises
+    ConfigError on a URI that pyarrow opens no storage by."""
     if not is_remote(storage):
         return storage
-    uri = storage.rstrip("/")
+    uri = check_uri(storage).rstrip("/")
     folder = _place(uri)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / MARK, uri.encode())
     return str(folder)
+
+
+def check_uri(uri: str) -> str:
+    """The URI with its scheme in small letters. Raises ConfigError.
+
+    >>> check_uri("S3://bucket/prefix")
+    's3://bucket/prefix'
+    """
+    scheme, _, rest = uri.partition("://")
+    scheme = scheme.lower()
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"--storage must be a folder or begin with {', '.join(f'{s}://' for s in SCHEMES)}, "
+            f"not {scheme}://"
+        )
+    if scheme != "file" and not rest.partition("/")[0]:
+        raise ConfigError(f"--storage {uri} names no bucket: give {scheme}://BUCKET/PREFIX")
+    if not rest.isprintable() or any(c in " \\" for c in rest):
+        raise ConfigError(f"--storage {uri!r} holds a space or an odd character: choose another")
+    return f"{scheme}://{rest}"
 
 
 def _place(uri: str) -> Path:
@@ -198,6 +222,8 @@ class Remote:
         if "_opened" not in self.__dict__:
             from pyarrow.fs import FileSystem
 
-            system, root = FileSystem.from_uri(self.uri)
+            sign = "&" if "?" in self.uri else "?"
+            limit = f"{sign}{GOOGLES_PATIENCE}" if self.uri.startswith(GOOGLES) else ""
+            system, root = FileSystem.from_uri(self.uri + limit)
             self._opened = system, "/".join((root, *self.parts))
         return self._opened

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from trainable.system.whole import write_whole
+from trainable.trial import ConfigError
 
 
 def find_cache_folder() -> Path:
@@ -21,8 +22,14 @@ def find_cache_folder() -> Path:
     own = os.environ.get("QLORA_SEARCH_CACHE")
     if own:
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "qlora-dialogue-search"
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(base or Path.home() / ".cache") / "qlora-dialogue-search"
+    except RuntimeError:
+        raise ConfigError(
+            "there is no home folder to keep a cache in (HOME is unset, and the user has no "
+            "account): give a folder in QLORA_SEARCH_CACHE"
+        ) from None
 
 
 def fingerprint_files(paths: Iterable[Path], *salts: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainable.storage.remote import bring_headers, locate
+from trainable.storage.remote import bring_headers, is_remote, locate
 from trainable.system.environment import add_trust
 from trainable.trial import ConfigError
 from tune.search.config import BUDGETS
@@ -115,10 +115,17 @@ def build_parser() -> argparse.ArgumentParser:
 def add_storage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage",
-        type=locate,
+        type=parse_storage,
         default="runs",
         help="the folder that holds the sweeps, or s3://BUCKET/PREFIX",
     )
+
+
+def parse_storage(text: str) -> str:
+    try:
+        return locate(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:
@@ -136,6 +143,9 @@ def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:
 def open_folder(flags: argparse.Namespace, command: str) -> Path:
     """The folder of the sweep that a command names; of a storage that is no folder, its local copy.
     Raises ConfigError."""
+    if is_remote(flags.name):
+        storage, _, flags.name = flags.name.rstrip("/").rpartition("/")
+        flags.storage = locate(storage)
     bring_headers(Path(flags.storage))
     return find_folder(flags.name, Path(flags.storage), command)
 

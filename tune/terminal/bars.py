@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trainable.system.activity import Activity, read_activities
+from tune.terminal.redraw import can_redraw
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +20,7 @@ def show_activities() -> Iterator[None]:
     from rich.live import Live
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not can_redraw(console):
         yield
         return
     with Live(console=console, get_renderable=render_all, transient=True):

@@ -12,6 +12,7 @@ from rich.live import Live
 from analysis.labels import label_setting
 from analysis.records import Ledger
 from tune.terminal.progress import Progress
+from tune.terminal.redraw import can_redraw
 from tune.terminal.table import render
 
 
@@ -24,7 +25,7 @@ class Display:
         self.live: Live | None = None
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if can_redraw(self.console):
             self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=4)
             self.live.start()
         return self

@@ -84,6 +84,11 @@ def _join(ray: Any, address: str, say: Say) -> None:
         )
     except Exception as error:
         ray.shutdown()
+        if "token" in str(error).lower():
+            remedy = (
+                "the cluster asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+                "RAY_AUTH_TOKEN_PATH where it is not in ~/.ray/auth_token"
+            )
         raise ConfigError(
             f"RAY_ADDRESS={address} leads to no Ray ({describe(error)}): {remedy}"
         ) from error

@@ -129,12 +129,16 @@ def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[F
         import ray
 
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_lend_loggers())
             if not ray.is_initialized():
                 stack.enter_context(connect(say))
             _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
             watch = stack.enter_context(Watch(find_doors(), choose_patience(), command))
             yield Fleet(nodes=read_nodes(), check=watch.check)
+
+
+LOGGERS = ("ray", "ray.tune", "ray.data")
 
 
 class _Log(io.FileIO):
@@ -150,8 +154,19 @@ def _open_log(path: Path) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BufferedWriter(_Log(path, "a")), "utf-8", line_buffering=True)
 
 
+@contextlib.contextmanager
+def _lend_loggers() -> Iterator[None]:
+    """Ray's loggers are given back as they were: the driver may be a part of somebody's program."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger, list(logger.handlers), logger.propagate) for logger in loggers]
+    with warnings.catch_warnings():
+        yield
+    for logger, handlers, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
 def _send_logs(handler: logging.Handler) -> None:
-    for name in ("ray", "ray.tune", "ray.data"):
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False

@@ -1,0 +1,85 @@
+"""Storages' spellings, terminals that are none, somebody else's loggers, a user without a home."""
+
+import io
+import logging
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from trainable.storage.remote import check_uri
+from trainable.system.cache import find_cache_folder
+from trainable.trial import ConfigError
+from tune import run
+from tune.terminal.redraw import can_redraw
+from tune.workers.fleet import LOGGERS, _lend_loggers, _send_logs
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("s4://bucket/x", "begin with s3://"),
+        ("http://bucket/x", "begin with s3://"),
+        ("s3://", "names no bucket"),
+        ("s3:///prefix", "names no bucket"),
+        ("s3://bucket/a prefix", "a space"),
+        ("s3://bucket/a\x1b[2J", "odd character"),
+    ],
+)
+def test_a_storage_that_cannot_be_is_one_line(
+    uri: str, words: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_uri(uri)
+    with pytest.raises(SystemExit) as ended:
+        run.main(["--space", "lora_modules", "--storage", uri, "--dry-run"])
+    assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_scheme_in_capitals_is_the_same_storage() -> None:
+    assert check_uri("S3://Bucket/Prefix") == "s3://Bucket/Prefix"
+
+
+def test_nothing_is_drawn_over_where_cursor_movements_mean_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    assert can_redraw(Console(file=Terminal()))
+    assert not can_redraw(Console(file=io.StringIO(), force_terminal=True))  # FORCE_COLOR
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not can_redraw(Console(file=Terminal()))
+    monkeypatch.delenv("JPY_PARENT_PID")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not can_redraw(Console(file=Terminal()))
+
+
+def test_ray_s_loggers_are_given_back() -> None:
+    logger, own = logging.getLogger("ray"), logging.NullHandler()
+    before, propagates = list(logger.handlers), logger.propagate
+    logger.handlers, logger.propagate = [own], True
+    try:
+        with _lend_loggers():
+            for name in LOGGERS:
+                assert logging.getLogger(name) is not None
+            _send_logs(logging.StreamHandler(io.StringIO()))
+            assert logger.handlers != [own] and not logger.propagate
+        assert logger.handlers == [own] and logger.propagate
+    finally:
+        logger.handlers, logger.propagate = before, propagates
+
+
+def test_a_user_without_a_home_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("QLORA_SEARCH_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", fail)
+    with pytest.raises(ConfigError, match="QLORA_SEARCH_CACHE"):
+        find_cache_folder()
