@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,14 @@ from tune.export.tokens import encode_dialogues, load_tokens
 DIALOGUES, TOKENS = 1, 6
 
 
-def load_plain() -> Any:
+@cache
+def read_base() -> Any:
     return AutoModelForCausalLM.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32)
+
+
+def load_plain() -> Any:
+    """The embedded model as transformers loads it: peft may change it."""
+    return copy.deepcopy(read_base())
 
 
 def make_adapter(settings: dict[str, Any], folder: Path) -> Path:
