@@ -96,6 +96,10 @@ class ConfigError(ValueError):
     """Bad input, in one line: the rule, the value, the flag, the remedy. Commands exit with 2."""
 
 
+class CannotPack(ConfigError):
+    """What the packed engine does not compute as transformers does: why, in a few words."""
+
+
 class TrialFailed(RuntimeError):
     """A trial that cannot go on (a loss that is not finite, no memory): its reason, in one line."""
 

@@ -269,7 +269,8 @@ def test_an_end_that_may_not_come_yet_is_never_all_that_is_left(bases: dict[str,
     pack.join("mine", make_config(bases["llama"], **sampled), None)
     slot = pack.slots["mine"]
     with torch.no_grad():
-        pack.output()[pack.base.special.eos] = 50 * pack.output().sum(0)  # the end wherever it may
+        weight = pack.output().weight
+        weight[pack.base.special.eos] = 50 * weight.sum(0)  # the end wherever it may
     greedy = {"min_new_tokens": 6, "max_new_tokens": 6}
     pack.slots["mine"].config = make_config(bases["llama"], **greedy)
     likeliest = pack.generate([(slot, "validation", 2)])["mine"][0]

@@ -11,7 +11,7 @@ from tiny_trials import make_config
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainable.engine.layers.logits import to_logits
+from trainable.engine.layers.output import Output
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder, Draw
 from trainable.model.base import BaseSpec, load_base
@@ -112,4 +112,4 @@ def test_of_two_tokens_within_a_rounding_step_the_likelier_is_taken() -> None:
     output[0, 0], output[2, 0] = 0.25, 0.53125
     rounded = hidden @ output.T
     assert rounded[0, 1] == rounded[0, 2] and int(rounded.argmax()) == 1
-    assert int(to_logits(hidden, output).argmax()) == 2
+    assert int(Output(weight=output).scores(hidden).argmax()) == 2

@@ -51,7 +51,9 @@ class Wish:
 class Engine:
     """See the module. `max_rank` and `slots` fix the bank's memory; `pass_tokens` is what the
     training slots together bring to one pass (None: what the memory affords), `gpu_share` what part
-    of the GPU's memory is this engine's. Raises ConfigError when the base model cannot be had."""
+    of the GPU's memory is this engine's, `dialogue_tokens` how long the longest dialogue is that is
+    read. Raises ConfigError when the base model cannot be had, CannotPack where it is not computed
+    as transformers computes it."""
 
     def __init__(
         self,
@@ -61,8 +63,9 @@ class Engine:
         max_rank: int,
         pass_tokens: int | None = None,
         gpu_share: float = 1.0,
+        dialogue_tokens: int = TrialConfig.max_length_tokens,
     ) -> None:
-        self.pack = Pack(load_base(spec), slots, max_rank, pass_tokens, gpu_share)
+        self.pack = Pack(load_base(spec), slots, max_rank, pass_tokens, gpu_share, dialogue_tokens)
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )

@@ -14,7 +14,10 @@ from trainable.trial import Evaluation, Resolved, TrialConfig
 def open_solo(config: TrialConfig, device: str) -> SoloFinetuner:
     """The trial in an engine of its own. Raises ConfigError and TrialFailed as the engine does."""
     spec = BaseSpec.of(config, device=device)
-    return SoloFinetuner(Engine(spec, slots=1, max_rank=rank_of(config)), config)
+    engine = Engine(
+        spec, slots=1, max_rank=rank_of(config), dialogue_tokens=config.max_length_tokens
+    )
+    return SoloFinetuner(engine, config)
 
 
 class SoloFinetuner:

@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.engine.check.check import SelfCheck
 from trainable.engine.decode.replies import Asked, Made, generate
 from trainable.engine.device.memory import afford_cache, afford_pass, give_back_memory, peak_gib
 from trainable.engine.device.recording import can_record
 from trainable.engine.device.transfer import Pace
 from trainable.engine.layers.adapters import Adapters
-from trainable.engine.layers.attention import NAME, Cached, Packing
+from trainable.engine.layers.attention import Cached, Packing
+from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.fusion import fuse
 from trainable.engine.layers.lora import shape_of
+from trainable.engine.layers.output import Output
 from trainable.engine.layers.passes import make_dropout, pack_windows, target_weights
 from trainable.engine.slots.bank import SlotBank, SlotRange
 from trainable.engine.slots.data_order import DataOrder, Piece
@@ -30,7 +33,7 @@ from trainable.engine.train.loss import TargetLoss
 from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
-from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
+from trainable.trial import Resolved, TrialConfig, TrialFailed
 
 
 class Pack:
@@ -43,14 +46,17 @@ class Pack:
         max_rank: int,
         pass_tokens: int | None = None,
         gpu_share: float = 1.0,
+        dialogue_tokens: int = TrialConfig.max_length_tokens,
     ) -> None:
         """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
-        memory. `gpu_share`: what part of a GPU's memory is this pack's, in (0, 1]."""
-        check_packable(base)
+        memory. `gpu_share`: what part of a GPU's memory is this pack's, in (0, 1].
+        `dialogue_tokens`: of the longest that will be read. Raises CannotPack where the engine does
+        not compute this model as transformers does."""
+        check = None if base.key is None else SelfCheck(base, dialogue_tokens, max_rank)
         self.base = base
         self.device = base.device
         self.model: Any = base.model
-        self.model.config._attn_implementation = NAME
+        self.run_backbone = open_backbone(self.model)
         self.is_filled = self.device.type == "cuda"  # training passes, to sizes that come again
         is_compiled = self.device.type == "cuda" and not fuse(self.model)
         self.paths = list_linear_paths(self.model)
@@ -59,7 +65,7 @@ class Pack:
         self.adapters = Adapters(self.bank, self.model)
         self.optimizer = SlotOptimizer(self.bank)
         self.train_together = TrainPass(
-            self._add_gradients, can_record(base, training=True), is_compiled
+            self.add_gradients, can_record(base, training=True), is_compiled
         )
         self.pace = Pace(self.device)
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
@@ -72,6 +78,8 @@ class Pack:
         self.at_work: list[str] = []  # the trials of the training pass under way
         self.cache_cut: float = 1  # more once memory ran out for keys and values
         self.has_generated = False  # a token a row: what such passes compile is there
+        if check is not None:
+            check.finish(self)
 
     def join(self, key: str, config: TrialConfig, state: SlotState | None) -> Resolved:
         if None not in self.rows:
@@ -180,7 +188,8 @@ class Pack:
         modules = tuple(self.bank.used_modules(span))
         self.train_together.run(Load(span, tokens, weights, dropout, modules))
 
-    def _add_gradients(self, load: Load) -> None:
+    def add_gradients(self, load: Load) -> None:
+        """To the bank's rows, of a load's weighted losses."""
         tokens = load.tokens
         dtype = self.base.compute_dtype
         self.adapters.begin_training(load.span, load.modules, tokens.layout, load.dropout, dtype)
@@ -233,12 +242,12 @@ class Pack:
 
     def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor:
         """The hidden states [rows, tokens, width] after the last layer, normed."""
-        backbone = self.model.base_model
-        out = backbone(input_ids=ids, position_ids=positions, use_cache=False, packing=packing)
-        return out.last_hidden_state
+        out = self.run_backbone(ids, positions, packing)
+        hidden: Tensor = out.last_hidden_state
+        return hidden
 
-    def output(self) -> Tensor:
-        return self.model.get_output_embeddings().weight
+    def output(self) -> Output:
+        return Output.of(self.model)
 
     def longest(self) -> int:
         return max(slot.config.max_length_tokens for slot in self.slots.values())
@@ -276,22 +285,6 @@ class Pack:
         sizes, dtype = self.model.config, self.base.compute_dtype
         tokens = afford_cache(sizes, dtype, self.device, self.gpu_share)
         return int(tokens / self.cache_cut)
-
-
-def check_packable(base: Base) -> None:
-    """Raises ConfigError where the attention cannot be told which tokens belong together."""
-    is_known = getattr(base.model, "_supports_attention_backend", False)
-    if base.is_encoder_decoder or not is_known:
-        raise ConfigError(
-            f"{type(base.model).__name__} cannot be packed: its attention is its own; run it with "
-            "--pack 1"
-        )
-    output: Any = base.model.get_output_embeddings()
-    if getattr(output, "bias", None) is not None:
-        raise ConfigError(
-            f"{type(base.model).__name__} cannot be packed: its output layer has a bias; run it "
-            "with --pack 1"
-        )
 
 
 def describe_device(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from trainable.model.conv1d import to_linear
 from trainable.model.identity import Identity, identify
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
+from trainable.model.verdicts import key_of
 from trainable.system.environment import is_deterministic, trusts_remote_code
 from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, check_choice
 
@@ -67,6 +70,7 @@ class Base:
     compute_dtype: torch.dtype
     special: SpecialIds
     identity: Identity = field(default_factory=dict)  # nothing told: nothing is compared
+    key: str | None = None  # of the self-check's verdict; None: weights that are nobody's
 
     @property
     def device(self) -> torch.device:
@@ -104,6 +108,7 @@ def load_base(spec: BaseSpec) -> Base:
         compute_dtype=dtype,
         special=special,
         identity=identify(spec.base_model, tokenizer, special, is_random=is_random),
+        key=key_of(spec),
     )
 
 
@@ -130,9 +135,10 @@ def pick_compute_dtype(quantisation: str, device: torch.device) -> torch.dtype:
 
 
 def silence_dropout(config: Any) -> None:
-    """Sets every dropout probability of a configuration (and of those inside it) to 0."""
+    """Sets every dropout probability of a configuration (and of those inside it) to 0, and the
+    noise that experts are chosen with."""
     for name, value in list(vars(config).items()):
-        if isinstance(value, float) and ("drop" in name or name.endswith("_pdrop")):
+        if isinstance(value, float) and re.search("drop|jitter", name):
             setattr(config, name, 0.0)
         elif hasattr(value, "to_dict") and name.endswith("config"):
             silence_dropout(value)
@@ -155,6 +161,7 @@ def build_model(
             arguments["quantization_config"] = bitsandbytes_config(spec, dtype)
         arguments |= {"config": config, "dtype": dtype, "device_map": {"": device}}
         model = kind.from_pretrained(source.name, **source.arguments, **arguments)
+    to_linear(model)
     if source.gguf_file is not None:
         drop_quantiser(model)
     if is_quantised:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from trainable.model.selections import select_paths
@@ -14,11 +16,34 @@ def resolve_modules(model: torch.nn.Module, selection: str) -> tuple[str, ...]:
 
 
 def list_linear_paths(model: torch.nn.Module) -> tuple[str, ...]:
-    """Full paths of all linear layers (bitsandbytes' subclass nn.Linear) but the output layer."""
+    """Full paths of all linear layers (bitsandbytes' subclass nn.Linear) but the output layer; of
+    a model of several modalities those of its text part."""
     find_output = getattr(model, "get_output_embeddings", lambda: None)
     output_layer = find_output()
+    within = find_text_part(model)
     return tuple(
         path
         for path, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not output_layer
+        if is_adaptable(module) and module is not output_layer and path.startswith(within)
     )
+
+
+def find_text_part(model: Any) -> str:
+    """The beginning of its layers' paths; "" where the model is nothing else."""
+    config = getattr(model, "config", None)
+    if config is None or config.get_text_config() is config or config.is_encoder_decoder:
+        return ""
+    decoder = model.get_decoder()
+    return next((f"{path}." for path, m in model.named_modules() if m is decoder and path), "")
+
+
+def is_adaptable(module: torch.nn.Module) -> bool:
+    """A linear layer that gives its product and no more: routers of experts give tuples."""
+    if not isinstance(module, torch.nn.Linear):
+        return False
+    if type(module).forward is torch.nn.Linear.forward or "bitsandbytes" in type(module).__module__:
+        return True
+    weight = module.weight
+    sample = torch.zeros(1, module.in_features, dtype=weight.dtype, device=weight.device)
+    with torch.no_grad():
+        return isinstance(module(sample), torch.Tensor)

@@ -9,14 +9,8 @@ from typing import Any
 
 from trainable.model.adapter_fields import why_peft
 from trainable.model.source import explained, locate
+from trainable.model.verdicts import key_of, recall_verdict
 from trainable.trial import TrialConfig
-
-# transformers' models whose attention cannot be told which tokens belong together
-OWN_ATTENTION = frozenset(
-    {"falcon", "mpt", "bloom", "codegen", "gptj", "gpt_neo", "mamba", "rwkv", "xglm"}
-    | {"stablelm", "openai-gpt", "biogpt"}
-)
-BIASED_OUTPUT = frozenset({"phi"})
 
 
 def why_alone(config: TrialConfig) -> str | None:
@@ -27,16 +21,18 @@ def why_alone(config: TrialConfig) -> str | None:
     brings = config.method == "none" and config.adapter is not None and not is_toy(config)
     if brings and (why := why_peft(Path(str(config.adapter)))):
         return why
-    if is_embedded(config):
+    if is_toy(config):
         return None
-    shape = read_shape(config.base_model)
     if is_encoder_decoder(config):
         return "an encoder-decoder"
-    if shape.get("model_type") in OWN_ATTENTION:
-        return f"the attention of {shape['model_type']} is its own"
-    if shape.get("model_type") in BIASED_OUTPUT:
-        return f"the output layer of {shape['model_type']} has a bias"
-    return None
+    return recall_difference(config)
+
+
+def recall_difference(config: TrialConfig) -> str | None:
+    """What an engine here has found that it does not compute as transformers does; None: nothing,
+    or no engine has met the base model yet."""
+    verdicts = (recall_verdict(key_of(config), device) for device in ("cuda", "cpu"))
+    return next((v.reason for v in verdicts if v is not None and v.reason is not None), None)
 
 
 def is_encoder_decoder(config: TrialConfig) -> bool:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trainable.model.packable import is_toy, why_alone
-from trainable.trial import ConfigError, Finetuner, TrialConfig
+from trainable.trial import CannotPack, ConfigError, Finetuner, TrialConfig
+
+if TYPE_CHECKING:
+    from trainable.solo.train import PlainFinetuner
 
 
 def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
@@ -17,10 +22,13 @@ def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
         return open_plain(config, device)
     from trainable.engine.finetuner import open_solo
 
-    return open_solo(config, device)
+    try:
+        return open_solo(config, device)
+    except CannotPack:  # the engine's check of itself; its verdict is kept
+        return open_plain(config, device)
 
 
-def open_plain(config: TrialConfig, device: str) -> Finetuner:
+def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
     """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
     from trainable.model.base import BaseSpec, load_base
     from trainable.solo.seq2seq import Seq2SeqFinetuner

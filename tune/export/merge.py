@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, Pre
 
 from trainable.corpus.encode import Window
 from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
+from trainable.model.conv1d import to_stored
 from trainable.model.packable import is_encoder_decoder
 from trainable.model.quantise import dequantise
 from trainable.model.source import explained, locate
@@ -83,6 +84,7 @@ def write_shards(
 ) -> PreTrainedModel:
     """Merges, writes, and returns the model as transformers reads it back."""
     merged = merge(choice, choice.config.quantisation, dtype)
+    to_stored(merged)
     merged.save_pretrained(folder, max_shard_size=SHARD)
     tokens.tokenizer.save_pretrained(folder)
     generation.to_json_file(folder / GENERATION)

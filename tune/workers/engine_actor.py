@@ -10,7 +10,7 @@ from typing import Any
 
 from trainable.model.packable import is_toy
 from trainable.system.shortage import describe_shortage, is_out_of_memory
-from trainable.trial import ConfigError, TrialConfig, TrialFailed
+from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.entry import light_beacon
 from trainable.worker.pooled import read_files, write_files
 
@@ -77,4 +77,15 @@ def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float
     from trainable.engine.engine import Engine
     from trainable.model.base import BaseSpec
 
-    return Engine(BaseSpec.of(config), slots=slots, max_rank=max_rank, gpu_share=gpu_share)
+    try:
+        return Engine(
+            BaseSpec.of(config),
+            slots=slots,
+            max_rank=max_rank,
+            gpu_share=gpu_share,
+            dialogue_tokens=config.max_length_tokens,
+        )
+    except CannotPack:  # its trials' notes say why
+        from trainable.solo.alone_engine import AloneEngine
+
+        return AloneEngine(slots)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainable.model.packable import is_toy, why_alone
 from trainable.system.shortage import describe_shortage, is_out_of_memory
-from trainable.trial import ConfigError, TrialConfig, TrialFailed
+from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 
 if TYPE_CHECKING:
     from tune.workers.best_slots import Knee
@@ -38,6 +38,8 @@ def choose_slots(
         knee = measure(trained[0])
     except TrialFailed as error:
         return 1, f"not one trial fits an engine here: {error}"
+    except CannotPack as error:
+        return 1, str(error)
     return max(1, min(knee.slots, knee.fitting // bases)), knee.describe()
 
 

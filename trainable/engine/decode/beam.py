@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainable.engine.decode.branches import LOGIT_ROWS, Shaper, Trunk
-from trainable.engine.layers.logits import to_logits
+from trainable.engine.layers.output import Output
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have ended
@@ -15,12 +15,12 @@ COMPACT_EVERY = 8  # tokens between looks at which rows have ended
 class Beams:
     """`num_beams` running sequences of each row, and its best finished ones."""
 
-    def __init__(self, trunk: Trunk, config: TrialConfig, shaper: Shaper, output: Tensor) -> None:
+    def __init__(self, trunk: Trunk, config: TrialConfig, shaper: Shaper, output: Output) -> None:
         assert config.num_beams is not None
         self.trunk, self.shaper, self.output = trunk, shaper, output
         self.n_beams, self.max_new = config.num_beams, config.max_new_tokens
         self.length_penalty = 1.0 if config.length_penalty is None else config.length_penalty
-        rows, device = len(trunk.origin), output.device
+        rows, device = len(trunk.origin), output.weight.device
         self.scores = torch.zeros(rows, 1, device=device)  # [rows, beams]: summed log probability
         self.made = torch.zeros(rows, 1, 0, dtype=torch.int64, device=device)  # their tokens
         self.ancestors = torch.zeros(rows, 1, 0, dtype=torch.bool, device=device)
@@ -49,7 +49,7 @@ class Beams:
         step = max(LOGIT_ROWS // hidden.shape[1], 1)
         for start in range(0, len(hidden), step):
             part = slice(start, start + step)
-            logits = to_logits(hidden[part], self.output)
+            logits = self.output.scores(hidden[part])
             steps = self.shaper.shape(
                 logits.log_softmax(-1), self.trunk.origin[part], self.made[part]
             )
@@ -85,7 +85,7 @@ class Beams:
 
     def _grow(self, depth: int) -> Tensor:
         """The hidden states [rows, beams, width] of the newest tokens."""
-        own = torch.eye(self.n_beams, dtype=torch.bool, device=self.output.device)
+        own = torch.eye(self.n_beams, dtype=torch.bool, device=self.output.weight.device)
         own = own.expand(len(self.scores), -1, -1)
         self.ancestors = torch.cat([self.ancestors, own], dim=-1)
         return self.trunk.forward(self.made[:, :, -1], depth, self.ancestors, depth * self.n_beams)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainable.engine.decode.sampling import RowKey, make_processors
 from trainable.engine.layers.attention import Cached
+from trainable.engine.layers.scores import ScoreRules
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
@@ -34,18 +35,22 @@ class Branches(Cached):
         self.visible = visible  # bool [rows, branches, columns so far]
         self.column = column  # where the first of the new tokens is stored
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules
+    ) -> Tensor:
         """query [rows, heads, branches, width] -> [rows, branches, heads, width]"""
         end = self.column + key.shape[2]
         for side, new in ((self.keys, key), (self.values, value)):
             side[layer][:, :, self.column : end] = new
         keys, values = self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
-        rows, heads, branches, width = query.shape
-        grouped = query.view(rows, keys.shape[1], -1, branches, width)
-        scores = (grouped @ keys[:, :, None].transpose(-1, -2)).float() * scale
-        scores = scores.masked_fill(~self.visible[:, None, None], float("-inf"))
-        out = scores.softmax(-1).to(values.dtype) @ values[:, :, None]
-        return out.view(rows, heads, branches, width).transpose(1, 2)
+        return rules.attend(query, keys, values, self.find_seen(rules)[:, None, None])
+
+    def find_seen(self, rules: ScoreRules) -> Tensor:
+        """bool [rows, branches, columns]. What a branch descends from stands in its order, so that
+        a column's position is the number of visible ones before it."""
+        positions = self.visible.cumsum(-1) - 1
+        first = rules.first_seen(positions[..., -1:])
+        return self.visible if first is None else self.visible & (positions >= first)
 
 
 class Trunk:

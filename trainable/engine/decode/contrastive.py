@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainable.engine.decode.branches import LOGIT_ROWS, Shaper, Trunk
-from trainable.engine.layers.logits import to_logits
+from trainable.engine.layers.output import Output
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have ended
@@ -22,7 +22,7 @@ class ContrastiveSearch:
     """`context` [rows, prompt columns, width]: the hidden states of every row's prompt."""
 
     def __init__(
-        self, trunk: Trunk, config: TrialConfig, shaper: Shaper, output: Tensor, context: Tensor
+        self, trunk: Trunk, config: TrialConfig, shaper: Shaper, output: Output, context: Tensor
     ) -> None:
         assert config.top_k is not None and config.penalty_alpha is not None
         self.trunk, self.shaper, self.output = trunk, shaper, output
@@ -33,8 +33,8 @@ class ContrastiveSearch:
         self.context = context.new_zeros(rows, n_prompt + self.max_new, width)
         self.context[:, :n_prompt] = F.normalize(context, dim=-1)
         self.is_token = F.pad(trunk.is_prompt, (0, self.max_new))
-        self.made = torch.zeros(rows, 0, dtype=torch.int64, device=output.device)
-        self.has_ended = torch.zeros(rows, dtype=torch.bool, device=output.device)
+        self.made = torch.zeros(rows, 0, dtype=torch.int64, device=output.weight.device)
+        self.has_ended = torch.zeros(rows, dtype=torch.bool, device=output.weight.device)
 
     def search(self, hidden: Tensor) -> list[list[int]]:
         """The reply of every row, from the hidden states [rows, width] before it."""
@@ -55,7 +55,7 @@ class ContrastiveSearch:
         parts = []
         for start in range(0, len(hidden), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)
-            logits = to_logits(hidden[part], self.output)[:, None]
+            logits = self.output.scores(hidden[part])[:, None]
             shaped = self.shaper.shape(logits, self.trunk.origin[part], self.made[part, None])
             parts.append(shaped[:, 0].softmax(-1).topk(self.top_k))
         values, tokens = (torch.cat(side) for side in zip(*parts, strict=True))

@@ -27,7 +27,7 @@ from trainable.engine.decode.sampling import Chooser, RowKey
 from trainable.engine.decode.token_pass import Forward, TokenPass
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.layout import Layout
-from trainable.engine.layers.logits import to_logits
+from trainable.engine.layers.output import Output
 from trainable.engine.layers.passes import PackedTokens, pack_windows
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
@@ -62,20 +62,20 @@ class Decoder:
     def __init__(
         self,
         forward: Forward,
-        output: Tensor,
+        output: Output,
         special: SpecialIds,
         relayout: Callable[[Layout | Blocks], None],
         *,
         is_recorded: bool,
     ) -> None:
         self.forward = forward
-        self.output = output  # [vocabulary, width]
+        self.output = output
         self.special = special
         self.is_recorded = is_recorded  # passes of one token a row
         self.is_ready = False  # such have run in this engine
         self.relayout = relayout  # tells the adapters which rows belong to which slot
         self.advance: Callable[[int], object] = lambda replies: None  # hears of those made
-        self.device = output.device
+        self.device = output.weight.device
 
     @torch.no_grad()
     def decode(
@@ -179,7 +179,7 @@ class Decoder:
         """The next token of every row, from the hidden states [rows, width] before it."""
         parts = []
         for start in range(0, len(hidden), LOGIT_ROWS):
-            logits = to_logits(hidden[start : start + LOGIT_ROWS], self.output)
+            logits = self.output.scores(hidden[start : start + LOGIT_ROWS])
             parts.append(chooser.choose(logits, start, step))
         chooser.append(torch.cat(parts))
 
@@ -190,7 +190,7 @@ class Decoder:
         parts = []
         for start in range(0, len(tokens.labels), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)
-            logits = to_logits(hidden[tokens.before_targets[part]], self.output)
+            logits = self.output.scores(hidden[tokens.before_targets[part]])
             labels = tokens.labels[part]
             parts.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
         nats = torch.cat(parts).double().cpu().numpy() if parts else np.empty(0)

@@ -20,6 +20,7 @@ from trainable.engine.device.recording import can_record
 from trainable.engine.layers.adapters import Adapters
 from trainable.engine.layers.attention import Cached, Packing
 from trainable.engine.layers.layout import Layout
+from trainable.engine.layers.output import Output
 from trainable.engine.slots.bank import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.slots.task import group_by_dialogue
@@ -43,7 +44,7 @@ class Decodable(Protocol):
 
     def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor: ...
 
-    def output(self) -> Tensor: ...
+    def output(self) -> Output: ...
 
     def room_tokens(self) -> int: ...
 

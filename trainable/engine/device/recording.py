@@ -17,7 +17,8 @@ SCARCE = 0.2  # of a GPU's memory: to give back what is kept for reuse takes the
 
 def can_record(base: Base, *, training: bool) -> bool:
     """Whether a GPU can record the base model's passes: not in 8 bits, where bitsandbytes looks at
-    numbers on the way, nor training in 32, where attention lays out every pass by its lengths."""
+    numbers on the way, nor training in 32, where attention lays out every pass by its lengths (as
+    it does in 16 where its kernel does not know a layer's rules: the first pass shows that)."""
     is_told_by_tensors = base.compute_dtype != torch.float32 or not training
     return base.device.type == "cuda" and base.residency != "int8" and is_told_by_tensors
 

@@ -7,29 +7,35 @@ Imported only where there is a GPU: Triton comes with torch's builds for it.
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from trainable.engine.layers.scores import ScoreRules
 
 BLOCK = 64  # columns read at a time
 FEWEST_LINES = 16  # of a tensor core's tile: the query heads of a key are filled up to it
 
 
 def attend_rows(
-    query: Tensor, keys: Tensor, values: Tensor, starts: Tensor, lengths: Tensor, scale: float
+    query: Tensor, keys: Tensor, values: Tensor, starts: Tensor, lengths: Tensor, rules: ScoreRules
 ) -> Tensor:
     """query [rows, heads, width], keys and values [columns, kv_heads, width], of which a row sees
-    the `lengths` [rows] + 1 from `starts` [rows] on -> [rows, heads, width]."""
+    the `lengths` [rows] + 1 from `starts` [rows] on, as far as the rules let it -> [rows, heads,
+    width of values]."""
     rows, heads, width = query.shape
-    kv_heads = keys.shape[1]
-    query, out = query.contiguous(), torch.empty_like(query, memory_format=torch.contiguous_format)
+    kv_heads, value_width = values.shape[1:]
+    query, out = query.contiguous(), query.new_empty(rows, heads, value_width)
     group = heads // kv_heads
+    first = rules.first_seen(lengths)
     lines = max(FEWEST_LINES, triton.next_power_of_2(group))
     _attend[(rows, kv_heads)](
-        query, keys, values, starts, lengths, out, scale,
-        GROUP=group, WIDTH=width, BLOCK=BLOCK, LINES=lines,
-        FEATURES=triton.next_power_of_2(width), num_warps=2,
+        query, keys, values, starts, lengths, out, rules.scale, rules.cap or 0.0,
+        lengths if first is None else first, query if rules.sinks is None else rules.sinks,
+        GROUP=group, WIDTH=width, VALUE_WIDTH=value_width, BLOCK=BLOCK, LINES=lines,
+        FEATURES=triton.next_power_of_2(width), VALUES=triton.next_power_of_2(value_width),
+        HAS_FIRST=first is not None, HAS_CAP=rules.cap is not None,
+        HAS_SINKS=rules.sinks is not None, num_warps=2,
     )  # fmt: skip
     return out
 
@@ -43,32 +49,55 @@ def _attend(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     lengths,
     out,
     scale,
+    cap,
+    firsts,
+    sinks,
     GROUP: tl.constexpr,
     WIDTH: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
     LINES: tl.constexpr,
     FEATURES: tl.constexpr,
+    VALUES: tl.constexpr,
+    HAS_FIRST: tl.constexpr,
+    HAS_CAP: tl.constexpr,
+    HAS_SINKS: tl.constexpr,
 ):
     """A row and a key's head; softmax as it goes (flash attention, arXiv 2205.14135)."""
     row, head, kv_heads = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     line, feature = tl.arange(0, LINES)[:, None], tl.arange(0, FEATURES)[None]
-    place = ((row * kv_heads + head) * GROUP + line) * WIDTH + feature
+    one = tl.arange(0, VALUES)[None]  # of a value's features
+    query_head = (row * kv_heads + head) * GROUP + line
     is_real = (line < GROUP) & (feature < WIDTH)
-    q = tl.load(query + place, mask=is_real, other=0.0)
+    q = tl.load(query + query_head * WIDTH + feature, mask=is_real, other=0.0)
     begin, filled = tl.load(starts + row), tl.load(lengths + row).to(tl.int32) + 1
+    first = 0
+    if HAS_FIRST:
+        first = tl.load(firsts + row).to(tl.int32)
     most = tl.full([LINES], float("-inf"), tl.float32)
     total = tl.zeros([LINES], tl.float32)
-    mean = tl.zeros([LINES, FEATURES], tl.float32)
-    for start in range(0, filled, BLOCK):
+    mean = tl.zeros([LINES, VALUES], tl.float32)
+    for start in range(first // BLOCK * BLOCK, filled, BLOCK):
         column = start + tl.arange(0, BLOCK)
-        at = ((begin + column[:, None]) * kv_heads + head) * WIDTH + feature
-        is_there = (column[:, None] < filled) & (feature < WIDTH)
-        k = tl.load(keys + at, mask=is_there, other=0.0)
+        at = (begin + column[:, None]) * kv_heads + head
+        is_there = column[:, None] < filled
+        k = tl.load(keys + at * WIDTH + feature, mask=is_there & (feature < WIDTH), other=0.0)
         scores = tl.dot(q, tl.trans(k)) * scale
-        scores = tl.where(column[None] < filled, scores, float("-inf"))
+        if HAS_CAP:
+            scores = cap * (2.0 * tl.sigmoid(2.0 * scores / cap) - 1.0)  # tanh
+        is_seen = column[None] < filled
+        if HAS_FIRST:
+            is_seen = is_seen & (column[None] >= first)
+        scores = tl.where(is_seen, scores, float("-inf"))
         newest = tl.maximum(most, tl.max(scores, 1))
         weights, shrunk = tl.exp(scores - newest[:, None]), tl.exp(most - newest)
-        v = tl.load(values + at, mask=is_there, other=0.0)
+        v = tl.load(values + at * VALUE_WIDTH + one, mask=is_there & (one < VALUE_WIDTH), other=0.0)
         mean = mean * shrunk[:, None] + tl.dot(weights.to(v.dtype), v)
         total, most = total * shrunk + tl.sum(weights, 1), newest
-    tl.store(out + place, (mean / total[:, None]).to(q.dtype), mask=is_real)
+    if HAS_SINKS:
+        lines = head * GROUP + tl.arange(0, LINES)
+        sink = tl.load(sinks + lines, mask=tl.arange(0, LINES) < GROUP, other=0.0).to(tl.float32)
+        total += tl.exp(sink - most)
+    is_real = (line < GROUP) & (one < VALUE_WIDTH)
+    result = (mean / total[:, None]).to(q.dtype)
+    tl.store(out + query_head * VALUE_WIDTH + one, result, mask=is_real)

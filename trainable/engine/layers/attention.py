@@ -16,11 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention.varlen import varlen_attn
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 
 from trainable.engine.device.transfer import to_device
+from trainable.engine.layers.scores import ScoreRules, read_rules
 
 NAME = "packed"
+KERNEL_WIDTH = 256  # of a head: the most that the variable-length kernel takes
 # Up to torch 2.11 the kernel groups queries without being told.
 GROUPED: dict[str, Any] = (
     {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
@@ -30,9 +33,10 @@ GROUPED: dict[str, Any] = (
 class Packing:
     """Where the sequences of a flat row of tokens begin and end.
 
-    On a GPU in 16 bits the variable-length flash kernel takes the flat row as it is. Elsewhere the
-    sequences are laid out as a right-padded batch for the causal kernel and back: exact, and a
-    padded place is zero, so that nothing, not even a NaN, crosses from one dialogue to another.
+    On a GPU in 16 bits the variable-length flash kernel takes the flat row as it is. Elsewhere, and
+    where that kernel does not know a layer's rules, the sequences are laid out as a right-padded
+    batch and back: exact, and a padded place is zero, so that nothing, not even a NaN, crosses from
+    one dialogue to another.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
@@ -44,6 +48,7 @@ class Packing:
         self.borders = to_device(borders, device)  # [sequences + 1]
         self.device = device
         self.kept: list[tuple[Tensor, Tensor]] | None = None  # keys, values of each layer
+        self.is_laid_out = False  # by lengths that the host knows: no other pass can repeat it
 
     def positions(self) -> Tensor:
         """Position ids [1, tokens] that restart with every sequence."""
@@ -64,23 +69,51 @@ class Packing:
         is_real = np.arange(self.lengths.max()) < self.lengths[:, None]
         return to_device(np.flatnonzero(is_real), self.device)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules) -> Tensor:
         """query [1, heads, tokens, width], key and value [1, kv_heads, tokens, width] ->
-        [1, tokens, heads, width]"""
+        [1, tokens, heads, width of values]"""
         # [tokens, heads, width]; not x[0], whose gradient is a copy into zeros
         q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
         if self.kept is not None:
             self.kept.append((k, v))
-        if q.is_cuda and q.dtype != torch.float32:
+        if self._fits_kernel(q, v, rules):
+            before = -1 if rules.window is None else rules.window - 1
             out = varlen_attn(
                 q.contiguous(), k.contiguous(), v.contiguous(), self.borders, self.borders,
-                self.longest, self.longest, scale=scale, window_size=(-1, 0), **GROUPED,
+                self.longest, self.longest, scale=rules.scale, window_size=(before, 0), **GROUPED,
             )  # fmt: skip
             assert isinstance(out, Tensor)
             return out[None]
+        self.is_laid_out = True
         q, k, v = (F.pad(x, (0, 0, 0, 0, 0, 1))[self.to_batch].transpose(1, 2) for x in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
-        return out.transpose(1, 2).flatten(0, 1)[self.to_flat][None]
+        return self._attend_batch(q, k, v, rules).flatten(0, 1)[self.to_flat][None]
+
+    def _fits_kernel(self, query: Tensor, value: Tensor, rules: ScoreRules) -> bool:
+        """Whether the variable-length kernel computes these rules."""
+        is_in_16_bits = query.is_cuda and query.dtype != torch.float32
+        is_common = rules.cap is None and rules.sinks is None
+        is_unchunked = rules.chunk is None or rules.chunk >= self.longest
+        return (
+            is_in_16_bits
+            and is_common
+            and is_unchunked
+            and query.shape[-1] == value.shape[-1] <= KERNEL_WIDTH
+        )
+
+    def _attend_batch(self, q: Tensor, k: Tensor, v: Tensor, rules: ScoreRules) -> Tensor:
+        """q [sequences, heads, longest, width] -> [sequences, longest, heads, width]"""
+        longest = q.shape[2]
+        if rules.cap is None and rules.sinks is None:
+            is_causal = rules.sees_all(longest)
+            mask = None if is_causal else rules.make_mask(longest, q.device)
+            out = F.scaled_dot_product_attention(
+                q, k, v, mask, is_causal=is_causal, scale=rules.scale, enable_gqa=True
+            )
+            return out.transpose(1, 2)
+        # scores of all pairs: made again on the way back, and not kept for every layer
+        mask = rules.make_mask(longest, q.device)
+        made: Tensor = checkpoint(rules.attend, q, k, v, mask, use_reentrant=False)
+        return made
 
 
 class Cached:
@@ -92,18 +125,19 @@ class Cached:
         self.lengths = lengths  # int64 [rows]: filled columns
         self.rows = torch.arange(len(lengths), device=lengths.device)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules
+    ) -> Tensor:
         """query [rows, heads, 1, width] -> [rows, 1, heads, width]; the new token is stored."""
         keys, values = self.keys[layer], self.values[layer]
         keys[self.rows, :, self.lengths] = key[:, :, 0]
         values[self.rows, :, self.lengths] = value[:, :, 0]
-        rows, heads, _, width = query.shape
-        grouped = query.view(rows, keys.shape[1], -1, width)  # [rows, kv_heads, group, width]
-        scores = (grouped @ keys.transpose(2, 3)).float() * scale
         columns = torch.arange(keys.shape[2], device=keys.device)
-        hidden = columns > self.lengths[:, None, None, None]
-        weights = scores.masked_fill(hidden, float("-inf")).softmax(-1).to(values.dtype)
-        return (weights @ values).view(rows, 1, heads, width)
+        is_seen = columns <= self.lengths[:, None]
+        first = rules.first_seen(self.lengths)
+        if first is not None:
+            is_seen &= columns >= first[:, None]
+        return rules.attend(query, keys, values, is_seen[:, None, None, None])
 
 
 class CachedFlat(Cached):
@@ -117,14 +151,16 @@ class CachedFlat(Cached):
         super().__init__(keys, values, lengths)
         self.starts = starts  # int64 [rows]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules
+    ) -> Tensor:
         keys, values = self.keys[layer], self.values[layer]
         newest = self.starts + self.lengths
         keys[newest], values[newest] = key[:, :, 0], value[:, :, 0]
         from trainable.engine.kernels.row_attention import attend_rows
 
         one, starts = query[:, :, 0], self.starts
-        return attend_rows(one, keys, values, starts, self.lengths, scale)[:, None]
+        return attend_rows(one, keys, values, starts, self.lengths, rules)[:, None]
 
 
 def packed_attention(
@@ -138,10 +174,10 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention signature; the pass is in the keyword argument `packing`."""
     packing = kwargs["packing"]
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rules = read_rules(module, query.shape[-1], scaling, kwargs)
     if isinstance(packing, Cached):
-        return packing.attend(int(module.layer_idx), query, key, value, scale), None  # type: ignore[arg-type]
-    return packing.attend(query, key, value, scale), None
+        return packing.attend(int(module.layer_idx), query, key, value, rules), None  # type: ignore[arg-type]
+    return packing.attend(query, key, value, rules), None
 
 
 AttentionInterface.register(NAME, packed_attention)

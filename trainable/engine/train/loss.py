@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.engine.layers.output import Output
+
 CHUNK_NUMBERS = 2**27  # logits held at a time: 512 MiB in 32 bits
 
 
@@ -14,26 +16,27 @@ class TargetLoss(torch.autograd.Function):
     """Each target's negative log-likelihood, with the gradient made while the logits are there.
 
     The output layer is frozen, so the only gradient is the one of the hidden states: weights[i] *
-    (softmax - one_hot) W, in the same chunk as the loss.
+    (softmax - one_hot) W, in the same chunk as the loss, and back through its scale and soft cap.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, output: Tensor, labels: Tensor, weights: Tensor
+        ctx: Any, hidden: Tensor, output: Output, labels: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """hidden [targets, width], output [vocabulary, width], labels and weights [targets] ->
-        the weighted sum [] and every target's loss in nats [targets]."""
+        """hidden [targets, width], labels and weights [targets] -> the weighted sum [] and every
+        target's loss in nats [targets]."""
         grad = torch.empty_like(hidden)
         nats = torch.empty(len(hidden), device=hidden.device)
-        chunk = max(1, CHUNK_NUMBERS // output.shape[0])
+        chunk = max(1, CHUNK_NUMBERS // output.weight.shape[0])
         derive = derive_loss
         if hidden.is_cuda:
             from trainable.engine.kernels.fused import derive_loss_here as derive
         for start in range(0, len(hidden), chunk):
             part = slice(start, start + chunk)
-            logits = hidden[part] @ output.T
+            logits = output.logits(hidden[part])
+            slope = output.slope(logits)  # before the gradient takes the logits' place
             nats[part], rise = derive(logits, labels[part], weights[part])
-            grad[part] = rise @ output
+            grad[part] = output.go_back(rise, slope)
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(nats)
         return (nats * weights).sum(), nats

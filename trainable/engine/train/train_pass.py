@@ -60,7 +60,9 @@ class TrainPass:
         first_of = kind if self.is_compiled else load.dropout is None
         if first_of not in self.ready:  # it readies what a recording needs
             self.ready.add(first_of)
-            return self.work(load)
+            self.work(load)
+            self.is_recorded = not load.tokens.packing.is_laid_out
+            return None
         if not self._has_recording(kind, load):
             return self.work(load)
         own, recording = self.recordings[kind] = self.recordings.pop(kind)  # the latest is last
@@ -68,13 +70,14 @@ class TrainPass:
         recording.replay()
 
     def _has_recording(self, kind: Any, load: Load) -> bool:
-        """Made now if need be. Where the memory is short, nothing is recorded from now on."""
+        """Made now if need be. Where the memory is short, or attention laid out by lengths, nothing
+        is recorded from now on."""
         if kind in self.recordings:
             return True
         while len(self.recordings) >= MOST_RECORDINGS:
             del self.recordings[next(iter(self.recordings))]
         recording = record(lambda: self.work(load), self.memory)
-        if recording is None:
+        if recording is None or load.tokens.packing.is_laid_out:
             self.forget()
             self.is_recorded = False
             return False

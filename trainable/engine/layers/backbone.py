@@ -1,0 +1,48 @@
+"""How a pass goes through a model's layers: by transformers' attention interface, or by torch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from trainable.engine.layers.attention import NAME, Cached, Packing
+from trainable.engine.layers.own_attention import OwnAttention, make_placeholder
+
+Run = Callable[[Tensor, Tensor, Packing | Cached], Any]  # ids, positions -> the model's output
+
+
+def open_backbone(model: Any) -> Run:
+    """Passes of that model, whose attention is told which tokens belong together."""
+    backbone = model.base_model if model.base_model is not model else model.get_decoder()
+    if getattr(model, "_supports_attention_backend", False):
+        set_attention(model, NAME)
+
+        def run(ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Any:
+            return backbone(input_ids=ids, position_ids=positions, use_cache=False, packing=packing)
+
+        return run
+    set_attention(model, "sdpa")
+    placeholder = make_placeholder(model.device)
+
+    def run_own(ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Any:
+        with OwnAttention(packing, placeholder):
+            return backbone(
+                input_ids=ids, position_ids=positions, use_cache=False, attention_mask=placeholder
+            )
+
+    return run_own
+
+
+def find_own_attention(model: Any) -> str | None:
+    """Why a model's attention cannot be told which tokens belong together; None: it can."""
+    is_known = getattr(model, "_supports_attention_backend", False)
+    if is_known or getattr(model, "_supports_sdpa", False):
+        return None
+    return f"the attention of {type(model).__name__} is its own"
+
+
+def set_attention(model: Any, name: str) -> None:
+    model.config._attn_implementation = name
+    model.config.get_text_config()._attn_implementation = name

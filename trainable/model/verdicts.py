@@ -1,0 +1,68 @@
+"""What engines' self-checks found, kept in the user's cache folder. Without torch: whoever plans
+trials reads it before any worker starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import trainable
+from trainable.model.source import list_weight_files, locate
+from trainable.system.cache import find_cache_folder, fingerprint_files
+from trainable.system.whole import write_whole
+
+PACKAGES = ("torch", "transformers", "bitsandbytes", "triton")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    reason: str | None  # what the engine does not compute as transformers does; None: nothing
+    tokens: int  # of the longest dialogue that was compared
+    check_s: float
+
+
+def key_of(base: Any) -> str:
+    """16 hexadecimal digits of what a check depends on, beside the device: the base model's files,
+    how it is held (a spec's or a config's fields), the versions and the engine's own code."""
+    source = locate(base.base_model)
+    folder = Path(source.name)
+    files = list_weight_files(base.base_model)
+    files += [folder / name for name in (source.gguf_file, "config.json") if name is not None]
+    sizes = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
+    held = (base.initialisation, base.quantisation, base.double_quantisation)
+    return hashlib.sha256(repr((source, sizes, held, read_code())).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def read_code() -> tuple[str, ...]:
+    engine = Path(trainable.__path__[0]) / "engine"
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(version(package))
+        except PackageNotFoundError:
+            versions.append("-")
+    return (fingerprint_files(sorted(engine.rglob("*.py"))), *versions)
+
+
+def find_place(key: str, device: str) -> Path:
+    return find_cache_folder() / "checked" / f"{key}-{device}.json"
+
+
+def recall_verdict(key: str, device: str) -> Verdict | None:
+    """`device`: cpu or cuda. None where there was no check, or no whole file of it."""
+    try:
+        return Verdict(**json.loads(find_place(key, device).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep_verdict(key: str, device: str, verdict: Verdict) -> None:
+    place = find_place(key, device)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(place, json.dumps(asdict(verdict)).encode())
