@@ -112,7 +112,7 @@ def test_a_row_s_attention_sees_its_own_columns_alone(
         k, v = (side[own].repeat_interleave(heads // kv_heads, 1) for side in (keys, values))
         weights = (torch.einsum("hw,chw->hc", query[row], k) * width**-0.5).softmax(-1)
         wanted.append(torch.einsum("hc,chw->hw", weights, v))
-    found = attend_rows(query, keys, values, starts, lengths, width**-0.5)
+    found = attend_rows(query, keys, values, starts, lengths, scale=width**-0.5)
     torch.testing.assert_close(found, torch.stack(wanted))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from trainable.engine.layers.attention import Cached, CachedFlat
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.fusion import ROTARY, fuse
+from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
@@ -114,8 +116,21 @@ def test_what_a_recording_would_break_is_not_recorded(
     assert len(reply(pack)) == 2
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ScoreRules(scale=0.125),
+        ScoreRules(scale=0.125, window=20),
+        ScoreRules(scale=0.125, chunk=16),
+        ScoreRules(scale=0.5, cap=3.0, window=70),
+        ScoreRules(scale=0.125, window=8, sinks=torch.linspace(-2, 2, 8)),
+    ],
+    ids=["plain", "window", "chunk", "cap", "sinks"],
+)
 @pytest.mark.parametrize("heads", [4, 8])
-def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int) -> None:
+def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int, rules: ScoreRules) -> None:
+    if rules.sinks is not None:
+        rules = replace(rules, sinks=rules.sinks[:heads].cuda())
     rows, kv_heads, columns, width = 37, 4, 90, 64
     generator = torch.Generator("cuda").manual_seed(0)
 
@@ -131,8 +146,8 @@ def test_the_kernel_for_rows_attends_as_the_plain_one(heads: int) -> None:
     )
     flat = [[side.transpose(1, 2).reshape(-1, kv_heads, width)] for side in (keys, values)]
     starts = torch.arange(rows, device="cuda") * columns
-    plain = Cached([keys], [values], lengths).attend(0, *new, 0.125)
-    found = CachedFlat(*flat, lengths, starts).attend(0, *new, 0.125)
+    plain = Cached([keys], [values], lengths).attend(0, *new, rules)
+    found = CachedFlat(*flat, lengths, starts).attend(0, *new, rules)
     torch.testing.assert_close(found, plain, atol=0.03, rtol=0.03)
     torch.testing.assert_close(
         flat[0][0].view(rows, columns, kv_heads, width).transpose(1, 2), keys, atol=0, rtol=0

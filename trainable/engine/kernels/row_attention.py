@@ -11,31 +11,37 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from trainable.engine.layers.scores import ScoreRules
-
 BLOCK = 64  # columns read at a time
 FEWEST_LINES = 16  # of a tensor core's tile: the query heads of a key are filled up to it
 
 
-def attend_rows(
-    query: Tensor, keys: Tensor, values: Tensor, starts: Tensor, lengths: Tensor, rules: ScoreRules
+def attend_rows(  # noqa: PLR0913
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    lengths: Tensor,
+    *,
+    scale: float,
+    first: Tensor | None = None,
+    cap: float | None = None,
+    sinks: Tensor | None = None,
 ) -> Tensor:
     """query [rows, heads, width], keys and values [columns, kv_heads, width], of which a row sees
-    the `lengths` [rows] + 1 from `starts` [rows] on, as far as the rules let it -> [rows, heads,
-    width of values]."""
+    the `lengths` [rows] + 1 from `starts` [rows] on, or those from its `first` [rows] of them; the
+    scores capped, beside `sinks` [heads] -> [rows, heads, width of values]."""
     rows, heads, width = query.shape
     kv_heads, value_width = values.shape[1:]
     query, out = query.contiguous(), query.new_empty(rows, heads, value_width)
     group = heads // kv_heads
-    first = rules.first_seen(lengths)
     lines = max(FEWEST_LINES, triton.next_power_of_2(group))
     _attend[(rows, kv_heads)](
-        query, keys, values, starts, lengths, out, rules.scale, rules.cap or 0.0,
-        lengths if first is None else first, query if rules.sinks is None else rules.sinks,
+        query, keys, values, starts, lengths, out, scale, cap or 0.0,
+        lengths if first is None else first, query if sinks is None else sinks,
         GROUP=group, WIDTH=width, VALUE_WIDTH=value_width, BLOCK=BLOCK, LINES=lines,
         FEATURES=triton.next_power_of_2(width), VALUES=triton.next_power_of_2(value_width),
-        HAS_FIRST=first is not None, HAS_CAP=rules.cap is not None,
-        HAS_SINKS=rules.sinks is not None, num_warps=2,
+        HAS_FIRST=first is not None, HAS_CAP=cap is not None,
+        HAS_SINKS=sinks is not None, num_warps=2,
     )  # fmt: skip
     return out
 

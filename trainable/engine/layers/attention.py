@@ -159,8 +159,12 @@ class CachedFlat(Cached):
         keys[newest], values[newest] = key[:, :, 0], value[:, :, 0]
         from trainable.engine.kernels.row_attention import attend_rows
 
-        one, starts = query[:, :, 0], self.starts
-        return attend_rows(one, keys, values, starts, self.lengths, rules)[:, None]
+        out = attend_rows(
+            query[:, :, 0], keys, values, self.starts, self.lengths,
+            scale=rules.scale, first=rules.first_seen(self.lengths), cap=rules.cap,
+            sinks=rules.sinks,
+        )  # fmt: skip
+        return out[:, None]
 
 
 def packed_attention(
