@@ -23,6 +23,7 @@ from trainable.engine.kernels.fused import Gate, Norm, Rotate, derive_loss_here
 from trainable.engine.kernels.row_attention import attend_rows
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import apply_mask, make_feature_keys
+from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.train.loss import derive_loss
 
 LLAMA, NEOX = modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb
@@ -114,6 +115,27 @@ def test_a_row_s_attention_sees_its_own_columns_alone(
         wanted.append(torch.einsum("hc,chw->hw", weights, v))
     found = attend_rows(query, keys, values, starts, lengths, scale=width**-0.5)
     torch.testing.assert_close(found, torch.stack(wanted))
+
+
+@pytest.mark.parametrize("is_capped", [False, True])
+def test_a_row_s_attention_obeys_window_cap_and_sinks(is_capped: bool) -> None:
+    rules = ScoreRules(
+        scale=0.3, window=70, cap=2.0 if is_capped else None, sinks=torch.linspace(-2, 2, 6)
+    )
+    lengths, room, width, value_width = torch.tensor([5, 129, 70]), 140, 24, 16
+    query, keys = torch.randn(3, 6, width), torch.randn(3, 2, room, width)
+    values = torch.randn(3, 2, room, value_width)
+    columns = torch.arange(room)
+    first = rules.first_seen(lengths)
+    assert first is not None
+    is_seen = (columns <= lengths[:, None]) & (columns >= first[:, None])
+    wanted = rules.attend(query[:, :, None], keys, values, is_seen[:, None, None, None])[:, 0]
+    flat = (side.transpose(1, 2).flatten(0, 1).contiguous() for side in (keys, values))
+    found = attend_rows(
+        query, *flat, torch.arange(3) * room, lengths,
+        scale=rules.scale, first=first, cap=rules.cap, sinks=rules.sinks,
+    )  # fmt: skip
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("counts", [(256, 128, 384), (0, 128, 256)])

@@ -83,8 +83,8 @@ def test_filling_changes_no_gradient(pack: Pack) -> None:
     counts, few = filled.tokens.layout.counts, sum(bare.tokens.layout.counts)
     assert sum(counts) >= round_up(few) > few and not any(count % BLOCK_TOKENS for count in counts)
     assert len(filled.tokens.labels) > len(bare.tokens.labels)
-    wanted = gradient(pack, pack._add_gradients, bare)
-    found = gradient(pack, pack._add_gradients, filled)
+    wanted = gradient(pack, pack.add_gradients, bare)
+    found = gradient(pack, pack.add_gradients, filled)
     assert wanted.abs().max() > 1e-3
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
@@ -202,14 +202,14 @@ def recorded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> TrainPass:
     monkeypatch.setattr(Packing, "attend", attend_by_borders)
     monkeypatch.setattr(train_pass.torch.cuda, "graph_pool_handle", lambda: None)
     Again.made = 0
-    return TrainPass(pack._add_gradients, is_recorded=True, is_compiled=True)
+    return TrainPass(pack.add_gradients, is_recorded=True, is_compiled=True)
 
 
 def test_every_load_of_a_kind_has_its_own_gradient(pack: Pack, recorded: TrainPass) -> None:
     loads = [next_load(pack) for _ in range(9)]
     alike = [load for load in loads if load.kind() == loads[0].kind()]
     assert len(alike) > 2
-    wanted = [gradient(pack, pack._add_gradients, load) for load in alike]
+    wanted = [gradient(pack, pack.add_gradients, load) for load in alike]
     found = [gradient(pack, recorded.run, load) for load in alike]
     assert Again.made == 1
     for one, other in zip(found, wanted, strict=True):
@@ -237,7 +237,7 @@ def test_where_no_recording_fits_the_memory_passes_go_on_without(
     recorded.is_compiled, recorded.ready = False, {True, False}
     monkeypatch.setattr(train_pass, "record", lambda work, pool: None)
     load = next_load(pack)
-    wanted = gradient(pack, pack._add_gradients, load)
+    wanted = gradient(pack, pack.add_gradients, load)
     assert torch.equal(gradient(pack, recorded.run, load), wanted)
     assert not recorded.is_recorded and not recorded.recordings
 
