@@ -106,7 +106,7 @@ class Round:
             self.draw.choice(victims).kill()
         except psutil.NoSuchProcess:
             return False
-        self.deaths[kind] += 1
+        self._count(kind)
         if kind in FATAL:
             driver.wait(timeout=PATIENCE_S)
         return kind in FATAL and driver.returncode != 0
@@ -117,7 +117,7 @@ class Round:
         code = driver.wait(timeout=PATIENCE_S)
         if code == 0:  # it had ended just then
             return False
-        self.deaths[f"driver {kind}"] += 1
+        self._count(f"driver {kind}")
         if kind != "KILL":
             self.longest_s = max(self.longest_s, time.monotonic() - since_s)
             is_unheard = self._measure_console() == self.said  # Python was still starting
@@ -125,6 +125,11 @@ class Round:
                 f"{kind} ended in {code}: {self.sweep.console}"
             )
         return True
+
+    def _count(self, kind: str) -> None:
+        self.deaths[kind] += 1
+        n_evals = self.sweep.count_evals()
+        print(f"death {self.deaths.total()}: {kind}, after {n_evals} evaluations", flush=True)
 
     def _measure_console(self) -> int:
         path = self.storage / "killed" / "console"

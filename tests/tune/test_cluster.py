@@ -101,7 +101,7 @@ def test_the_slurm_script_runs_a_sweep_on_several_nodes(
     assert len(places) > 1, done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_slurm_job_that_is_warned_requeues_itself_and_goes_on_by_name(
     short_folder: Path, tmp_path: Path
 ) -> None:
