@@ -19,6 +19,7 @@ from trainable.storage.remote import locate
 
 TRACED = Path(__file__).parent / "traced"
 SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
+AS_INLINE = ("--rung-metric", "combined", "--confirm", "0")  # as `compute_undisturbed`
 PATIENCE_S = float(os.environ.get("DRIVERS_PATIENCE_S", "60"))
 
 
@@ -67,7 +68,7 @@ class Sweep:
     def start(self) -> subprocess.Popen:
         """A driver: the first begins the sweep, later ones go on with it."""
         is_new = not (self.drivers if self.address else (self.folder / "sweep.json").exists())
-        what = (*SWEEP, *self.flags) if is_new else ("--resume", "s")
+        what = (*SWEEP, *AS_INLINE, *self.flags) if is_new else ("--resume", "s")
         command = [sys.executable, "-m", "tune.run", *what]
         command += ["--storage", self.address or str(self.storage)]
         self.storage.mkdir(exist_ok=True)

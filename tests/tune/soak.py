@@ -60,7 +60,7 @@ class Round:
         settings = {"trials": self.trials, "asha": self.asha, "seeds": self.seeds}
         settings |= {"concurrent": 1, "pack": self.pack}
         flags = [f"--{name}={value}" for name, value in settings.items()]
-        flags += ["--set", f"base_model={self.base_model}"]
+        flags += ["--set", f"base_model={self.base_model}", "--rung-metric=auto"]
         self.sweep = Sweep(self.storage / "killed", tuple(flags))
         whole = Sweep(self.storage / "-".join(map(str, settings.values())), tuple(flags))
         if not (whole.folder / "leaderboard.md").exists():  # a former round's
