@@ -31,9 +31,7 @@ def tell(name: str, folder: Path, turns: list[int], *, ends: bool) -> Reporter:
 
 def tell_resumed(name: str, folder: Path) -> None:
     """Told, resumed with everything replayed, resumed once more after the trial's end."""
-    first = tell(name, folder, [100, 200], ends=False)
-    if name == "wandb":
-        first.backend.runs["0000"].finish()  # type: ignore[union-attr]
+    tell(name, folder, [100, 200], ends=False)  # killed
     tell(name, folder, [100, 200, 300], ends=True)
     tell(name, folder, [100, 200, 300], ends=True)
 
@@ -63,6 +61,9 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     tell_resumed("wandb", tmp_path)
+    (tmp_path / "reported.json").unlink()  # as where a driver died right after the trial's end
+    tell("wandb", tmp_path, [100, 200, 300], ends=True)
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
     steps = [step for path in sorted((tmp_path / "wandb").rglob("*.wandb")) for step in scan(path)]
     assert sorted(steps) == [(100, 10.0), (200, 20.0), (300, 30.0)]
     assert all(path.stem == f"run-{SWEEP}-0000" for path in tmp_path.rglob("*.wandb"))

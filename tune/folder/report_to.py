@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ TOLD = "reported.json"
 
 
 class Backend(Protocol):
+    holds: bool  # whether a trial's evaluations are told with its end, all at once
+
     def open(self, trial: str, config: Mapping[str, Any]) -> None:
         """The trial's run, new or the one of before."""
 
@@ -90,6 +93,8 @@ class Reporter:
             self.opened.add(trial)
         if kind == "eval":
             backend.log(trial, pick_metrics(event), event[RESOURCE])
+            if backend.holds:  # on no disk yet: a driver that resumes tells it anew
+                return
         else:
             backend.end(trial, event["state"])
         self.told[trial] = event[RESOURCE] if kind == "eval" else event["state"]
@@ -110,6 +115,8 @@ def pick_metrics(event: Mapping[str, Any]) -> dict[str, float]:
 class TensorBoard:
     """Event files under the sweep's folder: `tensorboard --logdir runs/NAME/tensorboard`. Each
     report is a file of its own, closed: on disk before it counts as told."""
+
+    holds = False
 
     def __init__(self, sweep: str, folder: Path) -> None:
         self.folder = folder / "tensorboard"
@@ -137,6 +144,8 @@ class TensorBoard:
 
 class MLflow:
     """The store that MLFLOW_TRACKING_URI names, or a folder of files in the sweep's."""
+
+    holds = False
 
     def __init__(self, sweep: str, folder: Path) -> None:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -169,13 +178,23 @@ class MLflow:
 
 
 class WandB:
-    """Offline unless WANDB_MODE says otherwise; `wandb sync` sends the folder later."""
+    """Offline unless WANDB_MODE says otherwise; `wandb sync` sends the folder later. An offline run
+    cannot be taken up again, and what it holds when the driver dies is lost: it is written whole
+    when its trial has ended, and in the place of one that a driver died over."""
 
     def __init__(self, sweep: str, folder: Path) -> None:
         self.sweep, self.folder = sweep, folder
+        self.holds = os.environ.get("WANDB_MODE", "offline") == "offline"
+        self.configs: dict[str, Mapping[str, Any]] = {}
+        self.held: dict[str, dict[int, Mapping[str, float]]] = {}  # trial -> turns -> metrics
         self.runs: dict[str, Any] = {}
 
     def open(self, trial: str, config: Mapping[str, Any]) -> None:
+        self.configs[trial], self.held[trial] = config, {}
+        if not self.holds:
+            self._open_run(trial)
+
+    def _open_run(self, trial: str) -> None:
         import wandb
 
         self.runs[trial] = wandb.init(
@@ -187,20 +206,31 @@ class WandB:
             reinit="create_new",
             mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
             dir=str(self.folder),
-            config=dict(config),
+            config=dict(self.configs[trial]),
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )
 
     def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
-        self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
+        if self.holds:
+            self.held[trial][turns] = metrics
+        else:
+            self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
 
     def end(self, trial: str, state: str) -> None:
+        if self.holds:
+            for left in (self.folder / "wandb").glob(f"offline-run-*-{self.sweep}-{trial}"):
+                shutil.rmtree(left, ignore_errors=True)
+            self._open_run(trial)
+            for turns, metrics in sorted(self.held[trial].items()):
+                self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
         self.runs[trial].summary["state"] = state
         self.runs[trial].finish(exit_code=int(state == "FAIL"))
 
 
 class Trackio:
     """The local trackio store (TRACKIO_DIR); the project is the sweep, a run is a trial."""
+
+    holds = False
 
     def __init__(self, sweep: str, folder: Path) -> None:
         self.sweep = sweep
