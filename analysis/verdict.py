@@ -76,7 +76,7 @@ def find_verdict(records: SweepRecords) -> Verdict | None:
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[_name(entry, asked)].append(entry)
-    choices = [_judge(name, group, top) for name, group in groups.items()]
+    choices = [_judge(name, group, entries[0]) for name, group in groups.items()]
     ended = [c for c in choices if c.entry.level_turns == top]
     if not asked:
         ended = ended[:SHOWN_POINTS]
@@ -119,9 +119,11 @@ def _name(entry: Entry, asked: str) -> str:
     return shorten_pattern(format_value(entry.trial.params[asked]))
 
 
-def _judge(name: str, group: Sequence[Entry], top: int) -> Choice:
-    """Behind are all of a choice's points, or the choice is not."""
-    compared = [e for e in group if e.level_turns == top]
+def _judge(name: str, group: Sequence[Entry], first: Entry) -> Choice:
+    """Behind are all of a choice's points, or the choice is not. Confirmed points are compared
+    among themselves."""
+    kind = (first.level_turns, first.is_confirmed)
+    compared = [e for e in group if (e.level_turns, e.is_confirmed) == kind]
     behind = [e.is_behind for e in compared if e.is_behind is not None]
     chances = [e.chance for e in compared if e.chance is not None]
     return Choice(

@@ -12,7 +12,7 @@ from synthetic import write_header
 from analysis.answers import answer
 from analysis.leaderboard import render, render_markdown
 from analysis.ranking import rank_trials
-from analysis.records import SweepRecords, find_sweep, read_sweep
+from analysis.records import CONFIRMATION, SweepRecords, find_sweep, read_sweep
 from analysis.report import compose_page
 from analysis.verdict import find_verdict, tabulate
 from analysis.wording import state
@@ -139,3 +139,27 @@ def test_the_table_names_choice_score_distance_seeds_and_size() -> None:
     assert "~" not in last["from the first"] and (last["seeds"], last["trainable"]) == ("3", "3.6M")
     chances = [c.chance for c in verdict.choices]
     assert sum(c for c in chances if c is not None) == pytest.approx(1.0)
+
+
+def test_confirmed_choices_are_compared_among_themselves(tmp_path: Path) -> None:
+    scores = {"ffn": (113.0, 101, 104, 102), "all-linear": (99, 91, 94, 92.5), "qv": (95.0,)}
+    folder = write_scores(tmp_path / "s", scores).folder
+    events = [json.loads(line) for line in (folder / "evals.jsonl").read_text().splitlines()]
+    for event in events:
+        if event["event"] == "trial" and event["config"]["seed"] > 0:
+            event["origin"] = {"kind": CONFIRMATION, "trial": "0000", "set": {}, "warm": False}
+            event["origin"]["in_study"] = False
+    last = [e for e in events if e["trial"] == "0008"]  # a second point of ffn, not confirmed
+    again = [{**json.loads(json.dumps(e)), "trial": "0009"} for e in last]
+    again[0] |= {"number": 9, "params": {"lora_modules": "ffn", "learning_rate": 0.1}}
+    again[0]["config"] |= {"lora_modules": "ffn", "learning_rate": 0.1}
+    text = "".join(json.dumps(e) + "\n" for e in [*events, *again])
+    (folder / "evals.jsonl").write_text(text)
+    verdict = find_verdict(read_sweep(folder))
+    assert verdict is not None
+    assert state(verdict)[0].startswith("all-linear is ")
+    assert "behind ffn; qv is not compared, having one seed" in state(verdict)[0]
+    assert state(verdict)[1].startswith("3 fresh seeds each")
+    chances = {c.name: c.chance for c in verdict.choices}
+    assert chances["qv"] is None
+    assert (chances["ffn"] or 0) + (chances["all-linear"] or 0) == pytest.approx(1.0)
