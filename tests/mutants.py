@@ -87,6 +87,11 @@ MUTANTS = {
             "trial.turns_seen > trial.config.train_turns",
         ),
     ),
+    ("analysis/claims/variance.py", "analysis/claims/test_contrasts.py"): (
+        ("* (1 / self.n_seeds + (1 / self.n_seeds)[at])", "* (1 / self.n_seeds)"),
+        ("of_means = variance[..., None] *", "of_means = 0 * variance[..., None] *"),
+        ("projection, scores) / df", "projection, scores) / (df + 1)"),
+    ),
     ("analysis/noise.py", "analysis/test_ranking.py"): (
         ("(sums[:, 0] + sums[:, 1]) / n_dialogues", "(sums[:, 0] + sums[:, 0]) / n_dialogues"),
     ),
