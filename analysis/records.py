@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.ledger import Happening, Ledger, is_a
+from analysis.ledger import Happening, Ledger
 from analysis.lines import BOM, Lines, parse
 from analysis.trials import (
     BASE_ID,
@@ -23,6 +23,7 @@ from analysis.trials import (
     is_unfinished,
     list_levels,
 )
+from analysis.values import is_a
 from trainable.storage.remote import bring_sweep, is_remote, locate
 from trainable.trial import ConfigError
 

@@ -1,0 +1,88 @@
+"""What a value read from records may be, by its kind and by a dataclass's fields."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from types import NoneType
+from typing import Any
+
+NUMBER = (int, float, NoneType)
+TYPES: dict[str, tuple[type, ...]] = {
+    **{
+        "bool": (bool,),
+        "int": (int,),
+        "float": (int, float),
+        "str": (str,),
+        "tuple": (list, tuple),
+    },
+    **{"dict": (dict,), "Mapping": (dict,)},
+}
+
+
+def check(kind: type, name: str, value: Any) -> Any:
+    """The value. Raises TypeError where it is of another kind than JSON gives."""
+    if not is_a(kind, value):
+        raise TypeError(f"{name} cannot be {value!r:.60}")
+    return value
+
+
+def is_a(kind: type, value: Any) -> bool:
+    """Whether JSON's value is of the kind: a truth is no number, a whole number is a float."""
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def to_plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a trial has them; what no field can be (a list, not a number) as its text.
+
+    >>> to_plain({"lora_rank": 8, "seed": [1, 2]})
+    {'lora_rank': 8, 'seed': '[1, 2]'}
+    """
+    return {name: v if is_plain(v) else json.dumps(v) for name, v in values.items()}
+
+
+def is_plain(value: Any) -> bool:
+    is_number = isinstance(value, float) and math.isfinite(value)
+    return is_number or value is None or isinstance(value, str | int)
+
+
+def pick(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of that dataclass, each checked."""
+    found: dict[str, Any] = {}
+    for name, (types, of_numbers, is_needed) in _list_fields(kind).items():
+        if name not in values:
+            if is_needed:
+                raise KeyError(name)
+            continue
+        found[name] = values[name]
+        check_value(name, values[name], types)
+        for number in (values[name] or {}).values() if of_numbers else ():
+            check_value(name, number, NUMBER)
+    return found
+
+
+def check_value(name: str, value: Any, types: tuple[type, ...]) -> None:
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise TypeError(f"{name} cannot be {value!r:.60}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is not finite")
+
+
+@cache
+def _list_fields(kind: type) -> dict[str, tuple[tuple[type, ...], bool, bool]]:
+    """Field -> its types, whether it maps names to numbers, whether it has no default."""
+    bare = (MISSING, MISSING)
+    found = {}
+    for f in fields(kind):
+        annotation = str(f.type)
+        types = TYPES[re.split(r"\W", annotation)[0]]
+        optional = (NoneType,) if "None" in annotation else ()
+        of_numbers = annotation.startswith("dict[str, float]")
+        found[f.name] = (types + optional, of_numbers, (f.default, f.default_factory) == bare)
+    return found
