@@ -7,7 +7,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup sweep test test-all nightly soak kernels mutants check
+.PHONY: setup sweep test test-gpu test-all nightly soak kernels mutants check
 
 setup: $(VENV)/.ready
 
@@ -24,6 +24,10 @@ test: setup
 
 test-all: setup
 	$(PYTEST) $(SIDE_BY_SIDE)
+
+# What only a GPU shows: its kernels, and the packed engine against transformers there.
+test-gpu: setup
+	$(PYTEST) tests/engine/test_on_a_gpu.py tests/engine/test_exact_on_a_gpu.py
 
 nightly: setup
 	$(PYTEST) -m nightly
