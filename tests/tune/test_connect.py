@@ -106,26 +106,44 @@ def test_what_takes_long_is_said_and_ends_in_time() -> None:
     assert not said
 
 
-def test_a_ray_of_our_own_has_its_own_token(
+def test_a_home_that_takes_no_token_needs_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in connect.TOKEN:
+    for name in (*connect.TOKEN, "RAY_ADDRESS"):
         monkeypatch.setenv(name, "")  # so that it is as before after the test
         monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
     settle_token()
-    token = os.environ["RAY_AUTH_TOKEN"]
-    settle_token()
-    assert len(token) == 64 and os.environ["RAY_AUTH_TOKEN"] == token
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    assert "RAY_AUTH_MODE" not in os.environ  # Ray leaves its own there
+    monkeypatch.setenv("HOME", "/dev/null/nobody")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # the user's own choice
     settle_token()
     assert "RAY_AUTH_TOKEN" not in os.environ
     monkeypatch.delenv("RAY_AUTH_MODE")
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").touch()
     settle_token()
-    assert "RAY_AUTH_MODE" not in os.environ
+    token = os.environ["RAY_AUTH_TOKEN"]
+    settle_token()
+    assert len(token) == 64 and os.environ["RAY_AUTH_TOKEN"] == token
+
+
+@pytest.mark.parametrize("home", ["", "/dev/null/nobody"], ids=["new", "none"])
+def test_a_sweep_runs_whatever_the_home_is(home: str, tmp_path: Path) -> None:
+    """A new user's, without a token of Ray's, and one that is not there at all."""
+    line = [sys.executable, "-m", "tune.run", "--space", "lora_modules", "--set", "base_model=toy"]
+    line += [
+        "--trials",
+        "1",
+        "--no-baseline",
+        "--confirm",
+        "0",
+        "--storage",
+        str(tmp_path / "runs"),
+    ]
+    kept = {name: value for name, value in os.environ.items() if name not in connect.TOKEN}
+    environment = {**kept, "HOME": home or str(tmp_path)}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "InvalidAuthToken" not in done.stderr
 
 
 @pytest.mark.slow

@@ -135,6 +135,9 @@ def has_work(search: Search) -> bool:
 
 def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
     """Everything that needs Ray."""
+    from tune.workers.connect import settle_token
+
+    settle_token()  # before what follows imports Ray
     from rich.console import Console
 
     from tune.folder.mirror import Mirror

@@ -34,6 +34,7 @@ TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
 
 @contextlib.contextmanager
 def connect(say: Say) -> Iterator[None]:
+    settle_token()
     import ray
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
@@ -51,7 +52,6 @@ def connect(say: Say) -> Iterator[None]:
 
 def _start(ray: Any) -> None:
     folder = find_folder()
-    settle_token()
     for left in reversed(range(TRIES)):
         try:
             ray.init(
@@ -144,10 +144,11 @@ def is_ours(folder: Path) -> bool:
 
 
 def settle_token() -> None:
-    """A Ray of our own has a token of its own, in the environment, where the user has none: Ray
-    would leave one in the home folder, which may not be writable."""
-    own = Path(os.path.expanduser("~")) / ".ray" / "auth_token"
-    if not any(name in os.environ for name in TOKEN) and not own.exists():
+    """Where the home folder cannot take the token that a Ray of our own would leave there, one in
+    the environment. To be called before Ray is imported, which looks for it then."""
+    if os.environ.get("RAY_ADDRESS") or any(name in os.environ for name in TOKEN):
+        return
+    if not is_ours(Path(os.path.expanduser("~")) / ".ray"):
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
