@@ -49,10 +49,10 @@ def delexicalise(
 def _settle(utterance: str, span: Span, place: str) -> tuple[str, int, int, bool]:
     """(slot, start, end, whether it was moved): of several places with the value, the nearest."""
     _, slot, value, start, end = span
-    value = str(value).strip()
+    value = str(value)
     if value and utterance[start:end].lower() == value.lower():
         return slot, start, end, False
-    text = re.escape(value)
+    text = re.escape(value.strip())
     places = find(rf"(?<!\w){text}(?!\w)", utterance) or find(text, utterance)
     if not places:
         raise ConfigError(
