@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trainable.model.packable import is_toy, why_alone
@@ -20,12 +21,13 @@ def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
         return ToyFinetuner(config)
     if why_alone(config) is not None:
         return open_plain(config, device)
+    from trainable.engine.device.memory import give_back_memory
     from trainable.engine.finetuner import open_solo
 
-    try:
+    with suppress(CannotPack):  # the engine's check of itself; its verdict is kept
         return open_solo(config, device)
-    except CannotPack:  # the engine's check of itself; its verdict is kept
-        return open_plain(config, device)
+    give_back_memory()  # the engine's copy of the model goes before another is loaded
+    return open_plain(config, device)
 
 
 def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:

@@ -318,14 +318,6 @@ MODELS: dict[str, tuple[str, Fields]] = {
             **{"use_mamba_kernels": False, "mamba_d_state": 8, "mamba_dt_rank": 8},
         },
     ),
-    "zamba": (
-        "ZambaConfig",
-        {
-            **ONE_KV,
-            **{"use_mamba_kernels": False, "mamba_d_state": 8, "attn_layer_period": 2},
-            **{"attn_layer_offset": 1, "n_mamba_heads": 2, "num_hidden_layers": 3},
-        },
-    ),
     "recurrent_gemma": (
         "RecurrentGemmaConfig",
         {

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from trainable.engine.layers.attention import NAME, Cached, Packing
 from trainable.engine.layers.own_attention import OwnAttention, make_placeholder
@@ -15,7 +16,9 @@ Run = Callable[[Tensor, Tensor, Packing | Cached], Any]  # ids, positions -> the
 
 def open_backbone(model: Any) -> Run:
     """Passes of that model, whose attention is told which tokens belong together."""
-    backbone = model.base_model if model.base_model is not model else model.get_decoder()
+    backbone = model.base_model
+    if backbone is model:  # llama4's prefix is that of its kin with a vision part
+        backbone = next(part for part in model.children() if isinstance(part, PreTrainedModel))
     if getattr(model, "_supports_attention_backend", False):
         set_attention(model, NAME)
 
