@@ -33,6 +33,7 @@ def test_a_state_is_asked_for_before_anything_tells_it(bases: dict[str, Path]) -
         assert window.prompts == (len(window.ids),) and not len(window.targets)
 
 
+@pytest.mark.slow
 def test_replies_are_given_the_states_found(bases: dict[str, Path]) -> None:
     """Each state and each reply is what `generate` makes of the very prompt, turn by turn."""
     torch.set_num_threads(1)

@@ -60,6 +60,7 @@ def test_what_the_engine_computes_otherwise_runs_alone(
         Pack(load_base(make_spec(tmp_path / "model")), 1, 4)
 
 
+@pytest.mark.slow
 def test_a_longer_dialogue_than_the_last_check_s_is_checked_again(
     tmp_path: Path, own_cache: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_longer_dialogue_than_the_last_check_s_is_checked_again(
     assert told == [256, 512, 512]
 
 
+@pytest.mark.slow
 def test_an_engine_s_process_runs_alone_what_its_engine_cannot(
     tmp_path: Path, own_cache: Path
 ) -> None:

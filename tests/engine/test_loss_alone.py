@@ -59,6 +59,7 @@ def test_loss_of_the_reply_s_words_alone(target: str) -> None:
     assert len(replied.responses) == 3
 
 
+@pytest.mark.slow
 def test_slots_of_one_engine_are_asked_for_different_things() -> None:
     engine = Engine(make_spec(EMBEDDED_FOLDER), slots=2, max_rank=4)
     for key in ("a", "b"):

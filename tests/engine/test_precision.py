@@ -73,6 +73,7 @@ def gradients_of_slots(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["llama", "neox"])
 def test_l3_the_gradient_in_bf16(
     bases: dict[str, Path], architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
