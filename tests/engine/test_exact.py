@@ -32,7 +32,7 @@ def test_the_engine_equals_transformers_and_peft(name: str, tmp_path: Path) -> N
     assert row.is_right, row
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in FEW])
 def test_every_architecture_is_right_or_runs_alone(name: str, tmp_path: Path) -> None:
     verdict = judge(name, tmp_path)[-1]
