@@ -41,7 +41,7 @@ def sweep(space: str, folder: Path, *flags: str) -> SweepRecords:
 @pytest.mark.parametrize("name", [n for n in list_spaces() if n not in ON_THE_FLY])
 def test_a_space_on_the_embedded_model(name: str, tmp_path: Path) -> None:
     trials = {"decoding": "6"}.get(name, "2")
-    records = sweep(name, tmp_path, "--trials", trials, "--set", "max_new_tokens=16")
+    records = sweep(name, tmp_path, "--trials", trials, "--set", "max_new_tokens=24")
     assert len(records.searched) == int(trials)
     if name == "decoding":
         kinds = {t.params["decoding"] for t in records.searched}

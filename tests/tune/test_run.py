@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from inline import make_config, open_search, run_inline
+from safetensors.numpy import save_file
 
+from trainable.model.sizes import read_sizes
 from trainable.system.environment import CUBLAS, DETERMINISTIC, TRUST_REMOTE_CODE
 from trainable.trial import ConfigError
 from tune.folder.lock import own_folder
@@ -181,12 +184,24 @@ def test_a_folder_given_by_a_relative_path_is_found_from_elsewhere(
     assert settings == whole
 
 
+def write_adapter(folder: Path) -> Path:
+    """Of rank 4, on one layer of the embedded model."""
+    (name, (width_out, width_in)), *_ = read_sizes("tiny").layers.items()
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8}
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "target_modules": [name]}))
+    pair = {
+        f"base_model.model.{name}.lora_A.weight": np.zeros((4, width_in), dtype=np.float32),
+        f"base_model.model.{name}.lora_B.weight": np.zeros((width_out, 4), dtype=np.float32),
+    }
+    save_file(pair, folder / "adapter_model.safetensors")
+    return folder
+
+
 def test_a_lexicalised_adapter_s_replies_are_searched_without_placeholders(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter_config.json").write_text(json.dumps({"r": 4}))
+    adapter = write_adapter(tmp_path / "adapter")
     (adapter / "trial.json").write_text(json.dumps({"config": {"response": "lexicalised"}}))
     flags = ["--space", "decoding", "--profile", "tiny", "--set", f"adapter={adapter}"]
     flags += ["--dry-run", "--storage", str(tmp_path)]

@@ -39,6 +39,7 @@ GENERATING = 0.1
 FORWARD = 1 / 3  # of the time of a training pass, which is forward and back
 CHARS_A_TOKEN = 3.6  # of MultiWOZ, in SmolLM2's tokens
 BYTES_A_PARAM = 12  # of a checkpoint: the weights and AdamW's two moments, in 32 bits
+BYTES_AN_AVERAGE = 4  # where the weights that are scored are not the last ones
 BYTES_A_DIALOGUE = 1500  # replies and counts, in a checkpoint and in trials/
 RECENT = 20  # earlier sweeps looked at
 
@@ -286,7 +287,8 @@ def count_checkpoint_bytes(trial: TrialConfig) -> int:
     from trainable.model.sizes import read_sizes
 
     sizes = read_sizes(trial.base_model)
-    copies = BYTES_A_PARAM * (2 if trial.schedule == "wsd" else 1)  # its stable run beside it
+    copies = BYTES_A_PARAM + (BYTES_AN_AVERAGE if trial.averaging else 0)
+    copies *= 2 if trial.schedule == "wsd" else 1  # its stable run beside it
     if trial.method == "full":
         return copies * sizes.total_params
     assert trial.lora_modules is not None and trial.lora_rank is not None

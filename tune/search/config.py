@@ -24,7 +24,9 @@ SHARED = {
     "method": "lora",
     "rslora": False,
     "lora_modules": "all-linear",
-    "schedule": "constant",
+    # both as measured: analysis/results/averaging
+    "schedule": "cosine",
+    "averaging": 0.11,
     "weight_decay": 0.0,
     "format": "dialogues",
     "context": "history",
