@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tarfile
 import tempfile
 from collections import Counter
@@ -18,6 +19,15 @@ from trainable.corpus.load import Corpus, load_corpus
 from trainable.system.cache import find_cache_folder
 
 SHARED = Path(__file__).parents[2] / "shared"
+ORDINARY = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+
+
+def pytest_configure() -> None:
+    """Signals are as in a terminal, for the drivers that tests start too: whoever runs the tests in
+    the background may have had some ignored."""
+    for number, handler in ORDINARY.items():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -85,7 +85,7 @@ def test_a_running_sweep_and_a_torn_line_are_marked(tmp_path: Path) -> None:
         file.write('{"event": "eval", "tri')
     page = write_report(folder).read_text()
     assert "Partial report: the sweep has not ended" in page
-    assert "the torn last line of evals.jsonl" in page
+    assert "of evals.jsonl was not written to its end" in page
     assert "python -m analysis.report s, or keep it current with --follow" in page
     assert 'http-equiv="refresh"' not in page
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from trainable.engine.kernels import BLOCK_TOKENS
 from trainable.engine.layers.attention import Packing
 from trainable.engine.layers.passes import make_dropout, pack_windows, round_up, target_weights
+from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
 from trainable.engine.slots.bank import SlotRange
 from trainable.engine.slots.data_order import cut_step
@@ -102,7 +103,7 @@ def test_the_pieces_of_a_step_add_up_to_the_mean_over_its_targets(pack: Pack) ->
         for piece in pieces:
             tokens = pack_windows([[draw.window for draw in piece.draws]], pack.device)
             shares += float((weights := target_weights([piece], tokens)).sum())
-            pack._add_gradients(Load(span, tokens, weights, None, modules))
+            pack.add_gradients(Load(span, tokens, weights, None, modules))
         assert shares == pytest.approx(1)
         totals.append(pack.bank.grads.clone())
     assert len(pieces) > 2 and totals[0].abs().max() > 1e-3
@@ -179,7 +180,7 @@ class Again:
 
 
 def attend_by_borders(
-    self: Packing, query: Tensor, key: Tensor, value: Tensor, scale: float
+    self: Packing, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules
 ) -> Tensor:
     """As the GPU's kernel: told by a tensor where sequences begin and end."""
     borders = self.borders.tolist()
@@ -187,7 +188,7 @@ def attend_by_borders(
         F.scaled_dot_product_attention(
             *(x[:, :, low:high] for x in (query, key, value)),
             is_causal=True,
-            scale=scale,
+            scale=rules.scale,
             enable_gqa=True,
         )
         for low, high in pairwise(borders)

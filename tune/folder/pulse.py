@@ -110,4 +110,6 @@ def read_pulse(remote: Remote) -> dict[str, Any] | None:
 
 
 def describe(pulse: dict[str, Any]) -> str:
-    return f"process {pulse['pid']} on {pulse['host']}, for {pulse['age_s']:.0f} s"
+    """Of what somebody else wrote: a field may be missing."""
+    who = f"process {pulse.get('pid', '?')} on {pulse.get('host', '?')}"
+    return f"{who}, for {pulse['age_s']:.0f} s" if "age_s" in pulse else who
