@@ -84,6 +84,7 @@ def test_a_failed_start_leaves_nothing_so_that_the_same_command_may_be_given_aga
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(connect, "ADDRESS_S", 0.0)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # whatever other tests have started
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     for _ in range(2):
         assert main([*TOY, *SMALL, "--storage", str(tmp_path)]) == 2
