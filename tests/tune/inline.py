@@ -24,8 +24,7 @@ class Killed(BaseException):
 
 
 def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
-    toy = {"base_model": "toy", "schedule": "constant"}  # whose training can be lengthened
-    space = find_space("lora_modules").fix({**toy, **settings.pop("fixed", {})})
+    space = find_space("lora_modules").fix({"base_model": "toy", **settings.pop("fixed", {})})
     flags = {"name": "s", "space": "lora_modules", "storage": str(storage), "trials": 12}
     return compose("tiny", {**flags, **settings}), space
 

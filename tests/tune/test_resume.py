@@ -67,9 +67,12 @@ def test_a_finished_sweep_has_no_work_and_more_trials_extend_it(tmp_path: Path) 
     assert after == finish(*make_config(tmp_path, name="ten", trials=10))
 
 
+FLAT = {"schedule": "constant"}  # what is to be lengthened decays towards no end
+
+
 @pytest.mark.parametrize("asha", ["stop", "promote", "off"])
 def test_a_longer_training_extends_the_survivors(tmp_path: Path, asha: str) -> None:
-    config, space = make_config(tmp_path, trials=9, asha=asha)
+    config, space = make_config(tmp_path, trials=9, asha=asha, fixed=FLAT)
     before = {t[0]: t for t in finish(config, space)}
     records = read_sweep(config.folder)
     longer = lengthen(config, space, records, 4500)
@@ -83,7 +86,7 @@ def test_a_longer_training_extends_the_survivors(tmp_path: Path, asha: str) -> N
 
 
 def test_a_trial_under_way_is_lengthened_too(tmp_path: Path) -> None:
-    config, space = make_config(tmp_path, trials=3, asha="off", baseline=False)
+    config, space = make_config(tmp_path, trials=3, asha="off", baseline=False, fixed=FLAT)
     with pytest.raises(Killed):
         run_inline(open_search(config, space, (KillAfter(10),))[0])
     records = read_sweep(config.folder)
@@ -115,7 +118,7 @@ def test_a_wider_space_may_search_what_trials_left_out(tmp_path: Path) -> None:
 
 
 def test_lengthening_refuses_what_has_no_meaning(tmp_path: Path) -> None:
-    config, space = make_config(tmp_path, trials=2)
+    config, space = make_config(tmp_path, trials=2, fixed=FLAT)
     finish(config, space)
     with pytest.raises(ConfigError, match="may only grow"):
         lengthen(config, space, read_sweep(config.folder), 100)

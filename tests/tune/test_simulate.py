@@ -88,8 +88,7 @@ def tell_recorded(folder: Path) -> list[tuple]:
 
 @pytest.mark.parametrize("asha", ["off", "stop", "promote"])
 def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> None:
-    fixed = {"schedule": "cosine"}  # the profile's own
-    config, space = make_config(tmp_path, asha=asha, trials=14, baseline=False, fixed=fixed)
+    config, space = make_config(tmp_path, asha=asha, trials=14, baseline=False)
     run_inline(open_search(config, space)[0])
     curves = Formula()
     curves.config = replace(curves.config, trials=14)
