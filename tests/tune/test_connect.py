@@ -148,6 +148,7 @@ def test_a_sweep_runs_whatever_the_home_is(home: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # RAY_ADDRESS=auto would find a Ray of the tests beside it
 def test_a_sweep_where_home_cannot_be_written_and_the_temporary_folder_is_long(
     tmp_path: Path, long_folder: Path
 ) -> None:

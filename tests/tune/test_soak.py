@@ -7,6 +7,7 @@ from soak import Round, plan_round
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # never seen to end on a busy machine
 @pytest.mark.timeout(900)
 def test_a_sweep_whose_processes_die_is_the_undisturbed_one(tmp_path: Path) -> None:
     done = Round(storage=tmp_path, seed=0, asha="promote", pack=2, trials=5).run(6)
