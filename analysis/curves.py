@@ -22,6 +22,7 @@ class Rung:
     reached: int  # trials evaluated there
     stopped: int  # of these, trials that went no further although more was planned
     best: float | None  # the highest Combined there, 0..200
+    lowest_loss: float | None = None  # nats a word
 
 
 def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> list[Rung]:
@@ -33,8 +34,16 @@ def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> li
         ended = [t for t in searched if t.state == "PRUNED" and t.eval_at(turns)]
         stopped = [t for t in ended if following is None or not t.eval_at(following)]
         scores = [e.combined for e in there if e.combined is not None]
-        best = max(scores, default=None)
-        rungs.append(Rung(turns=turns, reached=len(there), stopped=len(stopped), best=best))
+        losses = [e.nats_per_word for e in there if e.nats_per_word is not None]
+        rungs.append(
+            Rung(
+                turns=turns,
+                reached=len(there),
+                stopped=len(stopped),
+                best=max(scores, default=None),
+                lowest_loss=min(losses, default=None),
+            )
+        )
     return rungs
 
 

@@ -64,6 +64,17 @@ def format_signed(value: float) -> str:
     return f"{value:+.1f}" if round(value, 1) else "0.0"
 
 
+def format_hours(hours: float, unit: str) -> str:
+    """A cost; below an hour in minutes.
+
+    >>> format_hours(0.045, "GPU-hours"), format_hours(12.34, "hours of one core")
+    ('2.7 GPU-minutes', '12.3 hours of one core')
+    """
+    if hours >= 1:
+        return f"{hours:.1f} {unit}"
+    return f"{60 * hours:.1f} {unit.replace('hours', 'minutes')}"
+
+
 def format_count(count: float | None) -> str:
     """A number of parameters for a reader.
 

@@ -134,7 +134,7 @@ def test_a_dry_run_tells_all_and_leaves_nothing(
         "  decoding: greedy",
         "   400 turns, the loss on all dialogues: about 9 of 9 trials",
         "  1600 turns, 50 dialogues: about ",
-        "hours of one core, ",
+        "minutes of one core, ",
         "disk: at most",
         "assumed: tiny: 1M parameters",
     ):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from io import StringIO
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from tune.terminal.live import Display
@@ -63,8 +64,8 @@ def test_who_trained_longer_leads() -> None:
     assert progress.best is not None and progress.best.trial.id == "0000"
 
 
-def show(progress: Progress) -> str:
-    console = Console(file=StringIO(), width=100)
+def show(progress: Progress, width: int = 120) -> str:
+    console = Console(file=StringIO(), width=width)
     console.print(render(progress))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -75,14 +76,15 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
         progress.on_event(event)
     text = show(progress)
     assert "1 pruned, 1 running, 1 fail of 4" in text
-    assert "Combined 60.0  (trial 0000, 300 turns" in text
-    assert "1 of 2 busy (50 %), GPUs: 1" in text and "0.01 GPU-hours, about 0.01 to come" in text
+    assert "Combined 60.0  (trial 0000, rung 300" in text
+    assert "1 of 2 busy (50 %), GPUs: 1" in text
+    assert "0.6 GPU-minutes, about 0.4 GPU-minutes to come" in text
     assert next(line for line in text.splitlines() if line.split()[:1] == ["100"]).split()[-2:] == [
         "2",
         "20.0",
     ]
     running = next(line for line in text.splitlines() if line.startswith("0000"))
-    assert "▃█" in running and "learning_rate 0.001" in running
+    assert "▃█" in running and "0.001" in running
     assert "engine restarted" in text
 
 
@@ -118,18 +120,47 @@ def test_who_is_on_the_way_from_which_rung() -> None:
     assert "0001" not in stations.values()
 
 
-def test_a_narrow_terminal_cuts_no_number() -> None:
+MANY = {f"field_{letter}": f"value-{letter}" for letter in "abcdefghij"}
+PATTERN = {"lora_modules": r"regexp:.*\.(self_attn\.o_proj|mlp\.down_proj|mlp\.gate_proj)", **MANY}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_trial_its_turns_score_and_curve_are_on_every_terminal(width: int) -> None:
     progress = Progress(SWEEP, slots=2)
     for event in EVENTS:
-        progress.on_event(event)
-    progress.signs = merge(
-        [b'{"trials": {"0000": ["loading", 0, null]}, "node": "n", "gpu": null}']
-    )
-    console = Console(file=StringIO(), width=80)
+        progress.on_event({**event, "params": PATTERN} if event["event"] == "trial" else event)
+    said = {"trials": {"0000": ["training", 450, 900]}, "node": "n", "gpu": None}
+    progress.signs = merge([json.dumps(said).encode()])
+    text = show(progress, width)
+    assert max(map(len, text.splitlines())) <= width
+    running = next(line for line in text.splitlines() if line.startswith("0000")).split()
+    assert running[:4] == ["0000", "450", "60.0", "▃█"] and "training" in running
+    assert next(line for line in text.splitlines() if line.startswith("0002")).split()[2] == "fail"
+    assert "value-a" in text or "…" in text
+
+
+def test_a_low_terminal_shows_the_best_and_who_is_at_work() -> None:
+    progress = Progress(SWEEP, slots=2)
+    for number in range(30):
+        progress.on_event(start(number))
+        progress.on_event(score(number, 100, 90.0 if number == 2 else 10.0))
+        if number < 28:
+            progress.on_event(end(number, "PRUNED"))
+    console = Console(file=StringIO(), width=80, height=24, force_terminal=True)
     console.print(render(progress))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert max(map(len, text.splitlines())) <= 80
-    assert "60.0" in text and "loading" in text
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) <= 24
+    assert all(any(name in line for line in lines) for name in ("0002", "0028", "0029"))
+
+
+def test_rungs_that_generate_nothing_show_losses() -> None:
+    progress = Progress(SWEEP)
+    progress.on_event(start(0))
+    for turns, loss in ((100, 2.5), (300, 1.75)):
+        unscored = dict.fromkeys(("bleu", "inform", "success", "combined"))
+        progress.on_event({**score(0, turns, 0.0), **unscored, "nats_per_word": loss})
+    text = show(progress)
+    assert "loss 1.750" in text and "█▁" in text
 
 
 def test_nothing_to_show_yet_is_shown_too() -> None:

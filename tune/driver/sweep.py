@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
 import sys
 import time
@@ -235,11 +236,21 @@ def conclude(search: Search) -> int:
         print(f"all {len(failed)} trials failed; the first: {failed[0].reason}", file=sys.stderr)
         return EXIT_FAILED
     if search.closing is None or not has_work(search):
+        print(suggest_next(search.config))
         return 0
     command = f"{search.config.resume_command} {search.closing.remedy}".rstrip()
     line = f"{search.closing.why}: go on with {command}"
     print(line, file=sys.stderr if search.closing.code else sys.stdout)
     return search.closing.code
+
+
+def suggest_next(config: SweepConfig) -> str:
+    """What one does with a sweep that has ended."""
+    name = shlex.quote(config.name if config.storage == "runs" else str(config.folder))
+    return (
+        f"its figures and dialogues as one page: python -m analysis.report {name}\n"
+        f"its best adapter for others: python -m tune.export {name} --out FOLDER"
+    )
 
 
 def compose_header(

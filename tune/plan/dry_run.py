@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from analysis.labels import format_hours
 from search_spaces.space import Space
 from trainable.trial import Milestone
 from tune.folder.disk import format_bytes
@@ -40,7 +41,7 @@ def describe_plan(config: SweepConfig, space: Space, cost: Estimate) -> str:
 
 def summarise(cost: Estimate) -> str:
     """One line: hours and disk."""
-    hours = f"{cost.hours:.2g} {UNITS[cost.unit]}"
+    hours = format_hours(cost.hours, UNITS[cost.unit])
     return (
         f"about {hours}, {cost.room} trials at a time; disk: at most "
         f"{format_bytes(cost.peak_bytes)}, {format_bytes(cost.kept_bytes)} when it has ended"

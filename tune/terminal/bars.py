@@ -11,6 +11,9 @@ from tune.terminal.redraw import can_redraw
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.progress_bar import ProgressBar
+
+BLUE = "#2a8fd0"  # seen on white and on black
 
 
 @contextlib.contextmanager
@@ -35,11 +38,23 @@ def render_all() -> RenderableType:
 
 def render_activity(activity: Activity, width: int) -> RenderableType:
     """`training ━━━━╸    `: a bar that only moves to and fro where nobody knows the end."""
-    from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=activity.total, completed=activity.done, width=width)
-    grid.add_row(Text(activity.what), bar)
+    grid.add_row(Text(activity.what), make_bar(activity.done, activity.total, width))
     return grid
+
+
+def make_bar(done: float, total: float | None, width: int) -> ProgressBar:
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(
+        total=total,
+        completed=done,
+        width=width,
+        style="bright_black",
+        complete_style=BLUE,
+        finished_style=BLUE,
+        pulse_style=BLUE,
+    )

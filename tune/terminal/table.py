@@ -1,50 +1,77 @@
-"""The live table of a sweep, as the terminal shows it."""
+"""The live table of a sweep, as the terminal shows it: as much as its width and height hold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from analysis.choice import PointResult
-from analysis.curves import count_rungs, draw_sparkline, gpu_of, measure_gpu_hours, name_hours
-from analysis.labels import label_setting
+from analysis.curves import Rung, count_rungs, gpu_of, measure_gpu_hours, name_hours
+from analysis.labels import format_hours, label_setting
 from analysis.records import RUNNING, STATES, TrialRecord
-from tune.terminal.bars import render_activity
+from tune.terminal.bars import make_bar
 from tune.terminal.progress import Progress, format_duration
+from tune.terminal.trial_rows import STATE_STYLES, render_trials
 
 if TYPE_CHECKING:
     from tune.terminal.signs import GpuUse
 
-STATE_STYLES = {"COMPLETE": "green", "PRUNED": "yellow", "RUNNING": "cyan", "FAIL": "red"}
-SHOWN_TRIALS = 16
+SHOWN_TRIALS = 20
+LEAST_TRIALS = 4  # shown on the lowest terminal
 SHOWN_HERE = 6  # trials named at a rung
 SHOWN_GPUS = 4
-CURVE_POINTS = 8
+PASSED = "a rung is reached by the first step that passes it"
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """Takes its width and height from the terminal, each time it is drawn."""
+
+    progress: Progress
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        progress = self.progress
+        above: list[RenderableType] = [
+            Text(progress.sweep.get("name", ""), style="bold"),
+            _render_summary(progress),
+            Text(),
+            _render_rungs(progress),
+        ]
+        below: list[RenderableType] = [Text(text, style="dim") for text in _list_notes(progress)]
+        yield from above
+        if progress.ledger.trials:
+            yield Text()
+            n_rows = SHOWN_TRIALS
+            if console.is_terminal:
+                used = sum(len(console.render_lines(part, options)) for part in (*above, *below))
+                n_rows = max(LEAST_TRIALS, min(n_rows, console.height - used - 7))
+            yield render_trials(progress, options.max_width, n_rows)
+        if below:
+            yield Text()
+        yield from below
 
 
 def render(progress: Progress) -> RenderableType:
-    parts: list[RenderableType] = [
-        Text(progress.sweep.get("name", ""), style="bold"),
-        _render_summary(progress),
-        "",
-        _render_rungs(progress),
-    ]
-    if progress.at_work:
-        parts += ["", _render_at_work(progress)]
-    if progress.ledger.notes:
-        parts += ["", Text(progress.ledger.notes[-1], style="dim")]
-    return Group(*parts)
+    return SweepTable(progress)
+
+
+def _list_notes(progress: Progress) -> list[str]:
+    levels = {level for level in _list_rungs(progress) if level}
+    passed = any(e.turns_seen not in levels for t in progress.trials for e in t.evals)
+    return [*progress.ledger.notes[-1:], *([PASSED] if passed and levels else [])]
 
 
 def _render_summary(progress: Progress) -> Table:
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="ellipsis")
     grid.add_row("trials", _count_states(progress))
-    grid.add_row("first", _describe_best(progress))
+    grid.add_row("first", Text(_describe_best(progress), no_wrap=True, overflow="ellipsis"))
     grid.add_row("speed", _describe_speed(progress))
     if progress.since_s is not None:
         grid.add_row("slots", _describe_slots(progress))
@@ -72,7 +99,7 @@ def _describe_best(progress: Progress) -> str:
     params, turns = label_setting(trial.number, trial.params), best.level_turns
     score = f"Combined {best.combined:.1f}" if best.combined is not None else describe_loss(best)
     confirmed = ", confirmed" if best.is_confirmed else ""
-    return f"{score}  (trial {trial.id}{seeds}{confirmed}, {turns} turns: {params})"
+    return f"{score}  (trial {trial.id}{seeds}{confirmed}, rung {turns}: {params})"
 
 
 def describe_loss(point: PointResult) -> str:
@@ -119,33 +146,44 @@ def describe_gpus(gpus: Sequence[GpuUse]) -> str:
 
 def _describe_spent(progress: Progress) -> str:
     trials = list(progress.ledger.trials.values())
-    hours = sum(measure_gpu_hours(trials).values())
+    hours, unit = sum(measure_gpu_hours(trials).values()), name_hours(trials)
     left = progress.forecast(hours)
-    more = f", about {left:.2f} to come" if left else ""
-    return f"{hours:.2f} {name_hours(trials)}{more}"
+    more = f", about {format_hours(left, unit)} to come" if left else ""
+    return f"{format_hours(hours, unit)}{more}"
+
+
+def _list_rungs(progress: Progress) -> list[int]:
+    config = progress.config
+    ends = [*(config.get("rungs_turns") or ()), config.get("train_turns") or 0]
+    return [turns for turns in ends if turns]
 
 
 def _render_rungs(progress: Progress) -> Table:
-    """Who got how far: each station with the trials that reached it, and those that are on their
-    way from there to the next."""
-    config = progress.sweep.get("config", {})
-    ends = [*(config.get("rungs_turns") or ()), config.get("train_turns") or 0]
-    stations = [turns for turns in ends if turns]
-    trials = progress.trials
+    """Who got how far: each rung with the trials that reached it, and those that are on their way
+    from there to the next."""
+    stations, trials = _list_rungs(progress), progress.trials
     rungs = count_rungs(trials, stations)
     widest = max((r.reached for r in rungs), default=0) or 1
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("turns", justify="right", no_wrap=True, min_width=6)
-    table.add_column("reached", no_wrap=True, min_width=24)
-    table.add_column("highest", justify="right", no_wrap=True, min_width=5)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("rung", justify="right", no_wrap=True, min_width=6)
+    table.add_column("reached", no_wrap=True, min_width=18)
+    table.add_column("best", justify="right", no_wrap=True, min_width=5)
     table.add_column("on the way from here", no_wrap=True, overflow="ellipsis")
     table.add_row("0", "", "", _name_those_at(0, stations, trials))
     for rung in rungs:
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(ProgressBar(total=widest, completed=rung.reached, width=18), str(rung.reached))
-        best = "" if rung.best is None else f"{rung.best:.1f}"
-        table.add_row(str(rung.turns), bar, best, _name_those_at(rung.turns, stations, trials))
+        line = make_bar(rung.reached, widest, width=12)
+        bar.add_row(line, str(rung.reached))
+        here = _name_those_at(rung.turns, stations, trials)
+        table.add_row(str(rung.turns), bar, _describe_highest(rung), here)
     return table
+
+
+def _describe_highest(rung: Rung) -> str:
+    """The highest Combined; the lowest loss where a rung generates nothing."""
+    if rung.best is not None:
+        return f"{rung.best:.1f}"
+    return "" if rung.lowest_loss is None else f"loss {rung.lowest_loss:.3f}"
 
 
 def _name_those_at(turns: int, stations: Sequence[int], trials: Sequence[TrialRecord]) -> str:
@@ -156,30 +194,3 @@ def _name_those_at(turns: int, stations: Sequence[int], trials: Sequence[TrialRe
     ]
     more = f" +{len(here) - SHOWN_HERE}" if len(here) > SHOWN_HERE else ""
     return " ".join(here[:SHOWN_HERE]) + more
-
-
-def _render_at_work(progress: Progress) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("trial", no_wrap=True, min_width=5)
-    table.add_column("turns", justify="right", no_wrap=True, min_width=6)
-    table.add_column("Combined", justify="right", no_wrap=True, min_width=8)
-    table.add_column("curve", no_wrap=True, min_width=CURVE_POINTS)
-    if progress.signs.activities:
-        table.add_column("now", no_wrap=True, min_width=20)
-    table.add_column("searched", no_wrap=True, overflow="ellipsis")
-    at_work = progress.at_work
-    highest = max((e.score for t in progress.trials for e in t.replied), default=100.0)
-    for trial in at_work[:SHOWN_TRIALS]:
-        scores = [e.score for e in trial.replied]
-        curve = draw_sparkline(scores[-CURVE_POINTS:], high=highest)
-        turns = str(trial.last.turns_seen) if trial.last else ""
-        score = f"{scores[-1]:.1f}" if scores else ""
-        activity = progress.signs.activities.get(trial.id)
-        now = [render_activity(activity, width=8) if activity else ""]
-        shown = now if progress.signs.activities else []
-        table.add_row(
-            trial.id, turns, score, curve, *shown, label_setting(trial.number, trial.params)
-        )
-    if len(at_work) > SHOWN_TRIALS:
-        table.add_row(f"+{len(at_work) - SHOWN_TRIALS}")
-    return table

@@ -1,0 +1,199 @@
+"""The live table's rows: a line a trial, with as many searched fields as the terminal holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from analysis.curves import draw_sparkline
+from analysis.labels import format_value, shorten_pattern
+from analysis.records import RUNNING, TrialRecord
+from tune.terminal.bars import render_activity
+from tune.terminal.progress import Progress
+
+# legible on dark and on light terminals alike: only what failed has a colour
+STATE_STYLES = {"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bold red"}
+NARROW, BROAD = 72, 110  # cells of a terminal: below, gaps are small; from there on bars are shown
+CURVE_POINTS, BAR = 8, 8
+LONG_CELLS, SHORT_CELLS = 40, 14  # of a value, before it is abbreviated
+MORE_CELLS = 4  # "+12"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What stands in the lines of a terminal `width` cells wide."""
+
+    gap: int
+    curve: int
+    has_bars: bool
+
+    @classmethod
+    def of(cls, width: int) -> Layout:
+        narrow = width < NARROW
+        return cls(
+            gap=1 if narrow else 2, curve=6 if narrow else CURVE_POINTS, has_bars=width >= BROAD
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A column of one searched field: its name folded at `_`, its values by trial."""
+
+    header: str
+    values: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (*self.header.split("\n"), *self.values)))
+
+
+def render_trials(progress: Progress, width: int, n_rows: int) -> Table:
+    """At most `n_rows` lines: the trials at work, the first in rank, then those that ended last."""
+    shown = choose_rows(progress, n_rows)
+    layout, is_loss = Layout.of(width), not _has_score_curves(progress.trials)
+    table = Table(box=None, pad_edge=False, padding=(0, layout.gap, 0, 0))
+    table.add_column("trial", no_wrap=True, vertical="bottom")
+    for name in ("turns", "Combined", "loss"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    curve = "loss curve" if is_loss else "curve"
+    table.add_column(curve.replace(" ", "\n"), no_wrap=True, min_width=layout.curve)
+    table.add_column("now", no_wrap=True, min_width=11 + BAR if layout.has_bars else 10)
+    cells = [[*_show_trial(t, progress, layout, is_loss)] for t in shown]
+    room = width - _measure(table, cells, layout.gap)
+    fields, n_more = fit_fields(list_fields(shown, LONG_CELLS), room, layout.gap)
+    if n_more:
+        fields, n_more = fit_fields(list_fields(shown, SHORT_CELLS), room, layout.gap)
+    for field in fields:
+        table.add_column(field.header, no_wrap=True, min_width=field.width)
+    if n_more:
+        table.add_column(f"+{n_more}", no_wrap=True, style="dim")
+    best = progress.best.trial.id if progress.best else None
+    for i, (trial, row) in enumerate(zip(shown, cells, strict=True)):
+        style = "bold" if trial.id == best else STATE_STYLES[trial.state].replace("bold", "")
+        more = ["…"] if n_more else []
+        table.add_row(*row, *(f.values[i] for f in fields), *more, style=style)
+    if (hidden := len(_list_open(progress)) - sum(t.state == RUNNING for t in shown)) > 0:
+        table.add_row(f"+{hidden}")
+    return table
+
+
+def choose_rows(progress: Progress, n_rows: int) -> list[TrialRecord]:
+    open_trials, trials = _list_open(progress), list(progress.ledger.trials.values())
+    best = [progress.best.trial] if progress.best else []
+    ended = sorted((t for t in trials if t.state != RUNNING), key=lambda t: -(t.ended_s or 0.0))
+    chosen = {t.id: t for t in (*open_trials, *best, *ended)}
+    return list(chosen.values())[:n_rows]
+
+
+def _list_open(progress: Progress) -> list[TrialRecord]:
+    """Those at work first."""
+    at_work = progress.at_work
+    known = {t.id for t in at_work}
+    waiting = [t for t in progress.trials if t.state == RUNNING and t.id not in known]
+    return [*at_work, *waiting]
+
+
+def _show_trial(
+    trial: TrialRecord, progress: Progress, layout: Layout, is_loss: bool
+) -> list[RenderableType]:
+    scores = [e.score for e in trial.replied]
+    losses = [e.nats_per_word for e in trial.evals if e.nats_per_word is not None]
+    return [
+        trial.id,
+        str(_count_turns(trial, progress)),
+        f"{scores[-1]:.1f}" if scores else "",
+        f"{losses[-1]:.3f}" if losses else "",
+        _draw_curve(losses if is_loss else scores, progress, is_loss, layout.curve),
+        _show_now(trial, progress, layout),
+    ]
+
+
+def _count_turns(trial: TrialRecord, progress: Progress) -> int:
+    """Trained on so far, a step that is not evaluated yet included."""
+    recorded = trial.last.turns_seen if trial.last else 0
+    now = progress.signs.activities.get(trial.id) if trial.state == RUNNING else None
+    return max(recorded, int(now.done)) if now and now.what == "training" else recorded
+
+
+def _has_score_curves(trials: Sequence[TrialRecord]) -> bool:
+    """Whether rungs generate: else there is one Combined a trial, and its curve is the loss's."""
+    known = [t for t in trials if len(t.evals) > 1]
+    return not known or any(len(t.replied) > 1 for t in known)
+
+
+def _draw_curve(values: list[float], progress: Progress, is_loss: bool, n_points: int) -> str:
+    trials = progress.trials
+    if not is_loss:
+        highest = max((e.score for t in trials for e in t.replied), default=100.0)
+        return draw_sparkline(values[-n_points:], high=highest)
+    known = [e.nats_per_word for t in trials for e in t.evals if e.nats_per_word is not None]
+    return draw_sparkline(
+        values[-n_points:], low=min(known, default=0.0), high=max(known, default=1.0)
+    )
+
+
+def _show_now(trial: TrialRecord, progress: Progress, layout: Layout) -> RenderableType:
+    if trial.state != RUNNING:
+        return Text(trial.state.lower(), style=STATE_STYLES[trial.state])
+    activity = progress.signs.activities.get(trial.id)
+    if activity is None:
+        return "" if not progress.signs.activities else "waiting"
+    return render_activity(activity, width=BAR) if layout.has_bars else activity.what
+
+
+def list_fields(trials: Sequence[TrialRecord], n_cells: int) -> list[Field]:
+    """The learning rate, the other searched fields in the space's order, then what is alike in all
+    these trials."""
+    names = dict.fromkeys(name for t in trials for name in t.params if name != "seed")
+    values = {name: tuple(_show_value(t, name, n_cells) for t in trials) for name in names}
+    alike = {name for name in names if len(set(values[name])) == 1}
+    varying = sorted(names, key=lambda name: (name in alike, name != "learning_rate"))
+    return [Field(header=name.replace("_", "_\n"), values=values[name]) for name in varying]
+
+
+def _show_value(trial: TrialRecord, name: str, n_cells: int) -> str:
+    if name not in trial.params:
+        return ""
+    return abbreviate(shorten_pattern(format_value(trial.params[name])), n_cells)
+
+
+def abbreviate(text: str, n_cells: int) -> str:
+    """
+    >>> abbreviate("history+state+db", 14), abbreviate("ffn", 14)
+    ('history+state…', 'ffn')
+    """
+    return text if len(text) <= n_cells else f"{text[: n_cells - 1]}…"
+
+
+def fit_fields(fields: Sequence[Field], room: int, gap: int) -> tuple[list[Field], int]:
+    """The first of them that fit into `room` cells, and how many do not.
+
+    >>> narrow = Field(header="rank", values=("8", "16"))
+    >>> len(fit_fields([narrow] * 3, 18, 2)[0]), fit_fields([narrow] * 3, 17, 2)[1]
+    (3, 2)
+    """
+    total = sum(f.width + gap for f in fields)
+    if total <= room:
+        return list(fields), 0
+    left, chosen = room - MORE_CELLS, []
+    for field in fields:
+        if field.width + gap > left:
+            break
+        left -= field.width + gap
+        chosen.append(field)
+    return chosen, len(fields) - len(chosen)
+
+
+def _measure(table: Table, rows: list[list[RenderableType]], gap: int) -> int:
+    """Cells that the columns so far take."""
+    widths = []
+    for i, column in enumerate(table.columns):
+        texts = [str(row[i]) for row in rows if isinstance(row[i], str | Text)]
+        title = str(column.header).split("\n")
+        widths.append(max(map(len, (*texts, *title)), default=0))
+        widths[-1] = max(widths[-1], column.min_width or 0)
+    return sum(widths) + gap * len(widths)
