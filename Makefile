@@ -7,6 +7,9 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# Where it is set, each of hundreds of processes would compile torch, transformers and Ray anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup sweep test test-gpu test-all nightly soak kernels mutants check
 
 setup: $(VENV)/.ready

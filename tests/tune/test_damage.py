@@ -144,7 +144,7 @@ def name_damage(value: Any) -> str:
     ("asha", "seeds", "n_lines"),
     [
         *((asha, 1, 1) for asha in RUNGS),
-        *(pytest.param(asha, n, 9, marks=pytest.mark.slow) for asha in RUNGS for n in (1, 2)),
+        *(pytest.param(asha, n, 9, marks=pytest.mark.nightly) for asha in RUNGS for n in (1, 2)),
     ],
 )
 @pytest.mark.parametrize("damage", [*UNREADABLE, *TOLD, *HARMLESS, *UNNOTICED], ids=name_damage)
