@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,13 +31,15 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the command would have slept; other threads (Ray's) do sleep."""
+    """Seconds that the command or the Hub's client would have slept, in any thread; Ray's do sleep."""
     slept: list[float] = []
-    sleep, here = time.sleep, threading.current_thread()
-    monkeypatch.setattr(
-        "time.sleep",
-        lambda s: slept.append(s) if threading.current_thread() is here else sleep(s),
-    )
+    sleep = time.sleep
+
+    def note(seconds: float) -> None:
+        caller = sys._getframe(1).f_globals["__name__"].partition(".")[0]
+        (slept.append if caller in ("huggingface_hub", "tune", "trainable") else sleep)(seconds)
+
+    monkeypatch.setattr("time.sleep", note)
     return slept
 
 
