@@ -174,7 +174,7 @@ def fit_fields(fields: Sequence[Field], room: int, gap: int) -> tuple[list[Field
 
     >>> narrow = Field(header="rank", values=("8", "16"))
     >>> len(fit_fields([narrow] * 3, 18, 2)[0]), fit_fields([narrow] * 3, 17, 2)[1]
-    (3, 2)
+    (3, 1)
     """
     total = sum(f.width + gap for f in fields)
     if total <= room:
