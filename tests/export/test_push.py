@@ -31,7 +31,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the command or the Hub's client would have slept, in any thread; Ray's do sleep."""
+    """Seconds that the command or the Hub's client would have slept, in any thread."""
     slept: list[float] = []
     sleep = time.sleep
 
