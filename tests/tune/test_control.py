@@ -176,7 +176,7 @@ def test_without_a_new_best_the_sweep_ends(tmp_path: Path) -> None:
     control = open_control(tmp_path, trials=60, stop_if_no_improvement=8)
     run(control)
     closing, records = control.search.closing, read_sweep(control.search.config.folder)
-    assert closing is not None and closing.why.startswith("8 trials have ended or paused since")
+    assert closing is not None and closing.why.startswith("8 points have ended or paused since")
     ends = [t.id for t in sorted(records.searched, key=lambda t: t.ended_s or 0)]
     scored = [t for t in records.searched if t.evals]
     leader = max(scored, key=lambda t: (t.evals[-1].turns_seen, t.evals[-1].combined))
@@ -191,6 +191,22 @@ def test_pauses_count_where_nothing_ends_before_the_sweep_does(tmp_path: Path) -
     control = open_control(tmp_path, trials=60, stop_if_no_improvement=8, asha="promote")
     run(control)
     assert control.search.closing is not None and len(control.search.searched) < 60
+
+
+@pytest.mark.parametrize("asha", ["stop", "promote"])
+def test_points_without_a_new_best_count_once_however_many_their_seeds(
+    tmp_path: Path, asha: str
+) -> None:
+    settings = {"trials": 90, "seeds": 3, "stop_if_no_improvement": 6, "asha": asha}
+    control = open_control(tmp_path, **settings)
+    run(control)
+    budget, closing = control.budget, control.search.closing
+    assert closing is not None and closing.why.startswith("6 points have ended or paused since")
+    points = control.search.race.proposed
+    later = [p for p in points if p.seeds[0].number > control.search.trials[budget.leader].number]
+    assert len(later) >= 6 and len(points) < 30
+    again = open_control(tmp_path, **settings)
+    assert again.search.closing == closing and again.budget.best == budget.best
 
 
 def test_hours_are_spent_across_drivers(tmp_path: Path) -> None:

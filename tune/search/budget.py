@@ -1,15 +1,16 @@
-"""What a sweep may cost: hours, GPU-hours, trials without progress, trials that failed."""
+"""What a sweep may cost: hours, GPU-hours, points without progress, trials that failed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from statistics import fmean
 from typing import Any
 
 from analysis.curves import measure_gpu_hours, worked_s
 from analysis.records import Ledger, TrialRecord
 from trainable.system.clock import now_s
-from trainable.trial import EvalResult
 from tune.search.config import SweepConfig
+from tune.search.points import Point
 from tune.search.search import Closing, Search
 from tune.search.trials import judge
 
@@ -26,10 +27,13 @@ class Budget:
         self.share = 0.0
         self.started_s = search.recorder.now_s()
         self.failed = 0
-        self.rested: set[str] = set()  # trials that ended, or paused at a rung
+        self.ended: set[str] = set()  # trials
+        self.scores: dict[int, dict[str, float]] = {}  # milestone -> trial -> score
+        self.paused: set[str] = set()  # trials: where asha promotes every rung is a pause
+        self.rested: set[str] = set()  # points whose seeds have all ended, or paused at a rung
         self.stale = 0  # of them, since the best was beaten
         self.best: tuple[int, float] = (-1, 0.0)  # milestone, score: who trained longer leads
-        self.leader = ""
+        self.leader = ""  # the point
 
     def replay(self, events: Iterable[Mapping[str, Any]]) -> None:
         """What former drivers recorded."""
@@ -49,26 +53,44 @@ class Budget:
         trial = self.ledger.trials.get(event.get("trial", ""))
         if trial is None or trial.is_base:
             return
-        if event["event"] == "eval" and not trial.is_confirmation:
-            self._rank(trial.id, trial.evals[-1])
-            if self.config.asha == "promote":  # every rung is a pause
-                self._rest(trial.id)
-        elif event["event"] == "end":
-            if not trial.is_confirmation:
-                self._rest(trial.id)
+        if event["event"] == "end":
+            self.ended.add(trial.id)
             self.failed += event["state"] == "FAIL"
+        point = None if trial.is_confirmation else self.search.race.points.get(trial.id)
+        if point is None:
+            return
+        if event["event"] == "eval":
+            self._hear(trial)
+        if event["event"] in ("eval", "end"):
+            self._rank(point)
+            self._rest(point)
 
-    def _rank(self, trial_id: str, result: EvalResult) -> None:
-        trial = self.search.trials[trial_id]
+    def _hear(self, record: TrialRecord) -> None:
+        trial, result = self.search.trials[record.id], record.evals[-1]
         milestone = self.search.milestone(trial, result.turns_seen).turns
-        rank = (milestone, judge(result, milestone, trial, self.config.rung_metric))
-        if rank > self.best:
-            self.best, self.leader, self.stale = rank, trial_id, 0
+        score = judge(result, milestone, trial, self.config.rung_metric)
+        self.scores.setdefault(milestone, {})[trial.id] = score
+        if self.config.asha == "promote":
+            self.paused.add(trial.id)
 
-    def _rest(self, trial_id: str) -> None:
-        if trial_id not in self.rested:
-            self.rested.add(trial_id)
-            self.stale += trial_id != self.leader
+    def _rank(self, point: Point) -> None:
+        """A point counts with the mean of its seeds, once all of them have come as far."""
+        names = [t.id for t in point.seeds]
+        milestone = max((m for m, known in self.scores.items() if known.keys() & names), default=0)
+        known = self.scores.get(milestone, {})
+        own = [known[name] for name in names if name in known]
+        if own and self._have_come(point, known) and (milestone, fmean(own)) > self.best:
+            self.best, self.leader, self.stale = (milestone, fmean(own)), point.name, 0
+
+    def _rest(self, point: Point) -> None:
+        if point.name not in self.rested and self._have_come(point, self.paused):
+            self.rested.add(point.name)
+            self.stale += point.name != self.leader
+
+    def _have_come(self, point: Point, there: Container[str]) -> bool:
+        """Whether all of its seeds are there or have ended."""
+        known = [t for t in point.seeds if t.id in there or t.id in self.ended]
+        return len(known) >= point.size
 
     def _close(self, closing: Closing | None) -> None:
         self.search.closing = self.search.closing or closing
@@ -83,7 +105,7 @@ class Budget:
             )
         if limit and self.stale >= limit:
             return Closing(
-                why=f"{self.stale} trials have ended or paused since the best one was found",
+                why=f"{self.stale} points have ended or paused since the highest was found",
                 remedy="--stop-if-no-improvement N (0: never)",
             )
         return None
