@@ -28,7 +28,7 @@ from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, 
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
-NEAR = 1.0  # points of Combined below the best: good enough an answer
+NEAR = 1.0  # points of Combined below the highest: good enough an answer
 LAB_REPLIES = "reply, batch 16"
 
 
@@ -43,11 +43,11 @@ class Rates:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The first evaluation, as thorough as any, that came near the best of those."""
+    """The first evaluation, as thorough as any, that came near the highest of those."""
 
     trial: TrialRecord
     evaluation: EvalRecord
-    best: float  # Combined
+    highest: float  # Combined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,10 @@ def find_answer(sweep: SweepRecords) -> Answer:
         raise ConfigError(f"{sweep.name} has no trial that was trained to its end")
     if not trained_turns(sweep.searched):
         raise ConfigError(f"{sweep.name} trains nothing, so that no training has a cost")
-    best = max(e.score for e, _ in finals)
-    near = [(e, t) for e, t in finals if e.score >= best - NEAR]
+    highest = max(e.score for e, _ in finals)
+    near = [(e, t) for e, t in finals if e.score >= highest - NEAR]
     evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
-    return Answer(trial=trial, evaluation=evaluation, best=best)
+    return Answer(trial=trial, evaluation=evaluation, highest=highest)
 
 
 def is_final(evaluation: EvalRecord, trial: TrialRecord) -> bool:
@@ -119,7 +119,7 @@ def count_until(sweep: SweepRecords, time_s: float) -> Work:
     for trial in sweep.searched:
         done = [e for e in trial.evals if e.time_s <= time_s]
         if done:
-            replies = sum(e.n_turns for e in done)
+            replies = sum(e.n_turns for e in done if e.combined is not None)
             works.append(Work(tokens=count_tokens(done[-1]), replies=replies))
     return add(works)
 
@@ -147,7 +147,7 @@ def own_rates(sweep: SweepRecords) -> Rates:
     engines = count_engines(sweep)
     lasts = [t.evals[-1] for t in sweep.searched if t.evals]
     turns = trained_turns(sweep.searched)
-    evals = [e for t in sweep.searched for e in t.evals]
+    evals = [e for t in sweep.searched for e in t.replied]
     return Rates(
         train_turns_per_s=engines * turns / sum(e.train_s for e in lasts),
         reply_turns_per_s=engines * sum(e.n_turns for e in evals) / sum_reply_s(evals),
@@ -190,8 +190,8 @@ def read_rates(path: Path) -> dict[str, Rates]:
 def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
     answer, ours = find_answer(sweep), rows[-1].seconds
     lines = [
-        f"To within {NEAR:g} point of the best Combined ({answer.best:.1f}; trial "
-        f"{answer.trial.id}: {answer.evaluation.combined:.1f}):",
+        f"To within {NEAR:g} point of the highest Combined ({answer.highest:.1f}, one seed a trial; "
+        f"trial {answer.trial.id}: {answer.evaluation.combined:.1f}):",
         "",
         "| way | minutes | GPU-minutes | against ours |",
         "|---" * 4 + "|",

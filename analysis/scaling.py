@@ -12,15 +12,16 @@ from dataclasses import dataclass
 
 from analysis.curves import gpu_of, trained_turns
 from analysis.machines import all_evals, share_time, worked_until
-from analysis.ranking import find_best
+from analysis.ranking import Entry, find_best
 from analysis.records import SweepRecords, find_sweep, read_sweep
+from analysis.rows import format_combined
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 COLUMNS = (
     *("sweep", "GPUs", "trials", "minutes", "trials/hour", "efficiency"),
     *("turns trained", "turns/s on each GPU", "busy"),
-    *("evaluations on each GPU", "engines", "best Combined"),
+    *("evaluations on each GPU", "engines", "highest Combined"),
 )
 
 
@@ -36,7 +37,7 @@ class Run:
     busy: float  # share of the GPUs' time in training and validation, 0..1
     evals_a_gpu: tuple[int, ...]
     engines: int  # processes that held the model; more than GPUs where one was healed
-    best: str  # Combined with its interval
+    highest: str  # Combined with its interval, what that holds, and the trial
 
     @property
     def trials_per_h(self) -> float:
@@ -55,11 +56,10 @@ class Run:
 def summarise(sweep: SweepRecords) -> Run:
     """Raises ConfigError where nothing was evaluated."""
     evals = all_evals(sweep)
-    best = find_best(sweep)
-    if best is None or best.combined is None:
+    first = find_best(sweep)
+    if first is None or first.combined is None:
         raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
     evals_a_gpu = Counter(map(gpu_of, evals))
-    low, high = best.combined_interval or (best.combined,) * 2
     idle = share_time(sweep)["starting, waiting, idle"]
     return Run(
         name=sweep.name,
@@ -70,8 +70,15 @@ def summarise(sweep: SweepRecords) -> Run:
         busy=1 - idle,
         evals_a_gpu=tuple(sorted(evals_a_gpu.values())),
         engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
-        best=f"{best.combined:.1f} [{low:.1f}, {high:.1f}] ({best.trial.id})",
+        highest=describe_score(first),
     )
+
+
+def describe_score(entry: Entry) -> str:
+    """`94.6 [90.6, 98.4] (trial 0012, one seed)`"""
+    n_seeds = len(entry.trials)
+    seeds = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
+    return f"{format_combined(entry)} (trial {entry.trial.id}, {seeds})"
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -83,7 +90,7 @@ def render(runs: Sequence[Run]) -> str:
             *(f"{run.trials_per_h:.0f}", f"{run.efficiency(runs[0]):.2f}"),
             *(f"{run.turns:,}", f"{run.turns_a_gpu_s:,.0f}"),
             *(f"{100 * run.busy:.0f} %", ", ".join(map(str, run.evals_a_gpu))),
-            *(str(run.engines), run.best),
+            *(str(run.engines), run.highest),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -71,8 +71,9 @@ class Standing:
 
     @cached_property
     def chances(self) -> tuple[float, ...]:
-        """The probability that each point is the best of them; none for a single one."""
-        if self.beliefs is None:
+        """The probability that each point is the best of them; none for a single one, and none
+        where one seed each shows nothing of what another seed would make of a score."""
+        if self.beliefs is None or (self.is_trained and not self.noise.df):
             return ()
         known = find_chances(self.beliefs).tolist()
         return (*known, *[0.0] * (len(self.points) - len(known)))

@@ -141,7 +141,7 @@ def _expect_gain(
     """If of more trials as many reach the end as did so far, and are like those that did."""
     if standing is None or standing.beliefs is None or standing.points[0].is_confirmed:
         return None
-    if len(standing.points) < FEWEST_POINTS:
+    if not standing.chances or len(standing.points) < FEWEST_POINTS:
         return None
     share = len(standing.points) / max(len(entries), 1)
     return expect_gain(standing.beliefs, int(np.ceil(MORE_TRIALS * share)))

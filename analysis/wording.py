@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.claims.chance import UNSEEN_SEED_SD
 from analysis.standing import DIALOGUES
 from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict
 
@@ -62,8 +61,9 @@ def _say_unsettled(verdict: Verdict) -> str:
     more = f" and {len(rest) - MOST + 1} more" if len(rest) >= MOST else ""
     return (
         f"{few}: {_name_kind(verdict)} cannot be told apart. Highest is {first.name} with "
-        f"{first.entry.combined:.1f}, before {listed}{more}. Seeds would tell (--seeds 3, or "
-        "--confirm 3 for the highest alone)."
+        f"{first.entry.combined:.1f}, before {listed}{more}. How far another seed would move them "
+        "is not known, and so no probability is given: --seeds 3 would tell, or --confirm 3 for "
+        "the highest alone."
     )
 
 
@@ -114,9 +114,7 @@ def _name_chances(verdict: Verdict) -> list[str]:
         return []
     ranked = sorted(known, key=lambda c: -(c.chance or 0.0))[: MOST - 1]
     listed = ", ".join(f"{c.name} {100 * (c.chance or 0.0):.0f} %" for c in ranked)
-    is_assumed = verdict.turns and not verdict.is_settled
-    assumed = f" (if seeds move a score by about {UNSEEN_SEED_SD:.0f})" if is_assumed else ""
-    lines = [f"Probability of the highest true score{assumed}: {listed}."]
+    lines = [f"Probability of the highest true score: {listed}."]
     if verdict.expected_gain is not None:
         lines.append(
             f"{MORE_TRIALS} more trials would be expected to raise it by about "

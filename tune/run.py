@@ -102,7 +102,7 @@ def start(flags: argparse.Namespace) -> int:
     config = replace(
         config,
         rung_metric=choose_rung_metric(flags.rung_metric, configs, config.asha),
-        confirm=choose_confirmed(flags.confirm, config),
+        confirm=choose_confirmed(flags.confirm, config, space),
         calibrate=flags.calibrate,
     )
     announce(config, space, why)
@@ -203,8 +203,8 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
     )
     if config.confirm:
         print(
-            f"then the best {config.confirm} points once more, with {CONFIRMING_SEEDS} fresh seeds "
-            "each, on all validation dialogues (--confirm)"
+            f"then the best {config.confirm} points once more, one of every choice first, with "
+            f"{CONFIRMING_SEEDS} fresh seeds each, on all validation dialogues (--confirm)"
         )
     sys.stdout.flush()
 

@@ -16,9 +16,10 @@ from scipy.special import chdtri
 from analysis.claims.variance import Floats, Noise
 
 # What is assumed before a sweep is seen, in points of Combined, worth three degrees of freedom:
-# seeds move a trial by 1 to 3 (analysis/results/smollm2/), and by 4 where one seed each leaves open
-# whether this is such a sweep. Of the spread only that it is no more than 30.
-SEED_SD, UNSEEN_SEED_SD, ASSUMED_DF = 2.0, 4.0, 3.0
+# seeds move a trial by 1 to 3 (analysis/results/smollm2/). Of the spread only that it is no more
+# than 30. Nothing is believed of trained points with one seed each: whatever was assumed of their
+# seeds would decide.
+SEED_SD, ASSUMED_DF = 2.0, 3.0
 WIDEST = 30.0
 SPREADS = np.geomspace(0.25, 64.0, 9)
 SHARES = (np.arange(5) + 0.5) / 5  # quantiles of the seed variance
@@ -36,7 +37,7 @@ class Beliefs:
 
 
 def believe(noise: Noise) -> Beliefs:
-    """For two points at least."""
+    """For two points at least, of two seeds each as a rule, or such that nothing was trained."""
     spreads = np.repeat(SPREADS, len(SHARES))
     seed_variance = np.tile(_draw_seed_variance(noise), len(SPREADS))
     n_points = noise.means.shape[-1]
@@ -101,10 +102,12 @@ def _find_width(known: Floats) -> Floats:
 
 
 def _draw_seed_variance(noise: Noise) -> Floats:
-    """[..., shares]: equally probable values, of a scaled inverse chi-squared distribution."""
+    """[..., shares]: equally probable values, of a scaled inverse chi-squared distribution; 0
+    where nothing was trained."""
+    if not noise.df:
+        return np.zeros((*noise.seed_variance.shape, len(SHARES)))
     df = ASSUMED_DF + noise.df
-    assumed = SEED_SD if noise.df else UNSEEN_SEED_SD
-    squares = ASSUMED_DF * assumed**2 + noise.df * noise.seed_variance
+    squares = ASSUMED_DF * SEED_SD**2 + noise.df * noise.seed_variance
     return np.asarray(squares[..., None] / chdtri(df, SHARES), dtype=np.float64)
 
 

@@ -12,6 +12,8 @@ from test_search import summarise
 
 from analysis.choice import choose_best, rank_points
 from analysis.records import SweepRecords, read_sweep
+from search_spaces.lora_modules import SELECTIONS
+from search_spaces.space import find_space
 from trainable.solo.toy import DIALOGUES
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.sweep import has_work
@@ -36,7 +38,8 @@ def test_the_best_points_are_repeated_with_fresh_seeds(
     records = read_sweep(config.folder)
     assert summarise(records)[: len(race)] == race  # the race itself is the same
     before = [p for p in rank_points(read_sweep(tmp_path / "race")) if not p.trial.is_base]
-    ended = [p for p in before if p.trials[0].state == "COMPLETE"][:2]
+    ended = [p for p in before if p.trials[0].state == "COMPLETE"]
+    ended = spread(ended, read_sweep(tmp_path / "race"))[:2]
     names = [min(t.id for t in p.trials) for p in ended]
     fresh = [4 + seeds + i for i in range(CONFIRMING_SEEDS)]
     assert list_fresh(records) == [(name, seed) for name in names for seed in fresh]
@@ -78,11 +81,28 @@ def test_a_finished_sweep_is_confirmed_by_a_resume(tmp_path: Path) -> None:
     assert not has_work(open_search(asked, space)[0])
 
 
+def test_a_choice_that_was_stopped_early_is_confirmed_before_a_second_point_of_another(
+    tmp_path: Path,
+) -> None:
+    config, space = make_config(tmp_path, trials=10, confirm=5)
+    finish(config, space)
+    records = read_sweep(config.folder)
+    first = {t.id: t for t in records.proposed}
+    confirmed = [first[name] for name, _ in list_fresh(records)[::CONFIRMING_SEEDS]]
+    assert {t.params["lora_modules"] for t in confirmed} == set(SELECTIONS)
+    assert {t.state for t in confirmed} == {"COMPLETE", "PRUNED"}
+    own = [t for t in records.searched if t.is_confirmation]
+    assert all(t.state == "COMPLETE" for t in own)
+
+
 def test_by_default_where_it_is_cheap(tmp_path: Path) -> None:
-    small, _ = make_config(tmp_path, trials=12)
-    large, _ = make_config(tmp_path, trials=40, asha="off")
-    assert choose_confirmed(None, small) == 0 and choose_confirmed(None, large) == 3
-    assert choose_confirmed(2, small) == 2 and choose_confirmed(0, large) == 0
+    small, space = make_config(tmp_path, trials=6)
+    large = replace(small, trials=40, asha="off", profile="lab")
+    whole = replace(small, trials=10)
+    chosen = [choose_confirmed(None, config, space) for config in (small, large, whole)]
+    assert chosen == [0, 3, 5]  # the embedded model's own sweep: one of every choice
+    assert choose_confirmed(None, whole, find_space("lora_rank")) == 3
+    assert choose_confirmed(2, small, space) == 2 and choose_confirmed(0, large, space) == 0
 
 
 def test_which_metric_a_rung_takes(tmp_path: Path) -> None:

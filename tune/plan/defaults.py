@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from optuna.distributions import CategoricalDistribution
+
+from search_spaces.space import Space
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.estimate import expect_reached
-from tune.search.config import CONFIRMING_SEEDS, RUNG_METRICS, SweepConfig
+from tune.search.config import CONFIRMING_SEEDS, RUNG_METRICS, SCALES, SweepConfig
 
 TEXT_FIELDS = ("corpus", "layout", "response", "target")  # decide the text that is learnt
-CONFIRMED = (3, 2)  # points; one alone would be compared with nothing
+CONFIRMED = (5, 3)  # points at most: of a question with choices, and of one without
 CHEAP = 0.25  # of the turns that a sweep is expected to train on
 
 
@@ -40,16 +43,27 @@ def why_no_loss(configs: Sequence[TrialConfig]) -> str | None:
     return f"{' and '.join(differing)} change the text that is learnt" if differing else None
 
 
-def choose_confirmed(wanted: int | None, config: SweepConfig) -> int:
-    """How many of the best points are confirmed with fresh seeds: as many as is wanted; without a
-    wish, where that is cheap beside the sweep itself."""
+def choose_confirmed(wanted: int | None, config: SweepConfig, space: Space) -> int:
+    """How many of the best points are confirmed with fresh seeds: as many as is wanted. Without a
+    wish, the best of every choice that the space's question has, or fewer where all take too long
+    beside the sweep itself. The embedded model's whole sweep takes a minute: there all are."""
     if wanted is not None:
         return wanted
+    choices = count_choices(space)
+    most = min(choices, CONFIRMED[0]) if choices else CONFIRMED[1]
+    if config.profile == "tiny" and config.trials >= SCALES["tiny"]["trials"]:
+        return most
     spent = count_turns(config)
-    for points in CONFIRMED:
+    for points in range(most, 1, -1):  # one alone would be compared with nothing
         if points * CONFIRMING_SEEDS * config.train_turns <= CHEAP * spent:
             return points
     return 0
+
+
+def count_choices(space: Space) -> int:
+    """Of the field that the space's question is about; 0: that is a number."""
+    asked = space.searched.get(space.name, next(iter(space.searched.values()), None))
+    return len(asked.choices) if isinstance(asked, CategoricalDistribution) else 0
 
 
 def count_turns(config: SweepConfig) -> float:

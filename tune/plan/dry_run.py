@@ -101,7 +101,7 @@ def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     lines.append(f"  asha {config.asha}: {rule[config.asha]}")
     if config.confirm:
         lines.append(
-            f"  then the best {config.confirm} points once more: {CONFIRMING_SEEDS} fresh seeds "
-            "each, to the end, on all dialogues"
+            f"  then the best {config.confirm} points once more, one of every choice first: "
+            f"{CONFIRMING_SEEDS} fresh seeds each, to the end, on all dialogues"
         )
     return lines

@@ -66,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="K",
         help="end the race by repeating the best K points with fresh seeds, on all validation "
-        "dialogues; default: where that takes at most a quarter of the sweep's turns; 0: never",
+        "dialogues, one of every choice first; default: with the embedded model the best of every "
+        "choice, else as many as take at most a quarter of the sweep's turns; 0: never",
     )
     parser.add_argument(
         "--calibrate",

@@ -64,7 +64,7 @@ BASES: dict[str, dict[str, Any]] = {
 # profile -> SweepConfig fields that flags may overrule
 SCALES: dict[str, dict[str, Any]] = {
     "tiny": {
-        "trials": 16,
+        "trials": 10,
         "train_turns": 1600,
         "rungs_turns": (400, 800),  # earlier, the scores of so small a model are noise
         "eta": 3,
@@ -167,11 +167,14 @@ class SweepConfig:
     def milestones(
         self, train_turns: int, *, is_confirmation: bool = False
     ) -> tuple[Milestone, ...]:
-        """Of a trial that ends at `train_turns`. A loss is measured on all dialogues: it is cheap;
-        so are replies where a point is confirmed, whose way there only needs checkpoints."""
+        """Of a trial that ends at `train_turns`. A loss that decides is measured on all dialogues,
+        since it is cheap; where a point is confirmed nothing is decided on the way, and the end
+        makes replies to all of them."""
         *lower, final = self.eval_dialogues
         rungs = [Milestone(*rung) for rung in zip(self.rungs_turns, lower, strict=True)]
-        if is_confirmation or self.rung_metric == "loss":
+        if is_confirmation:
+            rungs = [Milestone(rung.turns, rung.n_dialogues, replies=False) for rung in rungs]
+        elif self.rung_metric == "loss":
             rungs = [Milestone(rung.turns, None, replies=False) for rung in rungs]
         n_dialogues = None if is_confirmation else final
         end = Milestone(train_turns, n_dialogues, bias=self.calibrate)

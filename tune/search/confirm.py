@@ -22,13 +22,8 @@ def list_unconfirmed(
     function of the records, so that a driver that died among them is followed by one that opens
     the rest. Where nothing is trained one seed says it all."""
     race = replace(records, trials=tuple(t for t in records.trials if not t.is_confirmation))
-    ended = [
-        point
-        for point in rank_points(race)
-        if not point.trial.is_base and any(t.state == "COMPLETE" for t in point.trials)
-    ]
     missing = []
-    for seeds in (point.trials for point in spread(ended, records)[: config.confirm]):
+    for seeds in (point.trials for point in list_worthy(race)[: config.confirm]):
         first = min(seeds, key=lambda t: t.number)
         used = {t.config["seed"] for t in seeds}
         fresh = (s for s in count(config.seed + config.seeds) if s not in used)
@@ -38,6 +33,23 @@ def list_unconfirmed(
             if {**first.config, "seed": seed} not in there:
                 missing.append((first, spell_origin(first, seed)))
     return missing
+
+
+def list_worthy(race: SweepRecords) -> list[PointResult]:
+    """The points that may be confirmed, in their order: those that reached the end, and, where
+    choices are compared, the best of a choice none of which did: what its few turns allow to say of
+    it is less than was asked."""
+    points = [p for p in rank_points(race) if not p.trial.is_base]
+    ended = {id(p) for p in points if any(t.state == "COMPLETE" for t in p.trials)}
+    asked = find_asked(race.space, points)
+    seen: set[str] = set()
+    worthy = []
+    for point in points:
+        choice = str(point.trial.params.get(asked))
+        if id(point) in ended or (ended and asked and choice not in seen):
+            worthy.append(point)
+        seen.add(choice)
+    return spread(worthy, race)
 
 
 def spread(points: Sequence[PointResult], records: SweepRecords) -> list[PointResult]:
