@@ -28,7 +28,10 @@ SETTINGS = {  # flags of a new sweep that are fields of SweepConfig
     "max_failed_trials": (int, "more end the sweep; 0: a quarter of the trials, but at least 5"),
     "max_gpu_hours": (float, "the sweep pauses when they are spent; 0: no limit"),
     "max_hours": (float, "likewise, hours at work"),
-    "stop_if_no_improvement": (int, "likewise, points that end or pause without one higher than all before"),
+    "stop_if_no_improvement": (
+        int,
+        "likewise, points that end or pause without one higher than all before",
+    ),
 }
 EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
 PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder

@@ -209,7 +209,9 @@ def take_chunk(
     each slot, since products over unlike numbers are slower; the first ones of some in any case."""
     left_tokens = pack.room_tokens()
     if not any(window.prompts for queue in queues for window in queue):
-        left_tokens = min(left_tokens, SCORED_TOKENS[pack.device.type])  # no keys and values are kept
+        left_tokens = min(
+            left_tokens, SCORED_TOKENS[pack.device.type]
+        )  # no keys and values are kept
     longest = max(len(queue[0].ids) for queue in queues if queue)
     is_flat = lies_flat(pack.device, pack.base.compute_dtype)
     chunk: list[list[Window]] = [[] for _ in queues]
