@@ -190,7 +190,7 @@ def read_rates(path: Path) -> dict[str, Rates]:
 def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
     answer, ours = find_answer(sweep), rows[-1].seconds
     lines = [
-        f"To within {NEAR:g} point of the highest Combined ({answer.highest:.1f}, one seed a trial; "
+        f"To within {NEAR:g} point of the highest Combined of a trial ({answer.highest:.1f}; "
         f"trial {answer.trial.id}: {answer.evaluation.combined:.1f}):",
         "",
         "| way | minutes | GPU-minutes | against ours |",

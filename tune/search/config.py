@@ -102,9 +102,7 @@ class SweepConfig:
     max_failed_trials: int = 0  # more end the sweep; 0: a quarter of the trials, but at least 5
     max_gpu_hours: float = 0  # 0: no limit; without a GPU, hours of a machine
     max_hours: float = 0  # of work, pauses left out; 0: no limit
-    stop_if_no_improvement: int = (
-        0  # points that end or pause, none of them the highest; 0: no limit
-    )
+    stop_if_no_improvement: int = 0  # points that end or pause below the highest; 0: no limit
     report_to: tuple[str, ...] = ()  # tensorboard, mlflow, wandb, trackio
     deterministic: bool = False  # torch's deterministic kernels
     trust_remote_code: bool = False  # runs the code that a base model's repository brings along
