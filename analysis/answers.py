@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.curves import common_turns, measure_gpu_hours, name_hours, scores_at, trained_turns
 from analysis.importance import measure_importance, varying_fields
-from analysis.labels import label_params
+from analysis.labels import count_things, format_hours, label_params
 from analysis.leaderboard import describe
 from analysis.plots.fields import is_logarithmic, is_numeric
 from analysis.ranking import Entry
@@ -47,10 +47,10 @@ def _compare_base(entries: Sequence[Entry], first: Entry) -> str | None:
         return None
     line = f"The untuned model has {base.combined:.1f}"
     if base.behind_interval is None:
-        one_seed = " than this one seed" if len(first.trials) == 1 else ""
+        one_seed = " than this single seed" if len(first.trials) == 1 and first.level_turns else ""
         return f"{line}, {-base.behind_first:.1f} less{one_seed}."
     low, high = -base.behind_interval[1], -base.behind_interval[0]
-    return f"{line}, {low:.1f} to {high:.1f} less (95 %, {first.holds})."
+    return f"{line}, {low:.1f} to {high:.1f} less (95 % interval, {first.holds})."
 
 
 def _tell_fields(records: SweepRecords) -> list[str | None]:
@@ -110,8 +110,9 @@ def _name_importance(records: SweepRecords, turns: int) -> str | None:
         return None
     listed = ", ".join(f"{k} {100 * v:.0f} %" for k, v in list(measured.shares.items())[:3])
     return (
-        f"What the scores of {measured.n_trials} trials{_say_at(turns)} depend on (fANOVA; its "
-        f"trees explain {100 * measured.explained:.0f} % of trials unseen): {listed}."
+        f"What the scores of {measured.n_trials} trials{_say_at(turns)} depend on: {listed} "
+        f"(fANOVA; its trees explain {100 * measured.explained:.0f} % of the variance of trials "
+        "that they have not seen)."
     )
 
 
@@ -122,11 +123,12 @@ def _price(records: SweepRecords) -> str | None:
     hours = sum(measure_gpu_hours(searched).values())
     if not full or not trained:
         return None
-    cost = f"{hours:.2g} {name_hours(searched)}"
+    cost = f", {format_hours(hours, name_hours(searched))}" if hours else ""
     stopped = sum(t.state == "PRUNED" for t in searched)
     if not stopped:
-        return f"Price: {trained:,} system turns, {cost}."
+        return f"Price: trained on {trained:,} system turns{cost}."
     return (
-        f"Price: {stopped} of {len(searched)} trials stopped early, {trained:,} system turns in "
-        f"place of {full:,} ({100 * (1 - trained / full):.0f} % saved), {cost}."
+        f"Price: {stopped} of {count_things(len(searched), 'trial')} stopped early, trained on "
+        f"{trained:,} system turns in place of {full:,} ({100 * (1 - trained / full):.0f} % "
+        f"saved){cost}."
     )

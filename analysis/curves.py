@@ -116,7 +116,7 @@ def measure_gpu_hours(trials: Iterable[TrialRecord]) -> dict[str, float]:
     hours: dict[str, float] = {}
     for trial in trials:
         hours[trial.id] = 0.0
-        for e in trial.evals:
+        for e in (e for e in trial.evals if e.started_s):  # earlier records do not say when
             spans[gpu_of(e)].append((e.started_s, e.time_s, trial.id))
     for on_gpu in spans.values():
         for trial_id, seconds in _share_time(on_gpu).items():
@@ -154,6 +154,7 @@ def worked_s(
     (None: now)."""
     total_s, seen_s = 0.0, 0.0
     evals = [e for t in trials for e in t.evals if since_s is None or e.time_s <= since_s]
+    evals = [e for e in evals if e.started_s]
     for started_s, ended_s in sorted((e.started_s, e.time_s) for e in evals):
         total_s += max(ended_s - max(started_s, seen_s), 0.0)
         seen_s = max(seen_s, ended_s)

@@ -75,6 +75,25 @@ def format_hours(hours: float, unit: str) -> str:
     return f"{60 * hours:.1f} {unit.replace('hours', 'minutes')}"
 
 
+def format_share(share: float) -> str:
+    """A probability or share in percent, never as certain as it is not.
+
+    >>> format_share(0.484), format_share(0.001), format_share(0.9991)
+    ('48 %', '<1 %', '>99 %')
+    """
+    if 0 < share < 0.01:
+        return "<1 %"
+    return ">99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def count_things(number: int, name: str) -> str:
+    """
+    >>> count_things(1, "trial"), count_things(12, "trial")
+    ('1 trial', '12 trials')
+    """
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def format_count(count: float | None) -> str:
     """A number of parameters for a reader.
 

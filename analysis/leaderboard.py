@@ -117,8 +117,9 @@ def describe_placeholders(best: Entry) -> list[str]:
     if len(known) < len(figures):
         return []
     line = (
-        "Placeholders a reply: {per_reply:.2f}, the corpus {corpus_per_reply:.2f}; against the "
-        "corpus's own, turn by turn: precision {precision:.1f}, recall {recall:.1f}, F1 {f1:.1f}."
+        "The first in rank has {per_reply:.2f} placeholders a reply, the corpus "
+        "{corpus_per_reply:.2f}; against the corpus's, turn by turn: precision {precision:.1f}, "
+        "recall {recall:.1f}, F1 {f1:.1f}."
     ).format(**known)
     bias, score = (best.mean_of("calibrated", name) for name in ("bias", "combined"))
     if bias is not None and score is not None:
@@ -134,8 +135,8 @@ def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
         alone = [f"{h} alone" if h == DIALOGUES else h for h in held]
         lines.append(f"± holds {' or, where no seeds are repeated, '.join(alone)} (95 %).")
     if any(e.is_behind is not None for e in entries):
-        lines.append("~: chance could make that difference, as many as were compared.")
-    elif entries[0].level_turns:
+        lines.append("~: chance could make that difference, given how many were compared.")
+    elif entries[0].level_turns and sum(not e.trial.is_base for e in entries) > 1:
         lines.append("One seed each: no difference between rows can be told from chance.")
     return lines
 

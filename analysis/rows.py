@@ -7,7 +7,13 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.labels import format_count, format_signed, format_value, label_modules
+from analysis.labels import (
+    format_count,
+    format_share,
+    format_signed,
+    format_value,
+    label_modules,
+)
 from analysis.ranking import Entry
 
 if TYPE_CHECKING:
@@ -125,7 +131,7 @@ def format_cell(name: str, value: Any) -> str:
     if name in ("#uniq. words", "#uniq. 3-grams"):
         return f"{value:.0f}"
     if name == "P(best)":
-        return f"{100 * value:.0f} %"
+        return format_share(value)
     if name == "nats a word":
         return f"{value:.3f}"
     if name == "confirmed":

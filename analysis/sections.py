@@ -13,7 +13,7 @@ from typing import Any
 from analysis.answers import answer
 from analysis.curves import measure_gpu_hours, name_hours, worked_s
 from analysis.examples import Example, Exchange
-from analysis.labels import label_params
+from analysis.labels import format_hours, label_params
 from analysis.leaderboard import describe
 from analysis.plots import CATALOGUE, NothingToPlot, Plot
 from analysis.ranking import Entry
@@ -57,18 +57,18 @@ def show_banner(records: SweepRecords, reload_s: int | None) -> str:
 def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     counts = records.count_states()
     pruned = str(counts.get("PRUNED", 0))
-    tiles = [("trials", str(len(records.searched))), ("stopped early", pruned)]
+    n_trials = len(records.searched)
+    tiles = [("trial" if n_trials == 1 else "trials", str(n_trials)), ("stopped early", pruned)]
     scored = [e for e in entries if e.combined is not None]
     if scored:
         tiles.insert(0, ("highest Combined", f"{scored[0].combined:.1f}"))
         base = next((e for e in scored if e.trial.is_base), None)
         if base is not None:
             tiles.insert(1, ("untuned", f"{base.combined:.1f}"))
-    hours = sum(measure_gpu_hours(records.trials).values())
-    tiles += [
-        (name_hours(records.trials), f"{hours:.2g}"),
-        ("minutes", f"{worked_s(records.trials) / 60:.0f}"),
-    ]
+    if hours := sum(measure_gpu_hours(records.trials).values()):
+        cost, _, unit = format_hours(hours, name_hours(records.trials)).partition(" ")
+        lasted, _, of_time = format_hours(worked_s(records.trials) / 3600, "hours").partition(" ")
+        tiles += [(unit, cost), (f"{of_time} at work", lasted)]
     return "".join(f"<li><b>{escape(v)}</b>{escape(k)}</li>" for k, v in tiles)
 
 
@@ -258,8 +258,8 @@ def show_facts(records: SweepRecords) -> str:
         "started": created,
         "devices": ", ".join(sorted(devices)),
         "validated on": f"{first.split}, {first.states} states" if first else "",
-        "levels": ", ".join(f"{turns} turns" for turns in records.levels_turns if turns),
-        **{k.replace("_", " "): _spell(v) for k, v in config.items()},
+        "scored at": ", ".join(f"{turns} turns" for turns in records.levels_turns if turns),
+        **{k.replace("_", " "): _spell(v) for k, v in config.items() if v is not None},
         "versions": ", ".join(f"{k} {v}" for k, v in records.versions.items()),
         "commit": records.commit,
     }

@@ -13,7 +13,13 @@ import numpy as np
 
 from analysis.choice import PointResult
 from analysis.claims.chance import expect_gain
-from analysis.labels import format_count, format_value, label_params, shorten_pattern
+from analysis.labels import (
+    format_count,
+    format_share,
+    format_value,
+    label_params,
+    shorten_pattern,
+)
 from analysis.ranking import Entry, Interval, rank
 from analysis.records import SweepRecords
 from analysis.rows import format_behind
@@ -166,7 +172,7 @@ def _to_cells(verdict: Verdict, choice: Choice) -> dict[str, str]:
         **_to_point_cells(verdict, choice),
         "Combined": f"{entry.combined:.1f}{half}",
         "from the first": format_behind(entry),
-        "P(best)": "" if choice.chance is None else f"{100 * choice.chance:.0f} %",
+        "P(best)": "" if choice.chance is None else format_share(choice.chance),
         "seeds": str(len(entry.trials)) if verdict.turns else "",
         "trainable": format_count((resolved and resolved.trainable_params) or None),
         "turns": str(entry.level_turns) if verdict.others else "",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.labels import count_things, format_share
 from analysis.standing import DIALOGUES
 from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict
 
 MOST = 5  # choices named; of more, the others are counted
+SMALLEST_GAIN = 0.5  # points of Combined that are told
 ONE_BY_ONE = 4  # of those behind, each with its own interval
 
 
@@ -56,19 +58,19 @@ def _say_alone(verdict: Verdict, first: Choice) -> str:
 def _say_unsettled(verdict: Verdict) -> str:
     first, *rest = verdict.choices
     seeds = [len(c.entry.trials) for c in verdict.choices]
-    few = "One seed each" if max(seeds) == 1 else "Too few of two seeds"
-    listed = ", ".join(f"{c.name} {c.entry.combined:.1f}" for c in rest[: MOST - 1])
-    more = f" and {len(rest) - MOST + 1} more" if len(rest) >= MOST else ""
+    few = "One seed each" if max(seeds) == 1 else "Too few have two seeds"
+    listed = [f"{c.name} ({c.entry.combined:.1f})" for c in rest[: MOST - 1]]
+    more = [f"{len(rest) - MOST + 1} more"] if len(rest) >= MOST else []
     return (
-        f"{few}: {_name_kind(verdict)} cannot be told apart. Highest is {first.name} with "
-        f"{first.entry.combined:.1f}, before {listed}{more}. How far another seed would move them "
-        "is not known, and so no probability is given: --seeds 3 would tell, or --confirm 3 for "
-        "the highest alone."
+        f"{few}: {_name_kind(verdict)} cannot be told apart. The highest is {first.name} "
+        f"({first.entry.combined:.1f}), then {_enumerate([*listed, *more])}. How far another seed "
+        "would move them is not known, and so no probability is given: --seeds 3 would tell, or "
+        "--confirm 3 for three of them alone."
     )
 
 
 def _name_kind(verdict: Verdict) -> str:
-    return f"values of {verdict.asked}" if verdict.asked else "trials"
+    return f"the values of {verdict.asked}" if verdict.asked else "trials"
 
 
 def _say_behind(choices: Sequence[Choice]) -> str:
@@ -84,28 +86,30 @@ def _say_behind(choices: Sequence[Choice]) -> str:
 
 
 def _rest_on(verdict: Verdict) -> list[str]:
+    where = f"Scored on {count_things(verdict.n_dialogues, 'dialogue')}"
     if not verdict.turns:
-        what = "Of one model, nothing trained"
+        line = f"{where}; nothing was trained"
     else:
-        how = _count_seeds(verdict) if verdict.n_seeds[1] > 1 else "Scored"
-        what = f"{how} at {verdict.turns:,} turns"
-    line = f"{what}, {verdict.n_dialogues} dialogues"
+        line = f"{where} after {verdict.turns:,} turns, {_count_seeds(verdict)}"
+    lines = [f"{line}."]
     if verdict.holds:
-        alone = " alone" if verdict.holds == DIALOGUES else ""
-        line += f"; ± and intervals are of 95 % and hold {verdict.holds}{alone}"
-    if verdict.is_settled:
-        line += f", those of differences for {verdict.n_compared} compared at once"
-    stopped = verdict.others if len(verdict.choices) > 1 else ()
-    more = [f"Stopped before the end: {_join(stopped)}."] if stopped else []
-    return [f"{line}.", *more]
+        noise = f"{verdict.holds} alone" if verdict.holds == DIALOGUES else verdict.holds
+        corrected = f"; differences allow for {verdict.n_compared} compared at once"
+        corrected = corrected if verdict.is_settled and verdict.n_compared > 2 else ""
+        lines.append(f"± and intervals are 95 % and hold the noise of {noise}{corrected}.")
+    if verdict.others and len(verdict.choices) > 1:
+        lines.append(f"Stopped before the end: {_join(verdict.others)}.")
+    return lines
 
 
 def _count_seeds(verdict: Verdict) -> str:
     """`3 fresh seeds each`"""
     fewest, most = verdict.n_seeds
+    if most == 1:
+        return "one seed each" if len(verdict.choices) > 1 else "one seed"
     count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     fresh = " fresh" if verdict.choices[0].entry.is_confirmed else ""
-    return f"{count}{fresh} seed{'' if most == 1 else 's'} each"
+    return f"{count}{fresh} seeds{' each' if len(verdict.choices) > 1 else ''}"
 
 
 def _name_chances(verdict: Verdict) -> list[str]:
@@ -113,12 +117,14 @@ def _name_chances(verdict: Verdict) -> list[str]:
     if len(known) < 2:
         return []
     ranked = sorted(known, key=lambda c: -(c.chance or 0.0))[: MOST - 1]
-    listed = ", ".join(f"{c.name} {100 * (c.chance or 0.0):.0f} %" for c in ranked)
+    listed = ", ".join(f"{c.name} {format_share(c.chance or 0.0)}" for c in ranked)
     lines = [f"Probability of the highest true score: {listed}."]
-    if verdict.expected_gain is not None:
+    gain = verdict.expected_gain
+    if gain is not None:
+        points = f"{gain:.1f} points" if gain >= SMALLEST_GAIN else "less than half a point"
         lines.append(
-            f"{MORE_TRIALS} more trials would be expected to raise it by about "
-            f"{verdict.expected_gain:.1f}."
+            f"{MORE_TRIALS} more trials can be expected to raise the highest true score by "
+            f"{points}."
         )
     return lines
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.curves import common_turns, scores_at
+from analysis.curves import are_alike, common_turns, scores_at
 from analysis.importance import MIN_TRIALS, measure_importance, varying_fields
-from analysis.labels import format_value, label_params
+from analysis.labels import count_things, format_value, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
 from analysis.records import SweepRecords, TrialRecord
 
@@ -26,7 +26,7 @@ def plot_importance(records: SweepRecords) -> go.Figure:
     measured = measure_importance(records, turns)
     if measured is None:
         raise NothingToPlot(
-            f"{len(scores_at(records, turns))} trials at equal training; importance needs "
+            f"{count_things(len(scores_at(records, turns)), 'trial')} at equal training; importance needs "
             f"{MIN_TRIALS}, two fields that vary, and scores that depend on them"
         )
     bar = go.Bar(
@@ -153,18 +153,24 @@ def plot_slices(records: SweepRecords) -> go.Figure:
 
 
 def plot_contour(records: SweepRecords) -> go.Figure:
-    """The highest Combined by learning rate and by how long was trained, each curve read at all its
-    evaluations. Rows were scored on dialogues of their own: compare within one."""
-    points = [
-        (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.score)
+    """The highest Combined by learning rate and by how long was trained. Compare within a row: each
+    was scored on dialogues of its own."""
+    trials = [
+        t
         for t in records.scored
         if isinstance(t.params.get("learning_rate"), int | float) and t.params["learning_rate"] > 0
+    ]
+    if not are_alike(trials):
+        raise NothingToPlot("schedules or batch sizes differ, and stand at different points early")
+    points = [
+        (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.score)
+        for t in trials
         for e in t.replied
     ]
     levels = sorted({level for _, level, _ in points})
     rates = sorted({rate for rate, _, _ in points})
     if len(levels) < 2 or len(rates) < 4:
-        raise NothingToPlot("needs four learning rates and two lengths of training")
+        raise NothingToPlot("needs four learning rates, and replies at two lengths of training")
     n_bins = min(10, len(rates) // 2)
     low, step = rates[0], (rates[-1] - rates[0]) / n_bins
     grid: list[list[float | None]] = [[None] * n_bins for _ in levels]

@@ -171,8 +171,7 @@ def plot_funnel(records: SweepRecords) -> go.Figure:
 
 
 def plot_timeline(records: SweepRecords) -> go.Figure:
-    """What ran where and when: one row a slot of a GPU, one bar a stretch of training with its
-    evaluation."""
+    """One row a slot of a GPU (or a process), one bar a stretch of training with its evaluation."""
     spans = [(t, e) for t in records.trials for e in t.evals if e.time_s > e.started_s > 0]
     if not spans:
         raise NothingToPlot("no evaluation has recorded where and when it was made")

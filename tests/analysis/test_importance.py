@@ -75,8 +75,13 @@ def make_trial(name: str, *spans: tuple[float, float]) -> TrialRecord:
 
 
 def test_a_shared_gpu_is_paid_once() -> None:
-    hours = measure_gpu_hours([make_trial("a", (0, 3600)), make_trial("b", (1800, 3600))])
-    assert hours == pytest.approx({"a": 0.75, "b": 0.25})
+    shared = [make_trial("a", (3600, 7200)), make_trial("b", (5400, 7200))]
+    assert measure_gpu_hours(shared) == pytest.approx({"a": 0.75, "b": 0.25})
+
+
+def test_what_does_not_say_when_it_ran_has_cost_nothing_that_is_known() -> None:
+    assert measure_gpu_hours([make_trial("a", (0, 1.8e9))]) == {"a": 0.0}
+    assert worked_s([make_trial("a", (0, 1.8e9))]) == 0.0
 
 
 def test_fields_that_matter_are_named_where_training_was_equal(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_confirmed_choices_are_compared_among_themselves(tmp_path: Path) -> None
     assert verdict is not None
     assert state(verdict)[0].startswith("all-linear is ")
     assert "behind ffn; qv is not compared, having one seed" in state(verdict)[0]
-    assert state(verdict)[1].startswith("3 fresh seeds each")
+    assert state(verdict)[1].endswith("turns, 3 fresh seeds each.")
     chances = {c.name: c.chance for c in verdict.choices}
     assert chances["qv"] is None
     assert (chances["ffn"] or 0) + (chances["all-linear"] or 0) == pytest.approx(1.0)

@@ -170,7 +170,7 @@ def rank(export: Export) -> str:
         [
             f"## The first {len(rows)} of the search's {len(entries)} configurations",
             table([list(COLUMNS), *rows]),
-            "`~`: chance could make that difference, as many as were compared.",
+            "`~`: chance could make that difference, given how many were compared.",
         ]
     )
 
