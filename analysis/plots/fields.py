@@ -25,9 +25,10 @@ def plot_importance(records: SweepRecords) -> go.Figure:
     turns = common_turns(records)
     measured = measure_importance(records, turns)
     if measured is None:
+        there = count_things(len(scores_at(records, turns)), "trial")
         raise NothingToPlot(
-            f"{count_things(len(scores_at(records, turns)), 'trial')} at equal training; importance needs "
-            f"{MIN_TRIALS}, two fields that vary, and scores that depend on them"
+            f"{there} at equal training; importance needs {MIN_TRIALS}, two fields that vary, and "
+            "scores that depend on them"
         )
     bar = go.Bar(
         y=list(measured.shares)[::-1],

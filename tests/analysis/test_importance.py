@@ -10,7 +10,7 @@ import pytest
 from synthetic import Plan, write_sweep
 
 from analysis.answers import answer
-from analysis.curves import common_turns, count_rungs, measure_gpu_hours, scores_at
+from analysis.curves import common_turns, count_rungs, measure_gpu_hours, scores_at, worked_s
 from analysis.importance import measure_importance
 from analysis.ranking import rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, read_sweep
