@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import tarfile
 import tempfile
@@ -28,6 +29,12 @@ def pytest_configure() -> None:
     for number, handler in ORDINARY.items():
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+    # Ray's commands look for "the" cluster in this folder: a process of tests has its own
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ.pop("RAY_TMPDIR"), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -84,6 +84,7 @@ def test_what_does_not_say_when_it_ran_has_cost_nothing_that_is_known() -> None:
     assert worked_s([make_trial("a", (0, 1.8e9))]) == 0.0
 
 
+@pytest.mark.slow
 def test_fields_that_matter_are_named_where_training_was_equal(tmp_path: Path) -> None:
     def prefer(params: Mapping[str, Any], turns: int) -> float:
         return float(np.clip(0.9 - 0.25 * (np.log10(params["learning_rate"]) + 3) ** 2, 0.05, 1))

@@ -25,6 +25,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_report(folder).read_text()
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_ray_is_imported_for_two_hundred_trials(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "big", trials=200, n_dialogues=100)
     done = subprocess.run(

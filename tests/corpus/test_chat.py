@@ -148,6 +148,7 @@ def test_a_model_without_a_template_is_refused_before_anything_starts() -> None:
         check_materials([make_config(base_model="tiny")])
 
 
+@pytest.mark.slow
 def test_a_trial_in_its_model_s_chat(tmp_path: Path) -> None:
     """Trained, and asked again: what it was taught comes back."""
     shutil.copytree(EMBEDDED_FOLDER, tmp_path / "base")

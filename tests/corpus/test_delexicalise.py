@@ -25,6 +25,7 @@ def test_spans_of_one_start_keep_their_order() -> None:
 
 
 @given(st.text(max_size=20), st.lists(st.tuples(st.integers(0, 20), st.integers(1, 20))))
+@pytest.mark.slow
 def test_text_outside_spans_is_kept(text: str, pairs: list[tuple[int, int]]) -> None:
     cut = [(start, start + size) for start, size in pairs if start + size <= len(text)]
     spans = [["", "name", text[start:end], start, end] for start, end in cut]

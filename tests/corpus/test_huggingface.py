@@ -114,6 +114,7 @@ def test_a_mirror_gives_the_same_dialogues(
     assert mirrored.database.query("restaurant", {"food": "indian"}) == ("2",)
 
 
+@pytest.mark.slow
 def test_real_dialogues_through_a_mirror(
     multiwoz_folder: Path, multiwoz: Corpus, own_cache: Path, tmp_path: Path
 ) -> None:

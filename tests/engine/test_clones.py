@@ -3,12 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from test_contract import assert_equal, open_pack, train, weights
 from tiny_trials import make_config
 
 from trainable.storage.resize import copy_adapter
 
 
+@pytest.mark.slow
 def test_a_trial_of_a_higher_rank_joins_and_its_neighbours_go_on(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -226,6 +226,7 @@ def test_the_average_is_what_is_scored_and_saved(bases: dict[str, Path], tmp_pat
         plain.leave(key)
 
 
+@pytest.mark.slow
 def test_a_milestone_of_wsd_is_a_branch_off_one_stable_run(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def walk_prompts(pack: Pack) -> Iterator[tuple[Window, int, torch.Tensor]]:
         {"num_beams": 3, "placeholder_bias": 1.5},
     ],
 )
+@pytest.mark.slow
 def test_beam_search_equals_generate(base_folder: Path, changes: dict[str, Any]) -> None:
     setting = {**BEAM, **changes}
     pack, (made,) = decode(base_folder, [setting])
@@ -130,6 +131,7 @@ def search_contrastively(base: Base, ids: torch.Tensor, top_k: int, alpha: float
 
 
 @pytest.mark.parametrize(("top_k", "alpha"), [(4, 0.6), (6, 0.2)])
+@pytest.mark.slow
 def test_contrastive_search_is_what_it_is_defined_to_be(
     base_folder: Path, top_k: int, alpha: float
 ) -> None:
@@ -147,6 +149,7 @@ def test_without_a_penalty_contrastive_search_is_greedy(bases: dict[str, Path]) 
     assert greedy == unpunished != punished
 
 
+@pytest.mark.slow
 def test_settings_of_one_model_share_the_prefill(bases: dict[str, Path]) -> None:
     """Settings decoded together say what each says alone, and read the prompts once."""
     settings: list[dict[str, Any]] = [

@@ -26,6 +26,7 @@ FEW = ("gemma2", "falcon_new")
 
 
 @pytest.mark.parametrize("name", FEW)
+@pytest.mark.slow
 def test_the_engine_equals_transformers_and_peft(name: str, tmp_path: Path) -> None:
     folder = write_model(name, tmp_path / name)
     row = compare(make_config(folder, train_turns=10_000), tmp_path / "adapter")
@@ -39,6 +40,7 @@ def test_every_architecture_is_right_or_runs_alone(name: str, tmp_path: Path) ->
     assert verdict == "exact" or verdict.startswith("alone: ")
 
 
+@pytest.mark.slow
 def test_what_the_engine_computes_otherwise_runs_alone(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

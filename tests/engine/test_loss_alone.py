@@ -42,6 +42,7 @@ def expect_losses(pack: Pack, key: str, n_dialogues: int) -> tuple[float, float]
 
 
 @pytest.mark.parametrize("target", ["response", "state+response"])
+@pytest.mark.slow
 def test_loss_of_the_reply_s_words_alone(target: str) -> None:
     """The same with replies and without, and where a state stands in front."""
     pack = Pack(load_base(make_spec(EMBEDDED_FOLDER)), 1, max_rank=4)

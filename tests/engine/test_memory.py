@@ -48,6 +48,7 @@ def train_together(engine: Engine, keys: list[str]) -> dict[str, BaseException |
         return {key: future.exception() for key, future in futures.items()}
 
 
+@pytest.mark.slow
 def test_passes_shrink_until_they_fit_and_nobody_notices(
     engine: Engine, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def test_passes_shrink_until_they_fit_and_nobody_notices(
         assert float((found[name] - value).norm()) <= 1e-5 * float(value.norm()), name
 
 
+@pytest.mark.slow
 def test_a_trial_too_large_by_itself_fails_alone(
     engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_join_without_room_fails_alone(
     assert set(train_together(engine, ["first", "third"]).values()) == {None}
 
 
+@pytest.mark.slow
 def test_replies_come_in_smaller_chunks(
     engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

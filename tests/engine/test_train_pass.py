@@ -111,6 +111,7 @@ def test_the_pieces_of_a_step_add_up_to_the_mean_over_its_targets(pack: Pack) ->
 
 
 @pytest.mark.parametrize("pass_tokens", [256, 4096], ids=["one-after-the-other", "together"])
+@pytest.mark.slow
 def test_filled_passes_train_as_others(bases: dict[str, Path], pass_tokens: int) -> None:
     """Of whole banks, whichever slots they are of."""
     trained = []

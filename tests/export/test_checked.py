@@ -30,6 +30,7 @@ def seal(checkpoint: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
+@pytest.mark.slow
 def test_a_merged_model_that_says_something_else_is_an_error(
     sweep: Path, best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +80,7 @@ def make_base_without_bos(folder: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_prompts_of_another_tokenizer_are_refused(
     folder: Path, trained: Path, best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

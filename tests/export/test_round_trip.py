@@ -153,6 +153,7 @@ def test_the_merge_is_measured(folder: Path) -> None:
     assert "100.0% are those recorded" in card
 
 
+@pytest.mark.slow
 def test_a_local_base_goes_out_merged_alone(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([str(trained), "--out", str(out), "--merged"]) == 0

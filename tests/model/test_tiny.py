@@ -51,7 +51,7 @@ def test_it_answers_and_without_slots() -> None:
     assert len(reply.split()) > 1 and "[" not in reply
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_same_seed_makes_the_same_model(tmp_path: Path) -> None:
     made = [make(tmp_path / name, steps=2, seed=3) for name in ("a", "b")]
     assert made[0]["sha256"] == made[1]["sha256"]

@@ -118,6 +118,7 @@ DECIDERS = list(dict.fromkeys(decider for decider, _, _ in CONDITIONS))
 
 
 @pytest.mark.parametrize("name", list_spaces())
+@pytest.mark.slow
 def test_any_choice_of_a_deciding_field_may_be_fixed(name: str) -> None:
     space, base = find_space(name), compose("tiny", {"name": "x", "space": name}).base
     trains = space.fixed.get("method") != "none"

@@ -21,6 +21,7 @@ from search_spaces.space import list_spaces
 from trainable.model.source import EMBEDDED_FOLDER
 from tune import run
 
+ALIKE = ("lora_modules", "lora_rank", "lr_steps", "model_size")
 ON_THE_FLY = ("model_size", "architecture")  # their base models are the hub's
 SMALL = ["--train-turns", "50", "--rungs", "", "--eval-dialogues", "2", "--asha", "off"]
 
@@ -38,7 +39,12 @@ def sweep(space: str, folder: Path, *flags: str) -> SweepRecords:
     return records
 
 
-@pytest.mark.parametrize("name", [n for n in list_spaces() if n not in ON_THE_FLY])
+def choose(name: str) -> Any:
+    """Spaces that run as another does are nightly."""
+    return pytest.param(name, marks=[pytest.mark.nightly] * (name in ALIKE))
+
+
+@pytest.mark.parametrize("name", [choose(n) for n in list_spaces() if n not in ON_THE_FLY])
 def test_a_space_on_the_embedded_model(name: str, tmp_path: Path) -> None:
     trials = {"decoding": "6"}.get(name, "2")
     records = sweep(name, tmp_path, "--trials", trials, "--set", "max_new_tokens=24")
@@ -54,7 +60,7 @@ def test_a_space_on_the_embedded_model(name: str, tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ON_THE_FLY)
+@pytest.mark.parametrize("name", [choose(n) for n in ON_THE_FLY])
 def test_a_space_over_base_models(name: str, tmp_path: Path) -> None:
     folders = make_bases(tmp_path)
     choices = ["tiny", folders["neox"] if name == "model_size" else folders["t5"]]

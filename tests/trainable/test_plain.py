@@ -73,6 +73,7 @@ def weights(finetuner: Any) -> dict[str, torch.Tensor]:
     return {n: p.detach().clone() for n, p in finetuner.model.named_parameters() if p.requires_grad}
 
 
+@pytest.mark.slow
 def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Path) -> None:
     config = TrialConfig(**FULL, averaging=0.5)
     through = open_finetuner(config, "cpu")
@@ -119,6 +120,7 @@ def test_the_passes_of_a_step_add_up_to_the_mean_over_its_targets(
 
 
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
+@pytest.mark.slow
 def test_a_milestone_of_wsd_is_a_branch(
     folders: dict[str, Path], method: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -144,6 +146,7 @@ def test_a_milestone_of_wsd_is_a_branch(
 
 
 @pytest.mark.parametrize("name", ["gpt_neo", "t5"])
+@pytest.mark.slow
 def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
     folders: dict[str, Path], name: str
 ) -> None:
@@ -167,6 +170,7 @@ def test_from_scratch_begins_worse_than_pretrained() -> None:
 
 @pytest.mark.parametrize("name", ["gpt_neo", "mpt", "t5"])
 @pytest.mark.parametrize("method", [FULL, LORA], ids=["full", "lora"])
+@pytest.mark.slow
 def test_models_that_cannot_be_packed_learn(
     folders: dict[str, Path], name: str, method: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -191,6 +195,7 @@ def test_models_that_cannot_be_packed_learn(
 @pytest.mark.parametrize(
     ("name", "response"), [("t5", "lexicalised"), ("gpt_neo", "delexicalised")]
 )
+@pytest.mark.slow
 def test_an_adapter_of_theirs_is_evaluated_as_its_trial_was(
     folders: dict[str, Path], name: str, response: str, tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ def test_the_command_prints_a_rate_a_line(
     assert all(row["turns_per_s"] > 0 for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_processes_share_the_device_and_their_rates_add_up(checkpoint: Path) -> None:
     flags = usual_ways.argparse.Namespace(processes=2, seconds=0.5, dialogues=2)
     train, reply = usual_ways.measure_stock(spell(checkpoint), flags)

@@ -12,6 +12,7 @@ from tune.bench import command as bench
 TINY = ["--profile", "tiny", "--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_the_row_has_the_lab_s_columns(capsys: pytest.CaptureFixture) -> None:
     assert bench.main([*TINY, "--seconds", "0.1", "--dialogues", "1", "--pack", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -21,6 +22,7 @@ def test_the_row_has_the_lab_s_columns(capsys: pytest.CaptureFixture) -> None:
     assert "torch " + torch.__version__.partition("+")[0] in lines[-1]
 
 
+@pytest.mark.slow
 def test_the_largest_batch_survives_running_out_of_memory(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -37,6 +39,7 @@ def test_the_largest_batch_survives_running_out_of_memory(
     assert len(tried) < 15
 
 
+@pytest.mark.slow
 def test_the_longest_reply_is_forced_and_fits_the_window(capsys: pytest.CaptureFixture) -> None:
     assert bench.main([*TINY, "--longest-reply", "--prompt-tokens", "1015"]) == 0
     captured = capsys.readouterr()

@@ -111,6 +111,7 @@ def test_a_clone_asked_for_while_nobody_drives_is_made_by_resume(
     assert "trial 0002 is the clone of 0000" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_sweep_and_more_of_it_goes_on(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_budget_ends_the_sweep_and_more_of_it_goes_on(
     assert "hours are spent" not in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_too_many_failures_end_the_sweep_with_an_error(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_best_points_are_repeated_with_fresh_seeds(
 
 
 @pytest.mark.parametrize("every", [1, 7])
+@pytest.mark.slow
 def test_killed_again_and_again_the_same_are_confirmed(tmp_path: Path, every: int) -> None:
     settings: dict[str, Any] = {"trials": 9, "confirm": 2}
     reference = finish(*make_config(tmp_path, name="whole", **settings))

@@ -127,7 +127,14 @@ def test_a_home_that_takes_no_token_needs_none(
     assert len(token) == 64 and os.environ["RAY_AUTH_TOKEN"] == token
 
 
-@pytest.mark.parametrize("home", ["", "/dev/null/nobody"], ids=["new", "none"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "home",
+    [
+        pytest.param("", id="new", marks=pytest.mark.nightly),
+        pytest.param("/dev/null/nobody", id="none"),
+    ],
+)
 def test_a_sweep_runs_whatever_the_home_is(home: str, tmp_path: Path) -> None:
     """A new user's, without a token of Ray's, and one that is not there at all."""
     line = [sys.executable, "-m", "tune.run", "--space", "lora_modules", "--set", "base_model=toy"]
@@ -147,7 +154,6 @@ def test_a_sweep_runs_whatever_the_home_is(home: str, tmp_path: Path) -> None:
     assert "InvalidAuthToken" not in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.nightly  # RAY_ADDRESS=auto would find a Ray of the tests beside it
 def test_a_sweep_where_home_cannot_be_written_and_the_temporary_folder_is_long(
     tmp_path: Path, long_folder: Path

@@ -52,6 +52,7 @@ def test_the_embedded_model_is_counted_exactly_from_its_weights() -> None:
 
 
 @pytest.mark.parametrize("asha", ["stop", "promote", "off"])
+@pytest.mark.slow
 def test_the_trials_expected_at_a_rung_are_about_those_that_get_there(
     tmp_path: Path, asha: str
 ) -> None:
@@ -102,6 +103,7 @@ def search_records(folder: Path) -> list:
     return [t for t in read_sweep(folder).searched if t.evals]
 
 
+@pytest.mark.slow
 def test_the_disk_that_is_used_stays_below_what_was_said(tmp_path: Path) -> None:
     config, space = make_config(tmp_path, trials=100)
     cost = estimate(config, space)

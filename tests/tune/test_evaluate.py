@@ -98,6 +98,7 @@ def test_a_cross_check_without_mwzeval_says_how_to_get_it(
     assert "pip install '.[mwzeval]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_predictions(
     multiwoz_folder: Path, shared_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

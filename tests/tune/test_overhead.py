@@ -5,7 +5,7 @@ import pytest
 from tune.bench.overhead import main
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_sides_run_the_same_trials(capfd: pytest.CaptureFixture) -> None:
     assert main(["--trials", "6", "--concurrent", "2"]) == 0
     out, _ = capfd.readouterr()

@@ -51,6 +51,7 @@ def test_a_point_is_pruned_as_a_point_by_its_mean(tmp_path: Path, asha: str, roo
 
 @pytest.mark.parametrize("asha", ["stop", "promote", "off"])
 @pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.slow
 def test_killed_again_and_again_the_points_are_the_undisturbed_ones(
     tmp_path: Path, asha: str, every: int
 ) -> None:

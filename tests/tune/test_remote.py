@@ -66,6 +66,7 @@ def list_keys(s3: Any) -> set[str]:
     return {name for name in names if name and not name.endswith("/")}
 
 
+@pytest.mark.slow
 def test_checkpoints_travel_whole_and_only_the_needed_ones_stay(s3: Any, tmp_path: Path) -> None:
     remote, here = Remote(STORAGE).under("s", "checkpoints", "0"), tmp_path / "here"
     config, space = make_config(tmp_path)

@@ -71,9 +71,8 @@ def test_who_does_not_end_in_time_or_is_told_twice_ends_at_once(times: int) -> N
 @pytest.mark.parametrize(
     ("number", "asha"),
     [
-        (signal.SIGINT, "promote"),
         (signal.SIGTERM, "stop"),
-        *[pytest.param(n, "promote", marks=pytest.mark.nightly) for n in SIGNALS[1:]],
+        *[pytest.param(n, "promote", marks=pytest.mark.nightly) for n in SIGNALS],
         pytest.param(signal.SIGUSR1, "stop", marks=pytest.mark.nightly),
     ],
 )

@@ -97,6 +97,7 @@ def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> N
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.slow
 def test_one_slot_decides_as_a_real_sweep_one_at_a_time(tmp_path: Path) -> None:
     flags = "--space lora_modules --profile tiny --set base_model=toy --no-baseline --name s"
     flags += " --trials 8 --concurrent 1 --asha promote --storage"
@@ -121,6 +122,7 @@ def test_recorded_curves_are_replayed_as_they_were(tmp_path: Path) -> None:
     assert curves.worth(pick(clock.search)) == curves.best == max(e.combined for e in ends.values())
 
 
+@pytest.mark.slow
 def test_promotion_spends_less_than_stopping_and_both_less_than_no_asha() -> None:
     curves = Formula()
     curves.config = replace(curves.config, trials=27)
