@@ -183,7 +183,7 @@ def refuse_changes(flags: argparse.Namespace) -> None:
 
 
 def announce(config: SweepConfig, space: Space, why: str) -> None:
-    from tune.search.config import CONFIRMING_SEEDS
+    from tune.search.config import count_fresh_seeds
 
     base = {**config.base, **space.fixed}
     print(f"sweep {config.name}: {space.question}")
@@ -202,9 +202,10 @@ def announce(config: SweepConfig, space: Space, why: str) -> None:
         f"(asha {config.asha})"
     )
     if config.confirm:
+        n_seeds = count_fresh_seeds(config.confirm)
         print(
             f"then the best {config.confirm} points once more, one of every choice first, with "
-            f"{CONFIRMING_SEEDS} fresh seeds each, on all validation dialogues (--confirm)"
+            f"{n_seeds} fresh seeds each, on all validation dialogues (--confirm)"
         )
     sys.stdout.flush()
 

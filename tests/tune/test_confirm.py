@@ -19,7 +19,7 @@ from trainable.trial import ConfigError, TrialConfig
 from tune.driver.sweep import has_work
 from tune.plan.checks import check_space
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
-from tune.search.config import CONFIRMING_SEEDS
+from tune.search.config import count_fresh_seeds
 from tune.search.confirm import spread
 
 
@@ -41,13 +41,13 @@ def test_the_best_points_are_repeated_with_fresh_seeds(
     ended = [p for p in before if p.trials[0].state == "COMPLETE"]
     ended = spread(ended, read_sweep(tmp_path / "race"))[:2]
     names = [min(t.id for t in p.trials) for p in ended]
-    fresh = [4 + seeds + i for i in range(CONFIRMING_SEEDS)]
+    fresh = [4 + seeds + i for i in range(count_fresh_seeds(2))]
     assert list_fresh(records) == [(name, seed) for name in names for seed in fresh]
     own = [t for t in records.searched if t.is_confirmation]
     assert all(t.state == "COMPLETE" and t.replied[-1].n_dialogues == DIALOGUES for t in own)
     assert all(e.combined is None for t in own for e in t.evals[:-1])
     best = choose_best(records)
-    assert best is not None and best.is_confirmed and len(best.trials) == CONFIRMING_SEEDS
+    assert best is not None and best.is_confirmed and len(best.trials) == len(fresh)
     means = [fmean(t.replied[-1].score for t in own if t.origin["trial"] == n) for n in names]
     assert best.combined == pytest.approx(max(means))
     assert not records.is_running and not has_work(open_search(config, space)[0])
@@ -77,7 +77,7 @@ def test_a_finished_sweep_is_confirmed_by_a_resume(tmp_path: Path) -> None:
     search, _ = open_search(asked, space)
     assert has_work(search) and read_sweep(config.folder).is_running
     finish(asked, space)
-    assert len(list_fresh(read_sweep(config.folder))) == CONFIRMING_SEEDS
+    assert len(list_fresh(read_sweep(config.folder))) == count_fresh_seeds(1)
     assert not read_sweep(config.folder).is_running
     assert not has_work(open_search(asked, space)[0])
 
@@ -89,7 +89,7 @@ def test_a_choice_that_was_stopped_early_is_confirmed_before_a_second_point_of_a
     finish(config, space)
     records = read_sweep(config.folder)
     first = {t.id: t for t in records.proposed}
-    confirmed = [first[name] for name, _ in list_fresh(records)[::CONFIRMING_SEEDS]]
+    confirmed = [first[name] for name, _ in list_fresh(records)[:: count_fresh_seeds(5)]]
     assert {t.params["lora_modules"] for t in confirmed} == set(SELECTIONS)
     assert {t.state for t in confirmed} == {"COMPLETE", "PRUNED"}
     own = [t for t in records.searched if t.is_confirmation]

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution
 from search_spaces.space import Space
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.estimate import expect_reached
-from tune.search.config import CONFIRMING_SEEDS, RUNG_METRICS, SCALES, SweepConfig
+from tune.search.config import RUNG_METRICS, SCALES, SweepConfig, count_fresh_seeds
 
 TEXT_FIELDS = ("corpus", "layout", "response", "target")  # decide the text that is learnt
 CONFIRMED = (5, 3)  # points at most: of a question with choices, and of one without
@@ -55,7 +55,7 @@ def choose_confirmed(wanted: int | None, config: SweepConfig, space: Space) -> i
         return most
     spent = count_turns(config)
     for points in range(most, 1, -1):  # one alone would be compared with nothing
-        if points * CONFIRMING_SEEDS * config.train_turns <= CHEAP * spent:
+        if points * count_fresh_seeds(points) * config.train_turns <= CHEAP * spent:
             return points
     return 0
 

@@ -12,7 +12,7 @@ from trainable.trial import Milestone
 from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate
-from tune.search.config import CONFIRMING_SEEDS, SweepConfig
+from tune.search.config import SweepConfig, count_fresh_seeds
 
 UNITS = {"GPU": "GPU-hours", "core": "hours of one core"}
 
@@ -102,6 +102,6 @@ def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     if config.confirm:
         lines.append(
             f"  then the best {config.confirm} points once more, one of every choice first: "
-            f"{CONFIRMING_SEEDS} fresh seeds each, to the end, on all dialogues"
+            f"{count_fresh_seeds(config.confirm)} fresh seeds each, to the end, on all dialogues"
         )
     return lines

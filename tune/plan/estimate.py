@@ -17,7 +17,7 @@ from search_spaces.space import Space
 from trainable.model.packable import is_toy, why_alone
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import ConfigError, Milestone, TrialConfig
-from tune.search.config import CONFIRMING_SEEDS, SweepConfig, count_gpus
+from tune.search.config import SweepConfig, count_fresh_seeds, count_gpus
 from tune.search.proposals import Tried, propose
 from tune.search.rungs import Rungs, open_rungs
 from tune.workers.packing import UNMEASURED_SLOTS
@@ -73,7 +73,7 @@ def estimate(config: SweepConfig, space: Space) -> Estimate:
     unit = "GPU" if count_gpus() else "core"
     paces = {t: find_pace(t, unit, Path(config.storage)) for t in trials}
     searched_s = config.trials * fmean(cost_s(config, t, reached, paces[t]) for t in trials)
-    repeats = config.confirm * CONFIRMING_SEEDS
+    repeats = config.confirm * count_fresh_seeds(config.confirm)
     hours = (searched_s + repeats * fmean(confirm_s(config, t, paces[t]) for t in trials)) / 3600
     room = config.concurrent or guess_room(config, trials)
     states = [count_checkpoint_bytes(t) for t in trials]

@@ -16,7 +16,6 @@ from trainable.trial import ConfigError, Milestone
 
 ASHA = ("stop", "promote", "off")
 RUNG_METRICS = ("loss", "combined")
-CONFIRMING_SEEDS = 3  # fresh ones of every point that is confirmed
 SHARED = {
     "initialisation": "pretrained",
     "quantisation": "nf4",
@@ -230,6 +229,12 @@ def fit_evals(eval_dialogues: tuple[int, ...], n_rungs: int) -> tuple[int, ...]:
     """One number a rung and one for the end: the highest ones, or the lowest repeated."""
     missing = n_rungs + 1 - len(eval_dialogues)
     return (*(eval_dialogues[0],) * missing, *eval_dialogues)[-(n_rungs + 1) :]
+
+
+def count_fresh_seeds(points: int) -> int:
+    """Of every point, where so many are confirmed. A lead of 10 points is named in 96 % of sweeps
+    by three seeds of five points, in 78 % by three of two (analysis/results/claims)."""
+    return 4 if points == 2 else 3
 
 
 def pick_profile() -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from analysis.choice import PointResult, rank_points
 from analysis.records import CONFIRMATION, SweepRecords, TrialRecord
 from analysis.verdict import find_asked
-from tune.search.config import CONFIRMING_SEEDS, SweepConfig
+from tune.search.config import SweepConfig, count_fresh_seeds
 
 
 def list_unconfirmed(
@@ -22,12 +22,13 @@ def list_unconfirmed(
     function of the records, so that a driver that died among them is followed by one that opens
     the rest. Where nothing is trained one seed says it all."""
     race = replace(records, trials=tuple(t for t in records.trials if not t.is_confirmation))
+    chosen = list_worthy(race)[: config.confirm]
     missing = []
-    for seeds in (point.trials for point in list_worthy(race)[: config.confirm]):
+    for seeds in (point.trials for point in chosen):
         first = min(seeds, key=lambda t: t.number)
         used = {t.config["seed"] for t in seeds}
         fresh = (s for s in count(config.seed + config.seeds) if s not in used)
-        n_seeds = 1 if first.config.get("method") == "none" else CONFIRMING_SEEDS
+        n_seeds = 1 if first.config.get("method") == "none" else count_fresh_seeds(len(chosen))
         there = [dict(t.config) for t in records.trials if t.is_confirmation]
         for seed in islice(fresh, n_seeds):
             if {**first.config, "seed": seed} not in there:
