@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,13 +32,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the command or the Hub's client would have slept, in any thread."""
+    """Seconds that the command, or the Hub's client in any thread, would have slept."""
     slept: list[float] = []
-    sleep = time.sleep
+    sleep, here = time.sleep, threading.current_thread()
 
     def note(seconds: float) -> None:
         caller = sys._getframe(1).f_globals["__name__"].partition(".")[0]
-        (slept.append if caller in ("huggingface_hub", "tune", "trainable") else sleep)(seconds)
+        is_ours = threading.current_thread() is here or caller == "huggingface_hub"
+        (slept.append if is_ours else sleep)(seconds)
 
     monkeypatch.setattr("time.sleep", note)
     return slept
