@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.curves import common_turns, measure_gpu_hours, name_hours, scores_at, trained_turns
+from analysis.curves import (
+    common_turns,
+    is_by_loss,
+    measure_gpu_hours,
+    name_hours,
+    scores_at,
+    trained_turns,
+)
 from analysis.importance import measure_importance, varying_fields
 from analysis.labels import count_things, format_hours, label_params
 from analysis.leaderboard import describe
@@ -54,18 +61,22 @@ def _compare_base(entries: Sequence[Entry], first: Entry) -> str | None:
 
 
 def _tell_fields(records: SweepRecords) -> list[str | None]:
-    """Of the fields, among trials at equal training: where the highest lie, and what matters."""
+    """Of the fields, among trials at equal training: where the highest (or, where rungs look at
+    the loss, the lowest) lie, and what matters."""
     turns = common_turns(records)
-    scores = scores_at(records, turns)
+    by_loss = is_by_loss(records, turns)
+    scores = {t: -s if by_loss else s for t, s in scores_at(records, turns).items()}
     trials = [t for t in records.studied if t.id in scores]
     numeric = [
         name
         for name in varying_fields(trials)
         if is_numeric([t.params[name] for t in trials if name in t.params])
     ]
+    what = "with the lowest loss" if by_loss else "with the highest Combined"
+    where = f"{what}{_say_at(turns)}"
     located = [
         _locate_highest(
-            n, [t for t in trials if n in t.params], scores, turns, CHANCE / len(numeric)
+            n, [t for t in trials if n in t.params], scores, where, CHANCE / len(numeric)
         )
         for n in numeric
     ]
@@ -76,7 +87,7 @@ def _locate_highest(
     field: str,
     trials: Sequence[TrialRecord],
     scores: dict[str, float],
-    turns: int,
+    where: str,
     chance: float,
 ) -> str | None:
     """Where the highest quarter of the trials lies, if it lies closer together than chance would
@@ -94,9 +105,8 @@ def _locate_highest(
         return None
     highest = values[:n_highest]
     return (
-        f"{field}: the highest quarter of {len(trials)} trials{_say_at(turns)} lies between "
-        f"{highest.min():.2g} and {highest.max():.2g} (tried: {values.min():.2g} to "
-        f"{values.max():.2g})."
+        f"{field}: the quarter of {len(trials)} trials {where} lies between {highest.min():.2g} "
+        f"and {highest.max():.2g} (tried: {values.min():.2g} to {values.max():.2g})."
     )
 
 
@@ -108,9 +118,10 @@ def _name_importance(records: SweepRecords, turns: int) -> str | None:
     measured = measure_importance(records, turns)
     if measured is None:
         return None
+    what = "losses" if is_by_loss(records, turns) else "scores"
     listed = ", ".join(f"{k} {100 * v:.0f} %" for k, v in list(measured.shares.items())[:3])
     return (
-        f"What the scores of {measured.n_trials} trials{_say_at(turns)} depend on: {listed} "
+        f"What the {what} of {measured.n_trials} trials{_say_at(turns)} depend on: {listed} "
         f"(fANOVA; its trees explain {100 * measured.explained:.0f} % of the variance of trials "
         "that they have not seen)."
     )

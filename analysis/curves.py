@@ -26,8 +26,9 @@ class Rung:
 
 
 def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> list[Rung]:
-    """How many of the searched trials reached each rung, and how many ended there."""
-    searched = [t for t in trials if not t.is_base]
+    """How many of the searched trials reached each rung, and how many ended there; confirmations
+    are no part of the race."""
+    searched = [t for t in trials if not t.is_base and not t.is_confirmation]
     rungs = []
     for turns, following in zip(rungs_turns, [*rungs_turns[1:], None], strict=False):
         there = [e for t in searched if (e := t.eval_at(turns))]
@@ -52,9 +53,9 @@ def common_turns(records: SweepRecords) -> int:
     trials reached, if they all stand at the same point of their way there; else the last, where
     schedules have ended. 0: none. Between the two only survivors are left, and choices that were
     mostly stopped would look good."""
-    searched = [t for t in records.scored if not t.is_base]
+    searched = [t for t in _raced(records) if _comparable(records, t)]
     reached = {
-        level: [t for t in searched if any(e.turns_seen >= level for e in t.replied)]
+        level: [t for t in searched if _comparable(records, t)[-1].turns_seen >= level]
         for level in records.levels_turns
         if level > 0
     }
@@ -64,6 +65,16 @@ def common_turns(records: SweepRecords) -> int:
     return rung if rung == last or are_alike(reached[rung]) else last
 
 
+def _raced(records: SweepRecords) -> list[TrialRecord]:
+    """Confirmations left out: they were scored on other dialogues."""
+    return [t for t in records.searched if t.state != "FAIL" and not t.is_confirmation]
+
+
+def _comparable(records: SweepRecords, trial: TrialRecord) -> tuple[EvalRecord, ...]:
+    """The evaluations with replies; where rungs decide by the loss, those with a loss too."""
+    return trial.evals if records.config.get("rung_metric") == "loss" else trial.replied
+
+
 def are_alike(trials: Iterable[TrialRecord]) -> bool:
     """Whether the trials stand at the same point of their way after equally many turns: with one
     schedule, one length and one batch size."""
@@ -71,15 +82,26 @@ def are_alike(trials: Iterable[TrialRecord]) -> bool:
 
 
 def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
-    """Trial -> Combined at that station, the untuned base and trials that never got there left
-    out: one fidelity, never a mixture."""
-    return {
-        t.id: e.score
-        for t in records.scored
-        if not t.is_base
-        and (e := next((e for e in t.replied if e.turns_seen >= turns), None))
-        and records.level_turns(e.turns_seen) == turns
-    }
+    """Trial -> Combined at that station, or the loss where none made replies there (see
+    `is_by_loss`); the untuned base, confirmations and trials that never got there left out: one
+    fidelity, never a mixture."""
+    by_loss = is_by_loss(records, turns)
+    there = {t.id: _find_at(records, t, turns) for t in _raced(records)}
+    values = {t: e.nats_per_word if by_loss else e.combined for t, e in there.items() if e}
+    return {t: value for t, value in values.items() if value is not None}
+
+
+def is_by_loss(records: SweepRecords, turns: int) -> bool:
+    """Whether what compares trials at that station is nats a word: lower is better."""
+    there = [e for t in _raced(records) if (e := _find_at(records, t, turns))]
+    return bool(there) and all(e.combined is None for e in there)
+
+
+def _find_at(records: SweepRecords, trial: TrialRecord, turns: int) -> EvalRecord | None:
+    """The trial's first evaluation at that station."""
+    evals = _comparable(records, trial)
+    found = next((e for e in evals if e.turns_seen >= turns), None)
+    return found if found and records.level_turns(found.turns_seen) == turns else None
 
 
 def gpu_of(evaluation: EvalRecord) -> Gpu:

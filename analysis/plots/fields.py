@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.curves import are_alike, common_turns, scores_at
+from analysis.curves import are_alike, common_turns, is_by_loss, scores_at
 from analysis.importance import MIN_TRIALS, measure_importance, varying_fields
 from analysis.labels import count_things, format_value, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
@@ -20,8 +20,9 @@ ABSENT = "–"
 
 
 def plot_importance(records: SweepRecords) -> go.Figure:
-    """How much of the variance of Combined each field accounts for (fANOVA), among trials at equal
-    training: none where trees that had not seen a trial explain little of it."""
+    """How much of the variance of Combined (or of the loss, where rungs look at it) each field
+    accounts for (fANOVA), among trials at equal training: none where trees that had not seen a
+    trial explain little of it."""
     turns = common_turns(records)
     measured = measure_importance(records, turns)
     if measured is None:
@@ -42,11 +43,13 @@ def plot_importance(records: SweepRecords) -> go.Figure:
 
 
 def plot_parallel(records: SweepRecords) -> go.Figure:
-    """Every trial as a line through its values, coloured by Combined."""
+    """Every trial as a line through its values, coloured by what compares them at equal
+    training."""
     trials, scores, turns = _compared(records)
     axes = [_make_axis(name, trials) for name in varying_fields(trials)]
-    axes.append({"label": f"Combined at {turns}", "values": scores})
+    axes.append({"label": _name_scores(records, turns), "values": scores})
     line = {"color": scores, "colorscale": SCALE, "showscale": True}
+    line["reversescale"] = is_by_loss(records, turns)
     figure = make_figure([go.Parcoords(line=line, dimensions=axes)])
     margin = {"t": 48, "l": 70, "r": 40, "b": 24}
     return figure.update_layout(margin=margin, meta={"min_width": 130 * len(axes)})
@@ -60,6 +63,11 @@ def _compared(records: SweepRecords) -> tuple[list[TrialRecord], list[float], in
     if len(trials) < 2 or not varying_fields(trials):
         raise NothingToPlot("needs two trials at equal training and a field that varies")
     return trials, [scores[t.id] for t in trials], turns
+
+
+def _name_scores(records: SweepRecords, turns: int) -> str:
+    what = "nats a word" if is_by_loss(records, turns) else "Combined"
+    return f"{what} at {turns}"
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
@@ -117,7 +125,8 @@ def shorten(label: str) -> str:
 
 
 def plot_slices(records: SweepRecords) -> go.Figure:
-    """Combined against each field on its own, side by side."""
+    """What compares trials at equal training (Combined, or where rungs look at it the loss, of
+    which less is better) against each field on its own, side by side."""
     trials, scores, turns = _compared(records)
     names = varying_fields(trials)
     figure = make_figure([], y="")
@@ -149,7 +158,7 @@ def plot_slices(records: SweepRecords) -> go.Figure:
             axis |= {"categoryorder": "array", "categoryarray": choices, "dtick": 1}
         figure.update_layout({f"xaxis{suffix}": {"nticks": 4, "tickangle": -35, **axis}})
     figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False)
-    figure.update_yaxes(title_text=f"Combined at {turns} turns")
+    figure.update_yaxes(title_text=f"{_name_scores(records, turns)} turns")
     return figure.update_layout(showlegend=False, meta={"min_width": 170 * len(names)})
 
 

@@ -58,6 +58,8 @@ def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -
     entries = [e for e in ranked if e.combined is not None]
     level = max((e.level_turns for e in entries), default=0)
     entries = [e for e in entries if e.level_turns == level and e.trial.resolved]
+    if any(e.is_confirmed for e in entries):  # the others were scored on other dialogues
+        entries = [e for e in entries if e.is_confirmed]
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         config = entry.trial.config

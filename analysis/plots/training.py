@@ -91,9 +91,10 @@ def _label_eval(trial: TrialRecord, evaluation: EvalRecord) -> str:
 
 
 def plot_history(records: SweepRecords) -> go.Figure:
-    """Each trial's last Combined in the order of proposal. The size of a mark tells how far the
-    trial trained: only marks of one size compare, and the line is the highest of the largest."""
-    scored = [t for t in records.scored if not t.is_base]
+    """Each trial's last Combined in the order of proposal, confirmations left out. The size of a
+    mark tells how far the trial trained: only marks of one size compare, and the line is the
+    highest of the largest."""
+    scored = [t for t in records.scored if not t.is_base and not t.is_confirmation]
     if not scored:
         raise NothingToPlot("no trial has a score yet")
     levels = records.levels_turns

@@ -10,10 +10,17 @@ import pytest
 from synthetic import Plan, write_sweep
 
 from analysis.answers import answer
-from analysis.curves import common_turns, count_rungs, measure_gpu_hours, scores_at, worked_s
+from analysis.curves import (
+    common_turns,
+    count_rungs,
+    is_by_loss,
+    measure_gpu_hours,
+    scores_at,
+    worked_s,
+)
 from analysis.importance import measure_importance
 from analysis.ranking import rank_trials
-from analysis.records import EvalRecord, SweepRecords, TrialRecord, read_sweep
+from analysis.records import CONFIRMATION, EvalRecord, SweepRecords, TrialRecord, read_sweep
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +44,28 @@ def test_scores_of_one_station_only(records: SweepRecords) -> None:
     assert common_turns(replace(records, trials=tuple(alike))) == 512
     trial = next(t for t in records.trials if t.id in late)
     assert (early[trial.id], late[trial.id]) == (trial.evals[0].combined, trial.evals[2].combined)
+
+
+def test_where_rungs_look_at_the_loss_so_do_effects(records: SweepRecords) -> None:
+    """At the end only survivors are left; confirmations were scored on other dialogues."""
+    alike = [t for t in records.searched if t.params.get("schedule", "constant") == "constant"]
+    trials = []
+    for t in alike:
+        losses = [replace(e, nats_per_word=3 - e.score / 100) for e in t.evals]
+        early = [replace(e, combined=None) if e.turns_seen < 8192 else e for e in losses]
+        trials.append(replace(t, evals=tuple(early)))
+    again = replace(trials[0], id="again", origin={"kind": CONFIRMATION})
+    config = {**records.config, "rung_metric": "loss"}
+    by_loss = replace(records, trials=(*trials, again), config=config)
+    turns = common_turns(by_loss)
+    assert turns == 512 and is_by_loss(by_loss, turns) and not is_by_loss(by_loss, 8192)
+    expected = {t.id: t.evals[0].nats_per_word for t in trials}
+    assert scores_at(by_loss, turns) == expected and "again" not in expected
+    measured = measure_importance(by_loss, turns)
+    assert measured and measured.n_trials == len(alike)
+    said = " ".join(answer(by_loss, rank_trials(by_loss)))
+    assert f"What the losses of {len(alike)} trials at 512 turns depend on" in said
+    assert count_rungs(by_loss.trials, (512,))[0].reached == len(alike)
 
 
 def test_a_field_with_one_value_has_no_importance(records: SweepRecords) -> None:
@@ -98,7 +127,7 @@ def test_fields_that_matter_are_named_where_training_was_equal(tmp_path: Path) -
     level = replace(level, trials=tuple(alike))
     sentences = answer(level, rank_trials(level))
     rate = next(s for s in sentences if s.startswith("learning_rate"))
-    assert rate.startswith("learning_rate: the highest quarter of") and "at 512 turns" in rate
+    assert rate.startswith("learning_rate: the quarter of") and "Combined at 512 turns" in rate
     assert "learning_rate" in next(s for s in sentences if "fANOVA" in s)
 
 
