@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tarfile
 import tempfile
 from collections import Counter
@@ -18,6 +19,7 @@ from filelock import FileLock
 
 from trainable.corpus.load import Corpus, load_corpus
 from trainable.system.cache import find_cache_folder
+from trainable.system.hub import settle_network
 
 SHARED = Path(__file__).parents[2] / "shared"
 ORDINARY = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
@@ -46,6 +48,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in nightly]
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(autouse=True)
+def network_unsettled() -> Iterator[None]:
+    """No test inherits another's hub that did not answer."""
+    yield
+    constants = sys.modules.get("huggingface_hub.constants")
+    if settle_network.cache_info().currsize and constants:
+        settle_network.cache_clear()
+        constants.HF_HUB_OFFLINE = False  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.hub import settle_network
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.terminal.quiet import quieten
 
@@ -132,6 +133,7 @@ def fetch(name: str, patterns: tuple[str, ...]) -> Path:
     check_repo_name(name, "--adapter")
     from huggingface_hub import snapshot_download
 
+    settle_network()
     return Path(persist(lambda: snapshot_download(name, allow_patterns=list(patterns))))
 
 

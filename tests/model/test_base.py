@@ -166,7 +166,7 @@ def test_check_base_sees_what_is_missing_before_anything_is_loaded(
 def test_hub_model_that_is_not_cached_when_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for call in (check_base, load):
-        with pytest.raises(ConfigError, match="HF_HUB_OFFLINE is set and it is not in the cache"):
+        with pytest.raises(ConfigError, match="HF_HUB_OFFLINE is set, and it is not in the cache"):
             call("nobody/no-such-model")
 
 

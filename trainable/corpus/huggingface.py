@@ -16,6 +16,7 @@ from typing import Any
 
 from trainable.corpus.files import expect_fields
 from trainable.corpus.multiwoz import Exchange, parse_state
+from trainable.system.hub import settle_network
 from trainable.trial import ConfigError
 
 # our split -> what mirrors call it
@@ -30,6 +31,7 @@ def fetch_dataset(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    settle_network()
     try:
         for revision in (None, _CONVERTED):
             folder = snapshot_download(

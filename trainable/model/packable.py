@@ -10,6 +10,7 @@ from typing import Any
 from trainable.model.adapter_fields import why_peft
 from trainable.model.source import explained, locate
 from trainable.model.verdicts import key_of, recall_verdict
+from trainable.system.hub import settle_network
 from trainable.trial import TrialConfig
 
 
@@ -54,6 +55,7 @@ def read_shape(base_model: str) -> dict[str, Any]:
         if not Path(source.name).is_dir():
             from huggingface_hub import hf_hub_download
 
+            settle_network()
             path = Path(hf_hub_download(source.name, "config.json"))
         return dict(json.loads(path.read_text(encoding="utf-8")))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.system.environment import trusts_remote_code
+from trainable.system.hub import settle_network
 from trainable.trial import ConfigError
 
 EMBEDDED = "tiny"
@@ -74,6 +75,7 @@ def check_base(base_model: str) -> None:
         else:
             from huggingface_hub import hf_hub_download
 
+            settle_network()
             path = Path(hf_hub_download(source.name, "config.json"))
         if needs_code(json.loads(path.read_text(encoding="utf-8"))):
             raise ValueError("it runs custom code")
@@ -96,6 +98,7 @@ def fetch_base(base_model: str) -> None:
         return
     from huggingface_hub import list_repo_files, snapshot_download
 
+    settle_network()
     with explained(base_model):
         names = [n for n in list_repo_files(source.name) if "/" not in n]
         is_safe = any(n.endswith(".safetensors") for n in names)
@@ -173,8 +176,6 @@ def explained(base_model: str) -> Iterator[None]:
 
 def explain(base_model: str, error: BaseException) -> str:
     """One line: what is wrong with the base model and what to do about it."""
-    from huggingface_hub.constants import HF_HUB_OFFLINE
-
     causes = list(walk_causes(error))
     names = {type(cause).__name__ for cause in causes}
     text = " ".join(str(cause) for cause in causes)
@@ -186,8 +187,10 @@ def explain(base_model: str, error: BaseException) -> str:
     if "RepositoryNotFoundError" in names or "not a valid model identifier" in text:
         return f"{start} the hub knows no such model (or it is private); correct --set base_model="
     if "LocalEntryNotFoundError" in names or "couldn't connect" in text:
-        why = "HF_HUB_OFFLINE is set" if HF_HUB_OFFLINE else "the hub cannot be reached"
-        return f"{start} {why} and it is not in the cache; download it first or name a folder"
+        return (
+            f"{start} the hub cannot be reached, or HF_HUB_OFFLINE is set, and it is not in the "
+            "cache; download it first or name a folder"
+        )
     if "gguf" in text.lower() and isinstance(error, ImportError):
         return f"{start} a GGUF file needs the package gguf; run `pip install gguf`"
     lines = str(error).strip().splitlines() or [type(error).__name__]

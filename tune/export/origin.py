@@ -12,6 +12,7 @@ from analysis.curves import measure_gpu_hours
 from trainable.model.identity import KEY
 from trainable.model.source import EMBEDDED, locate
 from trainable.storage.adapter import read_origin
+from trainable.system.hub import settle_network
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
 from tune.export.hub import check_repo_name, find_http_error
@@ -116,6 +117,7 @@ def find_licence(config: TrialConfig, base: str | None, given: str | None) -> st
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 
+    settle_network()
     try:
         card = HfApi().model_info(base, timeout=10).card_data
     except (find_http_error(), OSError, HFValidationError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.hub import settle_network
 from trainable.trial import ConfigError
 from tune.export.hub import check_repo_name, persist
 from tune.export.origin import ADAPTER_CONFIG, MERGED, RECORD, hash_file
@@ -44,6 +45,7 @@ class Pushed:
 def push_folder(api: HfApi, folder: Path, target: Target, title: str) -> Pushed:
     """Creates the repository where it is not there, and commits the folder to it. Raises
     ConfigError; nothing is committed then."""
+    settle_network(api.endpoint)
     check_rights(persist(api.whoami), target)
     remote = find_repo(api, target.repo)
     if remote is not None:
