@@ -1,4 +1,4 @@
-# make setup | make sweep | make test | make soak: the virtual environment is made when it is missing.
+# make setup | make sweep | make sweep-gpu | make test | make soak: the virtual environment is made when it is missing.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Where it is set, each of hundreds of processes would compile torch, transformers and Ray anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup sweep test test-gpu test-all nightly soak kernels mutants check
+.PHONY: setup sweep sweep-gpu package test test-gpu test-all nightly soak kernels mutants check
 
 setup: $(VENV)/.ready
 
@@ -19,8 +19,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[test]'
 	touch $@
 
+# With the embedded model and corpus, on every machine.
 sweep: setup
-	$(BIN)/python -m tune.run --space lora_modules
+	$(BIN)/python -m tune.run --space lora_modules --profile tiny
+
+# LLaMA-7B on MultiWOZ 2.2, both downloaded.
+sweep-gpu: setup
+	$(BIN)/python -m tune.run --space lora_modules --profile lab
 
 test: setup
 	$(PYTEST) $(SIDE_BY_SIDE) -m 'not slow'
@@ -52,6 +57,10 @@ $(VENV)/kernels/.ready: tests/engine/kernels.txt $(VENV)/.ready
 # Deliberate faults that the tests must notice.
 mutants: setup
 	$(BIN)/python tests/mutants.py
+
+# What a registry would be given, and whether it would take it.
+package: setup
+	rm -rf build dist && $(BIN)/python -m build --quiet && $(BIN)/twine check --strict dist/*
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("page")
 EXAMPLE_TRIALS, EXAMPLE_DIALOGUES = 3, 4
 FOLLOW_S = 30
+LIVE = "5_live"  # the script of a page that a server keeps current
+SCRIPTS = ("1_theme", "2_figures", "3_filter", "4_board", LIVE, "6_start")
 
 
 def write_report(folder: Path, output: Path | None = None, reload_s: int | None = None) -> Path:
@@ -51,29 +54,52 @@ def follow(folder: Path, output: Path | None) -> Path:
     return write_report(folder, output)
 
 
-def compose_page(records: SweepRecords, reload_s: int | None = None) -> str:
-    """The page's HTML."""
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """How a page is given out by a server that keeps it current."""
+
+    version: str  # of what it shows
+    links: Sequence[str] = ()  # other sweeps beside it
+
+
+def compose_page(
+    records: SweepRecords,
+    reload_s: int | None = None,
+    served: Served | None = None,
+    *,
+    is_part: bool = False,
+) -> str:
+    """The page's HTML; `is_part`: without plotly, for a page that has it."""
     from string import Template
 
     from plotly.offline import get_plotlyjs
 
-    from analysis import sections
+    from analysis import sections, trial_page
+    from analysis.board import show_board
+    from analysis.dialogue_page import show_dialogues
     from analysis.examples import choose_examples
     from analysis.ranking import rank_trials
 
     entries = rank_trials(records)
     best = [e.trial for e in entries if not e.trial.is_base][:EXAMPLE_TRIALS]
     examples = choose_examples({t.id: (records, t) for t in best}, count=EXAMPLE_DIALOGUES)
-    columns, rows = sections.show_board(entries)
+    columns, rows = show_board(entries)
     return Template((PAGE / "page.html").read_text("utf-8")).substitute(
         title=sections.escape(records.name),
         css=(PAGE / "page.css").read_text("utf-8"),
-        js=(PAGE / "page.js").read_text("utf-8"),
-        plotly=get_plotlyjs(),
+        js=read_scripts([n for n in SCRIPTS if served or n != LIVE]),
+        plotly=""
+        if is_part
+        else f'<script type="text/plain" id="plotly">{get_plotlyjs()}</script>',
+        own="'self'" if served else "'none'",
+        live=sections.show_live(served.version) if served else "",
+        others=sections.show_links(served.links) if served else "",
+        trials=trial_page.show_trials(records),
+        commands=trial_page.show_commands(trial_page.list_sweep_commands(records)),
         reload=f'<meta http-equiv="refresh" content="{reload_s}">'
         if reload_s and records.is_running
         else "",
-        banner=sections.show_banner(records, reload_s),
+        banner=sections.show_banner(records, reload_s, is_served=served is not None),
         question=sections.escape(str(records.space.get("question") or "What did the sweep find?")),
         tiles=sections.show_tiles(records, entries),
         verdict=sections.show_verdict(records),
@@ -83,29 +109,63 @@ def compose_page(records: SweepRecords, reload_s: int | None = None) -> str:
         rows=rows,
         failures=sections.show_failures(records),
         figures=sections.show_figures(records),
-        dialogues=sections.show_dialogues(examples),
+        dialogues=show_dialogues(examples),
         configurations=sections.show_configurations(entries),
         facts=sections.show_facts(records),
         notes=sections.show_notes(records),
     )
 
 
+def read_scripts(names: Sequence[str]) -> str:
+    return "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in names)
+
+
+def show(folders: Sequence[Path], flags: argparse.Namespace) -> int:
+    """Serves the pages until Ctrl-C. Raises ConfigError."""
+    from analysis.serve import open_server
+
+    if flags.output is not None:
+        raise ConfigError("--serve writes no file: leave out --output")
+    with open_server(folders, flags.port) as server:
+        print(f"http://127.0.0.1:{server.server_port}/ (on this machine only; Ctrl-C ends it)")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analysis.report", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help="a sweep's folder, or its name under runs/; several with --serve",
+    )
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html there")
     parser.add_argument(
         "--follow", action="store_true", help="keep it current until the sweep has ended"
+    )
+    parser.add_argument(
+        "--serve", action="store_true", help="show it in a browser, kept current, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, metavar="N", help="of --serve (default: a free one)"
     )
     flags = parser.parse_args(arguments)
     started_s = time.monotonic()
     try:
         from analysis.records import find_sweep
 
+        folders = [find_sweep(name) for name in flags.names]
+        if flags.serve:
+            return show(folders, flags)
+        if len(folders) > 1:
+            raise ConfigError("several sweeps side by side need --serve")
         write = follow if flags.follow else write_report
-        output = write(find_sweep(flags.name), flags.output)
+        output = write(folders[0], flags.output)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

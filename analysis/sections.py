@@ -9,29 +9,28 @@ import time
 from collections.abc import Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from analysis.answers import answer
 from analysis.curves import measure_gpu_hours, name_hours, worked_s
-from analysis.examples import Example, Exchange
 from analysis.labels import format_hours, label_params
 from analysis.leaderboard import describe
-from analysis.plots import CATALOGUE, NothingToPlot, Plot
+from analysis.plots import CATALOGUE, NothingToPlot
 from analysis.ranking import Entry
-from analysis.records import SweepRecords
-from analysis.rows import format_combined, searched_fields, to_cells, to_row
+from analysis.records import SweepRecords, TrialRecord
+from analysis.rows import format_combined
 from analysis.verdict import find_verdict, tabulate
 from analysis.wording import state
 
 __all__ = ["escape"]
 
-ALWAYS = ("rank", "trials", "Combined", "to first", "Bleu", "Success", "Inform", "Richness")
-ALWAYS_LAST = ("trainable", "turns", "seeds", "state")
 MAX_SUBJECT = 60
 EXPONENT = re.compile(r"[\d.]+e-\d+")
-SLOT = re.compile(r"\[[\w ]+\]")
 
 
-def show_banner(records: SweepRecords, reload_s: int | None) -> str:
+def show_banner(
+    records: SweepRecords, reload_s: int | None = None, *, is_served: bool = False
+) -> str:
     """What to know before reading on; `reload_s`: how often the page is written anew."""
     lines = []
     if records.is_running:
@@ -39,7 +38,9 @@ def show_banner(records: SweepRecords, reload_s: int | None) -> str:
         wanted = records.config.get("trials") or "?"
         written = time.strftime("%H:%M:%S")
         current = (
-            f"The page reloads itself every {reload_s} s; written at {written}."
+            "The page keeps itself current."
+            if is_served
+            else f"The page reloads itself every {reload_s} s; written at {written}."
             if reload_s
             else f"As it was at {written}: write it anew with python -m analysis.report "
             f"{records.folder.name}, or keep it current with --follow."
@@ -52,6 +53,18 @@ def show_banner(records: SweepRecords, reload_s: int | None) -> str:
         lines.append("No trial has a score yet.")
     lines += [f"{w}." for w in records.warnings]
     return "".join(f'<p class="banner" role="note">{escape(line)}</p>' for line in lines)
+
+
+def show_live(version: str) -> str:
+    return (
+        f'<span id="live" class="live" role="status" data-version="{escape(version)}">live</span>'
+    )
+
+
+def show_links(names: Sequence[str]) -> str:
+    """To the other sweeps that the same server shows."""
+    every = '<a href="../">All sweeps</a> ' if names else ""
+    return every + "".join(f'<a href="../{quote(n)}/">{escape(n)}</a> ' for n in names)
 
 
 def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
@@ -114,117 +127,52 @@ def show_legend(records: SweepRecords, entries: Sequence[Entry]) -> str:
     return escape(" ".join(describe(records, entries).splitlines()))
 
 
-def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
-    """The leaderboard's header cells and rows."""
-    cells = [to_cells(entry) for entry in entries]
-    raw = [to_row(entry) for entry in entries]
-    fields = searched_fields(entries)
-    there = list(dict.fromkeys(name for row in cells for name in row))
-    shown = [*ALWAYS, *fields, *ALWAYS_LAST]
-    columns = [*(c for c in shown if c in there), *(c for c in there if c not in shown)]
-    numeric = {c for c in columns if _is_number_column([row.get(c) for row in raw])}
-    header = "".join(_show_header(c, c in numeric, c not in shown) for c in columns)
-    body = []
-    for i, entry in enumerate(entries):
-        kinds = ["base"] if entry.trial.is_base else []
-        if i and entries[i - 1].level_turns != entry.level_turns:
-            kinds.append("first")
-        row = "".join(
-            _show_cell(c, cells[i].get(c, ""), raw[i].get(c), c in numeric, c not in shown)
-            for c in columns
-        )
-        body.append(f'<tr class="{" ".join(kinds)}">{row}</tr>')
-    return header, "".join(body)
-
-
-def _is_number_column(values: Sequence[Any]) -> bool:
-    known = [v for v in values if v is not None]
-    return bool(known) and all(isinstance(v, int | float) for v in known)
-
-
-def _show_header(name: str, numeric: bool, more: bool) -> str:
-    kinds = [*(["number"] if numeric else []), *(["more"] if more else [])]
-    first = "descending" if numeric and name not in ("rank", "trainable", "params") else "ascending"
-    return (
-        f'<th scope="col" class="{" ".join(kinds)}" data-first="{first}">'
-        f'<button type="button">{escape(name)}</button></th>'
-    )
-
-
-def _show_cell(name: str, text: str, value: Any, numeric: bool, more: bool) -> str:
-    kinds = ["number" if numeric else "text", *(["more"] if more else [])]
-    shown = escape(text)
-    if name == "state":
-        shown = f'<span class="state {shown}">{shown.lower()}</span>'
-    title = f' title="{escape(text)}"' if len(text) > 24 else ""
-    known = "" if value is None else escape(str(value))
-    return f'<td class="{" ".join(kinds)}" data-value="{known}"{title}>{shown}</td>'
-
-
 def show_failures(records: SweepRecords) -> str:
     failed = [t for t in records.trials if t.state == "FAIL"]
     if not failed:
         return ""
     items = "".join(
-        f"<li>{escape(t.id)}: {escape(t.reason or 'no reason recorded')} "
+        f"<li>{escape(t.id)}: {escape(t.reason or 'no reason recorded')}{_tell_last(t)} "
         f'<span class="note">({escape(label_params(t.params))})</span></li>'
         for t in failed
     )
     return f"<h3>Failed trials</h3><ul>{items}</ul>"
 
 
+def _tell_last(trial: TrialRecord) -> str:
+    """What it had reached before it failed."""
+    if trial.last is None:
+        return ""
+    loss = trial.last.nats_per_word
+    known = [f"Combined {trial.last.combined:.1f}" if trial.last.combined is not None else ""]
+    known += [f"loss {loss:.3f}" if loss is not None else ""]
+    return f"; before, at {trial.last.turns_seen} turns: {', '.join(filter(None, known))}"
+
+
 def show_figures(records: SweepRecords) -> str:
-    return "".join(_show_figure(plot, records) for plot in CATALOGUE)
+    """Those that say something; then, in one list, what the others would need."""
+    drawn, missing = [], []
+    for plot in CATALOGUE:
+        try:
+            content = plot.draw(records).to_json()
+            drawn.append(show_figure(plot.id, plot.title, plot.caption, content, plot.is_broad))
+        except NothingToPlot as reason:
+            missing.append(f"<li><b>{escape(plot.title)}</b>: {escape(str(reason))}.</li>")
+    rest = f'<div class="note"><p>Not drawn:</p><ul>{"".join(missing)}</ul></div>'
+    return f'<div class="figures">{"".join(drawn)}</div>{rest if missing else ""}'
 
 
-def _show_figure(plot: Plot, records: SweepRecords) -> str:
-    kind = ' class="broad"' if plot.is_broad else ""
-    caption = f"<figcaption><h3>{escape(plot.title)}</h3>{escape(plot.caption)}</figcaption>"
-    try:
-        data = plot.draw(records).to_json().replace("</", "<\\/")
-    except NothingToPlot as reason:
-        why = f'<p class="note">Nothing to show: {escape(str(reason))}.</p>'
-        return f"<figure{kind}>{caption}{why}</figure>"
-    name = f"figure-{plot.id}"
+def show_figure(name: str, title: str, caption: str, content: str, is_broad: bool = False) -> str:
+    """`content`: the plotly figure's JSON."""
+    kind = ' class="broad"' if is_broad else ""
+    data = content.replace("</", "<\\/")
+    label = escape(f"{title}. {caption}")
     return (
-        f'<figure{kind}>{caption}<div class="pan"><div class="plot" id="{name}" role="img" '
-        f'aria-label="{escape(f"{plot.title}. {plot.caption}")}"></div></div>'
-        f'<script type="application/json" id="{name}-data">{data}</script></figure>'
+        f"<figure{kind}><figcaption><h3>{escape(title)}</h3>{escape(caption)}</figcaption>"
+        f'<div class="pan"><div class="plot" id="figure-{name}" role="group" '
+        f'aria-label="{label}"></div></div>'
+        f'<script type="application/json" id="figure-{name}-data">{data}</script></figure>'
     )
-
-
-def show_dialogues(examples: Sequence[Example]) -> str:
-    if not examples:
-        return '<p class="note">No generated dialogues are recorded.</p>'
-    note = ""
-    if examples[0].exchanges and examples[0].exchanges[0].user is None:
-        note = '<p class="note">The corpus is not at hand: users and gold replies are left out.</p>'
-    return note + "".join(_show_example(e, i == 0) for i, e in enumerate(examples))
-
-
-def _show_example(example: Example, is_open: bool) -> str:
-    outcomes = ", ".join(f"{trial}: {how}" for trial, how in example.outcomes.items())
-    turns = "".join(_show_exchange(e) for e in example.exchanges)
-    return (
-        f"<details{' open' if is_open else ''}><summary>{escape(example.dialogue)} "
-        f"<span>{escape(outcomes)}</span></summary>{turns}</details>"
-    )
-
-
-def _show_exchange(exchange: Exchange) -> str:
-    user = "" if exchange.user is None else _show_speech("user", exchange.user)
-    gold = "" if exchange.gold is None else _show_reply("corpus", exchange.gold, "gold")
-    replies = "".join(_show_reply(f"trial {r.trial}", r.text) for r in exchange.replies)
-    return f'<div class="exchange">{user}<div class="replies">{gold}{replies}</div></div>'
-
-
-def _show_speech(who: str, text: str) -> str:
-    return f'<p class="user"><span class="who">{escape(who)}</span>{escape(text)}</p>'
-
-
-def _show_reply(who: str, text: str, kind: str = "") -> str:
-    marked = SLOT.sub(lambda m: f"<mark>{m[0]}</mark>", escape(text)) or "<em>empty</em>"
-    return f'<div class="{kind}"><span class="who">{escape(who)}</span><p>{marked}</p></div>'
 
 
 def show_configurations(entries: Sequence[Entry]) -> str:
@@ -237,13 +185,12 @@ def show_configurations(entries: Sequence[Entry]) -> str:
 def _show_configuration(entry: Entry, is_open: bool) -> str:
     config = dict(entry.trial.config)
     flags = " ".join(f"--set {shlex.quote(f'{k}={v}')}" for k, v in entry.trial.params.items())
-    name = f"config-{entry.trial.id}"
     score = format_combined(entry) or "not measured yet"
     return (
         f"<details{' open' if is_open else ''}><summary>Trial {escape(entry.trial.id)} "
         f"<span>Combined {escape(score)}</span></summary>"
-        f'<button type="button" class="copy" data-copies="{name}">Copy</button>'
-        f'<pre id="{name}" tabindex="0">{escape(json.dumps(config, indent=2))}</pre>'
+        f'<div class="command"><pre tabindex="0">{escape(json.dumps(config, indent=2))}</pre>'
+        '<button type="button" class="copy">Copy</button></div>'
         f'<pre class="flags" tabindex="0">{escape(flags)}</pre></details>'
     )
 

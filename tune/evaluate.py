@@ -7,6 +7,7 @@ The test split is scored here, once for a finished system, and never by a search
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import warnings
@@ -120,6 +121,8 @@ def evaluate(args: argparse.Namespace) -> int:
         replies = generate_replies(args)
     tell_moved(replies.corpus)
     scores = score_replies(replies, args)
+    if args.split == "test":
+        tell_test_use(replies)
     print_scores(scores, replies.corpus, args.split)
     if args.responses:
         write_json(replies.responses, args.responses, "--responses")
@@ -162,6 +165,21 @@ def score_replies(replies: Replies, args: argparse.Namespace) -> Scores:
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     return scores
+
+
+def tell_test_use(replies: Replies) -> None:
+    """Says that it is the test split, and how often this system was scored on it before."""
+    from trainable.evaluation.test_uses import count_use
+
+    said = json.dumps(replies.responses, sort_keys=True).encode()
+    system = replies.adapter_sha256 or hashlib.sha256(said).hexdigest()
+    before = count_use(system, replies.corpus.fingerprint)
+    again = f"; this system was scored on it {before} times before on this machine" * bool(before)
+    print(
+        "these are TEST dialogues, for the last score of a finished system: choose between "
+        f"systems with --split validation{again}",
+        file=sys.stderr,
+    )
 
 
 def cross_check(responses: Responses, scores: Scores) -> int:

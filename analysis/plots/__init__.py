@@ -9,6 +9,13 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from analysis.plots.fields import plot_contour, plot_importance, plot_parallel, plot_slices
+from analysis.plots.search import (
+    plot_distribution,
+    plot_rates,
+    plot_regret,
+    plot_rung_correlation,
+    plot_seeds,
+)
 from analysis.plots.style import NothingToPlot
 from analysis.plots.trade_offs import plot_bleu_success, plot_parameters, plot_pareto
 from analysis.plots.training import plot_curves, plot_funnel, plot_history, plot_timeline
@@ -21,12 +28,17 @@ __all__ = [
     "plot_bleu_success",
     "plot_contour",
     "plot_curves",
+    "plot_distribution",
     "plot_funnel",
     "plot_history",
     "plot_importance",
     "plot_parallel",
     "plot_parameters",
     "plot_pareto",
+    "plot_rates",
+    "plot_regret",
+    "plot_rung_correlation",
+    "plot_seeds",
     "plot_slices",
     "plot_timeline",
 ]
@@ -50,6 +62,8 @@ CATALOGUE = (
     Plot(id="curves", title="Learning curves", draw=plot_curves, is_broad=True),
     Plot(id="history", title="Optimisation history", draw=plot_history),
     Plot(id="funnel", title="The race", draw=plot_funnel),
+    Plot(id="rates", title="Learning rate by layers", draw=plot_rates),
+    Plot(id="seeds", title="Spread of seeds", draw=plot_seeds),
     Plot(id="slices", title="Field by field", draw=plot_slices, is_broad=True),
     Plot(id="importance", title="Importance", draw=plot_importance),
     Plot(id="contour", title="Learning rate and length", draw=plot_contour),
@@ -57,5 +71,8 @@ CATALOGUE = (
     Plot(id="parameters", title="Size of the adapter", draw=plot_parameters),
     Plot(id="bleu-success", title="BLEU and Success", draw=plot_bleu_success),
     Plot(id="pareto", title="Cost and score", draw=plot_pareto, is_broad=True),
+    Plot(id="rungs", title="What a rung foretells", draw=plot_rung_correlation),
+    Plot(id="regret", title="Regret so far", draw=plot_regret),
+    Plot(id="distribution", title="Distribution of scores", draw=plot_distribution),
     Plot(id="timeline", title="Who ran where and when", draw=plot_timeline, is_broad=True),
 )

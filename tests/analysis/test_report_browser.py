@@ -1,7 +1,5 @@
 """The report in a real browser: it opens, sorts, filters, darkens, fits a phone, needs no net."""
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,23 +11,6 @@ from synthetic import write_sweep
 from analysis.report import write_report
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    *("--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None and not os.environ.get("CI"):
-        pytest.skip("needs Debian's chromium: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra: test)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +81,76 @@ def test_filtering_by_words(page: Any) -> None:
         assert "attention" in text and "pruned" in text
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ("success > 30 and lora_rank <= 8", lambda v: v["Success"] > 30 and v["lora_rank"] <= 8),
+        ("state = pruned or not lora_modules ~ ff", lambda v: v["state"] == "PRUNED"),
+        ('(turns >= 8192) "all-linear"', lambda v: v["turns"] >= 8192),
+    ],
+)
+def test_filtering_by_expressions(page: Any, asked: str, kept: Any) -> None:
+    page.get_by_label("Filter").fill(asked)
+    rows = page.evaluate(VALUES)
+    assert 0 < len(rows) < 200
+    assert all(kept(row) or "or" in asked.split() for row in rows)
+
+
+VALUES = """[...document.querySelectorAll('#board tbody tr:not([hidden])')].map(row =>
+    Object.fromEntries([...document.querySelectorAll('#board th')].map((head, i) => {
+        const value = row.cells[i].dataset.value;
+        return [head.dataset.name, value === '' || isNaN(value) ? value : +value];
+    })))"""
+
+
+def test_a_filter_that_cannot_be_read_says_why_and_hides_nothing(page: Any) -> None:
+    shown = page.locator("#board tbody tr:visible").count()
+    for asked, why in (("sucess > 3", "no column sucess"), ("success >", "a value is missing")):
+        page.get_by_label("Filter").fill(asked)
+        assert why in page.locator("#shown").inner_text()
+        assert page.locator("#board tbody tr:visible").count() == shown
+
+
+def test_lines_between_levels_follow_the_order(page: Any) -> None:
+    lines = "document.querySelectorAll('#board tr.first').length"
+    before = page.evaluate(lines)
+    assert before == 3  # three rungs and the untuned base
+    page.locator("#board th", has_text="Bleu").locator("button").click()
+    assert page.evaluate(lines) == 0
+    page.locator("#board th", has_text="rank").first.locator("button").click()
+    assert page.evaluate(lines) == before
+
+
+def test_a_row_opens_its_trial(page: Any, report: Path) -> None:
+    page.locator("#board tbody tr").nth(2).locator("td").nth(3).click()
+    name = page.locator("#board tbody tr").nth(2).locator("button.open").inner_text()
+    window = page.get_by_role("dialog")
+    assert f"Trial {name}" in window.inner_text() and "tune.clone sweep" in window.inner_text()
+    window.locator(".curve .main-svg").first.wait_for()
+    page.keyboard.press("Escape")
+    page.goto(f"{report.as_uri()}#trial-0003")
+    page.reload()
+    assert "the loss is not finite" in page.get_by_role("dialog").inner_text()
+
+
+def test_printing_draws_every_figure(page: Any) -> None:
+    page.pdf(format="A4")
+    assert (
+        page.locator(".plot").count() == page.locator(".plot.drawn .main-svg:first-child").count()
+    )
+    assert page.evaluate("document.documentElement.dataset.theme") is None  # as it was
+
+
+def test_axe_finds_nothing_once_figures_are_drawn(browser: Any, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="extra: test")
+    page = browser.new_page()
+    page.goto(write_report(write_sweep(tmp_path / "sweep", trials=16, failing=(3,))).as_uri())
+    page.wait_for_function("document.querySelectorAll('.plot:not(.drawn)').length === 0")
+    found = axe.Axe().run(page).response["violations"]
+    assert [(v["id"], len(v["nodes"])) for v in found] == []
+    page.close()
+
+
 def test_dark_mode_reaches_the_figures(page: Any) -> None:
     scroll_through(page)
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -122,7 +173,7 @@ def test_a_reader_by_ear_finds_names(page: Any) -> None:
     assert page.get_by_role("navigation", name="Sections").count() == 1
     assert page.locator("h1").count() == 1
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('button, input, [role=img], [role=region]')].filter(e =>"
+        "[...document.querySelectorAll('button, input, [role=group], [role=region]')].filter(e =>"
         " !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).length"
     )
     assert unnamed == 0
@@ -134,7 +185,7 @@ def test_the_configuration_can_be_copied(browser: Any, report: Path) -> None:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(report.as_uri())
-    page.locator("button.copy").first.click()
+    page.locator("#configuration button.copy").first.click(no_wait_after=True)
     page.locator("button.copy", has_text="Copied").wait_for()
     assert '"learning_rate"' in page.evaluate("navigator.clipboard.readText()")
     context.close()

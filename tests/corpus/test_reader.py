@@ -165,8 +165,11 @@ def test_a_checkout_of_the_official_repository_is_read_too(
 def test_names_that_are_no_corpus(tmp_path: Path, own_cache: Path) -> None:
     with pytest.raises(ConfigError, match="must be a folder that exists"):
         load_corpus(str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match=r"needs goals\.json"):
+    with pytest.raises(ConfigError) as caught:
         load_corpus(str(tmp_path))
+    missing = ("dialog_acts.json", "test/dialogues_001.json", "goals.json", "booked_domains.json")
+    assert all(name in str(caught.value) for name in (*missing, "db/train_db.json"))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_split_that_is_not_there(small_folder: Path, own_cache: Path) -> None:

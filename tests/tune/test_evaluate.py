@@ -95,7 +95,7 @@ def test_a_cross_check_without_mwzeval_says_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mwzeval", None)
     assert main([*arguments, "--cross-check"]) == 2
-    assert "pip install '.[mwzeval]'" in capsys.readouterr().err
+    assert "pip install 'mwzeval @ git+https" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -110,3 +110,16 @@ def test_real_predictions(
     printed = capsys.readouterr().out
     assert "the end-to-end board" in printed
     assert "joint accuracy 25.8" in printed
+
+
+def test_the_test_split_is_told_and_its_uses_are_counted(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for _ in range(2):
+        assert main(arguments) == 0
+        said.append(capsys.readouterr().err)
+    assert "TEST dialogues" in said[0] and "before" not in said[0]
+    assert "scored on it 1 times before" in said[1]
+    assert main([*arguments, "--split", "validation", "--partial"]) in (0, 2)
+    assert "TEST" not in capsys.readouterr().err

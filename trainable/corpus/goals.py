@@ -37,20 +37,26 @@ class Aims:
 
 
 def find_aims(folder: Path) -> list[Path]:
-    """The files that `read_aims` reads, goals first. Raises ConfigError where there are none."""
+    """The files that `read_aims` reads, goals first. Raises ConfigError where one is missing."""
+    paths = locate_aims(folder)
+    if missing := [p.name for p in paths if not p.is_file()]:
+        raise ConfigError(
+            f"a corpus needs {' and '.join(missing)}, or MultiWOZ 2.1's data.json to take it from, "
+            f"and {folder} has none: put one there"
+        )
+    return paths
+
+
+def locate_aims(folder: Path) -> list[Path]:
+    """Where goals and bookings are, or should be."""
     goals = _find_first(folder, "goals.json", "data.json", "goals_2.1.json", str(ARCHIVE))
     booked = _find_first(folder, "booked_domains.json", "data.json", str(ARCHIVE))
-    for what, found in (("goals.json", goals), ("booked_domains.json", booked)):
-        if found is None:
-            raise ConfigError(
-                f"a corpus needs {what}, or MultiWOZ 2.1's data.json to take it from, and {folder} "
-                "has neither: put one there"
-            )
-    return list(dict.fromkeys(path for path in (goals, booked) if path))
+    return list(dict.fromkeys((goals, booked)))
 
 
-def _find_first(folder: Path, *names: str) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def _find_first(folder: Path, *names: str) -> Path:
+    """The first of these that is there, else the first."""
+    return next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
 
 
 def read_aims(paths: list[Path]) -> Aims:

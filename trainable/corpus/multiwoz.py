@@ -1,7 +1,8 @@
 """MultiWOZ 2.2's published files as frozen dialogues.
 
 The layout of github.com/budzianowski/multiwoz: train/, dev/, test/ with dialogues_NNN.json,
-dialog_acts.json and db/; a checkout of that repository, or its parts in one folder.
+dialog_acts.json, db/, goals.json and booked_domains.json (or MultiWOZ 2.1's data.json in the place
+of these two); a checkout of that repository, or its parts in one folder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, read_json
-from trainable.corpus.goals import Aims, find_aims, read_aims, shorten_id
+from trainable.corpus.goals import Aims, locate_aims, read_aims, shorten_id
 from trainable.dialogue.database import DOMAINS, read_rows
 from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.trial import ConfigError
@@ -45,17 +46,21 @@ class Files:
 
 
 def find_files(folder: Path) -> Files:
-    """The corpus's files in `folder`. Raises ConfigError, naming it, where one is missing."""
+    """The corpus's files in `folder`. Raises ConfigError, naming all that are missing."""
     inner = folder / IN_CHECKOUT if (folder / IN_CHECKOUT).is_dir() else folder
     files = Files(
         dialogues={split: _find_dialogues(inner / name) for split, name in SPLITS.items()},
         acts=inner / "dialog_acts.json",
-        aims=find_aims(folder),
+        aims=locate_aims(folder),
         database=folder / "db",
     )
-    for path in files:
-        if not path.is_file():
-            raise ConfigError(f"a corpus in MultiWOZ 2.2's layout needs {path}: put it there")
+    missing = [p for p in files if not p.is_file()]
+    if missing:
+        names = ", ".join(map(str, (p.relative_to(folder) for p in missing)))
+        raise ConfigError(
+            f"a corpus in MultiWOZ 2.2's layout needs {names} in {folder}: put what is missing "
+            "there (MultiWOZ 2.1's data.json may stand for goals.json and booked_domains.json)"
+        )
     return files
 
 

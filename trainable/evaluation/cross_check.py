@@ -21,7 +21,7 @@ def find_differences(responses: Responses, scores: Scores) -> list[str]:
     except ImportError as error:
         raise ConfigError(
             f"--cross-check needs mwzeval, which cannot be imported ({error}): "
-            "pip install '.[mwzeval]'"
+            "pip install 'mwzeval @ git+https://github.com/Tomiinek/MultiWOZ_Evaluation'"
         ) from error
     is_tracked = scores.states == "predicted"
     judge = Evaluator(bleu=True, success=True, richness=True, dst=is_tracked)

@@ -90,14 +90,14 @@ def export(flags: argparse.Namespace) -> int:
 
 
 def check_flags(flags: argparse.Namespace) -> None:
-    if not flags.out and not flags.repo:
+    if not (flags.out or flags.repo or flags.dry_run):
         raise ConfigError("an export needs a place: --out FOLDER, --repo USER/NAME, or both")
     if flags.top < 1 or (flags.top > 1 and flags.trial):
         raise ConfigError(f"--top must be at least 1, and 1 with --trial, not {flags.top}")
     if flags.top > 1 and flags.scores:
         raise ConfigError("--scores are of one adapter: choose it with --trial, without --top")
     if not flags.repo:
-        for name in ("public", "revision", "pr", "dry_run"):
+        for name in ("public", "revision", "pr"):
             if getattr(flags, name):
                 raise ConfigError(f"--{name.replace('_', '-')} has no meaning without --repo")
 
@@ -137,7 +137,7 @@ def export_one(
 
     out = Path(name_part(str(flags.out), choice, flags.top, "/")) if flags.out else None
     wanted = Wanted(
-        where=target.repo if target else str(out and out.name),
+        where=target.repo if target else out.name if out else choice.records.name,
         base_model_id=flags.base_model_id,
         dataset_id=flags.dataset_id,
         licence=flags.licence,
@@ -152,21 +152,30 @@ def export_one(
     )
     if out:
         print(f"folder {out}")
-    if target:
-        send(flags, choice, folder, target)
-
-
-def send(flags: argparse.Namespace, choice: Choice, folder: Path, target: Target) -> None:
-    from tune.export.push import list_files, push_folder
-
     if flags.dry_run:
+        list_content(folder, target)
+    elif target:
+        send(choice, folder, target)
+
+
+def list_content(folder: Path, target: Target | None) -> None:
+    """What would be sent, and where."""
+    from tune.export.push import list_files
+
+    place = "--out FOLDER or --repo USER/NAME"
+    if target:
         kind = "public" if target.is_public else "private"
         at = "a pull request to" if target.opens_pr else f"branch {target.revision or 'main'} of"
-        print(f"would go to {at} {target.repo} (a new repository would be {kind}):")
-        for name in list_files(folder):
-            print(f"{(folder / name).stat().st_size:>14,} bytes  {name}")
-        return
+        place = f"{at} {target.repo} (a new repository would be {kind})"
+    print(f"would go to {place}:")
+    for name in list_files(folder):
+        print(f"{(folder / name).stat().st_size:>14,} bytes  {name}")
+
+
+def send(choice: Choice, folder: Path, target: Target) -> None:
     from huggingface_hub import HfApi
+
+    from tune.export.push import push_folder
 
     title = f"Trial {choice.trial.id} of {choice.records.name}"
     pushed = push_folder(HfApi(), folder, target, title)

@@ -175,9 +175,4 @@ def draw_curve(choice: Choice, path: Path) -> None:
             mode="lines+markers",
             line={"width": 3},
         )
-    try:
-        draw_static(figure).save(path)
-    except ImportError as error:
-        raise ConfigError(
-            "the card's learning curve needs matplotlib: run `pip install '.[analysis]'`"
-        ) from error
+    draw_static(figure).save(path)

@@ -1,0 +1,69 @@
+"""The leaderboard of the report's page as HTML: each column, and a button that opens a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from analysis.ranking import Entry
+from analysis.rows import searched_fields, to_cells, to_row
+
+ALWAYS = ("rank", "trials", "Combined", "to first", "Bleu", "Success", "Inform", "Richness")
+ALWAYS_LAST = ("trainable", "turns", "seeds", "state")
+
+
+def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
+    """The leaderboard's header cells and rows."""
+    cells = [to_cells(entry) for entry in entries]
+    raw = [to_row(entry) for entry in entries]
+    fields = searched_fields(entries)
+    there = list(dict.fromkeys(name for row in cells for name in row))
+    shown = [*ALWAYS, *fields, *ALWAYS_LAST]
+    columns = [*(c for c in shown if c in there), *(c for c in there if c not in shown)]
+    numeric = {c for c in columns if _is_number_column([row.get(c) for row in raw])}
+    header = "".join(_show_header(c, c in numeric, c not in shown) for c in columns)
+    body = []
+    for i, entry in enumerate(entries):
+        row = "".join(
+            _show_trials(entry)
+            if c == "trials"
+            else _show_cell(c, cells[i].get(c, ""), raw[i].get(c), c in numeric, c not in shown)
+            for c in columns
+        )
+        kind = ' class="base"' if entry.trial.is_base else ""
+        body.append(f'<tr{kind} data-level="{entry.level_turns}">{row}</tr>')
+    return header, "".join(body)
+
+
+def _is_number_column(values: Sequence[Any]) -> bool:
+    known = [v for v in values if v is not None]
+    return bool(known) and all(isinstance(v, int | float) for v in known)
+
+
+def _show_header(name: str, numeric: bool, more: bool) -> str:
+    kinds = [*(["number"] if numeric else []), *(["more"] if more else [])]
+    first = "descending" if numeric and name not in ("rank", "trainable", "params") else "ascending"
+    return (
+        f'<th scope="col" class="{" ".join(kinds)}" data-first="{first}" '
+        f'data-name="{escape(name)}"><button type="button">{escape(name)}</button></th>'
+    )
+
+
+def _show_trials(entry: Entry) -> str:
+    ids = [t.id for t in entry.trials]
+    buttons = " ".join(
+        f'<button type="button" class="open" data-trial="{escape(i)}">{escape(i)}</button>'
+        for i in ids
+    )
+    return f'<td class="text" data-value="{escape(" ".join(ids))}">{buttons}</td>'
+
+
+def _show_cell(name: str, text: str, value: Any, numeric: bool, more: bool) -> str:
+    kinds = ["number" if numeric else "text", *(["more"] if more else [])]
+    shown = escape(text)
+    if name == "state":
+        shown = f'<span class="state {shown}">{shown.lower()}</span>'
+    title = f' title="{escape(text)}"' if len(text) > 24 else ""
+    known = "" if value is None else escape(str(value))
+    return f'<td class="{" ".join(kinds)}" data-value="{known}"{title}>{shown}</td>'

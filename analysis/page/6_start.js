@@ -1,0 +1,4 @@
+applyFilter();
+showTheme();
+watchFigures();
+if (location.hash.startsWith("#trial-")) showTrial(location.hash.slice("#trial-".length));

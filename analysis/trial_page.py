@@ -1,0 +1,119 @@
+"""One trial for the report's page as HTML: what it was, how far it came, and how to go on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from html import escape
+
+from analysis.labels import format_value, label_modules, label_setting
+from analysis.records import BASE_ID, EvalRecord, SweepRecords, TrialRecord
+
+COLUMNS = ("turns", "dialogues", "loss", "Combined", "Bleu", "Inform", "Success")
+
+
+def show_trials(records: SweepRecords) -> str:
+    """All trials, each in a template that its button in the leaderboard opens."""
+    return "".join(
+        f'<template id="trial-{escape(t.id)}">{show_trial(records, t)}</template>'
+        for t in records.trials
+    )
+
+
+def show_trial(records: SweepRecords, trial: TrialRecord) -> str:
+    reason = f": {trial.reason}" if trial.reason else ""
+    facts = {"state": f"{trial.state.lower()}{reason}", "adapted": label_modules(trial)}
+    if trial.origin:
+        facts["comes from"] = f"trial {trial.origin.get('trial')}"
+    config = json.dumps(dict(trial.config), indent=2)
+    return (
+        f'<h2 tabindex="-1">Trial {escape(trial.id)}</h2>'
+        f"<p>{escape(label_setting(trial.number, trial.params))}</p>"
+        f'<dl class="facts">{show_facts(facts)}</dl>'
+        f"{_show_curve(trial)}{_show_evals(trial.evals)}"
+        f"{show_commands(list_commands(records, trial))}"
+        f'<details><summary>Configuration</summary><pre tabindex="0">{escape(config)}</pre>'
+        "</details>"
+    )
+
+
+def show_facts(facts: dict[str, str]) -> str:
+    return "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items() if v)
+
+
+def _show_curve(trial: TrialRecord) -> str:
+    """Combined, or the loss where rungs generate nothing, for the page to draw."""
+    scored = [(e.turns_seen, e.score) for e in trial.replied]
+    losses = [(e.turns_seen, e.nats_per_word) for e in trial.evals if e.nats_per_word is not None]
+    title, points = ("Combined", scored) if len(scored) > 1 else ("loss, nats a word", losses)
+    if len(points) < 2:
+        return ""
+    data = {"title": title, "x": [x for x, _ in points], "y": [y for _, y in points]}
+    label = escape(f"{title} of trial {trial.id} over turns")
+    return (
+        f'<div class="curve" role="group" aria-label="{label}" '
+        f'data-curve="{escape(json.dumps(data))}"></div>'
+    )
+
+
+def _show_evals(evals: Sequence[EvalRecord]) -> str:
+    if not evals:
+        return '<p class="note">It has not been evaluated.</p>'
+    header = "".join(f'<th scope="col" class="number">{name}</th>' for name in COLUMNS)
+    rows = "".join(
+        "<tr>" + "".join(f'<td class="number">{escape(c)}</td>' for c in _list_cells(e)) + "</tr>"
+        for e in evals
+    )
+    return (
+        '<div class="scroll" role="region" aria-label="Evaluations" tabindex="0">'
+        f'<table class="evals"><caption class="hidden">Evaluations</caption><thead><tr>{header}'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _list_cells(e: EvalRecord) -> list[str]:
+    rates = (e.combined, e.bleu, e.inform, e.success)
+    loss = "" if e.nats_per_word is None else f"{e.nats_per_word:.3f}"
+    shown = ["" if rate is None else f"{rate:.1f}" for rate in rates]
+    return [str(e.turns_seen), str(e.n_dialogues), loss, *shown]
+
+
+def list_commands(records: SweepRecords, trial: TrialRecord) -> dict[str, str]:
+    """What can be done with the trial from a terminal, by what it does."""
+    name = shlex.quote(records.folder.name)
+    commands = {}
+    if trial.state == "RUNNING" and trial.id != BASE_ID:
+        commands["stop it"] = f"python -m tune.stop {name} {trial.id}"
+    if trial.id != BASE_ID:
+        field, value = next(iter(trial.params.items()), ("learning_rate", 0.001))
+        change = shlex.quote(f"{field}={format_value(value)}")
+        commands["try it with another value"] = (
+            f"python -m tune.clone {name} {trial.id} --set {change}"
+        )
+        commands["take its adapter along"] = (
+            f"python -m tune.export {name} --trial {trial.id} --out {trial.id}"
+        )
+    return commands
+
+
+def list_sweep_commands(records: SweepRecords) -> dict[str, str]:
+    """What can be done with the whole sweep."""
+    name = shlex.quote(records.folder.name)
+    commands = {"its best adapter for others": f"python -m tune.export {name} --out FOLDER"}
+    if records.is_running:
+        commands = {
+            "end it once its trials have reached a rung": f"python -m tune.stop {name}",
+            "go on where it was, after a stop or a crash": f"python -m tune.run --resume {name}",
+            **commands,
+        }
+    return commands
+
+
+def show_commands(commands: dict[str, str]) -> str:
+    return "".join(
+        f'<div class="command"><span class="note">{escape(what)}</span>'
+        f'<code tabindex="0">{escape(command)}</code>'
+        f'<button type="button" class="copy" aria-label="Copy: {escape(what)}">Copy</button></div>'
+        for what, command in commands.items()
+    )
