@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from typing import Any
 
 ANSWER_S = 10.0
 
@@ -13,14 +14,13 @@ ANSWER_S = 10.0
 def settle_network(endpoint: str | None = None) -> None:
     """To be called before the hub is used. Where it does not answer, one line says so, and from
     then on this process takes what is in the cache alone, as under HF_HUB_OFFLINE."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils import get_session
 
     if constants.HF_HUB_OFFLINE:
         return
     address = endpoint or constants.ENDPOINT
-    http_error = HfHubHTTPError.__bases__[0]  # of whichever httpx the client is built on
+    http_error: Any = HfHubHTTPError.__bases__[0]  # of whichever httpx the client is built on
     try:
         get_session().head(address, timeout=ANSWER_S)
     except (http_error, OSError) as error:  # whatever status comes is an answer
