@@ -10,11 +10,11 @@ from urllib.parse import quote
 
 import plotly.graph_objects as go
 
+from analysis.compose import PAGE, read_scripts
 from analysis.plots.search import list_finished
 from analysis.plots.style import make_figure
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords
-from analysis.report import PAGE, read_scripts
 from analysis.rows import format_combined
 from analysis.sections import show_figure
 from analysis.verdict import find_verdict

@@ -8,28 +8,20 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trainable.system.environment import speak_utf8
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
-if TYPE_CHECKING:
-    from analysis.records import SweepRecords
-
-PAGE = Path(__file__).with_name("page")
-EXAMPLE_TRIALS, EXAMPLE_DIALOGUES = 3, 4
 FOLLOW_S = 30
-LIVE = "5_live"  # the script of a page that a server keeps current
-SCRIPTS = ("1_theme", "2_figures", "3_filter", "4_board", LIVE, "6_start")
 
 
 def write_report(folder: Path, output: Path | None = None, reload_s: int | None = None) -> Path:
     """Writes the page (by default report.html in the sweep's folder), whole, and returns where.
     With `reload_s` the page of a sweep that has not ended reloads itself that often. Raises
     ConfigError when the folder is no sweep's."""
+    from analysis.compose import compose_page
     from analysis.records import read_sweep
 
     output = output or folder / "report.html"
@@ -52,72 +44,6 @@ def follow(folder: Path, output: Path | None) -> Path:
             time.sleep(FOLLOW_S)
             write_report(folder, output, FOLLOW_S)
     return write_report(folder, output)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """How a page is given out by a server that keeps it current."""
-
-    version: str  # of what it shows
-    links: Sequence[str] = ()  # other sweeps beside it
-
-
-def compose_page(
-    records: SweepRecords,
-    reload_s: int | None = None,
-    served: Served | None = None,
-    *,
-    is_part: bool = False,
-) -> str:
-    """The page's HTML; `is_part`: without plotly, for a page that has it."""
-    from string import Template
-
-    from plotly.offline import get_plotlyjs
-
-    from analysis import sections, trial_page
-    from analysis.board import show_board
-    from analysis.dialogue_page import show_dialogues
-    from analysis.examples import choose_examples
-    from analysis.ranking import rank_trials
-
-    entries = rank_trials(records)
-    best = [e.trial for e in entries if not e.trial.is_base][:EXAMPLE_TRIALS]
-    examples = choose_examples({t.id: (records, t) for t in best}, count=EXAMPLE_DIALOGUES)
-    columns, rows = show_board(entries)
-    return Template((PAGE / "page.html").read_text("utf-8")).substitute(
-        title=sections.escape(records.name),
-        css=(PAGE / "page.css").read_text("utf-8"),
-        js=read_scripts([n for n in SCRIPTS if served or n != LIVE]),
-        plotly=""
-        if is_part
-        else f'<script type="text/plain" id="plotly">{get_plotlyjs()}</script>',
-        own="'self'" if served else "'none'",
-        live=sections.show_live(served.version) if served else "",
-        others=sections.show_links(served.links) if served else "",
-        trials=trial_page.show_trials(records),
-        commands=trial_page.show_commands(trial_page.list_sweep_commands(records)),
-        reload=f'<meta http-equiv="refresh" content="{reload_s}">'
-        if reload_s and records.is_running
-        else "",
-        banner=sections.show_banner(records, reload_s, is_served=served is not None),
-        question=sections.escape(str(records.space.get("question") or "What did the sweep find?")),
-        tiles=sections.show_tiles(records, entries),
-        verdict=sections.show_verdict(records),
-        answers=sections.show_answers(records, entries),
-        legend=sections.show_legend(records, entries),
-        columns=columns,
-        rows=rows,
-        failures=sections.show_failures(records),
-        figures=sections.show_figures(records),
-        dialogues=show_dialogues(examples),
-        configurations=sections.show_configurations(entries),
-        facts=sections.show_facts(records),
-        notes=sections.show_notes(records),
-    )
-
-
-def read_scripts(names: Sequence[str]) -> str:
-    return "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in names)
 
 
 def show(folders: Sequence[Path], flags: argparse.Namespace) -> int:

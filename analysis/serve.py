@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from analysis.compose import EXAMPLE_DIALOGUES, Served, compose_page
 from analysis.records import read_sweep
-from analysis.report import EXAMPLE_DIALOGUES, Served, compose_page
 from trainable.trial import ConfigError
 
 HOST = "127.0.0.1"

@@ -10,10 +10,10 @@ import pytest
 from synthetic import write_header
 
 from analysis.answers import answer
+from analysis.compose import compose_page
 from analysis.leaderboard import render, render_markdown
 from analysis.ranking import rank_trials
 from analysis.records import CONFIRMATION, SweepRecords, find_sweep, read_sweep
-from analysis.report import compose_page
 from analysis.verdict import find_verdict, tabulate
 from analysis.wording import state
 
