@@ -25,7 +25,8 @@ from analysis.wording import state
 __all__ = ["escape"]
 
 MAX_SUBJECT = 60
-EXPONENT = re.compile(r"[\d.]+e-\d+")
+# no line ends within 1e-05, <1 % or --seeds 3
+WHOLE = re.compile(r"[\d.]+e-\d+|(?:&[lg]t;)?[\d.]+ %|--[a-z-]+(?: \d+)?")
 
 
 def show_banner(
@@ -115,11 +116,11 @@ def show_answers(records: SweepRecords, entries: Sequence[Entry]) -> str:
 
 
 def _show_answer(sentence: str) -> str:
-    """The sentence, what it is about in bold; no line ends within 1e-05."""
+    """The sentence, what it is about in bold."""
     subject, colon, rest = sentence.partition(": ")
     if not rest or len(subject) > MAX_SUBJECT:
         subject, colon, rest = "", "", sentence
-    rest = EXPONENT.sub(r'<span class="whole">\g<0></span>', escape(rest))
+    rest = WHOLE.sub(r'<span class="whole">\g<0></span>', escape(rest))
     return f"<b>{escape(subject + colon)}</b>{rest}" if subject else rest
 
 

@@ -28,7 +28,7 @@ from analysis.standing import Standing
 LEVEL = 3.0  # points of Combined: no difference worth having
 MORE_TRIALS = 16
 FEWEST_POINTS = 8  # from which on their spread tells what more would bring
-SHOWN_POINTS = 8  # where single points are the choices
+SHOWN_POINTS = 5  # where single points are the choices
 
 
 @dataclass(frozen=True, kw_only=True)

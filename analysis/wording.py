@@ -15,7 +15,8 @@ ONE_BY_ONE = 4  # of those behind, each with its own interval
 
 def state(verdict: Verdict) -> list[str]:
     """The answer first, then what it rests on, then what would be gained by more."""
-    sentences = [_answer(verdict), *_rest_on(verdict), *_name_chances(verdict)]
+    sentences = [_answer(verdict), *_ask_for_seeds(verdict), *_rest_on(verdict)]
+    sentences += _name_chances(verdict)
     return [s for s in sentences if s]
 
 
@@ -63,10 +64,17 @@ def _say_unsettled(verdict: Verdict) -> str:
     more = [f"{len(rest) - MOST + 1} more"] if len(rest) >= MOST else []
     return (
         f"{few}: {_name_kind(verdict)} cannot be told apart. The highest is {first.name} "
-        f"({first.entry.combined:.1f}), then {_enumerate([*listed, *more])}. How far another seed "
-        "would move them is not known, and so no probability is given: --seeds 3 would tell, or "
-        "--confirm 3 for three of them alone."
+        f"({first.entry.combined:.1f}), then {_enumerate([*listed, *more])}."
     )
+
+
+def _ask_for_seeds(verdict: Verdict) -> list[str]:
+    if verdict.is_settled or len(verdict.choices) < 2:
+        return []
+    return [
+        "How far another seed would move a score is not known, and so no probability is given: "
+        "--seeds 3 would tell, or --confirm 3 for three of them alone."
+    ]
 
 
 def _name_kind(verdict: Verdict) -> str:
@@ -94,7 +102,7 @@ def _rest_on(verdict: Verdict) -> list[str]:
     lines = [f"{line}."]
     if verdict.holds:
         noise = f"{verdict.holds} alone" if verdict.holds == DIALOGUES else verdict.holds
-        corrected = f"; differences allow for {verdict.n_compared} compared at once"
+        corrected = f"; differences are corrected for {verdict.n_compared} compared at once"
         corrected = corrected if verdict.is_settled and verdict.n_compared > 2 else ""
         lines.append(f"± and intervals are 95 % and hold the noise of {noise}{corrected}.")
     if verdict.others and len(verdict.choices) > 1:
