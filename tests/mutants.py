@@ -115,7 +115,7 @@ def is_noticed(tree: Path, file: str, tests: str, old: str, new: str) -> bool:
         f"{file} has {old!r} {text.count(old)} times: mend tests/mutants.py"
     )
     path.write_text(text.replace(old, new))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", f"tests/{tests}"]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", f"tests/{tests}"]
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     path.write_text(text)
