@@ -248,7 +248,7 @@ def test_a_milestone_of_wsd_is_a_branch_off_one_stable_run(
     constant = open_pack(bases["llama"], slots=1)
     flat = {**decaying, "schedule": "constant", "decay_fraction": None}
     constant.join("mine", make_config(bases["llama"], **flat), None)
-    train(constant, {"mine": short.slots["mine"].trunk.trainer["turns_seen"]})  # type: ignore[union-attr]
+    train(constant, {"mine": short.slots["mine"].stable_run.trainer["turns_seen"]})  # type: ignore[union-attr]
     stable = load_file(tmp_path / "60" / "trunk" / "adapter_model.safetensors")
     assert_equal(stable, weights(constant, "mine", tmp_path / "constant"), 0)
     again = open_pack(bases["llama"], slots=1)

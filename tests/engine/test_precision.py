@@ -83,7 +83,7 @@ def test_l3_the_gradient_in_bf16(
     base.model.save_pretrained(tmp_path / "rounded")
     base.tokenizer.save_pretrained(tmp_path / "rounded")
     pack = Pack(base, slots=len(SEEDS), max_rank=16, pass_tokens=16384)
-    pack.is_filled = True  # on a CPU too: steps in several passes, filled up
+    pack.pads_to_bucket = True  # on a CPU too: steps in several passes, filled up
     configs = {
         str(seed): make_config(folder, quantisation="bf16", seed=seed, lora_rank=4 + 6 * seed)
         for seed in SEEDS

@@ -43,7 +43,7 @@ def make_pack(bases: dict[str, Path]) -> Pack:
     return pack
 
 
-def next_load(pack: Pack, *, is_filled: bool = True) -> Load:
+def next_load(pack: Pack, *, pads_to_bucket: bool = True) -> Load:
     """What the slots bring next; taken off them."""
     slots = pack.gather(list(pack.slots.values()))
     pieces = [slot.next_piece(8192) for slot in slots]
@@ -51,7 +51,7 @@ def next_load(pack: Pack, *, is_filled: bool = True) -> Load:
         slot.restart_step()
         slot.draws = []
     windows = [[draw.window for draw in piece.draws] for piece in pieces]
-    tokens = pack_windows(windows, pack.device, is_filled=is_filled)
+    tokens = pack_windows(windows, pack.device, pads_to_bucket=pads_to_bucket)
     configs = [slot.config for slot in slots]
     dropout = make_dropout(configs, pieces, tokens.layout.counts, pack.device)
     modules = tuple(pack.bank.used_modules(SlotRange(0, 2)))
@@ -77,7 +77,7 @@ def gradient(pack: Pack, run: Callable[[Load], None], load: Load) -> Tensor:
 
 def test_filling_changes_no_gradient(pack: Pack) -> None:
     orders = [(slot.order, slot.order.position) for slot in pack.slots.values() if slot.order]
-    bare = next_load(pack, is_filled=False)
+    bare = next_load(pack, pads_to_bucket=False)
     for order, position in orders:
         order.position = position
     filled = next_load(pack)
@@ -115,9 +115,9 @@ def test_the_pieces_of_a_step_add_up_to_the_mean_over_its_targets(pack: Pack) ->
 def test_filled_passes_train_as_others(bases: dict[str, Path], pass_tokens: int) -> None:
     """Of whole banks, whichever slots they are of."""
     trained = []
-    for is_filled in (False, True):
+    for pads_to_bucket in (False, True):
         pack = make_pack(bases)
-        pack.is_filled, pack.pass_tokens = is_filled, pass_tokens
+        pack.pads_to_bucket, pack.pass_tokens = pads_to_bucket, pass_tokens
         for _ in range(6):
             pack.train_pass(list(pack.slots.values()))
         assert all(slot.steps > 0 for slot in pack.slots.values())

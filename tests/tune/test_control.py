@@ -145,7 +145,7 @@ def test_what_cannot_be_is_answered_and_changes_nothing(
 @pytest.mark.parametrize("every", [1, 3, 7])
 @pytest.mark.slow
 def test_killed_again_and_again_clones_are_made_once(tmp_path: Path, every: int) -> None:
-    """Asked while nobody runs it: the next driver makes them, however often it is killed."""
+    """Asked for while nobody runs it: the next driver makes them, however often it is killed."""
     asked = [clone_of("0000", learning_rate=5e-3), clone_of("0000", lora_rank=32)]
 
     def finish(name: str, listeners: Any) -> list[tuple]:

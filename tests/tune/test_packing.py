@@ -10,12 +10,12 @@ import pytest
 from trainable.model.base import BaseSpec
 from trainable.trial import TrialConfig, TrialFailed
 from tune.search.config import BASES
-from tune.workers.best_slots import Knee, find_knee
+from tune.workers.best_slots import BestSlots, find_best_slots
 from tune.workers.packing import choose_slots
 from tune.workers.pool import Pool, base_of
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
-KNEE = Knee(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)
+KNEE = BestSlots(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)
 
 
 def choose(pack: str, config: TrialConfig, *, on_gpus: bool = True, bases: int = 1) -> int:
@@ -40,7 +40,7 @@ def test_what_cannot_be_packed_runs_alone_and_says_so() -> None:
 
 
 def test_where_not_one_trial_fits_an_engine_they_run_alone_and_fail_by_themselves() -> None:
-    def measure(config: TrialConfig) -> Knee:
+    def measure(config: TrialConfig) -> BestSlots:
         raise TrialFailed("out of memory at 1.0 GiB: CUDA out of memory")
 
     slots, why = choose_slots("auto", [TINY], on_gpus=True, bases=1, measure=measure)
@@ -53,9 +53,9 @@ def test_the_choice_says_what_was_measured() -> None:
 
 
 def test_a_real_engine_is_measured() -> None:
-    knee = find_knee(BaseSpec.of(TINY), TINY, max_rank=16, budget_s=0.05)
-    assert knee.slots in knee.tokens_per_s and knee.slots <= knee.fitting
-    assert all(rate > 0 for rate in knee.tokens_per_s.values())
+    best = find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16, budget_s=0.05)
+    assert best.slots in best.tokens_per_s and best.slots <= best.fitting
+    assert all(rate > 0 for rate in best.tokens_per_s.values())
 
 
 def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
@@ -69,7 +69,7 @@ def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
     engines = Pool(start, slots=8, capacity=lambda: 3)
     asyncio.run(engines.open(configs, 64))
     assert started == ["nf4", "fp4", "nf4"]
-    assert [berth.base for berth in engines.berths] == [base_of(configs[n]) for n in (0, 1, 0)]
+    assert [handle.base for handle in engines.handles] == [base_of(configs[n]) for n in (0, 1, 0)]
     few = Pool(start, slots=8, capacity=lambda: 3)
     asyncio.run(few.open(configs, 1))  # --concurrent 1
-    assert len(few.berths) == 1
+    assert len(few.handles) == 1

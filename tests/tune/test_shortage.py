@@ -75,4 +75,4 @@ def test_an_engine_that_cannot_hold_its_base_fails_the_trials_not_the_machinery(
     with pytest.raises(entry.TrialFailed, match="while the base model was loaded") as caught:
         asyncio.run(engines.lease("0000", trial))
     assert type(caught.value) is entry.TrialFailed  # itself, not wrapped
-    assert not engines.berths  # a smaller one may come
+    assert not engines.handles  # a smaller one may come

@@ -21,7 +21,7 @@ from analysis.records import SweepRecords, read_sweep
 from trainable.storage import checkpoint
 from trainable.storage.checkpoint import is_whole
 from trainable.system import retries as storage
-from trainable.system.retries import StorageFault, find_errno, insist
+from trainable.system.retries import StorageFault, find_errno, retry_io
 from trainable.worker import entry
 from trainable.worker.lease import Report
 from tune.folder.mirror import Mirror
@@ -52,16 +52,16 @@ def test_a_storage_that_is_away_is_tried_again_and_a_full_one_is_not(
     monkeypatch.setattr(storage, "PAUSE_S", 0.01)
     said: list[str] = []
     away = [OSError(errno.ESTALE, "stale"), OSError(errno.EIO, "broken")]
-    assert insist(Failing(*away), said.append) == "done"
+    assert retry_io(Failing(*away), said.append) == "done"
     assert "does not answer (Stale file handle): trying again" in said[0] and "back" in said[1]
     full = Failing(FULL)
     with pytest.raises(StorageFault, match="No space left"):
-        insist(full)
+        retry_io(full)
     assert full.calls == 1
     with pytest.raises(StorageFault, match="Input/output error"):
-        insist(Failing(*away[1:] * 999), patience_s=0.05)
+        retry_io(Failing(*away[1:] * 999), patience_s=0.05)
     with pytest.raises(ZeroDivisionError):
-        insist(Failing(ZeroDivisionError()))
+        retry_io(Failing(ZeroDivisionError()))
 
 
 def test_writers_that_hide_the_number_are_understood() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from trainable.engine.decode.replies import Asked
+from trainable.engine.decode.replies import GenerationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot, SlotState
 from trainable.evaluation.validation import Calibrated, Generated, score
@@ -32,7 +32,7 @@ CHECK_EVERY = 16  # passes between looks at which slots have broken
 
 
 @dataclass
-class Wish:
+class PendingRequest:
     """Something a slot waits for: training to a goal, or generated replies."""
 
     key: str
@@ -42,7 +42,7 @@ class Wish:
     replies: bool = True
     bias: float | None = None
 
-    def is_like(self, other: Wish) -> bool:
+    def is_like(self, other: PendingRequest) -> bool:
         """Whether both are for the same kind of validation."""
         one, two = ((w.split, w.replies, w.bias) for w in (self, other))
         return one == two
@@ -69,8 +69,8 @@ class Engine:
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
-        self._training: list[Wish] = []
-        self._generating: list[Wish] = []
+        self._training: list[PendingRequest] = []
+        self._generating: list[PendingRequest] = []
         self._n_passes = 0
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
@@ -98,9 +98,9 @@ class Engine:
         """The trial's replies to the first dialogues (None: all) of a split's fixed order, and the
         loss on the corpus's own: with `replies` False the loss alone. `bias`: a placeholder_bias
         in the place of the trial's own."""
-        wish = Wish(key, Future(), n_dialogues, split, replies, bias)
-        self._order(lambda: self._generating.append(wish))
-        return wish.done.result()
+        request = PendingRequest(key, Future(), n_dialogues, split, replies, bias)
+        self._order(lambda: self._generating.append(request))
+        return request.done.result()
 
     def evaluate(
         self,
@@ -142,10 +142,10 @@ class Engine:
         return done.result()
 
     def _want_training(self, key: str, turns: int) -> Future[None]:
-        wish = Wish(key, Future())
+        request = PendingRequest(key, Future())
         self.pack.aim(key, turns)
-        self._training.append(wish)
-        return wish.done
+        self._training.append(request)
+        return request.done
 
     def _leave(self, key: str) -> None:
         forget(key)
@@ -162,10 +162,10 @@ class Engine:
                     break
                 self._work()
             except Exception as error:  # the engine's own fault: every trial hears of it
-                for wish in [*self._training, *self._generating]:
-                    self._fail(wish.key, error)
-        for wish in [*self._training, *self._generating]:
-            self._fail(wish.key, TrialFailed("the engine was closed"))
+                for request in [*self._training, *self._generating]:
+                    self._fail(request.key, error)
+        for request in [*self._training, *self._generating]:
+            self._fail(request.key, TrialFailed("the engine was closed"))
         del self.pack
         gc.collect()  # fused methods hold the model that they are part of
 
@@ -223,7 +223,7 @@ class Engine:
             self.pack.cache_cut = 1
 
     def _train(self) -> None:
-        slots = [self.pack.slots[wish.key] for wish in self._training]
+        slots = [self.pack.slots[request.key] for request in self._training]
         self.pack.train_pass(slots)
         for slot in slots:
             tell("training", slot.turns_seen, slot.goal_turns, key=slot.key)
@@ -234,7 +234,7 @@ class Engine:
     def _should_generate(self) -> bool:
         """Replies are worth waiting for company: slots that are about to be due are let come. A
         loss alone is measured at once."""
-        if not all(wish.replies for wish in self._generating):
+        if not all(request.replies for request in self._generating):
             return True
         return len(self._generating) >= len(self._training)
 
@@ -243,10 +243,10 @@ class Engine:
         if not reached:
             return
         self._fail_broken()
-        for wish in reached:
-            if wish in self._training:
-                self._training.remove(wish)
-                wish.done.set_result(None)
+        for request in reached:
+            if request in self._training:
+                self._training.remove(request)
+                request.done.set_result(None)
 
     def _fail_broken(self) -> None:
         for slot in self.pack.broken_slots():
@@ -261,26 +261,28 @@ class Engine:
 
     def _generate(self) -> None:
         self._fail_broken()  # by then the device has trained
-        due = {wish.key: wish for wish in sorted(self._generating, key=lambda w: w.replies)}
+        due = {
+            request.key: request for request in sorted(self._generating, key=lambda w: w.replies)
+        }
         chosen = [w for w in due.values() if w.is_like(next(iter(due.values())))]
         started_s = time.perf_counter()
         made = self.pack.generate(
             [
-                Asked(self.pack.slots[w.key], w.split, w.n_dialogues, w.replies, w.bias)
+                GenerationRequest(self.pack.slots[w.key], w.split, w.n_dialogues, w.replies, w.bias)
                 for w in chosen
             ]
         )
         share_s = (time.perf_counter() - started_s) / len(chosen)
-        for wish in chosen:
-            responses, losses = made[wish.key]
-            self._generating.remove(wish)
-            slot = self.pack.slots[wish.key]
-            wish.done.set_result(
+        for request in chosen:
+            responses, losses = made[request.key]
+            self._generating.remove(request)
+            slot = self.pack.slots[request.key]
+            request.done.set_result(
                 Generated(
                     corpus=slot.config.corpus,
                     response=slot.config.response,
-                    split=wish.split,
-                    n_dialogues=wish.n_dialogues,
+                    split=request.split,
+                    n_dialogues=request.n_dialogues,
                     responses=responses,
                     **asdict(losses),
                     turns_seen=slot.turns_seen,
@@ -293,10 +295,10 @@ class Engine:
             )
 
     def _fail(self, key: str, error: Exception) -> None:
-        for wishes in (self._training, self._generating):
-            for wish in [w for w in wishes if w.key == key]:
-                wishes.remove(wish)
-                wish.done.set_exception(error)
+        for requests in (self._training, self._generating):
+            for request in [w for w in requests if w.key == key]:
+                requests.remove(request)
+                request.done.set_exception(error)
         slot: Slot | None = self.pack.slots.get(key)
         if slot is not None:
             slot.abandon()

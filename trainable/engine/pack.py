@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainable.engine.check.check import SelfCheck
-from trainable.engine.decode.replies import Asked, Made, generate
+from trainable.engine.decode.replies import Generation, GenerationRequest, generate
 from trainable.engine.device.memory import afford_cache, afford_pass, give_back_memory, peak_gib
 from trainable.engine.device.recording import can_record
 from trainable.engine.device.transfer import Pace
@@ -57,7 +57,8 @@ class Pack:
         self.device = base.device
         self.model: Any = base.model
         self.run_backbone = open_backbone(self.model)
-        self.is_filled = self.device.type == "cuda"  # training passes, to sizes that come again
+        # training passes, to sizes that come again
+        self.pads_to_bucket = self.device.type == "cuda"
         is_compiled = self.device.type == "cuda" and not fuse(self.model)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
@@ -121,8 +122,8 @@ class Pack:
         slot goes on from where that decay began: a milestone is a branch off one stable run."""
         slot = self.slots[key]
         slot.goal_turns = turns
-        if slot.trunk is not None and slot.turns_seen < turns:
-            put_state(slot, self.bank, self.rows.index(key), slot.trunk)
+        if slot.stable_run is not None and slot.turns_seen < turns:
+            put_state(slot, self.bank, self.rows.index(key), slot.stable_run)
 
     def copy_state(self, key: str) -> SlotState:
         return self.copy_rows(key)()
@@ -144,7 +145,7 @@ class Pack:
         self.at_work = [slot.key for slot in slots]
         for row, slot in enumerate(slots, start=span.low):
             if slot.is_forking:
-                slot.trunk = copy_rows(slot, self.bank, row)()
+                slot.stable_run = copy_rows(slot, self.bank, row)()
         pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
         self._run(slots, pieces, span)
         self.optimizer.step(
@@ -179,7 +180,7 @@ class Pack:
         """Adds the gradient of each slot's piece to the slot's row."""
         windows = [[draw.window for draw in piece.draws] for piece in pieces]
         configs = [slot.config for slot in slots]
-        tokens = pack_windows(windows, self.device, is_filled=self.is_filled)
+        tokens = pack_windows(windows, self.device, pads_to_bucket=self.pads_to_bucket)
         dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
         weights = target_weights(pieces, tokens)
         if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
@@ -198,10 +199,12 @@ class Pack:
         loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
         loss.backward()
 
-    def generate(self, asked: Sequence[Asked | tuple[Slot, str, int]]) -> dict[str, Made]:
+    def generate(
+        self, asked: Sequence[GenerationRequest | tuple[Slot, str, int]]
+    ) -> dict[str, Generation]:
         """Each trial's replies, all trials decoded together, and its loss on the corpus's own."""
         with torch.compiler.set_stance("force_eager"):  # shapes change with every finished row
-            return generate(self, [Asked(*a) for a in asked])
+            return generate(self, [GenerationRequest(*a) for a in asked])
 
     def broken_slots(self) -> list[Slot]:
         """Slots whose gradient was not finite: they have not been stepped since. Waits for the

@@ -61,10 +61,10 @@ def load_evaluator(corpus: str, split: str, n_dialogues: int | None, response: s
 
 def to_references(dialogues: Iterable[Dialogue], response: str) -> tuple[Dialogue, ...]:
     """What replies of that kind (delexicalised | lexicalised) are held against."""
-    return tuple(map(speak_out, dialogues) if response == "lexicalised" else dialogues)
+    return tuple(map(use_lexicalised, dialogues) if response == "lexicalised" else dialogues)
 
 
-def speak_out(dialogue: Dialogue) -> Dialogue:
+def use_lexicalised(dialogue: Dialogue) -> Dialogue:
     """The dialogue with its replies as they were said in the place of the delexicalised ones."""
     turns = tuple(replace(turn, delexicalised=turn.response) for turn in dialogue.turns)
     return replace(dialogue, turns=turns)

@@ -43,7 +43,7 @@ from trainable.system.activity import forget, tell
 from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
 
 PASS_TOKENS = 4096
-TRUNK = "trunk.pt"
+STABLE_RUN = "trunk.pt"
 LAST = "last_weights.pt"  # of the last step, where the model's files hold an average
 IGNORED = -100  # torch's label of what is no target
 
@@ -66,7 +66,7 @@ class PlainFinetuner:
             self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
         self.turns, self.steps, self.tokens_seen = 0, 0, 0
         self.train_s = 0.0
-        self.trunk: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
+        self.stable_run: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
         self.resolved = Resolved(
             modules=modules,
@@ -86,11 +86,11 @@ class PlainFinetuner:
 
     def train_until(self, turns: int) -> None:
         started_s = time.perf_counter()
-        if self.trunk is not None and self.turns < turns:
-            self._go_back(self.trunk)
+        if self.stable_run is not None and self.turns < turns:
+            self._return_to(self.stable_run)
         while self.order is not None and self.turns < turns:
-            if self.trunk is None and is_decaying(self.config, self.turns, turns):
-                self.trunk = self._copy_state()
+            if self.stable_run is None and is_decaying(self.config, self.turns, turns):
+                self.stable_run = self._copy_state()
             self._step(turns)
             tell("training", self.turns, turns)
         self.train_s += time.perf_counter() - started_s
@@ -103,13 +103,13 @@ class PlainFinetuner:
         place = {"turns": self.turns, "steps": self.steps, "position": self.order.position}
         return {**tree_map(copy_to_host, state), **place}
 
-    def _go_back(self, trunk: dict[str, Any]) -> None:
+    def _return_to(self, stable_run: dict[str, Any]) -> None:
         assert self.order is not None
-        self.average.put(trunk["weights"])
-        self.average.values = copy_to(trunk.get("average", {}), self.device)
-        self.optimizer.load_state_dict(trunk["optimizer"])
-        self.turns, self.steps = trunk["turns"], trunk["steps"]
-        self.order.position, self.trunk = trunk["position"], None
+        self.average.put(stable_run["weights"])
+        self.average.values = copy_to(stable_run.get("average", {}), self.device)
+        self.optimizer.load_state_dict(stable_run["optimizer"])
+        self.turns, self.steps = stable_run["turns"], stable_run["steps"]
+        self.order.position, self.stable_run = stable_run["position"], None
 
     def _step(self, goal_turns: int) -> None:
         assert self.order is not None and self.config.clip_norm is not None
@@ -261,8 +261,8 @@ class PlainFinetuner:
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
             if last:
                 torch.save(last, folder / LAST)
-            if self.trunk is not None:
-                torch.save(self.trunk, folder / TRUNK)
+            if self.stable_run is not None:
+                torch.save(self.stable_run, folder / STABLE_RUN)
         self.base.tokenizer.save_pretrained(folder)
         state = {
             **{"turns_seen": self.turns, "steps": self.steps, "tokens_seen": self.tokens_seen},
@@ -287,8 +287,8 @@ class PlainFinetuner:
                 self.average.put(torch.load(folder / LAST, weights_only=True))
             state = torch.load(folder / "optimizer.pt", map_location=self.device, weights_only=True)
             self.optimizer.load_state_dict(state)
-            if (folder / TRUNK).exists():
-                self.trunk = torch.load(folder / TRUNK, weights_only=True)
+            if (folder / STABLE_RUN).exists():
+                self.stable_run = torch.load(folder / STABLE_RUN, weights_only=True)
         self.turns, self.steps = kept["turns_seen"], kept["steps"]
         self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
         if self.order is not None:

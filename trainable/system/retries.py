@@ -20,7 +20,7 @@ class StorageFault(OSError):
     """The storage is full, or has not answered for long: its text says which, in a few words."""
 
 
-def insist(
+def retry_io(
     work: Callable[[], T],
     say: Callable[[str], None] = lambda text: None,
     patience_s: float | None = None,

@@ -20,7 +20,7 @@ from trainable.storage.checkpoint import find_last_whole, read_evaluation, write
 from trainable.storage.remote_checkpoints import pull_last, push_checkpoint
 from trainable.system.activity import forget, tell
 from trainable.system.beacon import Beacon
-from trainable.system.retries import StorageFault, check_there, insist
+from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import (
     OBJECTIVE,
@@ -79,7 +79,7 @@ class DialogueTrial(ray_tune.Trainable):
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
         light_beacon().trial = self.lease.trial
         tell("loading")
-        insist(self._reach_storage)
+        retry_io(self._reach_storage)
         checkpoint, notes = find_last_whole(self.lease.checkpoints)
         if checkpoint is not None:
             self.last = read_evaluation(checkpoint.path)
@@ -116,7 +116,7 @@ class DialogueTrial(ray_tune.Trainable):
         score: float | None = getattr(evaluation.result, name)
         if score is None or not math.isfinite(score):
             raise TrialFailed(f"{name} is {score} after {turns} turns")
-        insist(lambda: self._save(evaluation))
+        retry_io(lambda: self._save(evaluation))
         self.last = evaluation
         return evaluation
 

@@ -75,7 +75,7 @@ class PooledFinetuner:
         try:
             return ray.get(self.engine.call.remote(verb, self.key, *arguments), timeout=timeout)
         except ray.exceptions.RayActorError:
-            self.pool.bury.remote(self.key)
+            self.pool.drop_dead.remote(self.key)
             raise
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, TrialFailed | ConfigError):

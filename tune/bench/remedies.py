@@ -107,7 +107,7 @@ class Race:
         self.score_way("branch", rung, trials, self.row)
         for trial in trials:
             slot = self.pack.slots[trial.key]
-            slot.config, slot.trunk = self.configs[trial.key], None
+            slot.config, slot.stable_run = self.configs[trial.key], None
             state, trial.averaged_steps = kept[trial.key]
             restore_slot(slot, self.pack.bank, self.pack.rows.index(trial.key), state)
             trial.means = means[trial.key]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from trainable.corpus.losses import Losses
-from trainable.engine.decode.replies import Asked
+from trainable.engine.decode.replies import GenerationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
 from trainable.evaluation.validation import Generated, score
@@ -14,13 +14,19 @@ from trainable.evaluation.validation import Generated, score
 
 def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Losses]:
     """Of each slot's scored weights on the first validation dialogues, by its key."""
-    made = pack.generate([Asked(slot, "validation", n_dialogues, replies=False) for slot in slots])
+    made = pack.generate(
+        [GenerationRequest(slot, "validation", n_dialogues, replies=False) for slot in slots]
+    )
     return {key: each.losses for key, each in made.items()}
 
 
 def make_replies(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Generated]:
     """Each slot's replies to the first validation dialogues, by its key; none for 0 dialogues."""
-    asked = [Asked(slot, "validation", n_dialogues) for slot in slots] if n_dialogues else []
+    asked = (
+        [GenerationRequest(slot, "validation", n_dialogues) for slot in slots]
+        if n_dialogues
+        else []
+    )
     made = pack.generate(asked) if asked else {}
     return {
         slot.key: Generated(

@@ -16,7 +16,7 @@ from typing import Any
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
 from trainable.storage.remote import find_remote
-from trainable.system.retries import StorageFault, insist
+from trainable.system.retries import StorageFault, retry_io
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.control import Control, Paused
 from tune.driver.signals import Interrupted, heed, renew, say
@@ -82,7 +82,7 @@ def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> i
     """Raises StorageFault, Paused."""
     header = compose_header(config, space, records)
     if records is None or has_changed(header, records):
-        insist(lambda: write_header(config.folder, header), print)
+        retry_io(lambda: write_header(config.folder, header), print)
     recorder = Recorder(config.folder, say=print)
     recorder.publish(["sweep.json"])
     if records is not None and records.exhausted_at is not None and not is_space_of(records, space):

@@ -19,7 +19,7 @@ from trainable.storage.remote import find_remote
 from trainable.storage.remote_checkpoints import prune
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
-from trainable.system.retries import insist
+from trainable.system.retries import retry_io
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig
 from trainable.worker.lease import Report
@@ -52,7 +52,7 @@ class Recorder:
             (folder / part).mkdir(parents=True, exist_ok=True)
         self._path = folder / EVENTS
         self._path.touch()
-        self._size, self._last_s = insist(self._end_last_line, say)  # in bytes; of its events
+        self._size, self._last_s = retry_io(self._end_last_line, say)  # in bytes; of its events
         ahead_s = self._last_s - now_s()  # of a driver whose clock was
         self._ahead_s = ahead_s if 0 < ahead_s < MOST_AHEAD_S else 0.0
 
@@ -81,7 +81,7 @@ class Recorder:
         evaluation = report.evaluation
         assert evaluation is not None
         if evaluation.responses:
-            insist(lambda: self._write_details(report.trial, evaluation), self.say)
+            retry_io(lambda: self._write_details(report.trial, evaluation), self.say)
             self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
         place = {"place": dict(report.place), "started_s": self.now_s() - report.worked_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
@@ -103,7 +103,7 @@ class Recorder:
             shutil.rmtree(checkpoints, ignore_errors=True)
         if self.remote is not None:
             there = self.remote.under("checkpoints", trial)
-            insist(lambda: prune(there, 1) if state == "COMPLETE" else there.remove(), self.say)
+            retry_io(lambda: prune(there, 1) if state == "COMPLETE" else there.remove(), self.say)
 
     def record_note(self, text: str, **facts: Any) -> None:
         self._append({"event": "note", "text": text, **facts})
@@ -112,7 +112,7 @@ class Recorder:
         """Copies files to a storage that is no folder."""
         if self.remote is not None:
             remote, listed = self.remote, list(names)
-            insist(lambda: remote.push(self.folder, listed), self.say)
+            retry_io(lambda: remote.push(self.folder, listed), self.say)
 
     def publish_all(self) -> None:
         """All but the checkpoints, which the workers copy, and what counts for this driver only."""
@@ -125,11 +125,11 @@ class Recorder:
         self._last_s = max(self.now_s(), self._last_s + 1e-6)
         event["time_s"] = round(self._last_s, 6)
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
-        insist(lambda: self._write_line(line), self.say)
+        retry_io(lambda: self._write_line(line), self.say)
         self._size += len(line)
         self.publish([EVENTS])
         for listener in self.listeners:  # the event is safe; a mirror is written anew by --resume
-            insist(partial(listener.on_event, event), self.say)
+            retry_io(partial(listener.on_event, event), self.say)
 
     def _write_line(self, line: bytes) -> None:
         """Never makes the file: where it is gone, the storage is."""

@@ -30,8 +30,8 @@ class Budget:
         self.ended: set[str] = set()  # trials
         self.scores: dict[int, dict[str, float]] = {}  # milestone -> trial -> score
         self.paused: set[str] = set()  # trials: where asha promotes every rung is a pause
-        self.rested: set[str] = set()  # points whose seeds have all ended, or paused at a rung
-        self.stale = 0  # of them, since the best was beaten
+        self.settled: set[str] = set()  # points whose seeds have all ended, or paused at a rung
+        self.n_without_gain = 0  # of them, since the best was beaten
         self.best: tuple[int, float] = (-1, 0.0)  # milestone, score: who trained longer leads
         self.leader = ""  # the point
 
@@ -80,12 +80,12 @@ class Budget:
         known = self.scores.get(milestone, {})
         own = [known[name] for name in names if name in known]
         if own and self._have_come(point, known) and (milestone, fmean(own)) > self.best:
-            self.best, self.leader, self.stale = (milestone, fmean(own)), point.name, 0
+            self.best, self.leader, self.n_without_gain = (milestone, fmean(own)), point.name, 0
 
     def _rest(self, point: Point) -> None:
-        if point.name not in self.rested and self._have_come(point, self.paused):
-            self.rested.add(point.name)
-            self.stale += point.name != self.leader
+        if point.name not in self.settled and self._have_come(point, self.paused):
+            self.settled.add(point.name)
+            self.n_without_gain += point.name != self.leader
 
     def _have_come(self, point: Point, there: Container[str]) -> bool:
         """Whether all of its seeds are there or have ended."""
@@ -103,9 +103,9 @@ class Budget:
                 remedy="--max-failed-trials N",
                 code=1,
             )
-        if limit and self.stale >= limit:
+        if limit and self.n_without_gain >= limit:
             return Closing(
-                why=f"{self.stale} points have ended or paused since the highest was found",
+                why=f"{self.n_without_gain} points have ended or paused since the highest",
                 remedy="--stop-if-no-improvement N (0: never)",
             )
         return None

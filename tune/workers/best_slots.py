@@ -1,4 +1,4 @@
-"""How many trials one engine should hold: as many as the memory takes, up to the knee, beyond which
+"""How many trials one engine should hold: as many as the memory takes, up to the best, beyond which
 one more trial only delays the others."""
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from trainable.trial import TrialConfig
 MOST_SLOTS = 32
 BANK_SHARE = 0.25  # of the memory that the base model leaves; the rest is for passes and caches
 CPU_BANK_BYTES = 2**30
-WORTH = 1.15  # twice the slots must read so many times the tokens a second
+MIN_SPEEDUP = 1.15  # twice the slots must read so many times the tokens a second
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knee:
+class BestSlots:
     slots: int
     tokens_per_s: Mapping[int, float]  # slots -> tokens read a second, all slots together
     fitting: int  # slots that the memory takes
@@ -33,7 +33,9 @@ class Knee:
         return f"measured tokens/s by slots {rates}; memory for {self.fitting}"
 
 
-def find_knee(spec: BaseSpec, config: TrialConfig, max_rank: int, budget_s: float = 3.0) -> Knee:
+def find_best_slots(
+    spec: BaseSpec, config: TrialConfig, max_rank: int, budget_s: float = 3.0
+) -> BestSlots:
     """Trains ever more copies of the trial, each for about `budget_s`, and forgets them. Raises
     what one slot alone raises."""
     base = load_base(spec)
@@ -44,9 +46,9 @@ def find_knee(spec: BaseSpec, config: TrialConfig, max_rank: int, budget_s: floa
         for number in range(len(pack.slots), slots):
             pack.join(str(number), replace(config, seed=config.seed + number), None)
         rates[slots] = measure_training(pack, budget_s).tokens_per_s
-        if pick_knee(rates) < slots:
+        if pick_slots(rates) < slots:
             break
-    return Knee(slots=pick_knee(rates), tokens_per_s=rates, fitting=fitting)
+    return BestSlots(slots=pick_slots(rates), tokens_per_s=rates, fitting=fitting)
 
 
 def count_fitting(base: Base, max_rank: int) -> int:
@@ -59,14 +61,14 @@ def count_fitting(base: Base, max_rank: int) -> int:
     return min(MOST_SLOTS, max(1, room // count_slot_bytes(shapes, max_rank)))
 
 
-def pick_knee(tokens_per_s: Mapping[int, float]) -> int:
+def pick_slots(tokens_per_s: Mapping[int, float]) -> int:
     """The first number of slots that the next one measured does not beat by enough.
 
-    >>> pick_knee({1: 100, 2: 190, 4: 300, 8: 310}), pick_knee({1: 100, 2: 200})
+    >>> pick_slots({1: 100, 2: 190, 4: 300, 8: 310}), pick_slots({1: 100, 2: 200})
     (4, 2)
     """
     counts = sorted(tokens_per_s)
     for few, many in pairwise(counts):
-        if tokens_per_s[many] < WORTH * tokens_per_s[few]:
+        if tokens_per_s[many] < MIN_SPEEDUP * tokens_per_s[few]:
             return few
     return counts[-1]

@@ -10,7 +10,7 @@ from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 
 if TYPE_CHECKING:
-    from tune.workers.best_slots import Knee
+    from tune.workers.best_slots import BestSlots
 
 UNMEASURED_SLOTS = 8  # where nothing is trained whose speed could be measured
 
@@ -21,7 +21,7 @@ def choose_slots(
     *,
     on_gpus: bool,
     bases: int,
-    measure: Callable[[TrialConfig], Knee],
+    measure: Callable[[TrialConfig], BestSlots],
 ) -> tuple[int, str]:
     """(trials on one engine, why): 1 runs each trial alone in its process. `bases` engines share
     a GPU. On the CPU a pack gains nothing: a process a core reads more tokens a second."""
@@ -35,12 +35,12 @@ def choose_slots(
     if not trained:
         return UNMEASURED_SLOTS, "there is a GPU"
     try:
-        knee = measure(trained[0])
+        best = measure(trained[0])
     except TrialFailed as error:
         return 1, f"not one trial fits an engine here: {error}"
     except CannotPack as error:
         return 1, str(error)
-    return max(1, min(knee.slots, knee.fitting // bases)), knee.describe()
+    return max(1, min(best.slots, best.fitting // bases)), best.describe()
 
 
 def find_obstacle(configs: Iterable[TrialConfig]) -> str | None:
@@ -58,27 +58,27 @@ def find_misfit(config: TrialConfig, slots: int, configs: Iterable[TrialConfig])
     return why_alone(config) or (None if is_held else "no engine holds its base model")
 
 
-def measure_on_gpu(config: TrialConfig, max_rank: int) -> Knee:
-    """The knee of trials like this one on a GPU of the cluster, in a process that ends with it.
+def measure_on_gpu(config: TrialConfig, max_rank: int) -> BestSlots:
+    """The best of trials like this one on a GPU of the cluster, in a process that ends with it.
     Raises TrialFailed where there is no memory for one, ConfigError where there is no model."""
     import ray
 
-    task = ray.remote(num_gpus=1, max_calls=1)(find_knee_here)
+    task = ray.remote(num_gpus=1, max_calls=1)(find_best_slots_here)
     try:
-        knee: Knee = ray.get(task.remote(config, max_rank))
+        best: BestSlots = ray.get(task.remote(config, max_rank))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ConfigError | TrialFailed):
             raise type(error.cause)(str(error.cause)) from None
         raise
-    return knee
+    return best
 
 
-def find_knee_here(config: TrialConfig, max_rank: int) -> Knee:
+def find_best_slots_here(config: TrialConfig, max_rank: int) -> BestSlots:
     from trainable.model.base import BaseSpec
-    from tune.workers.best_slots import find_knee
+    from tune.workers.best_slots import find_best_slots
 
     try:
-        return find_knee(BaseSpec.of(config), config, max_rank)
+        return find_best_slots(BaseSpec.of(config), config, max_rank)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -29,7 +29,7 @@ def base_of(config: TrialConfig) -> Base:
 
 
 @dataclass
-class Berth:
+class EngineHandle:
     """An engine as the pool knows it."""
 
     actor: Any
@@ -47,7 +47,7 @@ class Pool:
         self.start = start  # starts an engine's actor
         self.slots = slots
         self.capacity = capacity  # engines at a time, as the cluster is now
-        self.berths: list[Berth] = []
+        self.handles: list[EngineHandle] = []
         self.changed = asyncio.Condition()
         self.n_leases = 0
 
@@ -64,69 +64,69 @@ class Pool:
         await self.release(trial)
         while True:
             await self._bury_dead()
-            key, berth = await self._take_slot(trial, config)
-            if berth is None:
+            key, handle = await self._take_slot(trial, config)
+            if handle is None:
                 continue
             try:
-                berth.place = berth.place or await self._find_place(berth)
+                handle.place = handle.place or await self._find_place(handle)
             except TimeoutError:
-                self._drop(berth)
+                self._drop(handle)
                 continue
             except TrialFailed as error:
-                self._drop(berth)
+                self._drop(handle)
                 raise TrialFailed(str(getattr(error, "cause", error))) from None
             except Exception:
-                if berth in self.berths:
+                if handle in self.handles:
                     raise
                 continue  # another trial that waited for it gave it up
-            return key, berth.actor, {**berth.place, "slot": berth.slots[key]}
+            return key, handle.actor, {**handle.place, "slot": handle.slots[key]}
 
-    async def _find_place(self, berth: Berth) -> dict[str, Any]:
+    async def _find_place(self, handle: EngineHandle) -> dict[str, Any]:
         """Where the engine runs, once it does. Raises TimeoutError where it never will: its GPU
         was lost with a node, or the model is not loaded in time."""
-        where = _as_future(berth.actor.where.remote())
+        where = _as_future(handle.actor.where.remote())
         deadline_s = time.monotonic() + START_S
         while not where.done():
-            if len(self.berths) > self.capacity() or time.monotonic() > deadline_s:
+            if len(self.handles) > self.capacity() or time.monotonic() > deadline_s:
                 raise TimeoutError
             await asyncio.wait({where}, timeout=PING_S)
         place: dict[str, Any] = where.result()
         return place
 
-    async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, Berth | None]:
+    async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, EngineHandle | None]:
         async with self.changed:
-            berth = self._find_room(base_of(config)) or self._start_engine(config)
-            if berth is None:
+            handle = self._find_room(base_of(config)) or self._start_engine(config)
+            if handle is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.changed.wait(), PING_S)
                 return "", None
             self.n_leases += 1
             key = f"{trial}.{self.n_leases}"
-            berth.slots[key] = min(set(range(self.slots)) - set(berth.slots.values()))
-            return key, berth
+            handle.slots[key] = min(set(range(self.slots)) - set(handle.slots.values()))
+            return key, handle
 
     async def release(self, trial: str) -> None:
         """Frees whatever the trial holds."""
-        held = [k for b in self.berths for k in b.slots if k.rpartition(".")[0] == trial]
+        held = [k for b in self.handles for k in b.slots if k.rpartition(".")[0] == trial]
         for key in held:
             await self.release_key(key)
 
     async def release_key(self, key: str) -> None:
-        for berth in self.berths:
-            if key in berth.slots:
+        for handle in self.handles:
+            if key in handle.slots:
                 with contextlib.suppress(Exception):  # a dead engine holds nothing
-                    await asyncio.wait_for(berth.actor.call.remote("leave", key), 60)
-                berth.slots.pop(key, None)
+                    await asyncio.wait_for(handle.actor.call.remote("leave", key), 60)
+                handle.slots.pop(key, None)
         await self._tell()
 
-    async def bury(self, key: str) -> None:
+    async def drop_dead(self, key: str) -> None:
         """The engine that held this lease is dead."""
-        self.berths = [b for b in self.berths if key not in b.slots]
+        self.handles = [b for b in self.handles if key not in b.slots]
         await self._tell()
 
     async def close(self) -> None:
-        for berth in list(self.berths):
-            self._drop(berth)
+        for handle in list(self.handles):
+            self._drop(handle)
 
     async def _tell(self) -> None:
         async with self.changed:
@@ -134,39 +134,39 @@ class Pool:
 
     async def _bury_dead(self) -> None:
         """Drops engines that are known to be dead; one that is still loading counts as alive."""
-        await asyncio.gather(*(self._bury_if_dead(berth) for berth in self.berths))
+        await asyncio.gather(*(self._drop_if_dead(handle) for handle in self.handles))
 
-    async def _bury_if_dead(self, berth: Berth) -> None:
+    async def _drop_if_dead(self, handle: EngineHandle) -> None:
         try:
-            await asyncio.wait_for(_as_future(berth.actor.__ray_ready__.remote()), PING_S)
+            await asyncio.wait_for(_as_future(handle.actor.__ray_ready__.remote()), PING_S)
         except TimeoutError:
             return
         except Exception:
-            self._drop(berth)
+            self._drop(handle)
 
-    def _drop(self, berth: Berth) -> None:
+    def _drop(self, handle: EngineHandle) -> None:
         import ray
 
-        if berth in self.berths:
-            self.berths.remove(berth)
-            ray.kill(berth.actor)
+        if handle in self.handles:
+            self.handles.remove(handle)
+            ray.kill(handle.actor)
 
-    def _find_room(self, base: Base) -> Berth | None:
+    def _find_room(self, base: Base) -> EngineHandle | None:
         """The least filled engine with that base."""
-        fitting = [b for b in self.berths if b.base == base and len(b.slots) < self.slots]
-        is_worth_another = len(self.berths) < self.capacity() and all(b.slots for b in fitting)
+        fitting = [b for b in self.handles if b.base == base and len(b.slots) < self.slots]
+        is_worth_another = len(self.handles) < self.capacity() and all(b.slots for b in fitting)
         return None if is_worth_another else min(fitting, key=lambda b: len(b.slots), default=None)
 
-    def _start_engine(self, config: TrialConfig) -> Berth | None:
+    def _start_engine(self, config: TrialConfig) -> EngineHandle | None:
         """A new engine, in place of an idle one with another base if need be."""
-        if len(self.berths) >= self.capacity():
-            idle = next((b for b in self.berths if not b.slots), None)
+        if len(self.handles) >= self.capacity():
+            idle = next((b for b in self.handles if not b.slots), None)
             if idle is None:
                 return None
             self._drop(idle)
-        berth = Berth(self.start(config), base_of(config))
-        self.berths.append(berth)
-        return berth
+        handle = EngineHandle(self.start(config), base_of(config))
+        self.handles.append(handle)
+        return handle
 
 
 def _as_future(reference: Any) -> Any:

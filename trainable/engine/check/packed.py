@@ -27,7 +27,7 @@ class Checked(Decodable, Protocol):
     """What a check needs of a pack."""
 
     bank: SlotBank
-    is_filled: bool
+    pads_to_bucket: bool
 
     def add_gradients(self, load: Load) -> None: ...
 
@@ -75,7 +75,9 @@ def differentiate(
     pack: Checked, samples: Samples, adapter: Adapter
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Of a training pass beside the long dialogue, from which nothing is learnt."""
-    tokens = pack_windows([[samples.short, samples.long]], pack.device, is_filled=pack.is_filled)
+    tokens = pack_windows(
+        [[samples.short, samples.long]], pack.device, pads_to_bucket=pack.pads_to_bucket
+    )
     weights = torch.zeros(len(tokens.labels), device=pack.device)
     weights[: len(samples.short.targets)] = 1.0
     span = FIRST

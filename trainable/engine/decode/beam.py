@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainable.engine.decode.branches import LOGIT_ROWS, Shaper, Trunk
+from trainable.engine.decode.branches import LOGIT_ROWS, PrefixCache, Shaper
 from trainable.engine.layers.output import Output
 from trainable.trial import TrialConfig
 
@@ -15,12 +15,14 @@ COMPACT_EVERY = 8  # tokens between looks at which rows have ended
 class Beams:
     """`num_beams` running sequences of each row, and its best finished ones."""
 
-    def __init__(self, trunk: Trunk, config: TrialConfig, shaper: Shaper, output: Output) -> None:
+    def __init__(
+        self, prefix: PrefixCache, config: TrialConfig, shaper: Shaper, output: Output
+    ) -> None:
         assert config.num_beams is not None
-        self.trunk, self.shaper, self.output = trunk, shaper, output
+        self.prefix, self.shaper, self.output = prefix, shaper, output
         self.n_beams, self.max_new = config.num_beams, config.max_new_tokens
         self.length_penalty = 1.0 if config.length_penalty is None else config.length_penalty
-        rows, device = len(trunk.origin), output.weight.device
+        rows, device = len(prefix.origin), output.weight.device
         self.scores = torch.zeros(rows, 1, device=device)  # [rows, beams]: summed log probability
         self.made = torch.zeros(rows, 1, 0, dtype=torch.int64, device=device)  # their tokens
         self.ancestors = torch.zeros(rows, 1, 0, dtype=torch.bool, device=device)
@@ -30,7 +32,7 @@ class Beams:
 
     def search(self, hidden: Tensor) -> list[list[int]]:
         """The best reply of every row, from the hidden states [rows, width] before it."""
-        replies: list[list[int]] = [[] for _ in self.trunk.origin]
+        replies: list[list[int]] = [[] for _ in self.prefix.origin]
         hidden = hidden[:, None]
         for depth in range(self.max_new):
             self._extend(*self._list_best(hidden), depth)
@@ -51,7 +53,7 @@ class Beams:
             part = slice(start, start + step)
             logits = self.output.scores(hidden[part])
             steps = self.shaper.shape(
-                logits.log_softmax(-1), self.trunk.origin[part], self.made[part]
+                logits.log_softmax(-1), self.prefix.origin[part], self.made[part]
             )
             totals = (steps + self.scores[part][:, :, None]).flatten(1)
             scores, places = totals.topk(2 * self.n_beams)
@@ -88,7 +90,7 @@ class Beams:
         own = torch.eye(self.n_beams, dtype=torch.bool, device=self.output.weight.device)
         own = own.expand(len(self.scores), -1, -1)
         self.ancestors = torch.cat([self.ancestors, own], dim=-1)
-        return self.trunk.forward(self.made[:, :, -1], depth, self.ancestors, depth * self.n_beams)
+        return self.prefix.forward(self.made[:, :, -1], depth, self.ancestors, depth * self.n_beams)
 
     def _drop_closed(self, replies: list[list[int]]) -> bool:
         """Keeps the open rows once they are fewer than half; True when none is left."""
@@ -96,14 +98,14 @@ class Beams:
         if 2 * len(alive) > len(self.is_open):
             return False
         self._collect(replies, ~self.is_open)
-        self.trunk.keep(alive)
+        self.prefix.keep(alive)
         for name in ("scores", "made", "ancestors", "ended_scores", "ended", "is_open"):
             setattr(self, name, getattr(self, name)[alive])
         return len(alive) == 0
 
     def _collect(self, replies: list[list[int]], chosen: Tensor) -> None:
         for origin, tokens in zip(
-            self.trunk.origin[chosen].tolist(), self.ended[chosen, 0].tolist(), strict=True
+            self.prefix.origin[chosen].tolist(), self.ended[chosen, 0].tolist(), strict=True
         ):
             replies[origin] = tokens
 

@@ -15,12 +15,13 @@ import numpy as np
 from trainable.corpus.encode import Window
 from trainable.corpus.prompt import parse_state
 from trainable.dialogue.dialogue import Dialogue
-from trainable.engine.decode.decode import Share
+from trainable.engine.decode.decode import SlotOutput
 from trainable.engine.slots.task import Task
 from trainable.trial import CONDITIONS, TrialConfig
 
 STATE_TOKENS = 192  # more than the longest belief state of MultiWOZ
-Decode = Callable[[list[list[Window]]], list[Share]]  # windows of each place -> what was generated
+# windows of each place -> what was generated
+Decode = Callable[[list[list[Window]]], list[SlotOutput]]
 
 
 def to_greedy(config: TrialConfig) -> TrialConfig:

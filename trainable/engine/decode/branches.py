@@ -53,7 +53,7 @@ class Branches(Cached):
         return self.visible if first is None else self.visible & (positions >= first)
 
 
-class Trunk:
+class PrefixCache:
     """The rows of one search: their prompts' keys and values, and room for what grows on them."""
 
     def __init__(self, batch: Any, prompts: Sequence[RowKey], grow: Grow) -> None:
@@ -88,21 +88,21 @@ class Trunk:
 class Shaper:
     """The config's repetition rules on scores, for rows that branch."""
 
-    def __init__(self, config: TrialConfig, trunk: Trunk, special: SpecialIds) -> None:
+    def __init__(self, config: TrialConfig, prefix: PrefixCache, special: SpecialIds) -> None:
         self.min_new_tokens = config.min_new_tokens
         self.eos_id = special.eos
         self.processors = make_processors(config, special)
         self.prompts = torch.empty(0)
         if self.processors:
-            longest = max(len(row.prompt) for row in trunk.prompts)
-            padded = np.full((len(trunk.prompts), longest), special.pad, dtype=np.int64)
-            for line, row in zip(padded, trunk.prompts, strict=True):
+            longest = max(len(row.prompt) for row in prefix.prompts)
+            padded = np.full((len(prefix.prompts), longest), special.pad, dtype=np.int64)
+            for line, row in zip(padded, prefix.prompts, strict=True):
                 line[longest - len(row.prompt) :] = row.prompt
-            self.prompts = torch.from_numpy(padded).to(trunk.lengths.device)
+            self.prompts = torch.from_numpy(padded).to(prefix.lengths.device)
 
     def shape(self, scores: Tensor, rows: Tensor, made: Tensor) -> Tensor:
         """scores [rows, branches, vocabulary] after `made` [rows, branches, depth]; `rows`: their
-        numbers in the trunk's first order."""
+        numbers in the prefix's first order."""
         flat = scores.flatten(0, 1)
         if self.processors:
             prompts = self.prompts[rows][:, None].expand(-1, made.shape[1], -1)

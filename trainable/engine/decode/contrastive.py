@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainable.engine.decode.branches import LOGIT_ROWS, Shaper, Trunk
+from trainable.engine.decode.branches import LOGIT_ROWS, PrefixCache, Shaper
 from trainable.engine.layers.output import Output
 from trainable.trial import TrialConfig
 
@@ -22,23 +22,28 @@ class ContrastiveSearch:
     """`context` [rows, prompt columns, width]: the hidden states of every row's prompt."""
 
     def __init__(
-        self, trunk: Trunk, config: TrialConfig, shaper: Shaper, output: Output, context: Tensor
+        self,
+        prefix: PrefixCache,
+        config: TrialConfig,
+        shaper: Shaper,
+        output: Output,
+        context: Tensor,
     ) -> None:
         assert config.top_k is not None and config.penalty_alpha is not None
-        self.trunk, self.shaper, self.output = trunk, shaper, output
+        self.prefix, self.shaper, self.output = prefix, shaper, output
         self.top_k, self.alpha = config.top_k, config.penalty_alpha
         self.max_new = config.max_new_tokens
         rows, n_prompt, width = context.shape
         # what candidates are compared with: normed, and zero where there is no token
         self.context = context.new_zeros(rows, n_prompt + self.max_new, width)
         self.context[:, :n_prompt] = F.normalize(context, dim=-1)
-        self.is_token = F.pad(trunk.is_prompt, (0, self.max_new))
+        self.is_token = F.pad(prefix.is_prompt, (0, self.max_new))
         self.made = torch.zeros(rows, 0, dtype=torch.int64, device=output.weight.device)
         self.has_ended = torch.zeros(rows, dtype=torch.bool, device=output.weight.device)
 
     def search(self, hidden: Tensor) -> list[list[int]]:
         """The reply of every row, from the hidden states [rows, width] before it."""
-        replies: list[list[int]] = [[] for _ in self.trunk.origin]
+        replies: list[list[int]] = [[] for _ in self.prefix.origin]
         for depth in range(self.max_new):
             probabilities, tokens = self._list_candidates(hidden)
             hidden = self._choose(probabilities, tokens, depth)
@@ -56,7 +61,7 @@ class ContrastiveSearch:
         for start in range(0, len(hidden), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)
             logits = self.output.scores(hidden[part])[:, None]
-            shaped = self.shaper.shape(logits, self.trunk.origin[part], self.made[part, None])
+            shaped = self.shaper.shape(logits, self.prefix.origin[part], self.made[part, None])
             parts.append(shaped[:, 0].softmax(-1).topk(self.top_k))
         values, tokens = (torch.cat(side) for side in zip(*parts, strict=True))
         return values, tokens
@@ -67,22 +72,22 @@ class ContrastiveSearch:
         before = torch.ones(len(rows), self.top_k, depth, dtype=torch.bool, device=tokens.device)
         own = torch.eye(self.top_k, dtype=torch.bool, device=tokens.device)
         visible = torch.cat([before, own.expand(len(rows), -1, -1)], dim=-1)
-        hidden = self.trunk.forward(tokens, depth, visible, depth)  # [rows, top_k, width]
+        hidden = self.prefix.forward(tokens, depth, visible, depth)  # [rows, top_k, width]
         normed = F.normalize(hidden, dim=-1)
         likeness = (normed @ self.context.transpose(1, 2)).float()
         likeness = likeness.masked_fill(~self.is_token[:, None], -1.0).amax(-1)
         best = ((1 - self.alpha) * probabilities - self.alpha * likeness).argmax(-1)  # [rows]
         self._settle(best, depth)
-        self.context[:, self.trunk.n_prompt + depth] = normed[rows, best]
-        self.is_token[:, self.trunk.n_prompt + depth] = True
+        self.context[:, self.prefix.n_prompt + depth] = normed[rows, best]
+        self.is_token[:, self.prefix.n_prompt + depth] = True
         self.made = torch.cat([self.made, tokens[rows, best][:, None]], dim=1)
         return hidden[rows, best]
 
     def _settle(self, best: Tensor, depth: int) -> None:
         """Moves the keys and values of the chosen candidates into the first one's column."""
         rows = torch.arange(len(best), device=best.device)
-        column = self.trunk.n_prompt + depth
-        for side in (self.trunk.keys, self.trunk.values):
+        column = self.prefix.n_prompt + depth
+        for side in (self.prefix.keys, self.prefix.values):
             for layer in side:
                 layer[:, :, column] = layer[rows, :, column + best]
 
@@ -92,13 +97,13 @@ class ContrastiveSearch:
         if 2 * len(alive) > len(self.has_ended):
             return hidden
         self._collect(replies, self.has_ended)
-        self.trunk.keep(alive)
+        self.prefix.keep(alive)
         for name in ("context", "is_token", "made", "has_ended"):
             setattr(self, name, getattr(self, name)[alive])
         return hidden[alive]
 
     def _collect(self, replies: list[list[int]], chosen: Tensor) -> None:
         for origin, tokens in zip(
-            self.trunk.origin[chosen].tolist(), self.made[chosen].tolist(), strict=True
+            self.prefix.origin[chosen].tolist(), self.made[chosen].tolist(), strict=True
         ):
             replies[origin] = tokens

@@ -19,7 +19,7 @@ from torch import Tensor
 from trainable.corpus.encode import Window
 from trainable.corpus.losses import Scored
 from trainable.engine.decode.beam import Beams
-from trainable.engine.decode.branches import LOGIT_ROWS, Branches, Shaper, Trunk
+from trainable.engine.decode.branches import LOGIT_ROWS, Branches, PrefixCache, Shaper
 from trainable.engine.decode.contrastive import ContrastiveSearch
 from trainable.engine.decode.row_cache import pad_prefixes
 from trainable.engine.decode.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
@@ -36,7 +36,7 @@ COMPACT_EVERY = 8  # tokens between looks at which rows have finished
 
 
 @dataclass
-class Share:
+class SlotOutput:
     """What one slot got of a decoding."""
 
     replies: dict[tuple[str, int], list[int]] = field(default_factory=dict)  # (dialogue, turn)
@@ -51,7 +51,7 @@ class Share:
     def targets(self) -> int:
         return sum(len(losses) for _, losses in self.scored)
 
-    def add(self, other: Share) -> None:
+    def add(self, other: SlotOutput) -> None:
         self.replies |= other.replies
         self.scored += other.scored
 
@@ -83,7 +83,7 @@ class Decoder:
         windows: Sequence[Sequence[Window]],
         configs: Sequence[TrialConfig],
         leaders: Sequence[int],
-    ) -> list[Share]:
+    ) -> list[SlotOutput]:
         """Responses to all turns of all windows of each slot. A slot whose leader is another one
         has no windows here, and decodes its leader's."""
         tokens = pack_windows(windows, self.device)
@@ -92,7 +92,7 @@ class Decoder:
         tokens.packing.kept = [] if rows else None  # else only the loss is asked for
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         scored = self._score_targets(tokens, hidden, windows)
-        shares = [Share(scored=list(scored[leader])) for leader in leaders]
+        outputs = [SlotOutput(scored=list(scored[leader])) for leader in leaders]
         flat = [window for group in windows for window in group]
         groups = group_rows(rows, configs)
         for number, rows in enumerate(groups, start=1):
@@ -112,8 +112,8 @@ class Decoder:
                 replies = self._generate(batch, Chooser(configs, self.special), keys)
             del batch  # before the next one takes its place
             for row, reply in zip(rows, replies, strict=True):
-                shares[row.reader].replies[row.dialogue_id, row.turn] = reply
-        return shares
+                outputs[row.reader].replies[row.dialogue_id, row.turn] = reply
+        return outputs
 
     def _open_search(
         self,
@@ -132,12 +132,12 @@ class Decoder:
             self.relayout(Layout.of(counts, self.device))
             return self.forward(ids, positions, branches)
 
-        trunk = Trunk(batch, keys, grow)
-        shaper = Shaper(config, trunk, self.special)
+        prefix = PrefixCache(batch, keys, grow)
+        shaper = Shaper(config, prefix, self.special)
         if config.decoding == "beam":
-            return Beams(trunk, config, shaper, self.output)
+            return Beams(prefix, config, shaper, self.output)
         context = hidden[pad_prefixes(batch.find_prompts(tokens), batch.lengths)]
-        return ContrastiveSearch(trunk, config, shaper, self.output, context)
+        return ContrastiveSearch(prefix, config, shaper, self.output, context)
 
     def _generate(self, batch: Batch, chooser: Chooser, keys: list[RowKey]) -> list[list[int]]:
         replies: list[list[int]] = [[] for _ in batch.rows]

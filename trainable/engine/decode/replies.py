@@ -13,7 +13,7 @@ from torch import Tensor
 from trainable.corpus.encode import Window
 from trainable.corpus.losses import Losses
 from trainable.engine.decode.belief_states import predict_states, to_greedy
-from trainable.engine.decode.decode import Decoder, Share
+from trainable.engine.decode.decode import Decoder, SlotOutput
 from trainable.engine.decode.row_cache import lies_flat
 from trainable.engine.decode.rows import count_window_columns
 from trainable.engine.device.recording import can_record
@@ -50,7 +50,7 @@ class Decodable(Protocol):
     def room_tokens(self) -> int: ...
 
 
-class Asked(NamedTuple):
+class GenerationRequest(NamedTuple):
     """What a slot is validated on, and how."""
 
     slot: Slot
@@ -66,7 +66,7 @@ class Asked(NamedTuple):
         return own if self.bias is None else replace(own, placeholder_bias=self.bias)
 
 
-class Made(NamedTuple):
+class Generation(NamedTuple):
     responses: Responses
     losses: Losses
 
@@ -94,7 +94,7 @@ class Counter:
             tell("validating", self.done, self.total, key=key)
 
 
-def generate(pack: Decodable, asked: Sequence[Asked]) -> dict[str, Made]:
+def generate(pack: Decodable, asked: Sequence[GenerationRequest]) -> dict[str, Generation]:
     """Each trial's replies, where they are asked for, and its loss on the corpus's own."""
     by_key = {a.slot.key: a for a in asked}
     slots = pack.gather([a.slot for a in asked])
@@ -120,7 +120,7 @@ def generate(pack: Decodable, asked: Sequence[Asked]) -> dict[str, Made]:
         texts = {turn: slot.task.decode(ids) for turn, ids in made[place].replies.items()}
         losses = slot.task.measure_losses([*made[place].scored, *scored[place].scored])
         grouped = group_by_dialogue(texts, readings[leaders[place]].states)
-        results[slot.key] = Made(grouped, losses)
+        results[slot.key] = Generation(grouped, losses)
     return results
 
 
@@ -129,7 +129,9 @@ def without_prompts(windows: Sequence[Window]) -> list[Window]:
     return [replace(window, turns=(), prompts=()) for window in windows]
 
 
-def find_states(pack: Decodable, asked: Sequence[Asked], readings: Mapping[int, Reading]) -> None:
+def find_states(
+    pack: Decodable, asked: Sequence[GenerationRequest], readings: Mapping[int, Reading]
+) -> None:
     """Where the model is to find the states itself: its prompts with those in them."""
     tasks = {}
     for place in readings:
@@ -155,7 +157,7 @@ def find_states(pack: Decodable, asked: Sequence[Asked], readings: Mapping[int, 
         }
 
 
-def find_leaders(asked: Sequence[Asked]) -> list[int]:
+def find_leaders(asked: Sequence[GenerationRequest]) -> list[int]:
     """For each slot the first one with its very model, prompts and dialogues: they differ in
     decoding alone, and share the prefill. Trained slots lead themselves."""
     first: dict[object, int] = {}
@@ -174,7 +176,7 @@ def decode_chunks(
     configs: Sequence[TrialConfig],
     leaders: Sequence[int],
     advance: Callable[[int], object] = lambda replies: None,
-) -> list[Share]:
+) -> list[SlotOutput]:
     """What each slot makes of its windows, or of its leader's: see `Decoder.decode`."""
     readers = [
         [config for config, leader in zip(configs, leaders, strict=True) if leader == place]
@@ -191,7 +193,7 @@ def decode_chunks(
     decoder.advance, decoder.is_ready = advance, pack.has_generated
     # Of like length together, so that the cache's columns are filled.
     queues = [sorted(group, key=lambda window: -len(window.ids)) for group in windows]
-    made = [Share() for _ in windows]
+    made = [SlotOutput() for _ in windows]
     nothing = Layout.of([0] * len(windows), pack.device)
     pack.adapters.begin_inference(span, nothing, pack.base.compute_dtype)
     while any(queues):

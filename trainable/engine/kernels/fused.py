@@ -127,9 +127,9 @@ def _norm_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     scale = tl.rsqrt(tl.sum(numbers * numbers, 0) / width + epsilon)
     by = tl.load(weight + feature, mask=is_there, other=0.0).to(tl.float32)
     given = tl.load(grad + place, mask=is_there, other=0.0)
-    pull = given.to(tl.float32) * by
-    along = tl.sum(pull * numbers, 0) / width * scale * scale
-    tl.store(out + place, (scale * (pull - numbers * along)).to(given.dtype), mask=is_there)
+    grad_y = given.to(tl.float32) * by
+    grad_along = tl.sum(grad_y * numbers, 0) / width * scale * scale
+    tl.store(out + place, (scale * (grad_y - numbers * grad_along)).to(given.dtype), mask=is_there)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -149,13 +149,13 @@ def _gate_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     is_there = place < total
     given = tl.load(grad + place, mask=is_there, other=0.0)
-    pull = given.to(tl.float32)
+    grad_y = given.to(tl.float32)
     g = tl.load(gates + place, mask=is_there, other=0.0).to(tl.float32)
     u = tl.load(up + place, mask=is_there, other=0.0).to(tl.float32)
     share = tl.sigmoid(g)
-    tl.store(d_up + place, (pull * g * share).to(given.dtype), mask=is_there)
+    tl.store(d_up + place, (grad_y * g * share).to(given.dtype), mask=is_there)
     slope = share * (1.0 + g * (1.0 - share))
-    tl.store(d_gates + place, (pull * u * slope).to(given.dtype), mask=is_there)
+    tl.store(d_gates + place, (grad_y * u * slope).to(given.dtype), mask=is_there)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -222,5 +222,5 @@ def _loss(logits, labels, weights, nats, vocabulary, BLOCK: tl.constexpr):  # ty
     for start in range(0, vocabulary, BLOCK):
         column = start + one
         score = tl.load(first + column, mask=column < vocabulary, other=0.0).to(tl.float32)
-        rise = (tl.exp(score - log_sum) - tl.where(column == label, 1.0, 0.0)) * weight
-        tl.store(first + column, rise.to(logits.dtype.element_ty), mask=column < vocabulary)
+        grad_logits = (tl.exp(score - log_sum) - tl.where(column == label, 1.0, 0.0)) * weight
+        tl.store(first + column, grad_logits.to(logits.dtype.element_ty), mask=column < vocabulary)

@@ -34,7 +34,7 @@ class Adapters:
     ) -> None:
         """The range's weights in the model's dtype, and the bank's own rows for their gradients."""
         if self.trained != (span, modules) or dtype != self.bank.params.dtype:
-            self._hang_rows(span, modules, dtype)
+            self._bind_weights(span, modules, dtype)
             self.trained = span, modules
         self._set_pass(layout, self._scales(span), dropout)
 
@@ -58,7 +58,7 @@ class Adapters:
         for layer in self.layers.values():
             layer.a = layer.b = layer.grads = None
 
-    def _hang_rows(self, span: SlotRange, modules: tuple[str, ...], dtype: torch.dtype) -> None:
+    def _bind_weights(self, span: SlotRange, modules: tuple[str, ...], dtype: torch.dtype) -> None:
         """As leaves, so that autograd calls for their gradients even where x has none."""
         self.invalidate()
         stack, everyone = self.bank.layout.stack, SlotRange(0, len(span))

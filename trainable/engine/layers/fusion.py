@@ -79,20 +79,20 @@ def fuse_rotary(model: PreTrainedModel) -> bool:
     """The function is its module's own; another takes its place for all its models."""
     library = sys.modules[type(model).__module__]
     theirs = getattr(library, ROTARY, None)
-    turner = getattr(model.base_model, "rotary_emb", None)
+    rotary = getattr(model.base_model, "rotary_emb", None)
     if theirs is None:
         return True
     if theirs in REPLACED:
         return REPLACED[theirs]
-    turn = turn_like(theirs)
-    is_ours = turner is not None and agree(theirs, turn, *draw_turning(model, turner))
+    turn = rotate_like(theirs)
+    is_ours = rotary is not None and agree(theirs, turn, *draw_turning(model, rotary))
     turn = turn if is_ours else torch.compile(theirs, dynamic=True)
     REPLACED[turn] = is_ours
     setattr(library, ROTARY, turn)
     return is_ours
 
 
-def turn_like(theirs: Callable[..., Turned]) -> Callable[..., Turned]:
+def rotate_like(theirs: Callable[..., Turned]) -> Callable[..., Turned]:
     from trainable.engine.kernels.fused import Rotate
 
     def turn(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *others: Any, **named: Any) -> Turned:
@@ -103,12 +103,12 @@ def turn_like(theirs: Callable[..., Turned]) -> Callable[..., Turned]:
     return turn
 
 
-def draw_turning(model: PreTrainedModel, turner: nn.Module) -> tuple[Tensor, ...]:
+def draw_turning(model: PreTrainedModel, rotary: nn.Module) -> tuple[Tensor, ...]:
     """Queries, keys, and what turns them: five tokens, of two heads and one."""
     sizes: Any = model.config
     weight: Any = model.get_input_embeddings().weight
     width = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
-    cos, sin = turner(draw_like(weight, 1, 5, width), torch.arange(5, device=weight.device)[None])
+    cos, sin = rotary(draw_like(weight, 1, 5, width), torch.arange(5, device=weight.device)[None])
     return draw_like(weight, 1, 2, 5, width), draw_like(weight, 1, 1, 5, width), cos, sin
 
 

@@ -80,11 +80,11 @@ class AddAdapters(torch.autograd.Function):
         grad_a, grad_b = layer.grads
         layout.add_gradients(grad_a, kept, grad_low)
         layout.add_gradients(grad_b, low, grad)
-        grad_x = go_back(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
+        grad_x = input_gradient(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
         return grad_x, None if ctx.is_own else grad, None, None, None
 
 
-def go_back(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
+def input_gradient(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
     """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
     does not know it."""
     weight, now = ctx.layer.base.weight, ctx.layer.now

@@ -56,9 +56,9 @@ class Output:
         """The derivative of these logits in what the cap is put on; None: there is none."""
         return None if self.cap is None else 1.0 - (logits / self.cap).square()
 
-    def go_back(self, rise: Tensor, slope: Tensor | None) -> Tensor:
+    def input_gradient(self, grad_logits: Tensor, slope: Tensor | None) -> Tensor:
         """The gradient [..., width] of the hidden states from that of the logits."""
         if slope is not None:
-            rise = rise * slope
-        grad = rise @ self.weight
+            grad_logits = grad_logits * slope
+        grad = grad_logits @ self.weight
         return grad if self.scale == 1.0 else grad * self.scale

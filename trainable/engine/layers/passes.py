@@ -39,13 +39,13 @@ class PackedTokens:
 
 
 def pack_windows(
-    slots: Sequence[Sequence[Window]], device: torch.device, *, is_filled: bool = False
+    slots: Sequence[Sequence[Window]], device: torch.device, *, pads_to_bucket: bool = False
 ) -> PackedTokens:
     """The windows of each slot, in order. Where it is to be filled up, sizes repeat from pass to
     pass: every slot has whole blocks of tokens, all together one of few numbers of them, and there
     are some empty windows and targets that count nothing."""
     n_targets = [sum(len(window.targets) for window in group) for group in slots]
-    if is_filled:
+    if pads_to_bucket:
         slots = fill_up(slots)
     windows = [window for group in slots for window in group]
     lengths = [len(window.ids) for window in windows]
@@ -56,7 +56,7 @@ def pack_windows(
         [window.targets + start for window, start in zip(windows, starts[:-1], strict=True)]
     )
     before, labels = targets - 1, ids[targets]
-    if is_filled:
+    if pads_to_bucket:
         lengths += [0] * (-len(lengths) % max(8, len(ids) // 128))
         idle = np.arange(-len(labels) % max(32, len(ids) // 2))  # each at a token of its own
         before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
@@ -65,7 +65,7 @@ def pack_windows(
         ids=to_device(ids, device)[None],
         positions=packing.positions(),
         packing=packing,
-        layout=Blocks.of(counts, device) if is_filled else Layout.of(counts, device),
+        layout=Blocks.of(counts, device) if pads_to_bucket else Layout.of(counts, device),
         before_targets=to_device(before, device),
         labels=to_device(labels, device),
         target_slots=to_device(np.repeat(np.arange(len(slots)), n_targets), device),

@@ -23,7 +23,7 @@ from trainable.storage.adapter import read_adapter_config
 from trainable.trial import TrialConfig
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's; where nothing is trained there are none
-TRUNK = "trunk"  # in a checkpoint: the checkpoint that the next milestone goes on from
+STABLE_RUN = "trunk"  # in a checkpoint: the checkpoint that the next milestone goes on from
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Slot:
     tokens_seen: int = 0
     train_s: float = 0.0  # engine seconds, shared evenly by the slots of each pass
     goal_turns: int = 0
-    trunk: SlotState | None = None  # wsd: the stable run, left where the decay to the goal began
+    stable_run: SlotState | None = None  # wsd: where the decay to the goal left it
     draws: list[Draw] = field(default_factory=list)  # of the step under way
     pieces: deque[Piece] = field(default_factory=deque)  # of it, still to be passed
 
@@ -53,7 +53,7 @@ class Slot:
     @property
     def is_forking(self) -> bool:
         """Whether the next step is the first that decays towards the goal."""
-        is_open = self.order is not None and not self.draws and self.trunk is None
+        is_open = self.order is not None and not self.draws and self.stable_run is None
         return is_open and is_decaying(self.config, self.turns_seen, self.goal_turns)
 
     def next_piece(self, pass_tokens: int) -> Piece:
@@ -109,19 +109,19 @@ class SlotState:
     adapter_config: dict[str, Any]
     trained: dict[str, Tensor]  # KIND.NAME: AdamW's moments, the last weights if others are scored
     trainer: dict[str, Any]
-    trunk: SlotState | None = None
+    stable_run: SlotState | None = None
 
     def write(self, folder: Path) -> None:
         """adapter_config.json and adapter_model.safetensors as peft writes them, and the trainer's
-        state beside them; the trunk likewise, in a folder of its own. Random numbers are functions
-        of the seed and the place in the data order, so nothing else is needed."""
+        state beside them; the stable run likewise, in a folder of its own. Random numbers are
+        functions of the seed and the place in the data order, so nothing else is needed."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.adapter, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         write_json(folder / "adapter_config.json", self.adapter_config)
         save_file(self.trained, folder / "optimizer.safetensors")
         write_json(folder / "trainer.json", self.trainer)
-        if self.trunk is not None:
-            self.trunk.write(folder / TRUNK)
+        if self.stable_run is not None:
+            self.stable_run.write(folder / STABLE_RUN)
 
     @classmethod
     def read(cls, folder: Path) -> SlotState:
@@ -131,7 +131,7 @@ class SlotState:
             adapter_config=read_adapter_config(folder),
             trained=load_file(folder / "optimizer.safetensors"),
             trainer=json.loads((folder / "trainer.json").read_text()),
-            trunk=cls.read(folder / TRUNK) if (folder / TRUNK).is_dir() else None,
+            stable_run=cls.read(folder / STABLE_RUN) if (folder / STABLE_RUN).is_dir() else None,
         )
 
 
@@ -146,7 +146,11 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     trained_kinds = list_trained(slot)
     kinds = ("average", *trained_kinds)
     fetched = fetch([getattr(bank, kind)[row : row + 1] for kind in kinds])
-    layout, shape, trunk = bank.layout, slot.shape, slot.trunk  # the bank may grow meanwhile
+    layout, shape, stable_run = (
+        bank.layout,
+        slot.shape,
+        slot.stable_run,
+    )  # the bank may grow meanwhile
     adapter_config = spell_config(slot.config, slot.shape)
     trainer = {
         "turns_seen": slot.turns_seen,
@@ -166,7 +170,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
             for kind in trained_kinds
             for name, value in name_tensors(shape, layout, lines[kind])
         }
-        return SlotState(adapter, adapter_config, trained, trainer, trunk)
+        return SlotState(adapter, adapter_config, trained, trainer, stable_run)
 
     return cut_up
 
@@ -196,6 +200,6 @@ def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
         values = {k.removeprefix(prefix): v for k, v in kept if k.startswith(prefix)}
         put_tensors(slot.shape, bank, getattr(bank, kind), row, values)
     slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
-    slot.trunk = state.trunk
+    slot.stable_run = state.stable_run
     if slot.order is not None:
         slot.order.position = state.trainer["position"]

@@ -35,8 +35,8 @@ class TargetLoss(torch.autograd.Function):
             part = slice(start, start + chunk)
             logits = output.logits(hidden[part])
             slope = output.slope(logits)  # before the gradient takes the logits' place
-            nats[part], rise = derive(logits, labels[part], weights[part])
-            grad[part] = output.go_back(rise, slope)
+            nats[part], grad_logits = derive(logits, labels[part], weights[part])
+            grad[part] = output.input_gradient(grad_logits, slope)
         ctx.save_for_backward(grad)
         ctx.mark_non_differentiable(nats)
         return (nats * weights).sum(), nats
@@ -54,5 +54,5 @@ def derive_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor
     log_sums = scores.logsumexp(-1, keepdim=True)
     nats = log_sums - scores.gather(1, labels[:, None])
     is_label = torch.arange(logits.shape[1], device=logits.device) == labels[:, None]
-    rise = (scores - log_sums).exp() - is_label.float()
-    return nats[:, 0], (rise * weights[:, None]).to(logits.dtype)
+    grad_logits = (scores - log_sums).exp() - is_label.float()
+    return nats[:, 0], (grad_logits * weights[:, None]).to(logits.dtype)
