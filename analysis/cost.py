@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from analysis.curves import trained_turns
@@ -25,6 +25,9 @@ from analysis.machines import (
     worked_until,
 )
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
+from trainable.command.flags import add_name
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
@@ -209,19 +212,22 @@ def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.cost", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("name", help="a sweep's folder, or its name under runs/")
-    parser.add_argument("--rates", type=Path, required=True, metavar="FILE")
-    flags = parser.parse_args(arguments)
-    try:
-        sweep = read_sweep(find_sweep(flags.name))
-        print(render(sweep, cost(sweep, read_rates(flags.rates))))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carry_out(build_parser(), compare_costs, arguments)
+
+
+def compare_costs(flags: argparse.Namespace) -> Outcome:
+    sweep = read_sweep(find_sweep(flags.name, flags.storage))
+    rows = cost(sweep, read_rates(flags.rates))
+    print(render(sweep, rows))
+    return Outcome(facts={"name": sweep.name, "rows": [asdict(row) for row in rows]})
+
+
+def build_parser() -> Parser:
+    parser = Parser("analysis.cost", __doc__)
+    add_name(parser)
+    text = "what tune.bench.baselines printed on the same machine"
+    parser.add_argument("--rates", type=Path, required=True, metavar="FILE", help=text)
+    return parser
 
 
 if __name__ == "__main__":

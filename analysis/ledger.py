@@ -100,6 +100,7 @@ class Ledger:
             resolved=known.resolved if known else None,
             evals=known.evals if known else (),
             origin=check_origin(event.get("origin")),
+            proposal=check_proposal(event.get("proposal")),
             started_s=known.started_s if known else read_time(event),
         )
         check(int, "train_turns", trial.config.get("train_turns", 0))
@@ -158,6 +159,13 @@ def check_again(known: TrialRecord, trial: TrialRecord) -> None:
         raise ValueError(f"it tells of another trial {trial.id} than the line before")
     if turns[0] == turns[1] and known.state != RUNNING:
         raise ValueError(f"trial {trial.id} has ended before: {known.state}")
+
+
+def check_proposal(proposal: Any) -> Mapping[str, Any] | None:
+    if proposal is None:
+        return None
+    check(str, "why", check(dict, "proposal", proposal)["why"])
+    return dict(proposal)
 
 
 def check_origin(origin: Any) -> Mapping[str, Any] | None:

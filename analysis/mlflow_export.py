@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import SweepRecords, TrialRecord, find_sweep, read_sweep
+from trainable.command.flags import add_name
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
@@ -75,21 +78,22 @@ def _list_metrics(trial: TrialRecord) -> Iterator[tuple[str, float, int, int]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.mlflow_export", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
-    parser.add_argument("--output", type=Path, help="the store; default: mlruns in that folder")
-    flags = parser.parse_args(arguments)
-    try:
-        folder = find_sweep(flags.name)
-        store = flags.output or folder / "mlruns"
-        count = export_sweep(read_sweep(folder), store)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), export, arguments)
+
+
+def export(flags: argparse.Namespace) -> Outcome:
+    folder = find_sweep(flags.name, flags.storage)
+    store = flags.output or folder / "mlruns"
+    count = export_sweep(read_sweep(folder), store)
     print(f"{count} trials exported: mlflow ui --backend-store-uri {store.absolute().as_uri()}")
-    return 0
+    return Outcome(facts={"store": store, "trials": count})
+
+
+def build_parser() -> Parser:
+    parser = Parser("analysis.mlflow_export", __doc__, name="mlflow")
+    add_name(parser)
+    parser.add_argument("--output", type=Path, help="the store; default: mlruns in that folder")
+    return parser
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from analysis.trials import (
 )
 from analysis.values import is_a
 from trainable.storage.remote import bring_sweep, is_remote, locate
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, nearest
 
 __all__ = [  # with what a reader of records needs beside them
     "BASE_ID",
@@ -39,6 +39,7 @@ __all__ = [  # with what a reader of records needs beside them
     "RungDecision",
     "SweepRecords",
     "TrialRecord",
+    "describe_missing",
     "find_level",
     "find_sweep",
     "is_unfinished",
@@ -112,21 +113,27 @@ class SweepRecords:
         return {state: states.count(state) for state in STATES if state in states}
 
 
-def find_sweep(name: str | Path) -> Path:
-    """The sweep's folder: a path, a name under runs/, or an example that ships with the package
+def find_sweep(name: str | Path, storage: str | Path = "runs") -> Path:
+    """The sweep's folder: a path, a name in the storage, or an example that ships with the package
     (example/sweep, ...). One at s3://BUCKET/PREFIX/NAME is brought into the cache. Raises
     ConfigError if there is none."""
     if is_remote(str(name)):
         storage, _, own = str(name).rstrip("/").rpartition("/")
         name = Path(locate(storage)) / own
         bring_sweep(name)
-    for folder in (Path(name), Path("runs") / name, Path(__file__).parent / name):
+    else:
+        bring_sweep(Path(storage) / name)
+    for folder in (Path(name), Path(storage) / name, Path(__file__).parent / name):
         if (folder / "sweep.json").is_file():
             return folder
-    there = sorted(p.parent.name for p in Path("runs").glob("*/sweep.json"))
-    raise ConfigError(
-        f"no sweep (a folder with sweep.json) at {name} or runs/{name}: "
-        + (f"give one of {', '.join(there)}" if there else "start one with python -m tune.run")
+    raise ConfigError(describe_missing(str(name), Path(storage)))
+
+
+def describe_missing(name: str, storage: Path) -> str:
+    """That there is no such sweep, and which there are."""
+    there = sorted(p.parent.name for p in storage.glob("*/sweep.json"))
+    return f"no sweep (a folder with sweep.json) is called {name!r}{nearest(name, there)}: " + (
+        f"give one of {', '.join(there)}" if there else f"there is none under {storage}"
     )
 
 

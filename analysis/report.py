@@ -10,6 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainable.command.flags import add_names
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
@@ -46,7 +49,7 @@ def follow(folder: Path, output: Path | None) -> Path:
     return write_report(folder, output)
 
 
-def show(folders: Sequence[Path], flags: argparse.Namespace) -> int:
+def show(folders: Sequence[Path], flags: argparse.Namespace) -> Outcome:
     """Serves the pages until Ctrl-C. Raises ConfigError."""
     from analysis.serve import open_server
 
@@ -57,19 +60,32 @@ def show(folders: Sequence[Path], flags: argparse.Namespace) -> int:
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-    return 0
+    return Outcome(facts={"output": None, "n_bytes": 0})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument(
-        "names",
-        metavar="NAME",
-        nargs="+",
-        help="a sweep's folder, or its name under runs/; several with --serve",
-    )
+    return carry_out(build_parser(), write, arguments)
+
+
+def write(flags: argparse.Namespace) -> Outcome:
+    from analysis.records import find_sweep
+
+    started_s = time.monotonic()
+    folders = [find_sweep(name, flags.storage) for name in flags.names]
+    if flags.serve:
+        return show(folders, flags)
+    if len(folders) > 1:
+        raise ConfigError("several sweeps side by side need --serve")
+    make = follow if flags.follow else write_report
+    output = make(folders[0], flags.output)
+    n_bytes = output.stat().st_size
+    print(f"{output} ({n_bytes / 1e6:.1f} MB, {time.monotonic() - started_s:.1f} s)")
+    return Outcome(facts={"output": output, "n_bytes": n_bytes})
+
+
+def build_parser() -> Parser:
+    parser = Parser("analysis.report", __doc__)
+    add_names(parser, help="the sweep, or its folder; several with --serve")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html there")
     parser.add_argument(
         "--follow", action="store_true", help="keep it current until the sweep has ended"
@@ -78,26 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--serve", action="store_true", help="show it in a browser, kept current, until Ctrl-C"
     )
     parser.add_argument(
-        "--port", type=int, default=0, metavar="N", help="of --serve (default: a free one)"
+        "--port", type=int, default=0, metavar="N", help="of --serve; 0: a free one"
     )
-    flags = parser.parse_args(arguments)
-    started_s = time.monotonic()
-    try:
-        from analysis.records import find_sweep
-
-        folders = [find_sweep(name) for name in flags.names]
-        if flags.serve:
-            return show(folders, flags)
-        if len(folders) > 1:
-            raise ConfigError("several sweeps side by side need --serve")
-        write = follow if flags.follow else write_report
-        output = write(folders[0], flags.output)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    size_mb = output.stat().st_size / 1e6
-    print(f"{output} ({size_mb:.1f} MB, {time.monotonic() - started_s:.1f} s)")
-    return 0
+    return parser
 
 
 if __name__ == "__main__":

@@ -8,13 +8,16 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from analysis.curves import gpu_of, trained_turns
 from analysis.machines import all_evals, share_time, worked_until
 from analysis.ranking import Entry, find_best
 from analysis.records import SweepRecords, find_sweep, read_sweep
 from analysis.rows import format_combined
+from trainable.command.flags import add_names
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
@@ -97,17 +100,20 @@ def render(runs: Sequence[Run]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.scaling", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="folders, or names under runs/")
-    flags = parser.parse_args(arguments)
-    try:
-        print(render([summarise(read_sweep(find_sweep(name))) for name in flags.names]))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carry_out(build_parser(), compare_runs, arguments)
+
+
+def compare_runs(flags: argparse.Namespace) -> Outcome:
+    folders = [find_sweep(name, flags.storage) for name in flags.names]
+    runs = [summarise(read_sweep(folder)) for folder in folders]
+    print(render(runs))
+    return Outcome(facts={"runs": [asdict(run) for run in runs]})
+
+
+def build_parser() -> Parser:
+    parser = Parser("analysis.scaling", __doc__)
+    add_names(parser, help="sweeps, or their folders")
+    return parser
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.command.flags import add_name
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, nearest
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -168,31 +171,41 @@ def _colour(trace: Any, default: str) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m analysis.static", allow_abbrev=False)
-    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
-    parser.add_argument("--figure", default="curves", help="one of the report's: curves, ...")
-    parser.add_argument("--output", type=Path, required=True, help="a .svg or .png file")
-    flags = parser.parse_args(arguments)
-    try:
-        save_figure(flags.name, flags.figure, flags.output)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carry_out(build_parser(), draw, arguments)
 
 
-def save_figure(name: str, figure: str, output: Path) -> None:
-    """Raises ConfigError on an unknown sweep, figure or kind of file."""
+def build_parser() -> Parser:
+    parser = Parser("analysis.static", __doc__, name="figure")
+    add_name(parser)
+    parser.add_argument("--figure", default="curves", help="one of the report's")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", required=True, help="a .svg or .png file"
+    )
+    return parser
+
+
+def draw(flags: argparse.Namespace) -> Outcome:
+    """Raises ConfigError on an unknown sweep."""
+    from analysis.records import find_sweep
+
+    save_figure(find_sweep(flags.name, flags.storage), flags.figure, flags.output)
+    return Outcome(facts={"figure": flags.figure, "output": flags.output})
+
+
+def save_figure(folder: Path, figure: str, output: Path) -> None:
+    """Raises ConfigError on an unknown figure or kind of file."""
     from analysis.plots import CATALOGUE, NothingToPlot
-    from analysis.records import find_sweep, read_sweep
+    from analysis.records import read_sweep
 
     plots = {plot.id: plot for plot in CATALOGUE}
     if figure not in plots:
-        raise ConfigError(f"--figure must be one of {', '.join(plots)}, not {figure!r}")
+        raise ConfigError(
+            f"--figure must be one of {', '.join(plots)}, not {figure!r}{nearest(figure, plots)}"
+        )
     if output.suffix not in (".svg", ".png"):
         raise ConfigError(f"--output must end in .svg or .png, not {output.suffix!r}")
     try:
-        draw_static(plots[figure].draw(read_sweep(find_sweep(name)))).save(output)
+        draw_static(plots[figure].draw(read_sweep(folder))).save(output)
     except NothingToPlot as reason:
         raise ConfigError(f"--figure {figure} has nothing to show: {reason}") from reason
 

@@ -50,6 +50,8 @@ class TrialRecord:
     # of a clone: {"trial", "set", "warm", "in_study", "request"}; of a confirmation: {"kind",
     # "trial", "set", "warm", "in_study"}; None: it was proposed
     origin: Mapping[str, Any] | None = None
+    # of a point that somebody outside proposed: {"why", "request"}; None: the sampler did
+    proposal: Mapping[str, Any] | None = None
 
     @property
     def last(self) -> EvalRecord | None:

@@ -32,6 +32,7 @@ NO_SPACES = (
     "conditions",
     "distributions",
     "enumeration",
+    "notation",
     "space",
 )  # files here that are none
 Choose = Callable[[str, BaseDistribution], Any]

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOORS = ("tune", "analysis", "search_spaces", "trainable")
+FLOORS = ("qlora_search", "tune", "analysis", "search_spaces", "trainable")
 HEAVY = ("ray", "torch", "transformers", "peft", "datasets", "triton")
 # room -> what of ours it may import besides itself; its innermost folder named here decides
 MAY_IMPORT = {
-    "tune": FLOORS,
+    "qlora_search": ("tune.api", "trainable.trial"),
+    "tune": ("tune", "analysis", "search_spaces", "trainable"),
     "tune.search": ("analysis", "search_spaces", "trainable", "tune.folder"),
     "tune.folder": ("analysis", "search_spaces", "trainable"),
     "tune.terminal": ("analysis", "trainable"),
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "search_spaces": ("trainable.trial",),
     "trainable": ("trainable",),
     "trainable.system": ("trainable.trial",),
+    "trainable.command": ("trainable.trial", "trainable.system", "trainable.storage"),
     "trainable.dialogue": ("trainable.trial", "trainable.system"),
     "trainable.corpus": ("trainable.trial", "trainable.system", "trainable.dialogue"),
     "trainable.evaluation": (

@@ -10,13 +10,16 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.command.flags import add_storage
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.storage.remote import bring_headers
 from trainable.system.environment import set_environment, speak_utf8
 from trainable.trial import ConfigError, TrialFailed
-from tune.plan.flags import add_storage
 from tune.plan.single import add_trial_flags
 
 if TYPE_CHECKING:
@@ -28,34 +31,33 @@ QUESTION = "What does the model answer without any finetuning?"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
-    try:
-        if flags.compare:
-            return show_comparison(flags.compare, flags.examples)
-        bring_headers(Path(flags.storage))
-        return add_to_sweep(flags) if flags.sweep else start(flags)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), act, arguments)
 
 
-def show_comparison(names: Sequence[str], examples: int) -> int:
+def act(flags: argparse.Namespace) -> Outcome:
+    if flags.compare:
+        return show_comparison(flags)
+    bring_headers(Path(flags.storage))
+    return add_to_sweep(flags) if flags.sweep else start(flags)
+
+
+def show_comparison(flags: argparse.Namespace) -> Outcome:
     from analysis.comparison import compare, find_side
 
-    one, other = (find_side(name) for name in names)
-    print(compare(one, other, examples=examples))
-    return 0
+    one, other = (find_side(name) for name in flags.compare)
+    text = compare(one, other, examples=flags.examples)
+    print(text)
+    return Outcome(facts={"sides": flags.compare, "text": text})
 
 
-def start(flags: argparse.Namespace) -> int:
+def start(flags: argparse.Namespace) -> Outcome:
     """The untuned model in a folder of its own."""
     from search_spaces.space import Space
     from tune.driver.sweep import compose_header
     from tune.folder.recorder import write_header
     from tune.plan.checks import make_folder
     from tune.plan.flags import parse_settings, pick_name
-    from tune.search.config import compose, pick_profile
+    from tune.search.profiles import compose, pick_profile
 
     space = Space(name="baseline", question=QUESTION, searched={}).fix(parse_settings(flags.set))
     profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
@@ -70,7 +72,7 @@ def start(flags: argparse.Namespace) -> int:
     return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
 
 
-def add_to_sweep(flags: argparse.Namespace) -> int:
+def add_to_sweep(flags: argparse.Namespace) -> Outcome:
     """The untuned model in the leaderboard of an existing sweep."""
     from analysis.leaderboard import render
     from analysis.records import find_sweep, read_sweep
@@ -78,11 +80,11 @@ def add_to_sweep(flags: argparse.Namespace) -> int:
 
     if flags.set or flags.name:
         raise ConfigError("--set and --name have no meaning with --sweep: it has its own settings")
-    records = read_sweep(find_sweep(flags.sweep))
+    records = read_sweep(find_sweep(flags.sweep, flags.storage))
     if any(t.is_base and t.evals for t in records.trials):
         print(render(records))
         print(f"{records.name} has its baseline already")
-        return 0
+        return Outcome(facts=summarise(records.folder))
     config, space = read_settings(records)
     set_environment(config.deterministic, flags.trust_remote_code)
     trial = spell_untuned(space, config)
@@ -99,7 +101,7 @@ def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
     return trial
 
 
-def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> int:
+def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> Outcome:
     """Evaluates and records the untuned model, and prints the leaderboard."""
     from analysis.leaderboard import render, write_leaderboard
     from analysis.records import BASE_ID, BASE_NUMBER
@@ -128,7 +130,7 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
         except TrialFailed as error:
             recorder.record_end(BASE_ID, "FAIL", str(error))
             print(f"the baseline failed: {error}", file=sys.stderr)
-            return 1
+            return Outcome(facts={"failed": str(error)}, code=1)
         finally:
             if finetuner is not None:
                 finetuner.close()
@@ -136,20 +138,25 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
         recorder.publish_all()
     print(render(config.folder))
     print(f"the baseline is in {config.folder}")
-    return 0
+    return Outcome(facts=summarise(config.folder))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.baseline", description=__doc__, allow_abbrev=False
-    )
+def summarise(folder: Path) -> dict[str, Any]:
+    from analysis.records import read_sweep
+
+    base = next(t for t in read_sweep(folder).trials if t.is_base)
+    return {"folder": folder, "evaluation": asdict(base.evals[-1])}
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.baseline", __doc__)
     parser.add_argument(
         "--compare",
         nargs=2,
         metavar=("A", "B"),
         help="SWEEP (its best) or SWEEP:TRIAL, twice",
     )
-    parser.add_argument("--examples", type=int, default=3, help="dialogues shown by --compare (3)")
+    parser.add_argument("--examples", type=int, default=3, help="dialogues shown by --compare")
     parser.add_argument("--sweep", help="add the untuned model to this sweep's leaderboard")
     add_trial_flags(parser)
     parser.add_argument("--dialogues", type=int, help="validated on (default: the profile's end)")

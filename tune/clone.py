@@ -12,24 +12,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from trainable.command.flags import add_name, add_set
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-from tune.plan.flags import add_storage, open_folder, parse_settings
+from tune.plan.flags import open_folder, parse_settings, tell, tell_waiting
 
-EXIT_REFUSED = 1
 BEST = "best"  # the leaderboard's first, in the place of a trial's name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    try:
-        return clone(flags)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), clone, arguments)
 
 
-def clone(flags: argparse.Namespace) -> int:
+def clone(flags: argparse.Namespace) -> Outcome:
     from tune.folder.lock import check_not_elsewhere, find_owner
     from tune.folder.requests import await_answer, send
 
@@ -40,11 +37,8 @@ def clone(flags: argparse.Namespace) -> int:
     check(folder, trial, settings, flags.warm)
     request = send(folder, "clone", {"trial": trial, "set": settings, "warm": flags.warm})
     if find_owner(folder) is None:
-        print(f"nobody drives {folder.name}: the clone is made by tune.run --resume {folder.name}")
-        return 0
-    answer = await_answer(folder, request)
-    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
-    return 0 if answer.done else EXIT_REFUSED
+        return tell_waiting(folder, "the clone")
+    return tell(await_answer(folder, request))
 
 
 def find_best(folder: Path) -> str:
@@ -77,17 +71,12 @@ def check(folder: Path, trial: str, settings: dict[str, object], warm: bool) -> 
     check_materials([locate_adapter(clone, folder)])
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.clone", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
+def build_parser() -> Parser:
+    parser = Parser("tune.clone", __doc__)
+    add_name(parser)
     parser.add_argument("trial", metavar="TRIAL", help="the one to clone, as 0003, or best")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="what it does otherwise"
-    )
+    add_set(parser, "what it does otherwise")
     parser.add_argument("--warm", action="store_true", help="start from the other's adapter")
-    add_storage(parser)
     return parser
 
 

@@ -11,13 +11,17 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.system.environment import add_trust, set_environment, speak_utf8
+from trainable.command.flags import add_trust
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
+from tune.generate import add_corpus, add_generation, add_system
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,24 +45,12 @@ COLUMNS = (
 WIDTH = 100  # characters
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.evaluate", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.evaluate", __doc__, has_json=False)
     system = parser.add_mutually_exclusive_group(required=True)
     system.add_argument("--predictions", type=Path, help="JSON in mwzeval's format (.gz too)")
-    system.add_argument(
-        "--adapter", metavar="FOLDER|ID", help="generate first: an exported trial, or peft's LoRA"
-    )
-    system.add_argument("--model", metavar="FOLDER|ID", help="generate first: a whole model")
-    parser.add_argument(
-        "--corpus",
-        help="multiwoz (downloaded), cambridge (embedded), a folder or a dataset id "
-        "(default: the adapter's own, else multiwoz)",
-    )
-    parser.add_argument(
-        "--split", default="test", choices=("train", "validation", "test"), help="default: test"
-    )
+    add_system(system)
+    add_corpus(parser)
     parser.add_argument(
         "--states",
         choices=("predicted", "gold"),
@@ -66,9 +58,17 @@ def build_parser() -> argparse.ArgumentParser:
         "one, else the corpus's)",
     )
     parser.add_argument("--partial", action="store_true", help="score the dialogues that are there")
-    add_generation(parser)
+    add_generation(parser.add_argument_group("with --adapter or --model"))
+    parser.add_argument("--responses", type=Path, metavar="OUT", help="keep the replies here")
     add_trust(parser)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all scores to this file")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="OUT",
+        help="write all scores to this file; without one, print them and nothing else",
+    )
     parser.add_argument(
         "--cross-check",
         action="store_true",
@@ -77,42 +77,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_generation(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("with --adapter or --model")
-    group.add_argument("--base-model", metavar="FOLDER|ID", help="in the place of the adapter's")
-    group.add_argument(
-        "--dialogues", type=int, metavar="N", help="the first N of the fixed order (default: all)"
-    )
-    group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="a field of TrialConfig other than the trial's (decoding, quantisation, context)",
-    )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda (default: auto)")
-    group.add_argument("--responses", type=Path, metavar="OUT", help="keep the replies here")
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), evaluate, arguments)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
-    set_environment(deterministic=False, trust_remote_code=args.trust_remote_code)
-    try:
-        return evaluate(args)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
-def evaluate(args: argparse.Namespace) -> int:
-    """Generates where asked to, scores, prints, writes. 1 where a cross-check found differences,
-    else 0."""
+def evaluate(args: argparse.Namespace) -> Outcome:
+    """Generates where asked to, scores, prints, writes. Code 1 where a cross-check found
+    differences."""
     from trainable.corpus.load import load_corpus
     from trainable.evaluation.predictions import read_predictions
     from tune.generate import Replies, generate_replies
     from tune.plan.checks import tell_moved
 
-    check_places({"--responses": args.responses, "--json": args.json})
+    out = None if args.json is True else args.json
+    check_places({"--responses": args.responses, "--json": out})
     if args.predictions:
         refuse_generation(args)
         responses = read_predictions(args.predictions)
@@ -126,9 +104,11 @@ def evaluate(args: argparse.Namespace) -> int:
     print_scores(scores, replies.corpus, args.split)
     if args.responses:
         write_json(replies.responses, args.responses, "--responses")
-    if args.json:
-        write_scores(scores, replies.corpus, args.split, replies.adapter_sha256, args.json)
-    return cross_check(replies.responses, scores) if args.cross_check else 0
+    record = spell_scores(scores, replies.corpus, args.split, replies.adapter_sha256)
+    if out:
+        write_json(record, out, "--json")
+    code = cross_check(replies.responses, scores) if args.cross_check else 0
+    return Outcome(facts=record, code=code)
 
 
 def check_places(places: Mapping[str, Path | None]) -> None:
@@ -265,10 +245,10 @@ def show_interval(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.1f}–{interval[1]:.1f}"
 
 
-def write_scores(
-    scores: Scores, corpus: Corpus, split: str, adapter_sha256: str | None, path: Path
-) -> None:
-    record = {
+def spell_scores(
+    scores: Scores, corpus: Corpus, split: str, adapter_sha256: str | None
+) -> dict[str, Any]:
+    return {
         "corpus": corpus.name,
         "corpus_fingerprint": corpus.fingerprint,
         "split": split,
@@ -276,7 +256,6 @@ def write_scores(
         **({"adapter_sha256": adapter_sha256} if adapter_sha256 else {}),
         **asdict(scores),
     }
-    write_json(record, path, "--json")
 
 
 def write_json(content: Any, path: Path, flag: str) -> None:

@@ -9,22 +9,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from trainable.system.environment import set_environment, speak_utf8
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
-    try:
-        return run(flags)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), run, arguments)
 
 
-def run(flags: argparse.Namespace) -> int:
+def run(flags: argparse.Namespace) -> Outcome:
     from trainable.engine.decode.free import write_dialogues
     from trainable.evaluation.richness import measure_richness
     from tune.terminal.quiet import quieten
@@ -44,17 +40,16 @@ def run(flags: argparse.Namespace) -> int:
     cells = [config.base_model, str(len(made.dialogues)), str(len(made.replies))]
     cells += [f"{made.perplexity:.2f}", *(f"{value:.2f}" for value in richness.values())]
     print("| " + " | ".join(cells) + " |")
-    return 0
+    facts = {"base_model": config.base_model, "dialogues": made.dialogues}
+    return Outcome(facts={**facts, "perplexity": made.perplexity, "richness": richness})
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.free", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.free", __doc__)
     add_trial_flags(parser)
-    parser.add_argument("--dialogues", type=int, default=16, help="to write (16)")
-    parser.add_argument("--turns", type=int, default=6, help="exchanges of each at most (6)")
-    parser.add_argument("--show", type=int, default=2, help="dialogues printed (2)")
+    parser.add_argument("--dialogues", type=int, default=16, help="to write")
+    parser.add_argument("--turns", type=int, default=6, help="exchanges of each at most")
+    parser.add_argument("--show", type=int, default=2, help="dialogues printed")
     return parser
 
 

@@ -1,13 +1,21 @@
-"""Replies for tune.evaluate: an adapter or a model, from a folder or the Hub."""
+"""The replies of an adapter or a model, from a folder or the Hub, in mwzeval's format:
+python -m tune.generate --adapter FOLDER --out replies.json
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.command.flags import add_set, add_trust
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
 from trainable.system.hub import settle_network
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.terminal.quiet import quieten
@@ -40,6 +48,64 @@ class Replies:
     response: str = "delexicalised"  # or lexicalised
     is_partial: bool = False  # not to all dialogues of the split
     adapter_sha256: str | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), write_replies, arguments)
+
+
+def write_replies(args: argparse.Namespace) -> Outcome:
+    """Writes them to --out, or prints them."""
+    from trainable.system.whole import write_whole
+
+    if args.out is not None and not args.out.absolute().parent.is_dir():
+        raise ConfigError(f"--out must lie in a folder that exists, and {args.out.parent} does not")
+    responses = generate_replies(args).responses
+    text = json.dumps(responses, indent=1)
+    if args.out is None:
+        print(text)
+    else:
+        write_whole(args.out, text.encode())
+        print(f"replies to {len(responses)} dialogues: {args.out}")
+    return Outcome(facts={"out": args.out, "responses": responses})
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.generate", __doc__)
+    add_system(parser.add_mutually_exclusive_group(required=True))
+    add_corpus(parser)
+    add_generation(parser)
+    add_trust(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write them here, not to stdout")
+    parser.set_defaults(cross_check=False)
+    return parser
+
+
+def add_system(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--adapter", metavar="FOLDER|ID", help="whose replies: an exported trial, or peft's LoRA"
+    )
+    group.add_argument("--model", metavar="FOLDER|ID", help="whose replies: a whole model")
+
+
+def add_corpus(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--corpus",
+        help="multiwoz (downloaded), cambridge (embedded), a folder or a dataset id "
+        "(default: the adapter's own, else multiwoz)",
+    )
+    group.add_argument(
+        "--split", default="test", choices=("train", "validation", "test"), help="of the corpus"
+    )
+
+
+def add_generation(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--base-model", metavar="FOLDER|ID", help="in the place of the adapter's")
+    group.add_argument(
+        "--dialogues", type=int, metavar="N", help="the first N of the fixed order (default: all)"
+    )
+    add_set(group, "a field other than the trial's (decoding, quantisation, context)")
+    group.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def generate_replies(args: argparse.Namespace) -> Replies:
@@ -159,3 +225,8 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
     finally:
         if finetuner is not None:
             finetuner.close()
+
+
+if __name__ == "__main__":
+    speak_utf8()
+    sys.exit(main())

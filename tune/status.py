@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.command.flags import add_name
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser, spell_command
 from trainable.system.environment import speak_utf8
-from trainable.trial import ConfigError
-from tune.plan.flags import add_storage, open_folder
+from tune.plan.flags import open_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,18 +27,16 @@ WEIGH_S = 10.0  # between measurements of a folder that may hold many files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            folder = open_folder(flags, "tune.status")
-            if flags.json:
-                print(json.dumps(summarise(folder), indent=1))
-            else:
-                show(View(folder), once=flags.once)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return carry_out(build_parser(), tell_status, arguments)
+
+
+def tell_status(flags: argparse.Namespace) -> Outcome:
+    folder = open_folder(flags, "tune.status")
+    if flags.json:
+        return Outcome(facts=summarise(folder))
+    with contextlib.suppress(KeyboardInterrupt):
+        show(View(folder), once=flags.once)
+    return Outcome()
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -50,6 +49,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     verdict = find_verdict(records)
     return {
         "name": records.name,
+        "folder": folder,
         "question": records.space.get("question"),
         "is_running": records.is_running,
         "trials": records.count_states(),
@@ -132,18 +132,15 @@ class View:
             return f"driven by {self.owner}"
         ledger, config = self.progress.ledger, self.progress.sweep.get("config", {})
         if is_unfinished(ledger.trials.values(), config, ledger.exhausted_at):
-            return f"not driven: go on with python -m tune.run --resume {self.folder.name}"
+            go_on = f"{spell_command('tune.run')} --resume {self.folder.name}"
+            return f"not driven: go on with {go_on}"
         return "finished"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.status", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
+def build_parser() -> Parser:
+    parser = Parser("tune.status", __doc__)
+    add_name(parser)
     parser.add_argument("--once", action="store_true", help="print it once, for scripts")
-    parser.add_argument("--json", action="store_true", help="print the verdict and its figures")
-    add_storage(parser)
     return parser
 
 

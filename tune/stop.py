@@ -10,23 +10,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from trainable.command.flags import add_name
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-from tune.plan.flags import add_storage, open_folder
-
-EXIT_REFUSED = 1
+from tune.plan.flags import open_folder, tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    try:
-        return stop(flags)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), stop, arguments)
 
 
-def stop(flags: argparse.Namespace) -> int:
+def stop(flags: argparse.Namespace) -> Outcome:
     from tune.folder.lock import check_not_elsewhere, find_owner
     from tune.folder.requests import await_answer, send
 
@@ -41,18 +37,14 @@ def stop(flags: argparse.Namespace) -> int:
         )
     request = send(folder, "stop", {"trial": flags.trial, "now": flags.now})
     answer = await_answer(folder, request)
-    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
-    return 0 if answer.done else EXIT_REFUSED
+    return tell(answer)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.stop", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("name", metavar="NAME", help="the sweep, or its folder")
+def build_parser() -> Parser:
+    parser = Parser("tune.stop", __doc__)
+    add_name(parser)
     parser.add_argument("trial", metavar="TRIAL", nargs="?", help="this one only, as 0003")
     parser.add_argument("--now", action="store_true", help="do not wait for the next milestones")
-    add_storage(parser)
     return parser
 
 

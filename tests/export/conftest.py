@@ -15,7 +15,8 @@ from trainable.trial import TrialConfig
 from trainable.worker.lease import Report
 from tune.driver.sweep import compose_header
 from tune.folder.recorder import Recorder, write_header
-from tune.search.config import SweepConfig, compose
+from tune.search.config import SweepConfig
+from tune.search.profiles import compose
 
 DIALOGUES = 4
 TURNS = 60

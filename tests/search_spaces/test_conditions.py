@@ -18,7 +18,7 @@ from optuna.distributions import (
 from search_spaces.enumeration import list_points
 from search_spaces.space import Space, find_space
 from trainable.trial import ConfigError
-from tune.search.config import BASES
+from tune.search.profiles import BASES
 from tune.search.proposals import Tried, draw, propose
 
 RANK, RATE = IntDistribution(2, 3), FloatDistribution(1e-4, 1e-1, log=True)

@@ -13,7 +13,7 @@ from search_spaces.distributions import contains
 from search_spaces.space import Space, find_space, list_spaces
 from trainable.trial import CHOICES, CONDITIONS, ConfigError, TrialConfig
 from tune.plan.checks import check_space
-from tune.search.config import BASES, compose
+from tune.search.profiles import BASES, compose
 from tune.search.proposals import Tried, propose
 
 

@@ -12,7 +12,8 @@ from trainable.trial import TrialFailed
 from trainable.worker.lease import Lease, Report
 from tune.driver.sweep import compose_header
 from tune.folder.recorder import Recorder, write_header
-from tune.search.config import SweepConfig, compose
+from tune.search.config import SweepConfig
+from tune.search.profiles import compose
 from tune.search.rebuild import rebuild
 from tune.search.search import Search
 

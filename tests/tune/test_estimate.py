@@ -12,7 +12,8 @@ from trainable.model.sizes import read_sizes, spell_sizes
 from tune.folder.disk import measure_bytes
 from tune.plan.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
 from tune.run import main
-from tune.search.config import SweepConfig, compose
+from tune.search.config import SweepConfig
+from tune.search.profiles import compose
 
 LLAMA_7B = {
     **{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008},

@@ -9,7 +9,7 @@ import pytest
 
 from trainable.model.base import BaseSpec
 from trainable.trial import TrialConfig, TrialFailed
-from tune.search.config import BASES
+from tune.search.profiles import BASES
 from tune.workers.best_slots import BestSlots, find_best_slots
 from tune.workers.packing import choose_slots
 from tune.workers.pool import Pool, base_of

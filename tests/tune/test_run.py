@@ -12,11 +12,10 @@ from safetensors.numpy import save_file
 
 from trainable.model.sizes import read_sizes
 from trainable.system.environment import CUBLAS, DETERMINISTIC, TRUST_REMOTE_CODE
-from trainable.trial import ConfigError
 from tune.folder.lock import own_folder
-from tune.folder.versions import check_not_shadowed
 from tune.plan.checks import make_folder
-from tune.run import main, parse_settings
+from tune.plan.flags import parse_settings
+from tune.run import main
 from tune.workers.connect import spell_environment
 
 TINY = ("--space", "lora_modules", "--profile", "tiny")
@@ -58,7 +57,7 @@ TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy"
         ((*TINY, "--set", "lora_modules=regexp:zzz"), "matches none: their names end in down_proj"),
         ((*TINY, "--set", "lora_modules=atention"), "lora_modules must be one of"),
         ((*TOY, "--set", "num_beams=4"), "num_beams=4 has no meaning with decoding=greedy"),
-        (("--resume", "nothing"), "--resume needs a sweep's folder"),
+        (("--resume", "nothing"), "--resume: no sweep (a folder with sweep.json) is called"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -151,18 +150,6 @@ def test_one_driver_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 
 def test_settings_are_json_or_text() -> None:
     assert parse_settings(["a=1e-4", "b=true", "c=x=y"]) == {"a": 1e-4, "b": True, "c": "x=y"}
-
-
-def test_a_shadowing_distribution_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    check_not_shadowed()
-    (tmp_path / "tune").mkdir()
-    (tmp_path / "tune" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "tune")
-    with pytest.raises(ConfigError, match="another distribution shadows it"):
-        check_not_shadowed()
 
 
 def test_help_is_light() -> None:

@@ -3,7 +3,6 @@ run starts by its environment."""
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import os
 import sys
@@ -30,14 +29,6 @@ def set_environment(deterministic: bool, trust_remote_code: bool) -> None:
     os.environ.pop(TRUST_REMOTE_CODE, None)
     if trust_remote_code:
         os.environ[TRUST_REMOTE_CODE] = "1"
-
-
-def add_trust(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="run the code that a base model's files bring along (for this command only)",
-    )
 
 
 def list_variables() -> dict[str, str]:

@@ -14,8 +14,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainable.system.environment import set_environment
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.trial import ConfigError
+from tune.folder.versions import find_ours
 from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
 if TYPE_CHECKING:
@@ -32,18 +34,16 @@ LONGEST_REPLY = 4096
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
-    try:
-        if flags.largest_model:
-            return find_largest_model(flags)
-        return run(flags)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), run, arguments)
 
 
-def run(flags: argparse.Namespace) -> int:
+def run(flags: argparse.Namespace) -> Outcome:
+    found = find_largest_model(flags) if flags.largest_model else run_here(flags)
+    print(render(found))
+    return Outcome(facts=found)
+
+
+def run_here(flags: argparse.Namespace) -> dict[str, Any]:
     from tune.terminal.quiet import quieten
 
     quieten()
@@ -52,13 +52,10 @@ def run(flags: argparse.Namespace) -> int:
     config = spell_trial(flags.profile, flags.set)
     pack = open_pack(config, flags.pack, flags.device)
     if flags.largest_batch:
-        found = {"replies at once": find_batch(pack, config, flags)}
-    elif flags.longest_reply:
-        found = {"tokens of the longest reply": find_reply(pack, flags)}
-    else:
-        found = measure(pack, flags)
-    print(json.dumps(found) if flags.json else render(found))
-    return 0
+        return {"replies at once": find_batch(pack, config, flags)}
+    if flags.longest_reply:
+        return {"tokens of the longest reply": find_reply(pack, flags)}
+    return measure(pack, flags)
 
 
 def measure(pack: Pack, flags: argparse.Namespace) -> dict[str, Any]:
@@ -122,32 +119,31 @@ def report_limit(found: int, limit: int) -> int:
     return found
 
 
-def find_largest_model(flags: argparse.Namespace) -> int:
+def find_largest_model(flags: argparse.Namespace) -> dict[str, Any]:
     """Trains each model for a moment, in a process of its own, smallest first as they are named."""
     names = flags.largest_model.split(",")
-    lines = [("LLM model", "fits for training", "peak [GiB]", "train [it/s]"), ("---",) * 4]
-    largest = None
+    rows: list[dict[str, Any]] = []
     for name in names:
         settings = [f"--set={text}" for text in (*flags.set, f"base_model={name}")]
         common = [f"--profile={flags.profile}", f"--device={flags.device}", f"--pack={flags.pack}"]
-        command = [sys.executable, "-m", "tune.bench", "--json", "--dialogues=2", "--seconds=1"]
-        done = subprocess.run(
-            [*command, *common, *settings], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-P", "-m", "tune.bench", "--json", "--dialogues=2"]
+        command += ["--seconds=1", *common, *settings]
+        done = subprocess.run(command, env=find_ours(), capture_output=True, text=True, check=False)
         if done.returncode == 0:
-            row = json.loads(done.stdout.strip().splitlines()[-1])
-            lines.append((name, "yes", f"{row['peak [GiB]']:.1f}", f"{row['train [it/s]']:.2f}"))
-            largest = name
+            row = json.loads(done.stdout)
+            figures = {title: row[title] for title in ("peak [GiB]", "train [it/s]")}
+            rows.append({"LLM model": name, "fits for training": "yes", **figures})
         else:
             reason = (done.stderr.strip().splitlines() or ["it died without a word"])[-1]
-            lines.append((name, f"no: {reason[:160]}", "", ""))
-    print("\n".join("| " + " | ".join(line) + " |" for line in lines))
-    print(f"\nthe largest that fits: {largest or 'none of them'}")
-    return 0
+            rows.append({"LLM model": name, "fits for training": f"no: {reason[:160]}"})
+    fitting = [row["LLM model"] for row in rows if row["fits for training"] == "yes"]
+    return {"models": rows, "the largest that fits": fitting[-1] if fitting else None}
 
 
 def render(found: dict[str, Any]) -> str:
     """The lab's Markdown row, and what it was measured with."""
+    if "models" in found:
+        return render_models(found)
     if "GPU model" not in found:
         return "\n".join(f"{name}: {value}" for name, value in found.items())
     cells = [_show(name, found[name]) for name in COLUMNS]
@@ -160,6 +156,13 @@ def render(found: dict[str, Any]) -> str:
     )
 
 
+def render_models(found: dict[str, Any]) -> str:
+    titles = ("LLM model", "fits for training", "peak [GiB]", "train [it/s]")
+    rows = [[_show(title, row.get(title, "")) for title in titles] for row in found["models"]]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in (titles, ("---",) * 4, *rows))
+    return f"{table}\n\nthe largest that fits: {found['the largest that fits'] or 'none of them'}"
+
+
 def _show(name: str, value: Any) -> str:
     from analysis.labels import format_count
 
@@ -170,20 +173,17 @@ def _show(name: str, value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.bench", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.bench", __doc__)
     add_trial_flags(parser)
-    parser.add_argument("--pack", type=int, default=1, help="trials on one base model (1)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of training (20)")
-    parser.add_argument("--dialogues", type=int, default=16, help="to reply to (16)")
+    parser.add_argument("--pack", type=int, default=1, help="trials on one base model")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of training")
+    parser.add_argument("--dialogues", type=int, default=16, help="to reply to")
     parser.add_argument("--largest-batch", action="store_true", help="replies decoded at once")
     parser.add_argument("--longest-reply", action="store_true", help="in tokens, forced")
     parser.add_argument(
         "--largest-model", metavar="A,B,C", help="which of these base models can be trained"
     )
-    parser.add_argument("--prompt-tokens", type=int, default=256, help="of the two searches (256)")
+    parser.add_argument("--prompt-tokens", type=int, default=256, help="of the two searches")
     parser.add_argument("--limit", type=int, help="the most that the two searches try")
-    parser.add_argument("--json", action="store_true", help="one JSON object in place of the table")
     return parser

@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune.folder.versions import find_ours
+
 if TYPE_CHECKING:
     from search_spaces.space import Space
     from tune.search.config import SweepConfig
@@ -73,9 +75,9 @@ def render(costs: Sequence[Cost]) -> str:
 
 def measure_apart(side: str, flags: argparse.Namespace) -> Cost:
     """In a process of its own, with a Ray of its own. Raises CalledProcessError."""
-    command = [sys.executable, "-m", "tune.bench.overhead", "--side", side]
+    command = [sys.executable, "-P", "-m", "tune.bench.overhead", "--side", side]
     command += ["--trials", str(flags.trials), "--concurrent", str(flags.concurrent)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=find_ours(), check=True, stdout=subprocess.PIPE, text=True)
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -91,7 +93,7 @@ def measure_here(flags: argparse.Namespace) -> Cost:
 
 def compose_sweep(storage: Path, trials: int, concurrent: int) -> tuple[SweepConfig, Space]:
     from search_spaces.space import find_space
-    from tune.search.config import compose
+    from tune.search.profiles import compose
 
     values = {
         "name": "overhead",

@@ -14,7 +14,7 @@ from search_spaces.space import find_space
 from trainable.corpus.encode import Window
 from trainable.engine.slots.slot import Slot
 from trainable.trial import TrialConfig
-from tune.search.config import compose
+from tune.search.profiles import compose
 
 # what a delexicalised reply should not spell: references, phones, trains, times
 SPELT_OUT = re.compile(r"\b(?=[A-Z0-9]*\d)(?=[A-Z0-9]*[A-Z])[A-Z0-9]{7,8}\b|\d{5,}|\d{1,2}:\d\d")

@@ -1,4 +1,4 @@
-"""The driver's ear: carries out what `tune.stop` and `tune.clone` ask for, keeps the budget."""
+"""The driver's ear: carries out what `tune.stop`, `tune.clone` and `tune.propose` ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trainable.trial import ConfigError, TrialConfig
-from tune.folder.requests import ANSWER, FOLDER, Request, answer, read_requests
+from tune.folder.requests import ANSWER, FOLDER, Answer, Request, answer, read_requests
 from tune.search.budget import Budget
 from tune.search.clones import bring_adapter, is_inside, spell_clone
 from tune.search.search import Closing, Search
@@ -70,8 +70,10 @@ class Control:
         try:
             if not request.verb:
                 raise ConfigError(f"{FOLDER}/{request.id}.json is no request of this version's")
-            if request.verb == "clone":
-                self._answer(request, True, self._clone(request))
+            if request.verb in ("clone", "propose"):
+                make = self._clone if request.verb == "clone" else self._take
+                trial, text = make(request)
+                self._answer(request, True, text, trial)
                 return []
             if request.values["trial"] is not None:
                 return self._stop_trial(request)
@@ -104,13 +106,13 @@ class Control:
         self._answer(request, True, f"trial {trial.id} is stopped ({trial.reason})")
         return [trial.id] if was_running else []
 
-    def _clone(self, request: Request) -> str:
-        """What became of it. A request that was carried out by a driver that died before it
-        could say so is known by its id."""
+    def _clone(self, request: Request) -> tuple[str, str]:
+        """The trial, and what became of it. A request that was carried out by a driver that died
+        before it could say so is known by its id."""
         search, values = self.search, request.values
         known = (t for t in search.trials.values() if (t.origin or {}).get("request") == request.id)
         if (made := next(known, None)) is not None:
-            return f"trial {made.id} is the clone"
+            return made.id, f"trial {made.id} is the clone"
         original = search.trials.get(values["trial"])
         if original is None or original.number < 0:
             raise ConfigError(f"{search.config.name} has no trial {values['trial']} to clone")
@@ -127,7 +129,17 @@ class Control:
         origin = {**values, "in_study": in_study, "request": request.id}
         clone = search.clone(params, config, origin)
         study = "" if in_study else "; it lies outside the space: the study does not learn from it"
-        return f"trial {clone.id} is the clone of {original.id}{study}"
+        return clone.id, f"trial {clone.id} is the clone of {original.id}{study}"
+
+    def _take(self, request: Request) -> tuple[str, str]:
+        """As `_clone`, for a point that somebody proposes."""
+        search, values = self.search, request.values
+        known = (t for t in search.trials.values() if t.proposal)
+        made = next((t for t in known if t.proposal["request"] == request.id), None)  # type: ignore[index]
+        if made is None:
+            made = search.take(values["set"], {"why": values["why"], "request": request.id})
+        told = ", ".join(f"{name}={value}" for name, value in made.params.items())
+        return made.id, f"trial {made.id} is proposed: {told}"
 
     def _check(self, config: TrialConfig, warm: bool) -> None:
         """Raises ConfigError where the clone would repeat a trial, or nobody can carry it out."""
@@ -139,8 +151,9 @@ class Control:
                 f"the sweep's workers cannot carry out this clone ({why}): start a sweep for it"
             )
 
-    def _answer(self, request: Request, done: bool, text: str) -> None:
-        answer(self.search.recorder.folder, request, done, text)
+    def _answer(self, request: Request, done: bool, text: str, trial: str | None = None) -> None:
+        told = Answer(done=done, text=text, trial=trial)
+        answer(self.search.recorder.folder, request, told)
         if not self.is_heard:
             self.search.recorder.say(text)
             self.search.recorder.record_note(text)

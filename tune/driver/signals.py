@@ -30,11 +30,15 @@ class Interrupted(KeyboardInterrupt):
 def heed(hint: str) -> Iterator[None]:
     """Inside the block a signal raises Interrupted in the main thread. Where the block does not end
     in time, or a second signal comes, the process prints the line and ends at once."""
+    if not is_main_thread():  # no signals come here
+        yield
+        return
     heard: list[int] = []
 
     def end() -> None:
         say(Interrupted(heard[0]), hint)
-        os._exit(128 + heard[0])
+        if is_command():
+            os._exit(128 + heard[0])
 
     timer = threading.Timer(PATIENCE_S, end)
     timer.daemon = True
@@ -43,6 +47,7 @@ def heed(hint: str) -> Iterator[None]:
         signal.alarm(0)  # with which Ray aborts the process, where `renew` was not reached yet
         if heard:
             end()
+            raise Interrupted(number)
         heard.append(number)
         timer.start()
         raise Interrupted(number)
@@ -82,9 +87,18 @@ def _install_only(handler: Any) -> Iterator[None]:
 def renew() -> None:
     """To be called once Ray is connected: it has put a handler beneath Python's own that prints its
     stack at a SIGTERM and aborts."""
-    for number in SIGNALS:
+    for number in SIGNALS if is_main_thread() else ():
         if (handler := signal.getsignal(number)) is not None:
             _install(number, handler)
+
+
+def is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def is_command() -> bool:
+    """Whether the process may be ended: it is no notebook's kernel and no interactive Python."""
+    return "ipykernel" not in sys.modules and not hasattr(sys, "ps1")
 
 
 def say(interrupted: Interrupted, hint: str) -> None:

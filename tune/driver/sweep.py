@@ -8,24 +8,27 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
+from trainable.command.parser import spell_command
 from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, retry_io
+from trainable.system.whole import write_whole
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.control import Control, Paused
 from tune.driver.signals import Interrupted, heed, renew, say
 from tune.folder.disk import describe_usage
 from tune.folder.lock import own_folder
-from tune.folder.recorder import Recorder, replay_events, write_header
+from tune.folder.recorder import Listener, Recorder, replay_events, write_header
 from tune.folder.versions import read_commit, read_versions
 from tune.plan.checks import check_space
 from tune.plan.resumption import describe_move
+from tune.plan.sweep_file import NAME as SWEEP_FILE
+from tune.plan.sweep_file import spell_sweep
 from tune.search.budget import Budget
 from tune.search.config import SweepConfig
 from tune.search.rebuild import is_space_of, rebuild
@@ -35,11 +38,12 @@ from tune.search.trials import ENDED
 EXIT_FAILED = 1
 
 
-def start_sweep(config: SweepConfig, space: Space) -> int:
-    """Runs a new sweep in `config.folder`; the command's exit code."""
+def start_sweep(config: SweepConfig, space: Space, listeners: Iterable[Listener] = ()) -> int:
+    """Runs a new sweep in `config.folder`; the command's exit code. `listeners` are told of every
+    event that is recorded."""
     with own_folder(config.folder):
         try:
-            return run(config, space, None)
+            return run(config, space, None, listeners)
         except ConfigError:
             discard(config.folder)
             raise
@@ -54,18 +58,23 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def resume_sweep(config: SweepConfig, space: Space) -> int:
+def resume_sweep(config: SweepConfig, space: Space, listeners: Iterable[Listener] = ()) -> int:
     """Goes on with the sweep in `config.folder`; the command's exit code."""
     with own_folder(config.folder):
-        return run(config, space, read_sweep(config.folder))
+        return run(config, space, read_sweep(config.folder), listeners)
 
 
-def run(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
+def run(
+    config: SweepConfig,
+    space: Space,
+    records: SweepRecords | None,
+    listeners: Iterable[Listener] = (),
+) -> int:
     """The command's exit code; however it ends, one line says how to go on."""
     hint = f"go on with {config.resume_command}"
     try:
         with heed(hint):
-            return pursue(config, space, records)
+            return pursue(config, space, records, listeners)
     except Interrupted as interrupted:
         say(interrupted, hint)
         return interrupted.code
@@ -78,13 +87,20 @@ def run(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
         return EXIT_FAILED
 
 
-def pursue(config: SweepConfig, space: Space, records: SweepRecords | None) -> int:
+def pursue(
+    config: SweepConfig,
+    space: Space,
+    records: SweepRecords | None,
+    listeners: Iterable[Listener] = (),
+) -> int:
     """Raises StorageFault, Paused."""
     header = compose_header(config, space, records)
     if records is None or has_changed(header, records):
         retry_io(lambda: write_header(config.folder, header), print)
-    recorder = Recorder(config.folder, say=print)
-    recorder.publish(["sweep.json"])
+        text = spell_sweep(config, space)
+        retry_io(lambda: write_whole(config.folder / SWEEP_FILE, text.encode()), print)
+    recorder = Recorder(config.folder, listeners, say=print)
+    recorder.publish(["sweep.json", SWEEP_FILE])
     if records is not None and records.exhausted_at is not None and not is_space_of(records, space):
         recorder.record_note("the space is another: there may be points left", exhausted_at=None)
     search = Search(config, space, recorder)
@@ -248,8 +264,8 @@ def suggest_next(config: SweepConfig) -> str:
     """What one does with a sweep that has ended."""
     name = shlex.quote(config.name if config.storage == "runs" else str(config.folder))
     return (
-        f"its figures and dialogues as one page: python -m analysis.report {name}\n"
-        f"its best adapter for others: python -m tune.export {name} --out FOLDER"
+        f"its figures and dialogues as one page: {spell_command('analysis.report')} {name}\n"
+        f"its best adapter for others: {spell_command('tune.export')} {name} --out FOLDER"
     )
 
 
@@ -264,25 +280,3 @@ def compose_header(
         "commit": read_commit(),
         "created_s": records.created_s if records else time.time(),
     }
-
-
-def lengthen(config: SweepConfig, space: Space, records: SweepRecords, turns: int) -> SweepConfig:
-    """The sweep with a longer training: the old end becomes a rung."""
-    if turns < config.train_turns:
-        raise ConfigError(
-            f"--train-turns of a resumed sweep may only grow from {config.train_turns}, not to "
-            f"{turns}: start a new sweep (--name)"
-        )
-    schedules = {t.config.get("schedule", "constant") for t in records.searched}
-    if "train_turns" in space.searched or schedules - {"constant", "wsd"}:
-        raise ConfigError(
-            "--train-turns can extend only trials with a constant or wsd schedule and one common "
-            "length: start a new sweep (--name)"
-        )
-    return replace(
-        config,
-        train_turns=turns,
-        rungs_turns=(*config.rungs_turns, config.train_turns),
-        eval_dialogues=(*config.eval_dialogues, config.eval_dialogues[-1]),
-        base={**config.base, "train_turns": turns},
-    )

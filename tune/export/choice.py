@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.choice import PointResult, rank_points
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
+from trainable.command.parser import spell_command
 from trainable.model.packable import is_toy
 from trainable.storage.checkpoint import is_whole
 from trainable.storage.remote import bring_checkpoints
@@ -37,7 +38,8 @@ def choose_trials(
         states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
         raise ConfigError(
             f"an export needs a finished trial with an adapter, and {records.name} has none "
-            f"({states or 'no trials'}): finish it with python -m tune.run --resume {records.name}"
+            f"({states or 'no trials'}): finish it with {spell_command('tune.run')} "
+            f"--resume {records.name}"
         )
     if metric != "combined":  # else the leaderboard's own order
         points.sort(key=lambda p: (-p.level_turns, not p.is_confirmed, -(p.mean(metric) or 0.0)))

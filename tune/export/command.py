@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from trainable.system.environment import add_trust, set_environment
+from trainable.command.flags import add_name, add_trust
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.terminal.quiet import quieten
 
@@ -19,15 +21,12 @@ if TYPE_CHECKING:
     from tune.export.choice import Choice
     from tune.export.push import Target
 
-EXIT_BAD_INPUT = 2
 METRICS = ("combined", "bleu", "inform", "success")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.export", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("name", metavar="NAME", help="a sweep's folder, or its name under runs/")
+def build_parser() -> Parser:
+    parser = Parser("tune.export", __doc__)
+    add_name(parser)
     choice = parser.add_argument_group("which trial")
     choice.add_argument("--trial", metavar="ID", help="this one (default: the best)")
     choice.add_argument("--metric", choices=METRICS, default="combined", help="best by this")
@@ -61,16 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    set_environment(deterministic=False, trust_remote_code=flags.trust_remote_code)
-    try:
-        return export(flags)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+    return carry_out(build_parser(), export, arguments)
 
 
-def export(flags: argparse.Namespace) -> int:
+def export(flags: argparse.Namespace) -> Outcome:
     quieten()
     check_flags(flags)
     target = aim(flags)
@@ -78,15 +71,16 @@ def export(flags: argparse.Namespace) -> int:
     from analysis.records import find_sweep, read_sweep
     from tune.export.choice import choose_trials
 
-    records = read_sweep(find_sweep(flags.name))
+    records = read_sweep(find_sweep(flags.name, flags.storage))
     choices = choose_trials(records, trial=flags.trial, metric=flags.metric, top=flags.top)
     if len(choices) < flags.top:
         print(f"only {len(choices)} of the best {flags.top} can be exported", file=sys.stderr)
+    exported = []
     for choice in choices:
         own = target and replace(target, repo=name_part(target.repo, choice, flags.top, "-"))
         with open_folder(flags, choice) as folder:
-            export_one(flags, choice, folder, own)
-    return 0
+            exported.append(export_one(flags, choice, folder, own))
+    return Outcome(facts={"exported": exported})
 
 
 def check_flags(flags: argparse.Namespace) -> None:
@@ -132,7 +126,8 @@ def open_folder(flags: argparse.Namespace, choice: Choice) -> Iterator[Path]:
 
 def export_one(
     flags: argparse.Namespace, choice: Choice, folder: Path, target: Target | None
-) -> None:
+) -> dict[str, Any]:
+    """JSON-ready: what went where."""
     from tune.export.folder import Wanted, write_export
 
     out = Path(name_part(str(flags.out), choice, flags.top, "/")) if flags.out else None
@@ -154,8 +149,9 @@ def export_one(
         print(f"folder {out}")
     if flags.dry_run:
         list_content(folder, target)
-    elif target:
-        send(choice, folder, target)
+    url = send(choice, folder, target) if target and not flags.dry_run else None
+    score = {"trial": choice.trial.id, "combined": choice.evaluation.combined}
+    return {**score, "folder": out, "repo": target and target.repo, "url": url}
 
 
 def list_content(folder: Path, target: Target | None) -> None:
@@ -172,7 +168,8 @@ def list_content(folder: Path, target: Target | None) -> None:
         print(f"{(folder / name).stat().st_size:>14,} bytes  {name}")
 
 
-def send(choice: Choice, folder: Path, target: Target) -> None:
+def send(choice: Choice, folder: Path, target: Target) -> str:
+    """Where it can be seen now."""
     from huggingface_hub import HfApi
 
     from tune.export.push import push_folder
@@ -180,3 +177,4 @@ def send(choice: Choice, folder: Path, target: Target) -> None:
     title = f"Trial {choice.trial.id} of {choice.records.name}"
     pushed = push_folder(HfApi(), folder, target, title)
     print(f"pushed: {pushed.url}" if pushed.is_new else f"nothing has changed: {pushed.url}")
+    return str(pushed.url)

@@ -68,10 +68,12 @@ class Recorder:
         params: Mapping[str, Any],
         config: TrialConfig,
         origin: Mapping[str, Any] | None = None,
+        proposal: Mapping[str, Any] | None = None,
     ) -> None:
-        """`origin`: of a clone, see tune.clone."""
+        """`origin`: of a clone, see tune.clone; `proposal`: see tune.propose."""
         values = {"number": number, "params": dict(params), "config": config.to_dict()}
         own = {"origin": dict(origin)} if origin else {}
+        own |= {"proposal": dict(proposal)} if proposal else {}
         self._append({"event": "trial", "trial": trial, **values, **own})
 
     def record_resolved(self, trial: str, resolved: Resolved) -> None:
@@ -192,6 +194,7 @@ def replay_events(records: SweepRecords) -> Iterator[Event]:
         t, what = trials[name], {"event": kind, "trial": name}
         if kind == "trial":
             own = {"origin": dict(t.origin)} if t.origin else {}
+            own |= {"proposal": dict(t.proposal)} if t.proposal else {}
             begun = {"number": t.number, "params": dict(t.params), "config": dict(t.config)}
             yield {**what, **begun, "time_s": t.started_s, **own}
             if t.resolved is not None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ ANSWER = ".answer"
 WORDS: Mapping[str, Mapping[str, type]] = {
     "stop": {"now": bool},
     "clone": {"set": dict, "warm": bool},
+    "propose": {"set": dict, "why": str},
 }
 LOOK_S = 0.2
 SAID_AFTER_S = 10.0
@@ -32,7 +33,7 @@ PATIENCE_S = 120.0  # a driver looks every second, but Ray or a model may hold i
 @dataclass(frozen=True, kw_only=True)
 class Request:
     id: str
-    verb: str  # stop | clone; "": it cannot be read
+    verb: str  # stop | clone | propose; "": it cannot be read
     values: Mapping[str, Any]
 
 
@@ -40,6 +41,7 @@ class Request:
 class Answer:
     done: bool
     text: str  # what became of it, in one line
+    trial: str | None = None  # that was made
 
 
 def send(folder: Path, verb: str, values: Mapping[str, Any]) -> Request:
@@ -100,8 +102,8 @@ def _read(path: Path) -> Request:
     return Request(id=path.stem, verb=verb, values=values)
 
 
-def answer(folder: Path, request: Request, done: bool, text: str) -> None:
-    write_json(_place(folder, request.id + ANSWER), {"done": done, "text": text})
+def answer(folder: Path, request: Request, told: Answer) -> None:
+    write_json(_place(folder, request.id + ANSWER), asdict(told))
     _place(folder, request.id).unlink(missing_ok=True)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-
-from trainable.trial import ConfigError
 
 PACKAGES = (
     *("qlora-dialogue-search", "torch", "transformers", "peft", "bitsandbytes", "accelerate"),
@@ -46,21 +45,12 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def find_ours() -> dict[str, str]:
+    """The environment in which `python -P` finds these packages, whatever lies in its folder."""
+    paths = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
 def list_packages() -> list[str]:
     """The folders of our packages, wherever they were installed or checked out."""
     return [str(Path(__file__).parents[2] / name) for name in OURS]
-
-
-def check_not_shadowed() -> None:
-    """Raises ConfigError when a package of ours is another distribution's (PyPI has a `tune`)."""
-    from importlib.util import find_spec
-
-    here = Path(__file__).parents[2]
-    for name in OURS:
-        spec = find_spec(name)
-        origin = Path(spec.origin).parent.parent if spec and spec.origin else None
-        if origin is None or origin.resolve() != here.resolve():
-            raise ConfigError(
-                f"the package {name!r} is taken from {origin}, not from {here}: another "
-                f"distribution shadows it; remove that (pip uninstall {name}) or run from {here}"
-            )

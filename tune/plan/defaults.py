@@ -10,7 +10,8 @@ from optuna.distributions import CategoricalDistribution
 from search_spaces.space import Space
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.estimate import expect_reached
-from tune.search.config import RUNG_METRICS, SCALES, SweepConfig, count_fresh_seeds
+from tune.search.config import RUNG_METRICS, SweepConfig, count_fresh_seeds
+from tune.search.profiles import SCALES
 
 TEXT_FIELDS = ("corpus", "layout", "response", "target")  # decide the text that is learnt
 CONFIRMED = (5, 3)  # points at most: of a question with choices, and of one without

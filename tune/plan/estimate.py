@@ -17,7 +17,8 @@ from search_spaces.space import Space
 from trainable.model.packable import is_toy, why_alone
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import ConfigError, Milestone, TrialConfig
-from tune.search.config import SweepConfig, count_fresh_seeds, count_gpus
+from tune.search.config import SweepConfig, count_fresh_seeds
+from tune.search.profiles import count_gpus
 from tune.search.proposals import Tried, propose
 from tune.search.rungs import Rungs, open_rungs
 from tune.workers.packing import UNMEASURED_SLOTS

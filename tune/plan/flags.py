@@ -4,144 +4,154 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainable.command.flags import (
+    add_set,
+    add_storage,
+    add_trust,
+    complete_names,
+    completing,
+)
+from trainable.command.outcome import Outcome
+from trainable.command.parser import Parser
 from trainable.storage.remote import bring_headers, is_remote, locate
-from trainable.system.environment import add_trust
 from trainable.trial import ConfigError
-from tune.search.config import BUDGETS
+from tune.search.config import FLAGS, KINDS, MACHINE, SWEEP, SweepConfig
+from tune.search.flag import Flag
+from tune.search.profiles import BASES, SCALES
 
+if TYPE_CHECKING:
+    from tune.folder.requests import Answer
+
+EXIT_REFUSED = 1
 DESCRIPTION = "Starts or resumes a sweep: python -m tune.run --space lora_modules"
-SETTINGS = {  # flags of a new sweep that are fields of SweepConfig
-    "name": (str, "folder of the sweep under --storage; default: the space's name, numbered"),
-    "trials": (int, "how many trials to propose"),
-    "train_turns": (int, "the longest a trial trains, in system turns"),
-    "asha": (str, "stop (as Ray's), promote (the paper's) or off"),
-    "eta": (float, "the best 1/eta of a rung go on"),
-    "seed": (int, "of the proposals, and of every trial"),
-    "seeds": (int, "trials of every point, pruned and ranked together by their mean"),
-    "concurrent": (int, "trials at a time; 0: as many as there is room for"),
-    "pack": (str, "trials on one frozen base model: auto, or a number; 1: each alone"),
-    "max_failures": (int, "restarts of one trial after a fault of the machinery"),
-    "max_failed_trials": (int, "more end the sweep; 0: a quarter of the trials, but at least 5"),
-    "max_gpu_hours": (float, "the sweep pauses when they are spent; 0: no limit"),
-    "max_hours": (float, "likewise, hours at work"),
-    "stop_if_no_improvement": (
-        int,
-        "likewise, points that end or pause without one higher than all before",
-    ),
-}
 EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
 PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder
-# what --resume can change
-RESUMABLE = (
-    *("trials", "train_turns", "concurrent", "pack", "confirm", "max_failures"),
-    *(*BUDGETS, "report_to"),
-)
-# may be taken up by --resume: what is recorded of the latter tells only that it was needed
-WAYS = ("deterministic", "trust_remote_code")
+WHAT = "what is searched"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.run", description=DESCRIPTION, allow_abbrev=False
-    )
-    parser.add_argument("--space", help="a name under search_spaces/, or the path of a .py file")
-    parser.add_argument("--resume", metavar="NAME", help="go on with a sweep, after any end")
-    parser.add_argument(
-        "--profile",
-        choices=("auto", "tiny", "lab"),
-        default="auto",
-        help="tiny: the embedded model and corpus; lab: LLaMA-7B on MultiWOZ; auto: by the GPU",
-    )
-    for name, (kind, text) in SETTINGS.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
-    parser.add_argument(
-        "--rung-metric",
-        default="auto",
-        help="what a rung decides on: loss (nats a word on all validation dialogues, without "
-        "generating), combined, or auto: the loss wherever trials compare by it",
-    )
-    parser.add_argument(
-        "--confirm",
-        type=int,
-        metavar="K",
-        help="end the race by repeating the best K points with fresh seeds, on all validation "
-        "dialogues, one of every choice first; default: with the embedded model the best of every "
-        "choice, else as many as take at most a quarter of the sweep's turns; 0: never",
-    )
-    parser.add_argument(
-        "--calibrate",
-        type=float,
-        nargs="?",
-        const=1.0,
-        metavar="BIAS",
-        help="at the end also score every trial under this placeholder_bias (1 where none is "
-        "given), beside the headline",
-    )
-    parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")
-    parser.add_argument(
-        "--eval-dialogues",
-        type=parse_counts,
-        metavar="A,B,C",
-        help="dialogues validated on at each rung and at the end",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="fix a field of TrialConfig (searched no more)",
-    )
-    parser.add_argument(
-        "--report-to",
-        metavar="A,B",
-        help="also tell tensorboard, mlflow, wandb (offline) or trackio",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="torch's deterministic kernels where there are any: slower, and the same every time",
-    )
-    add_trust(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what the sweep would do and cost, and end"
-    )
-    add_storage(parser)
-    parser.add_argument(
-        "--no-baseline", dest="baseline", action="store_false", help="leave out the untuned model"
-    )
+class RunParser(Parser):
+    """Lays the flags of --config FILE beneath those that are given; `flags.mappings` has what a
+    file says of the space and the base. Raises ConfigError."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        flags = super().parse_args(given, namespace)
+        flags.mappings = {}
+        if flags.config is not None:
+            from tune.plan.sweep_file import read_flags
+
+            if flags.resume:
+                raise ConfigError("--config is of a new sweep: leave it out with --resume")
+            words, mappings = read_flags(flags.config)
+            flags = super().parse_args([*words, *given], namespace)
+            flags.mappings = {} if flags.space else mappings
+        return flags
+
+
+def build_parser() -> Parser:
+    parser = RunParser("tune.run", DESCRIPTION)
+    groups = {WHAT: parser.add_argument_group(WHAT)}
+    add_what(groups[WHAT])
+    for name, flag in FLAGS.items():
+        if flag.group not in groups:
+            groups[flag.group] = parser.add_argument_group(flag.group)
+        add_flag(groups[flag.group], name, flag)
+    add_storage(groups[SWEEP])
+    add_trust(groups[MACHINE])
     return parser
 
 
-def add_storage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--storage",
-        type=parse_storage,
-        default="runs",
-        help="the folder that holds the sweeps, or s3://BUCKET/PREFIX",
+def add_what(group: argparse._ActionsContainer) -> None:
+    space = group.add_argument(
+        "--space", help="one that ships with the package, or a .py file's path"
+    )
+    completing(space, complete_spaces)
+    resume = group.add_argument("--resume", metavar="NAME", help="go on with a sweep")
+    completing(resume, complete_names)
+    group.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the flags from a YAML file, as every sweep leaves one (sweep.yaml); flags given "
+        "beside it come first",
+    )
+    group.add_argument(
+        "--profile",
+        choices=("auto", *BASES),
+        default="auto",
+        help="tiny: the embedded model and corpus; lab: LLaMA-7B on MultiWOZ; auto: by the GPU",
+    )
+    add_set(group, "fix a field of a trial, searched no more (qlora-search fields)")
+    earlier = group.add_argument(
+        "--warm-start",
+        type=parse_names,
+        nargs="+",
+        metavar="NAME",
+        help="try the best points of these earlier sweeps first, of any model and corpus",
+    )
+    completing(earlier, complete_names)
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what the sweep would do and cost, and end"
     )
 
 
-def parse_storage(text: str) -> str:
-    try:
-        return locate(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def add_flag(group: argparse._ActionsContainer, name: str, flag: Flag) -> None:
+    """The flag of SweepConfig's field `name`; None where it is not given."""
+    kind, text = KINDS[name], flag.help
+    if kind is bool:
+        is_on = bool(SweepConfig.__dataclass_fields__[name].default)
+        spelt = flag.spell(f"no_{name}" if is_on else name)
+        group.add_argument(spelt, dest=name, action="store_const", const=not is_on, help=text)
+        return
+    options: dict[str, Any] = {"nargs": "?", "const": flag.bare} if flag.bare is not None else {}
+    if flag.choices:  # held by SweepConfig
+        options["metavar"] = "{" + ",".join(flag.choices) + "}"
+    group.add_argument(
+        flag.spell(name),
+        dest=name,
+        type=PARSERS.get(kind, kind),
+        help=f"{text} (default: {tell_default(name, flag)})",
+        **{"metavar": flag.metavar or "N", **options},
+    )
+
+
+def tell_default(name: str, flag: Flag) -> str:
+    """
+    >>> tell_default("trials", FLAGS["trials"])
+    '16 tiny, 48 lab'
+    """
+    if flag.auto:
+        return flag.auto
+    scaled = {p: scale[name] for p, scale in SCALES.items() if name in scale}
+    if not scaled or len({*map(str, scaled.values())}) == 1:
+        return str(SweepConfig.__dataclass_fields__[name].default)
+    return ", ".join(f"{show(value)} {profile}" for profile, value in scaled.items())
+
+
+def show(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def complete_spaces(prefix: str, **_: Any) -> Sequence[str]:
+    from search_spaces.space import list_spaces
+
+    return list_spaces()
 
 
 def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:
     """The sweep's folder: under the storage, or a path. Raises ConfigError if there is none."""
+    from analysis.records import describe_missing
+
     for folder in (storage / name, Path(name)):
         if (folder / "sweep.json").is_file():
             return folder.absolute()
-    there = ", ".join(sorted(p.parent.name for p in storage.glob("*/sweep.json")))
-    raise ConfigError(
-        f"{flag} needs a sweep's folder (one with sweep.json), and {storage / name} is none: "
-        + (f"there are {there}" if there else f"there is no sweep under {storage}")
-    )
+    raise ConfigError(f"{flag}: {describe_missing(name, storage)}")
 
 
 def open_folder(flags: argparse.Namespace, command: str) -> Path:
@@ -152,6 +162,20 @@ def open_folder(flags: argparse.Namespace, command: str) -> Path:
         flags.storage = locate(storage)
     bring_headers(Path(flags.storage))
     return find_folder(flags.name, Path(flags.storage), command)
+
+
+def tell(answer: Answer) -> Outcome:
+    """Says what the driver made of a request."""
+    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
+    facts = asdict(answer)
+    return Outcome(facts=facts, code=0 if answer.done else EXIT_REFUSED)
+
+
+def tell_waiting(folder: Path, what: str) -> Outcome:
+    """Says that a request waits for the next driver."""
+    text = f"nobody drives {folder.name}: {what} is made by tune.run --resume {folder.name}"
+    print(text)
+    return Outcome(facts={"done": False, "text": text, "trial": None})
 
 
 def pick_name(storage: Path, space: str) -> str:
@@ -173,7 +197,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         try:
             values[name] = json.loads(text)
         except ValueError:
-            values[name] = find_place(text) if name in PLACES else text
+            values[name] = text
+        if name in PLACES and isinstance(values[name], str):
+            values[name] = find_place(values[name])
     return values
 
 
@@ -183,13 +209,9 @@ def find_place(text: str) -> str:
     return str(folder.absolute()) if folder.is_dir() and text not in EMBEDDED else text
 
 
-def parse_backends(text: str) -> tuple[str, ...]:
-    """`tensorboard,mlflow`, checked. Raises ConfigError."""
-    from tune.folder.report_to import check_backends
-
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    check_backends(names)
-    return names
+def parse_names(text: str) -> tuple[str, ...]:
+    """`tensorboard,mlflow`"""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def parse_counts(text: str) -> tuple[int, ...]:
@@ -197,3 +219,10 @@ def parse_counts(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise argparse.ArgumentTypeError(f"takes whole numbers, as 100,300, not {text!r}") from None
+
+
+PARSERS: dict[Any, Any] = {  # where a type does not read its text itself
+    tuple[int, ...]: parse_counts,
+    tuple[str, ...]: parse_names,
+    float | None: float,
+}

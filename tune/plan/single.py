@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trainable.system.environment import add_trust
+from trainable.command.flags import add_set, add_trust
 from trainable.trial import TrialConfig
 from tune.plan.flags import parse_settings
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def add_trial_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", choices=("auto", "tiny", "lab"), default="auto")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of TrialConfig"
+        "--profile", choices=("auto", "tiny", "lab"), default="auto", help="what --set starts from"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda (auto)")
+    add_set(parser)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     add_trust(parser)
 
 
@@ -29,7 +29,7 @@ def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
     from search_spaces.space import Space
     from trainable.storage.adapter import inherit
     from tune.plan.checks import check_materials
-    from tune.search.config import compose, pick_profile
+    from tune.search.profiles import compose, pick_profile
 
     space = Space(name="single", question="", searched={}).fix(parse_settings(settings))
     profile = pick_profile()[0] if profile == "auto" else profile

@@ -2,121 +2,179 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
+from trainable.command.parser import spell_command
 from trainable.storage.remote import find_remote
 from trainable.system.inside import is_below
-from trainable.trial import ConfigError, Milestone
+from trainable.trial import ConfigError, Milestone, nearest
+from tune.search.flag import Flag
 
+SWEEP, RACE = "the sweep", "the race"  # groups of flags
+LIMITS, MACHINE = "limits", "where and how it runs"
 ASHA = ("stop", "promote", "off")
+SAMPLERS = ("tpe", "gp", "random", "grid")
 RUNG_METRICS = ("loss", "combined")
-SHARED = {
-    "initialisation": "pretrained",
-    "quantisation": "nf4",
-    "double_quantisation": True,
-    "method": "lora",
-    "rslora": False,
-    "lora_modules": "all-linear",
-    # both as measured: analysis/results/averaging
-    "schedule": "cosine",
-    "averaging": 0.11,
-    "weight_decay": 0.0,
-    "format": "dialogues",
-    "context": "history",
-    "response": "delexicalised",
-}
-# profile -> TrialConfig fields under the space's
-BASES: dict[str, dict[str, Any]] = {
-    "tiny": {  # the embedded model and corpus: any machine, minutes
-        **SHARED,
-        "base_model": "tiny",
-        "corpus": "cambridge",
-        "lora_rank": 16,
-        "alpha_over_rank": 2.0,
-        "lora_dropout": 0.0,
-        "learning_rate": 1e-2,
-        "batch_turns": 25,
-        "clip_norm": 1.0,
-        "max_length_tokens": 1024,
-        "max_new_tokens": 48,
-    },
-    "lab": {  # the lab's setting, as QLoRA's for 7B (arXiv 2305.14314, table 9)
-        **SHARED,
-        "base_model": "huggyllama/llama-7b",
-        "corpus": "multiwoz",
-        "lora_rank": 64,
-        "alpha_over_rank": 0.25,  # alpha 16
-        "lora_dropout": 0.1,
-        "learning_rate": 2e-4,
-        "batch_turns": 16,
-        "clip_norm": 0.3,
-        "max_length_tokens": 1024,
-        "max_new_tokens": 80,
-    },
-}
-# profile -> SweepConfig fields that flags may overrule
-SCALES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "trials": 10,
-        "train_turns": 1600,
-        "rungs_turns": (400, 800),  # earlier, the scores of so small a model are noise
-        "eta": 3,
-        "eval_dialogues": (20, 30, 50),
-    },
-    "lab": {"trials": 48, "train_turns": 30_000, "eta": 3, "eval_dialogues": (100, 200, 400, 1000)},
-}
-BUDGETS = ("max_failed_trials", "max_gpu_hours", "max_hours", "stop_if_no_improvement")
-WARMUP = 0.03  # of the training
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
     """A sweep's settings, whole. Raises ConfigError when one is out of its range."""
 
-    name: str
+    name: Annotated[str, Flag("folder in --storage", SWEEP, auto="the space's name, numbered")]
     space: str  # a name under search_spaces, or a file
     profile: str  # tiny | lab
     base: Mapping[str, Any]  # TrialConfig fields under the space's
-    trials: int  # proposed ones; the untuned base comes on top
-    train_turns: int  # the longest a trial trains, in system turns
-    rungs_turns: tuple[int, ...]  # where trials are compared, ascending, the end left out
-    eval_dialogues: tuple[int, ...]  # validated on at each rung and at the end
-    eta: float = 3  # the best 1/eta of a rung go on
-    asha: str = "stop"
-    rung_metric: str = "combined"  # what a rung decides on; at the end it is Combined in any case
-    seed: int = 0  # of the proposals, and of every trial
-    seeds: int = 1  # trials of every point, with seeds from that one on; pruned by their mean
-    confirm: int = 0  # the best points that are repeated with fresh seeds, on all dialogues
-    calibrate: float | None = None  # a placeholder_bias whose score stands beside the headline
-    concurrent: int = 0  # trials at a time; 0: as many as there is room for
-    pack: str = "auto"  # trials on one engine: auto, or a number; 1: each in its own process
-    baseline: bool = True  # also evaluate the untuned base model
-    max_failures: int = 3  # restarts of one trial after a fault of the machinery
-    max_failed_trials: int = 0  # more end the sweep; 0: a quarter of the trials, but at least 5
-    max_gpu_hours: float = 0  # 0: no limit; without a GPU, hours of a machine
-    max_hours: float = 0  # of work, pauses left out; 0: no limit
-    stop_if_no_improvement: int = 0  # points that end or pause below the highest; 0: no limit
-    report_to: tuple[str, ...] = ()  # tensorboard, mlflow, wandb, trackio
-    deterministic: bool = False  # torch's deterministic kernels
+    trials: Annotated[int, Flag("trials that are proposed", SWEEP, low=1, resumable=True)]
+    train_turns: Annotated[int, Flag("at most, in system turns", SWEEP, low=1, resumable=True)]
+    rungs_turns: Annotated[
+        tuple[int, ...],
+        Flag(
+            "where trials are compared, in turns, ascending, the end left out",
+            RACE,
+            spelt="rungs",
+            metavar="A,B",
+            auto="a factor eta apart",
+        ),
+    ]
+    eval_dialogues: Annotated[
+        tuple[int, ...],
+        Flag("validated on at each rung and at the end", RACE, metavar="A,B,C"),
+    ]
+    eta: Annotated[float, Flag("the best 1/eta of a rung go on", RACE)] = 3
+    asha: Annotated[
+        str,
+        Flag(
+            "stop (as Ray's), promote (the paper's) or off: no rung decides anything",
+            RACE,
+            choices=ASHA,
+        ),
+    ] = "stop"
+    sampler: Annotated[
+        str,
+        Flag(
+            "who proposes, after the first points: Optuna's TPE or Gaussian process (which learns "
+            "from trials that reached the end alone), chance, or a grid in random order",
+            SWEEP,
+            choices=SAMPLERS,
+        ),
+    ] = "tpe"
+    rung_metric: Annotated[
+        str,
+        Flag(
+            "what a rung decides on: loss (nats a word on all validation dialogues, without "
+            "generating), combined, or auto",
+            RACE,
+            choices=RUNG_METRICS,
+            auto="the loss wherever trials compare by it",
+        ),
+    ] = "combined"
+    seed: Annotated[int, Flag("of the proposals, and of every trial", SWEEP, low=0)] = 0
+    seeds: Annotated[
+        int,
+        Flag(
+            "trials of every point, from that seed on: pruned and ranked by their mean",
+            SWEEP,
+            low=1,
+        ),
+    ] = 1
+    confirm: Annotated[
+        int,
+        Flag(
+            "end the race by repeating the best K points with fresh seeds, on all dialogues, one "
+            "of every choice first",
+            RACE,
+            low=0,
+            metavar="K",
+            auto="with the embedded model every choice's best, else a quarter of the sweep's turns",
+            resumable=True,
+        ),
+    ] = 0
+    calibrate: Annotated[
+        float | None,
+        Flag(
+            "at the end also score every trial under this placeholder_bias (1 where none is "
+            "given), beside the headline",
+            RACE,
+            metavar="BIAS",
+            bare=1.0,
+            auto="not done",
+        ),
+    ] = None
+    concurrent: Annotated[
+        int,
+        Flag("trials at a time; 0: as many as there is room for", MACHINE, low=0, resumable=True),
+    ] = 0
+    pack: Annotated[
+        str,
+        Flag(
+            "trials on one frozen base model: auto, or a number; 1: each alone",
+            MACHINE,
+            resumable=True,
+        ),
+    ] = "auto"
+    baseline: Annotated[bool, Flag("leave out the untuned model", SWEEP)] = True
+    max_failures: Annotated[
+        int,
+        Flag("restarts of one trial after a fault of the machinery", LIMITS, low=0, resumable=True),
+    ] = 3
+    max_failed_trials: Annotated[
+        int,
+        Flag(
+            "more end the sweep; 0: a quarter of the trials, but at least 5",
+            LIMITS,
+            low=0,
+            resumable=True,
+        ),
+    ] = 0
+    max_gpu_hours: Annotated[
+        float,
+        Flag(
+            "the sweep pauses when they are spent (without a GPU: hours of a machine); 0: no limit",
+            LIMITS,
+            low=0,
+            resumable=True,
+        ),
+    ] = 0
+    max_hours: Annotated[float, Flag("likewise, of work", LIMITS, low=0, resumable=True)] = 0
+    stop_if_no_improvement: Annotated[
+        int,
+        Flag(
+            "likewise, points that end or pause without one higher than all before",
+            LIMITS,
+            low=0,
+            resumable=True,
+        ),
+    ] = 0
+    report_to: Annotated[
+        tuple[str, ...],
+        Flag(
+            "also tell tensorboard, mlflow, wandb (offline) or trackio",
+            MACHINE,
+            metavar="A,B",
+            auto="none",
+            resumable=True,
+        ),
+    ] = ()
+    deterministic: Annotated[
+        bool,
+        Flag(
+            "torch's deterministic kernels where there are any: slower, the same every time",
+            MACHINE,
+            resumable=True,
+        ),
+    ] = False
     trust_remote_code: bool = False  # runs the code that a base model's repository brings along
     storage: str = "runs"
 
     def __post_init__(self) -> None:
-        self._check_counts()
+        self._check_flags()
         self._check_name()
-        if self.asha not in ASHA:
-            raise ConfigError(f"--asha must be one of {', '.join(ASHA)}, not {self.asha!r}")
-        if self.rung_metric not in RUNG_METRICS:
-            raise ConfigError(
-                f"--rung-metric must be auto or one of {', '.join(RUNG_METRICS)}, not "
-                f"{self.rung_metric!r}"
-            )
         if self.eta <= 1:
             raise ConfigError(f"--eta must be above 1, not {self.eta}: the best 1/eta go on")
         rungs = (0, *self.rungs_turns, self.train_turns)
@@ -133,15 +191,16 @@ class SweepConfig:
         if self.pack != "auto" and not (self.pack.isdecimal() and int(self.pack) >= 1):
             raise ConfigError(f"--pack must be auto or a number from 1, not {self.pack!r}")
 
-    def _check_counts(self) -> None:
-        lowest = {"trials": 1, "train_turns": 1, "seed": 0, "seeds": 1, "concurrent": 0}
-        lowest |= {"max_failures": 0, "confirm": 0}
-        lowest |= dict.fromkeys(BUDGETS, 0)
-        for name, low in lowest.items():
-            value = getattr(self, name)
-            if not value >= low:
-                flag = "--" + name.replace("_", "-")
-                raise ConfigError(f"{flag} must be at least {low}, not {value}")
+    def _check_flags(self) -> None:
+        for name, flag in FLAGS.items():
+            value, spelt = getattr(self, name), flag.spell(name)
+            if flag.choices and value not in flag.choices:
+                near = nearest(str(value), flag.choices)
+                raise ConfigError(
+                    f"{spelt} must be one of {', '.join(flag.choices)}, not {value!r}{near}"
+                )
+            if flag.low is not None and not value >= flag.low:
+                raise ConfigError(f"{spelt} must be at least {flag.low}, not {value}")
 
     def _check_name(self) -> None:
         is_plain = is_below(self.name) and "/" not in self.name
@@ -161,7 +220,7 @@ class SweepConfig:
         remote = find_remote(self.folder)
         storage = remote.uri if remote else self.storage
         where = [] if storage == "runs" else ["--storage", storage]
-        return shlex.join(["python", "-m", "tune.run", "--resume", self.name, *where])
+        return f"{spell_command('tune.run')} {shlex.join(['--resume', self.name, *where])}"
 
     def milestones(
         self, train_turns: int, *, is_confirmation: bool = False
@@ -191,64 +250,15 @@ class SweepConfig:
         return cls(**kept)
 
 
-def compose(
-    profile: str, flags: Mapping[str, Any], brought: Mapping[str, Any] | None = None
-) -> SweepConfig:
-    """The profile's sweep with the flags that were given (`name` and `space` among them), on what
-    an adapter that trials start from brings along. Raises ConfigError."""
-    given = {name: value for name, value in flags.items() if value is not None}
-    values: dict[str, Any] = {**SCALES[profile], **given, "profile": profile}
-    values.setdefault("seed", 0)
-    is_rescaled = "train_turns" in given or "eta" in given
-    if "rungs_turns" not in given and ("rungs_turns" not in values or is_rescaled):
-        n_rungs = len(values["eval_dialogues"]) - 1
-        values["rungs_turns"] = spread_rungs(values["train_turns"], values["eta"], n_rungs)
-    if "eval_dialogues" not in given:
-        values["eval_dialogues"] = fit_evals(values["eval_dialogues"], len(values["rungs_turns"]))
-    values["base"] = {
-        **BASES[profile],
-        **(brought or {}),
-        "seed": values["seed"],
-        "train_turns": values["train_turns"],
-        "warmup_turns": round(WARMUP * values["train_turns"]),
-    }
-    return SweepConfig(**values)
-
-
-def spread_rungs(train_turns: int, eta: float, n_rungs: int) -> tuple[int, ...]:
-    """Rungs a factor eta apart below the end; fewer where they would meet.
-
-    >>> spread_rungs(900, 3, 2)
-    (100, 300)
-    """
-    rungs = {round(train_turns / eta**k) for k in range(1, n_rungs + 1)} if eta > 1 else set()
-    return tuple(sorted(r for r in rungs if 0 < r < train_turns))
-
-
-def fit_evals(eval_dialogues: tuple[int, ...], n_rungs: int) -> tuple[int, ...]:
-    """One number a rung and one for the end: the highest ones, or the lowest repeated."""
-    missing = n_rungs + 1 - len(eval_dialogues)
-    return (*(eval_dialogues[0],) * missing, *eval_dialogues)[-(n_rungs + 1) :]
+FLAGS: dict[str, Flag] = {  # field -> what it is on the command line
+    name: annotation.__metadata__[0]
+    for name, annotation in get_type_hints(SweepConfig, include_extras=True).items()
+    if hasattr(annotation, "__metadata__")
+}
+KINDS: dict[str, Any] = get_type_hints(SweepConfig)
 
 
 def count_fresh_seeds(points: int) -> int:
     """Of every point, where so many are confirmed. A lead of 10 points is named in 96 % of sweeps
     by three seeds of five points, in 78 % by three of two (analysis/results/claims)."""
     return 4 if points == 2 else 3
-
-
-def pick_profile() -> tuple[str, str]:
-    """(profile, why): lab where there is a GPU, tiny elsewhere. Does not import torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return "tiny", "CUDA_VISIBLE_DEVICES hides the GPUs"
-    return ("lab", "there is a GPU") if count_gpus() else ("tiny", "there is no GPU")
-
-
-def count_gpus() -> int:
-    """Of this machine, as far as they are visible. Does not import torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible in ("", "-1"):
-        return 0
-    listed = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    there = listed or len(list(Path("/dev").glob("nvidia[0-9]*")))
-    return min(there, len(visible.split(","))) if visible else there

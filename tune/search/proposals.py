@@ -1,4 +1,4 @@
-"""The next point to try: Optuna's TPE on everything that is known.
+"""The next point to try: Optuna's TPE (or another sampler) on everything that is known.
 
 A proposal is a function of (space, history, seed, number) alone: the study is laid out anew from
 the history each time and the sampler is seeded with the number. So a search that was killed and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,17 +20,22 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search_spaces.distributions import contains
 from search_spaces.enumeration import list_points
 from search_spaces.space import Draw, Space
+from trainable.trial import ConfigError, nearest
+from tune.search.config import SAMPLERS
 
 RANDOM_TRIALS = 8  # before the model of what is good means anything
 TPE_ATTEMPTS, ATTEMPTS = 8, 400  # at a point that was not tried yet
 LATEST, BEST = 120, 25  # trials that the model is made of, where there are more: TPE takes 25 for
 # good, and weighs the others the less the older they are
 ANY_TIME = datetime(2000, 1, 1)  # nobody asks when a trial ran
+LEARNING = ("tpe", "gp")  # samplers that a history tells something
+GRID_VALUES = 5  # of a continuous field
 INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
 
 Key = frozenset[tuple[str, Any]]
@@ -50,24 +55,69 @@ class Tried:
 
 
 def propose(
-    space: Space, history: Sequence[Tried], seed: int, number: int
+    space: Space,
+    history: Sequence[Tried],
+    seed: int,
+    number: int,
+    *,
+    sampler: str = SAMPLERS[0],
+    given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """A point of the space not tried before, first points first; None when there is none left."""
+    """A point of the space not tried before, first points first (or the `given` one, made whole);
+    None when there is none left."""
     taken = {_key(t.params) for t in history}
-    first = _find_first(space, history, taken)
+    first = given or _find_first(space, history, taken)
     if first is not None and (whole := _complete(space, first)) and _key(whole) not in taken:
         return whole
-    past = [_freeze(space, t) for t in _select(history)]
+    gridded = make_grid(space) if sampler == "grid" else space
+    past = [_freeze(space, t) for t in _select(history)] if sampler in LEARNING else []
     for attempt in range(ATTEMPTS):
-        sampler = _open_sampler(seed, number, attempt)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        study.add_trials(past if attempt < TPE_ATTEMPTS else ())
-        if first is not None and attempt < TPE_ATTEMPTS:
+        learns = attempt < TPE_ATTEMPTS
+        study = optuna.create_study(
+            direction="maximize",
+            sampler=_open_sampler(sampler if learns else "random", seed, number, attempt),
+        )
+        study.add_trials(past if learns else ())
+        if first is not None and learns:
             study.enqueue_trial(dict(first))
-        point = space.sample(_suggest_with(study.ask()))
+        point = (space if first and learns else gridded).sample(_suggest_with(study.ask()))
         if _key(point) not in taken:
             return point
-    return next((point for point in list_points(space) if _key(point) not in taken), None)
+    return next((point for point in list_points(gridded) if _key(point) not in taken), None)
+
+
+def check_point(space: Space, given: Mapping[str, Any]) -> None:
+    """Raises ConfigError unless the space could draw those values."""
+    if not given:
+        raise ConfigError("a proposal needs a point: give --set FIELD=VALUE")
+    for name, value in given.items():
+        if name not in space.searched:
+            raise ConfigError(
+                f"{name} is not searched by this sweep{nearest(name, space.searched)}: a clone "
+                "may have any value"
+            )
+        if not contains(space.searched[name], value):
+            raise ConfigError(
+                f"{name}={value!r} lies outside what is searched ({space.searched[name]}): a "
+                "clone may have any value"
+            )
+
+
+def make_grid(space: Space) -> Space:
+    """The space with GRID_VALUES of each continuous field, evenly spread (by its logarithm where
+    it is searched so)."""
+    searched = {n: list_grid(d) for n, d in space.searched.items()}
+    return replace(space, searched=searched, first=())
+
+
+def list_grid(distribution: BaseDistribution) -> BaseDistribution:
+    d: Any = distribution
+    if not isinstance(d, FloatDistribution) or d.step is not None:
+        return distribution
+    shares = [n / (GRID_VALUES - 1) for n in range(GRID_VALUES)]
+    if d.log:
+        return CategoricalDistribution([d.low * (d.high / d.low) ** share for share in shares])
+    return CategoricalDistribution([d.low + (d.high - d.low) * share for share in shares])
 
 
 def draw(space: Space, seed: int, n: int) -> tuple[dict[str, Any], ...]:
@@ -76,12 +126,14 @@ def draw(space: Space, seed: int, n: int) -> tuple[dict[str, Any], ...]:
     return tuple(space.sample(_suggest_with(study.ask())) for _ in range(n))
 
 
-def _open_sampler(seed: int, number: int, attempt: int) -> BaseSampler:
+def _open_sampler(name: str, seed: int, number: int, attempt: int) -> BaseSampler:
     own_seed = (seed * 1_000_003 + number) * 1_009 + attempt
-    if attempt >= TPE_ATTEMPTS:
+    if name in ("random", "grid"):
         return RandomSampler(seed=own_seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if name == "gp":
+            return GPSampler(n_startup_trials=RANDOM_TRIALS, seed=own_seed % 2**32)
         return TPESampler(
             n_startup_trials=RANDOM_TRIALS,
             multivariate=True,

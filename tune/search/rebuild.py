@@ -74,7 +74,9 @@ def _reopen(search: Search, record: TrialRecord) -> TrialRecord:
     if own_length or "train_turns" in search.space.searched:
         return record
     config = TrialConfig.from_dict({**record.config, "train_turns": turns})
-    search.recorder.record_trial(record.id, record.number, record.params, config, record.origin)
+    search.recorder.record_trial(
+        record.id, record.number, record.params, config, record.origin, record.proposal
+    )
     return replace(record, config=config.to_dict(), state=RUNNING, reason=None)
 
 
@@ -82,7 +84,8 @@ def _restore_trial(search: Search, record: TrialRecord) -> Progress:
     config = TrialConfig.from_dict(record.config)
     is_outside = record.is_base or (record.origin and not record.origin["in_study"])
     params = dict(record.params) if is_outside else search.space.read(config)
-    trial = Progress(record.id, record.number, params, config, origin=record.origin)
+    trial = Progress(record.id, record.number, params, config)
+    trial.origin, trial.proposal = record.origin, record.proposal
     trial.is_inside = bool(is_outside) or search.space.holds(params)
     trial.is_resolved = record.resolved is not None
     return trial

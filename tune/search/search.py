@@ -17,14 +17,14 @@ from search_spaces.space import Space
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
-from trainable.trial import EvalResult, Milestone, TrialConfig
+from trainable.trial import ConfigError, EvalResult, Milestone, TrialConfig
 from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import list_unconfirmed
 from tune.search.points import Point, Race, view_point
-from tune.search.proposals import propose
+from tune.search.proposals import check_point, propose
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
     ASKED,
@@ -195,6 +195,26 @@ class Search:
         """One more trial, on top of those that are proposed."""
         return self._open(self.next_number, params, config, origin)
 
+    def suggest(self, given: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+        """The point that the sampler would try next, `given` fields as they are; None: the space
+        has none left. Nothing is decided by it."""
+        points = dict.fromkeys(self.race.points[t.id] for t in self.searched if is_studied(t))
+        history = [view_point(point.seeds) for point in points]
+        seed, sampler = self.config.seed, self.config.sampler
+        return propose(self.space, history, seed, self.next_number, sampler=sampler, given=given)
+
+    def take(self, given: Mapping[str, Any], proposal: Mapping[str, Any]) -> Progress:
+        """A point that somebody outside proposes is tried next, what it leaves open chosen by the
+        sampler. It counts as one of the sweep's trials. Raises ConfigError."""
+        check_point(self.space, given)
+        twin = next((t for t in self.searched if t.params == given), None)
+        params = None if twin else self.suggest(given)
+        if params is None or any(params.get(name) != given[name] for name in given):
+            why = f"trial {twin.id} has just this point" if twin else "no such point is left"
+            raise ConfigError(f"{why}: propose another (--set)")
+        config = self.space.spell(params, self.config.base)
+        return self._open(self.next_number, params, config, proposal=proposal)
+
     def finish(self) -> None:
         """Nothing runs and nothing will: whoever still waits at a rung was not promoted."""
         for trial in self.searched:
@@ -249,7 +269,7 @@ class Search:
             base = {**self.config.base, "seed": self._pick_seed(short)}
             params = short.seeds[0].params
             return self._open(number, params, self.space.spell(params, base))
-        found = None if self.is_exhausted else self._propose(number, proposed)
+        found = None if self.is_exhausted else self._propose(proposed)
         if found is None:
             return None
         return self._open(number, found, self.space.spell(found, self.config.base))
@@ -277,10 +297,8 @@ class Search:
             self.clone(dict(original.params), config, origin)
         return self._next_queued()
 
-    def _propose(self, number: int, proposed: int) -> Mapping[str, Any] | None:
-        points = dict.fromkeys(self.race.points[t.id] for t in self.searched if is_studied(t))
-        history = [view_point(point.seeds) for point in points]
-        params = propose(self.space, history, self.config.seed, number)
+    def _propose(self, proposed: int) -> Mapping[str, Any] | None:
+        params = self.suggest()
         if params is None:
             self.is_exhausted = True
             self.recorder.record_note(
@@ -295,10 +313,11 @@ class Search:
         params: Mapping[str, Any],
         config: TrialConfig,
         origin: Mapping[str, Any] | None = None,
+        proposal: Mapping[str, Any] | None = None,
     ) -> Progress:
         trial_id = BASE_ID if number == BASE_NUMBER else name_trial(number)
-        trial = Progress(trial_id, number, params, config, origin=origin)
-        self.recorder.record_trial(trial_id, number, params, config, origin)
+        trial = Progress(trial_id, number, params, config, origin=origin, proposal=proposal)
+        self.recorder.record_trial(trial_id, number, params, config, origin, proposal)
         self.add(trial)
         return trial
 

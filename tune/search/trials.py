@@ -31,6 +31,7 @@ class Progress:
     scores: dict[int, float] = field(default_factory=dict)  # milestone in turns -> score
     reason: str | None = None
     origin: Mapping[str, Any] | None = None  # of a clone: see tune.clone
+    proposal: Mapping[str, Any] | None = None  # of a point from outside: see tune.propose
     is_inside: bool = True  # no value lies outside the space, as one edited by hand may
     since_s: float = 0.0  # time.monotonic() at its lease, or at its last report since
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -34,13 +36,12 @@ COLUMNS = {  # field of Outcome -> (heading, digits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
-    try:
-        curves = open_curves(flags)
-        check_methods(flags.methods, flags.curves)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return carry_out(build_parser(), compare_methods, arguments)
+
+
+def compare_methods(flags: argparse.Namespace) -> Outcome:
+    curves = open_curves(flags)
+    check_methods(flags.methods, flags.curves)
     rows = []
     for row in simulate_all(curves, flags):
         rows.append(row)
@@ -48,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(render(rows))
     if flags.out:
         write(flags.out, rows)
-    return 0
+    return Outcome(facts={"rows": rows})
 
 
 def open_curves(flags: argparse.Namespace) -> Curves:
     from analysis.records import find_sweep, read_sweep
-    from tune.search.config import fit_evals
+    from tune.search.profiles import fit_evals
     from tune.simulate.curves import Formula, Recorded
 
     is_formula = flags.curves == FORMULA
@@ -150,10 +151,8 @@ def parse_names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.simulate", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.simulate", __doc__)
     parser.add_argument(
         "--curves",
         default=FORMULA,
@@ -167,12 +166,22 @@ def build_parser() -> argparse.ArgumentParser:
         "--rung-metric",
         help="what a rung decides on, loss or combined; default: as the curves were recorded",
     )
-    parser.add_argument("--slots", type=parse_counts, default=(1, 8, 16, 64, 1000), metavar="A,B,C")
+    parser.add_argument(
+        "--slots",
+        type=parse_counts,
+        default=(1, 8, 16, 64, 1000),
+        metavar="A,B,C",
+        help="how many in all",
+    )
     parser.add_argument(
         "--pack", type=parse_counts, default=(1,), metavar="A,B", help="slots of one GPU"
     )
     parser.add_argument(
-        "--methods", type=parse_names, default=("random", "stop", "promote"), metavar="A,B"
+        "--methods",
+        type=parse_names,
+        default=("random", "stop", "promote"),
+        metavar="A,B",
+        help="compared",
     )
     parser.add_argument("--seeds", type=parse_count, default=20, help="sweeps a row")
     parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.md and STEM.csv")

@@ -15,7 +15,8 @@ from search_spaces.space import Space, find_space
 from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
 from trainable.trial import ConfigError, EvalResult, Milestone, TrialConfig
 from tune.plan.estimate import FORWARD
-from tune.search.config import SweepConfig, compose
+from tune.search.config import SweepConfig
+from tune.search.profiles import compose
 from tune.search.proposals import draw
 
 Point = Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""What all commands share: flags, help, errors, JSON, completion."""

@@ -1,0 +1,59 @@
+"""What a command came to: an exit code, and what --json prints."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainable.command.parser import EXIT_BAD_INPUT, Parser
+from trainable.system.environment import set_environment
+from trainable.trial import ConfigError
+
+FORMAT = 1  # of what --json prints: keys may come, none goes or changes its meaning under a number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    facts: Mapping[str, Any] = field(default_factory=dict)  # JSON-ready: what --json prints
+    code: int = 0  # the exit code
+
+
+def carry_out(
+    parser: Parser, act: Callable[[argparse.Namespace], Outcome], arguments: Sequence[str] | None
+) -> int:
+    """The command's exit code: 2, with one line on stderr, for a ConfigError."""
+    try:
+        flags = parser.parse_args(arguments)
+        if hasattr(flags, "trust_remote_code"):
+            set_environment(bool(getattr(flags, "deterministic", False)), flags.trust_remote_code)
+        is_json = getattr(flags, "json", False) is True
+        with contextlib.redirect_stdout(sys.stderr if is_json else sys.stdout):
+            outcome = act(flags)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    if is_json:
+        print(
+            json.dumps(spell({"command": parser.name, "format": FORMAT, **outcome.facts}), indent=1)
+        )
+    return outcome.code
+
+
+def spell(value: Any) -> Any:
+    """JSON-ready: paths as text, numbers of numpy as Python's, no number for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): spell(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [spell(each) for each in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""The search from Python: what `qlora_search` offers."""

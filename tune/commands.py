@@ -1,0 +1,46 @@
+"""All commands: `qlora-search NAME`, or `python -m MODULE`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+# group -> name -> (module, what it does)
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "a sweep": {
+        "run": ("tune.run", "start a sweep, or go on with one (--resume NAME)"),
+        "list": ("tune.list", "the sweeps of a storage, and how they stand"),
+        "status": ("tune.status", "one sweep as it stands, live"),
+        "stop": ("tune.stop", "end a running sweep, or one trial of it"),
+        "clone": ("tune.clone", "add a trial like another"),
+        "propose": ("tune.propose", "have it try a point of yours"),
+    },
+    "its answer": {
+        "report": ("analysis.report", "the answer as one HTML page"),
+        "figure": ("analysis.static", "one of the report's figures as SVG or PNG"),
+        "cost": ("analysis.cost", "what the answer cost, and would have cost by usual ways"),
+        "scaling": ("analysis.scaling", "the same sweep on more GPUs, side by side"),
+        "mlflow": ("analysis.mlflow_export", "its trials as an MLflow store"),
+        "export": ("tune.export.command", "its best adapter, to a folder or the Hub"),
+    },
+    "a model": {
+        "generate": ("tune.generate", "the replies of an adapter or a model"),
+        "evaluate": ("tune.evaluate", "score an adapter, a model or a file of replies"),
+        "baseline": ("tune.baseline", "the untuned model under the same evaluation"),
+        "free": ("tune.free", "let a model write whole dialogues"),
+    },
+    "this machine": {
+        "bench": ("tune.bench.command", "how fast it is, and what fits"),
+        "simulate": ("tune.simulate.command", "ASHA against random search, training nothing"),
+    },
+    "the commands": {
+        "fields": ("tune.fields", "what --set may fix: ranges, choices, defaults"),
+        "completion": ("tune.completion", "completion for bash, zsh or fish"),
+    },
+}
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+
+
+def load(name: str) -> ModuleType:
+    """The module of a command: `main(arguments) -> int`, `build_parser()`."""
+    return import_module(COMMANDS[name][0])

@@ -1,0 +1,68 @@
+"""What --set may fix: every field of a trial, its range, and what it is: python -m tune.fields"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
+from trainable.trial import CHOICES, CONDITIONS, FIELDS, RANGES, ConfigError, TrialConfig, nearest
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), show, arguments)
+
+
+def show(flags: argparse.Namespace) -> Outcome:
+    from rich.console import Console
+    from rich.table import Table
+
+    for name in flags.names:
+        if name not in FIELDS:
+            raise ConfigError(f"no field is called {name!r}{nearest(name, FIELDS)}")
+    fields = [describe(name) for name in flags.names or FIELDS]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in fields[0]:
+        table.add_column(title, overflow="fold")
+    for field in fields:
+        table.add_row(*("–" if value is None else str(value) for value in field.values()))
+    Console(file=sys.stdout).print(table)
+    return Outcome(facts={"fields": fields})
+
+
+def describe(name: str) -> dict[str, Any]:
+    """JSON-ready: the field, its kind, what it may be, its value in either profile, and when it
+    exists."""
+    from tune.search.profiles import BASES
+
+    low, high = RANGES.get(name, (None, None))
+    allowed = " | ".join(CHOICES.get(name, ())) or (None if low is None else f"{low:g} to {high:g}")
+    whens = [f"{d}={' or '.join(v)}" for d, v, names in CONDITIONS if name in names]
+    profiles = {profile: base.get(name, default_of(name)) for profile, base in BASES.items()}
+    kind = str(TrialConfig.__annotations__[name]).partition(" | ")[0]
+    return {
+        "field": name,
+        "kind": kind,
+        "allowed": allowed,
+        **profiles,
+        "only with": ", ".join(whens),
+    }
+
+
+def default_of(name: str) -> Any:
+    return TrialConfig.__dataclass_fields__[name].default
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.fields", __doc__)
+    parser.add_argument("names", nargs="*", metavar="FIELD", help="these alone")
+    return parser
+
+
+if __name__ == "__main__":
+    speak_utf8()
+    sys.exit(main())
