@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FLOORS = ("tune", "search_spaces", "trainable", "analysis", "tests")
+FLOORS = ("qlora_search", "tune", "search_spaces", "trainable", "analysis", "tests")
 # (file, the tests that must fail) -> what stands there once, and what is put in its place
 MUTANTS = {
     ("trainable/evaluation/validation.py", "evaluation/test_validation.py"): (

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from drivers import Sweep, compute_undisturbed
 from test_search import summarise
 
-from tune.driver.signals import Interrupted, heed
+from tune.driver.signals import Interrupted, heed, is_command, is_main_thread, renew
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -92,3 +93,17 @@ def test_a_sweep_that_is_told_to_end_goes_on_to_what_it_would_have_been(
     sweep.run()
     whole = compute_undisturbed(tmp_path, "toy:0.002", trials=8, concurrent=1, asha=asha)
     assert summarise(sweep.records) == summarise(whole)
+
+
+def test_a_thread_s_sweep_leaves_signals_to_the_main_thread() -> None:
+    ran: list[bool] = []
+
+    def work() -> None:
+        with heed("go on"):
+            renew()
+            ran.append(is_main_thread())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ran == [False] and is_command()
