@@ -97,6 +97,12 @@ def is_by_loss(records: SweepRecords, turns: int) -> bool:
     return bool(there) and all(e.combined is None for e in there)
 
 
+def name_scores(records: SweepRecords, turns: int) -> str:
+    """What `scores_at` gives there: `Combined at 400`."""
+    what = "nats a word" if is_by_loss(records, turns) else "Combined"
+    return f"{what} at {turns}"
+
+
 def _find_at(records: SweepRecords, trial: TrialRecord, turns: int) -> EvalRecord | None:
     """The trial's first evaluation at that station."""
     evals = _comparable(records, trial)

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.curves import are_alike, common_turns, is_by_loss, scores_at
+from analysis.curves import are_alike, common_turns, is_by_loss, name_scores, scores_at
 from analysis.importance import MIN_TRIALS, measure_importance, varying_fields
 from analysis.labels import count_things, format_value, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
@@ -47,7 +47,7 @@ def plot_parallel(records: SweepRecords) -> go.Figure:
     training."""
     trials, scores, turns = _compared(records)
     axes = [_make_axis(name, trials) for name in varying_fields(trials)]
-    axes.append({"label": _name_scores(records, turns), "values": scores})
+    axes.append({"label": name_scores(records, turns), "values": scores})
     line = {"color": scores, "colorscale": SCALE, "showscale": True}
     line["reversescale"] = is_by_loss(records, turns)
     figure = make_figure([go.Parcoords(line=line, dimensions=axes)])
@@ -63,11 +63,6 @@ def _compared(records: SweepRecords) -> tuple[list[TrialRecord], list[float], in
     if len(trials) < 2 or not varying_fields(trials):
         raise NothingToPlot("needs two trials at equal training and a field that varies")
     return trials, [scores[t.id] for t in trials], turns
-
-
-def _name_scores(records: SweepRecords, turns: int) -> str:
-    what = "nats a word" if is_by_loss(records, turns) else "Combined"
-    return f"{what} at {turns}"
 
 
 def is_numeric(values: Sequence[Any]) -> bool:
@@ -143,7 +138,7 @@ def plot_slices(records: SweepRecords) -> go.Figure:
             xaxis=f"x{suffix}",
             mode="markers",
             marker={"size": 7, "opacity": 0.6, "color": PALETTE[i % len(PALETTE)]},
-            hovertemplate="%{x}: %{y:.1f}<br>trial %{text}<extra></extra>",
+            hovertemplate="%{x}: %{y:.4g}<br>trial %{text}<extra></extra>",
         )
         domain = [i * width + 0.015, (i + 1) * width - 0.015]
         scale = "log" if numeric and is_logarithmic(values) else None if numeric else "category"
@@ -158,7 +153,7 @@ def plot_slices(records: SweepRecords) -> go.Figure:
             axis |= {"categoryorder": "array", "categoryarray": choices, "dtick": 1}
         figure.update_layout({f"xaxis{suffix}": {"nticks": 4, "tickangle": -35, **axis}})
     figure.update_xaxes(gridcolor="rgba(128,128,128,0.25)", zeroline=False)
-    figure.update_yaxes(title_text=f"{_name_scores(records, turns)} turns")
+    figure.update_yaxes(title_text=f"{name_scores(records, turns)} turns")
     return figure.update_layout(showlegend=False, meta={"min_width": 170 * len(names)})
 
 

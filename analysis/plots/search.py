@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import plotly.graph_objects as go
 
-from analysis.curves import common_turns, scores_at
+from analysis.curves import common_turns, name_scores, scores_at
 from analysis.importance import varying_fields
 from analysis.labels import format_value, label_params, shorten_pattern
 from analysis.plots.style import BLUE, GREY, ORANGE, NothingToPlot, make_figure
@@ -31,9 +31,10 @@ class Finished:
 
 
 def plot_rates(records: SweepRecords) -> go.Figure:
-    """Combined against the learning rate at equal training, coloured by the adapted layers (or by
-    the first field of choices)."""
-    scores, turns = scores_at(records, common_turns(records)), common_turns(records)
+    """Combined (or where rungs look at it the loss, of which less is better) against the learning
+    rate at equal training, coloured by the adapted layers or by the first field of choices."""
+    turns = common_turns(records)
+    scores = scores_at(records, turns)
     rated = [t for t in records.searched if t.id in scores and _rate(t) is not None]
     if len({_rate(t) for t in rated}) < 3:
         raise NothingToPlot("needs three learning rates at equal training")
@@ -46,11 +47,11 @@ def plot_rates(records: SweepRecords) -> go.Figure:
             name=name,
             mode="markers",
             marker={"size": 9, "opacity": 0.8},
-            hovertemplate="%{text}<br>Combined %{y:.1f}<extra></extra>",
+            hovertemplate="%{text}<br>%{y:.4g}<extra></extra>",
         )
         for name, members in groups.items()
     ]
-    figure = make_figure(traces, x="learning rate", y=f"Combined at {turns} turns")
+    figure = make_figure(traces, x="learning rate", y=f"{name_scores(records, turns)} turns")
     return figure.update_xaxes(type="log").update_layout(showlegend=len(groups) > 1)
 
 
@@ -119,6 +120,7 @@ def plot_rung_correlation(records: SweepRecords) -> go.Figure:
             (_value(early), late.score)
             for t in records.searched
             if (early := t.eval_at(rung)) and early.turns_seen < last and (late := t.eval_at(last))
+            if not t.is_confirmation  # scored on other dialogues
             if late.combined is not None and _value(early) is not None
         ]
         if len(pairs) >= LEAST_COMMON and all(len(set(c)) > 1 for c in zip(*pairs, strict=True)):
@@ -167,7 +169,8 @@ def plot_regret(records: SweepRecords) -> go.Figure:
 def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:
     """The scores after the longest training in the order of time, and the turns of all trials."""
     last = max(records.levels_turns, default=0)
-    evals = [(e.time_s, t, e) for t in records.searched for e in t.evals]
+    raced = [t for t in records.searched if not t.is_confirmation]  # on the same dialogues
+    evals = [(e.time_s, t, e) for t in raced for e in t.evals]
     reached: dict[str, int] = {}
     spent, steps = 0, []
     for _, trial, e in sorted(evals, key=lambda found: found[0]):
@@ -179,8 +182,9 @@ def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:
 
 
 def plot_distribution(records: SweepRecords) -> go.Figure:
-    """The share of trials with at most that Combined at equal training (empirical distribution
-    function): the further right a line, the better the choice in general, not only at its best."""
+    """The share of trials with at most that Combined (or loss, where rungs look at it) at equal
+    training: the empirical distribution function. It tells of all of a choice's trials, not only of
+    its highest."""
     turns = common_turns(records)
     scores = scores_at(records, turns)
     trials = [t for t in records.searched if t.id in scores]
@@ -198,7 +202,7 @@ def plot_distribution(records: SweepRecords) -> go.Figure:
                 name=f"{name} ({len(values)})",
                 mode="lines",
                 line={"shape": "hv", **({"color": GREY, "width": 4} if name == "all" else {})},
-                hovertemplate="%{y:.0f} % have at most %{x:.1f}<extra></extra>",
+                hovertemplate="%{y:.0f} % have at most %{x:.4g}<extra></extra>",
             )
         )
-    return make_figure(traces, x=f"Combined at {turns} turns", y="% of the trials")
+    return make_figure(traces, x=f"{name_scores(records, turns)} turns", y="% of the trials")
