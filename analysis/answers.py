@@ -9,13 +9,14 @@ import numpy as np
 from analysis.curves import (
     common_turns,
     is_by_loss,
+    is_lower_better,
     measure_gpu_hours,
     name_hours,
     scores_at,
     trained_turns,
 )
 from analysis.importance import measure_importance, varying_fields
-from analysis.labels import count_things, format_hours, label_params
+from analysis.labels import count_things, format_hours, format_score, label_objective, label_params
 from analysis.leaderboard import describe
 from analysis.plots.fields import is_logarithmic, is_numeric
 from analysis.ranking import Entry
@@ -42,37 +43,48 @@ def _name_first(first: Entry) -> str:
     where = f"after {first.level_turns:,} turns" if first.level_turns else "without training"
     seeds = f", the mean of {len(first.trials)} seeds" if len(first.trials) > 1 else ""
     return (
-        f"First in rank: trial {first.trial.id} with Combined {first.combined:.1f} {where}{seeds} "
-        f"(BLEU {first.mean('bleu') or 0:.1f}, Inform {first.mean('inform') or 0:.1f}, Success "
-        f"{first.mean('success') or 0:.1f}): {label_params(first.trial.params) or 'all fixed'}."
+        f"First in rank: trial {first.trial.id} with {label_objective(first.objective)} "
+        f"{format_score(first.value, first.objective)} {where}{seeds}"
+        f"{_list_parts(first)}: {label_params(first.trial.params) or 'all fixed'}."
     )
+
+
+def _list_parts(entry: Entry) -> str:
+    """What stands beside the objective, in brackets."""
+    rates = {"bleu": "BLEU", "inform": "Inform", "success": "Success"}
+    known = {label: entry.mean(name) for name, label in rates.items() if name != entry.objective}
+    parts = [f"{label} {value:.1f}" for label, value in known.items() if value is not None]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _compare_base(entries: Sequence[Entry], first: Entry) -> str | None:
     base = next((e for e in entries if e.trial.is_base), None)
-    if base is None or base.behind_first is None or base.combined is None:
+    if base is None or base.behind_first is None or base.value is None:
         return None
-    line = f"The untuned model has {base.combined:.1f}"
+    line = f"The untuned model has {format_score(base.value, base.objective)}"
+    less, digits = ("less" if base.evals[0].sign > 0 else "more"), base.digits
     if base.behind_interval is None:
         one_seed = " than this single seed" if len(first.trials) == 1 and first.level_turns else ""
-        return f"{line}, {-base.behind_first:.1f} less{one_seed}."
+        return f"{line}, {-base.behind_first:.{digits}f} {less}{one_seed}."
     low, high = -base.behind_interval[1], -base.behind_interval[0]
-    return f"{line}, {low:.1f} to {high:.1f} less (95 % interval, {first.holds})."
+    return f"{line}, {low:.{digits}f} to {high:.{digits}f} {less} (95 % interval, {first.holds})."
 
 
 def _tell_fields(records: SweepRecords) -> list[str | None]:
     """Of the fields, among trials at equal training: where the highest (or, where rungs look at
     the loss, the lowest) lie, and what matters."""
     turns = common_turns(records)
-    by_loss = is_by_loss(records, turns)
-    scores = {t: -s if by_loss else s for t, s in scores_at(records, turns).items()}
+    is_low = is_lower_better(records, turns)
+    scores = {t: -s if is_low else s for t, s in scores_at(records, turns).items()}
     trials = [t for t in records.studied if t.id in scores]
     numeric = [
         name
         for name in varying_fields(trials)
         if is_numeric([t.params[name] for t in trials if name in t.params])
     ]
-    what = "with the lowest loss" if by_loss else "with the highest Combined"
+    by_loss = is_by_loss(records, turns) or records.objective == "loss"
+    label = "loss" if by_loss else label_objective(records.objective)
+    what = f"with the {'lowest' if is_low else 'highest'} {label}"
     where = f"{what}{_say_at(turns)}"
     located = [
         _locate_highest(

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from analysis.labels import label_objective
 from analysis.ranking import Entry
 from analysis.rows import searched_fields, to_cells, to_row
+from trainable.trial import OBJECTIVE
 
-ALWAYS = ("rank", "trials", "Combined", "to first", "Bleu", "Success", "Inform", "Richness")
+AFTER_SCORE = ("to first", "Bleu", "Success", "Inform", "Richness")
 ALWAYS_LAST = ("trainable", "turns", "seeds", "state")
 
 
@@ -19,7 +21,9 @@ def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
     raw = [to_row(entry) for entry in entries]
     fields = searched_fields(entries)
     there = list(dict.fromkeys(name for row in cells for name in row))
-    shown = [*ALWAYS, *fields, *ALWAYS_LAST]
+    label = label_objective(next((e.objective for e in entries), OBJECTIVE))
+    rest = [c for c in AFTER_SCORE if any(row.get(c) for row in cells)]
+    shown = ["rank", "trials", label, *rest, *fields, *ALWAYS_LAST]
     columns = [*(c for c in shown if c in there), *(c for c in there if c not in shown)]
     numeric = {c for c in columns if _is_number_column([row.get(c) for row in raw])}
     header = "".join(_show_header(c, c in numeric, c not in shown) for c in columns)

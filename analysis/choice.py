@@ -37,13 +37,13 @@ class PointResult:
         """The best of the seeds that went furthest: what an export or a clone takes."""
         return self.trials[self.list_seeds()[0]]
 
-    def list_seeds(self, metric: str = "combined") -> list[int]:
+    def list_seeds(self, metric: str = "value") -> list[int]:
         """Places in `trials`: who trained longest first, then who is best by the metric."""
 
         def rank(place: int) -> tuple[float, float, int]:
             trial, evaluation = self.trials[place], self.evals[place]
-            value = getattr(evaluation, metric)
-            return -evaluation.turns_seen, inf if value is None else -value, trial.number
+            value, sign = getattr(evaluation, metric), evaluation.sign if metric == "value" else 1
+            return -evaluation.turns_seen, inf if value is None else -sign * value, trial.number
 
         return sorted(range(len(self.trials)), key=rank)
 
@@ -53,8 +53,19 @@ class PointResult:
         return float(np.mean(values)) if values else None
 
     @property
-    def combined(self) -> float | None:
-        return self.mean("combined")
+    def value(self) -> float | None:
+        """The objective's, as it is shown."""
+        return self.mean("value")
+
+    @property
+    def score(self) -> float | None:
+        """The same with the sign that makes higher better."""
+        return None if self.value is None else self.evals[0].sign * self.value
+
+    @property
+    def objective(self) -> str:
+        """What `value` is a value of."""
+        return self.evals[0].name
 
 
 def choose_best(records: Records) -> PointResult | None:
@@ -64,7 +75,7 @@ def choose_best(records: Records) -> PointResult | None:
 
 def rank_points(records: Records) -> tuple[PointResult, ...]:
     """The points that have been evaluated, those that trained longest first; of each station the
-    confirmed ones, then the best mean Combined, then (where no replies were made) the lowest loss.
+    confirmed ones, then the best mean objective, then (where no replies were made) the lowest loss.
 
     A point counts by all of its seeds: one that was stopped earlier than the others counts with
     what it had, so that losing its worst seeds helps no point. Fresh seeds count once all of them
@@ -106,11 +117,11 @@ def _judge(
 
 
 def _order(point: PointResult) -> tuple[float, ...]:
-    combined, loss = point.combined, point.mean("nats_per_word")
+    score, loss = point.score, point.mean("nats_per_word")
     return (
         -point.level_turns,
         not point.is_confirmed,
-        inf if combined is None else -combined,
+        inf if score is None else -score,
         inf if loss is None else loss,
         point.trial.number,
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from analysis.examples import Example, choose_examples
-from analysis.labels import format_count, label_modules
-from analysis.noise import DialogueCounts, draw_combined, read_counts, score_combined
+from analysis.labels import LABELS, format_count, format_score, label_modules, label_objective
+from analysis.noise import DialogueCounts, draw_values, read_counts, score_sums
 from analysis.ranking import rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.evaluation.bootstrap import find_interval
 from trainable.trial import ConfigError
 
-COLUMNS = ("", "LLM model", "params", "Bleu", "Success", "Inform", "Richness", "Combined")
+COLUMNS = ("", "LLM model", "params", "Bleu", "Success", "Inform", "Richness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,10 @@ def find_side(name: str) -> Side:
 
 
 def compare(one: Side, other: Side, *, examples: int = 3) -> str:
-    """Markdown: both trials in the lab's columns, the difference in Combined with its 95 %
+    """Markdown: both trials in the lab's columns, the difference in their objective with its 95 %
     interval over the dialogues that both answered, and `examples` of those dialogues."""
-    table = [COLUMNS, ("---",) * len(COLUMNS), to_cells(one), to_cells(other)]
+    columns = (*COLUMNS, label_objective(other.last.name))
+    table = [columns, ("---",) * len(columns), to_cells(one), to_cells(other)]
     sides = {side.label: (side.records, side.trial) for side in (one, other)}
     blocks = [
         "\n".join("| " + " | ".join(cells) + " |" for cells in table),
@@ -59,22 +60,27 @@ def compare(one: Side, other: Side, *, examples: int = 3) -> str:
 
 def to_cells(side: Side) -> tuple[str, ...]:
     last, resolved = side.last, side.trial.resolved
-    low, high = last.intervals.get("combined", (None, None))
+    low, high = last.intervals.get(last.name, (None, None))
     spread = f" [{low:.1f}, {high:.1f}]" if low is not None and high is not None else ""
     richness = last.richness.get("msttr")
     return (
         f"{side.label} ({label_modules(side.trial)})",
         str(side.trial.config.get("base_model", "")),
         format_count(resolved.total_params if resolved else None),
-        *(f"{value:.1f}" for value in (last.bleu, last.success, last.inform)),
+        *(show(value) for value in (last.bleu, last.success, last.inform)),
         "" if richness is None else f"{richness:.2f}",
-        f"{last.combined:.1f}{spread}",
+        f"{format_score(last.value, last.name)}{spread}",
     )
 
 
+def show(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
 def describe_difference(one: Side, other: Side) -> str:
-    counts = [read_counts(s.records.folder, s.trial.id) for s in (one, other)]
+    counts = [read_counts(s.records.folder, s.trial.id, s.last.name) for s in (one, other)]
     for what, values in (
+        ("objective", [s.last.name for s in (one, other)]),
         ("states", [s.last.states for s in (one, other)]),
         ("replies", [s.trial.config.get("response", "delexicalised") for s in (one, other)]),
     ):
@@ -87,19 +93,21 @@ def describe_difference(one: Side, other: Side) -> str:
     if not shared:
         return "No dialogue was answered by both: the difference cannot be told from noise."
     first, second = (restrict(c, shared) for c in counts if c is not None)
-    low, high = find_interval(draw_combined(second) - draw_combined(first))
-    difference = observe_combined(second) - observe_combined(first)
+    low, high = find_interval(draw_values(second) - draw_values(first))
+    difference, digits = observe(second) - observe(first), 1 if other.last.name in LABELS else 3
     may = "may" if low <= 0 <= high else "do not"
     return (
         f"{other.label} against {one.label} on {len(shared)} common {other.last.split} dialogues: "
-        f"Combined {difference:+.1f} [{low:+.1f}, {high:+.1f}] (95 %, paired by dialogue). "
+        f"{label_objective(other.last.name)} {difference:+.{digits}f} "
+        f"[{low:+.{digits}f}, {high:+.{digits}f}] (95 %, paired by dialogue). "
         f"The choice of dialogues {may} make such a difference by chance; of other seeds it says "
         "nothing."
     )
 
 
-def observe_combined(counts: DialogueCounts) -> float:
-    return float(score_combined(len(counts.ids), counts.counts.sum(axis=0)[None])[0])
+def observe(counts: DialogueCounts) -> float:
+    sums = counts.counts.sum(axis=0)[None]
+    return float(score_sums(len(counts.ids), sums, counts.objective)[0])
 
 
 def restrict(counts: DialogueCounts, ids: set[str]) -> DialogueCounts:

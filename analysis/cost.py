@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from analysis.curves import trained_turns
+from analysis.labels import count_points, format_score, label_objective
 from analysis.machines import (
     count_engines,
     count_gpus,
@@ -31,7 +32,7 @@ from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
-NEAR = 1.0  # points of Combined below the highest: good enough an answer
+NEAR = 1.0  # points (see `count_points`) below the highest: good enough an answer
 LAB_REPLIES = "reply, batch 16"
 
 
@@ -50,7 +51,7 @@ class Answer:
 
     trial: TrialRecord
     evaluation: EvalRecord
-    highest: float  # Combined
+    highest: float  # value of the objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +80,10 @@ def find_answer(sweep: SweepRecords) -> Answer:
     if not trained_turns(sweep.searched):
         raise ConfigError(f"{sweep.name} trains nothing, so that no training has a cost")
     highest = max(e.score for e, _ in finals)
-    near = [(e, t) for e, t in finals if e.score >= highest - NEAR]
+    least = highest - NEAR * count_points(sweep.objective, highest)
+    near = [(e, t) for e, t in finals if e.score >= least]
     evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
-    return Answer(trial=trial, evaluation=evaluation, highest=highest)
+    return Answer(trial=trial, evaluation=evaluation, highest=evaluation.sign * highest)
 
 
 def is_final(evaluation: EvalRecord, trial: TrialRecord) -> bool:
@@ -122,7 +124,7 @@ def count_until(sweep: SweepRecords, time_s: float) -> Work:
     for trial in sweep.searched:
         done = [e for e in trial.evals if e.time_s <= time_s]
         if done:
-            replies = sum(e.n_turns for e in done if e.combined is not None)
+            replies = sum(e.n_turns for e in done if e.bleu is not None)
             works.append(Work(tokens=count_tokens(done[-1]), replies=replies))
     return add(works)
 
@@ -193,8 +195,9 @@ def read_rates(path: Path) -> dict[str, Rates]:
 def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
     answer, ours = find_answer(sweep), rows[-1].seconds
     lines = [
-        f"To within {NEAR:g} point of the highest Combined of a trial ({answer.highest:.1f}; "
-        f"trial {answer.trial.id}: {answer.evaluation.combined:.1f}):",
+        f"To within {NEAR:g} point of the highest {label_objective(sweep.objective)} of a trial "
+        f"({format_score(answer.highest, sweep.objective)}; trial {answer.trial.id}: "
+        f"{format_score(answer.evaluation.value, sweep.objective)}):",
         "",
         "| way | minutes | GPU-minutes | against ours |",
         "|---" * 4 + "|",

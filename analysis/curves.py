@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from analysis.labels import label_objective
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 
 # decide how far a trial has come by so many turns
@@ -21,7 +22,7 @@ class Rung:
     turns: int
     reached: int  # trials evaluated there
     stopped: int  # of these, trials that went no further although more was planned
-    best: float | None  # the highest Combined there, 0..200
+    best: float | None  # the best value of the objective there
     lowest_loss: float | None = None  # nats a word
 
 
@@ -34,14 +35,14 @@ def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> li
         there = [e for t in searched if (e := t.eval_at(turns))]
         ended = [t for t in searched if t.state == "PRUNED" and t.eval_at(turns)]
         stopped = [t for t in ended if following is None or not t.eval_at(following)]
-        scores = [e.combined for e in there if e.combined is not None]
+        scores = [e for e in there if e.value is not None]
         losses = [e.nats_per_word for e in there if e.nats_per_word is not None]
         rungs.append(
             Rung(
                 turns=turns,
                 reached=len(there),
                 stopped=len(stopped),
-                best=max(scores, default=None),
+                best=max(scores, key=lambda e: e.score).value if scores else None,
                 lowest_loss=min(losses, default=None),
             )
         )
@@ -82,25 +83,30 @@ def are_alike(trials: Iterable[TrialRecord]) -> bool:
 
 
 def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
-    """Trial -> Combined at that station, or the loss where none made replies there (see
+    """Trial -> the objective at that station, or the loss where none made replies there (see
     `is_by_loss`); the untuned base, confirmations and trials that never got there left out: one
     fidelity, never a mixture."""
     by_loss = is_by_loss(records, turns)
     there = {t.id: _find_at(records, t, turns) for t in _raced(records)}
-    values = {t: e.nats_per_word if by_loss else e.combined for t, e in there.items() if e}
+    values = {t: e.nats_per_word if by_loss else e.value for t, e in there.items() if e}
     return {t: value for t, value in values.items() if value is not None}
 
 
 def is_by_loss(records: SweepRecords, turns: int) -> bool:
     """Whether what compares trials at that station is nats a word: lower is better."""
     there = [e for t in _raced(records) if (e := _find_at(records, t, turns))]
-    return bool(there) and all(e.combined is None for e in there)
+    return bool(there) and all(e.value is None for e in there)
+
+
+def is_lower_better(records: SweepRecords, turns: int) -> bool:
+    """Of what `scores_at` tells: the loss, or an objective of that direction."""
+    return is_by_loss(records, turns) or records.sign < 0
 
 
 def name_scores(records: SweepRecords, turns: int) -> str:
     """What `scores_at` gives there: `Combined at 400`."""
-    what = "nats a word" if is_by_loss(records, turns) else "Combined"
-    return f"{what} at {turns}"
+    name = "loss" if is_by_loss(records, turns) else records.objective
+    return f"{label_objective(name)} at {turns}"
 
 
 def _find_at(records: SweepRecords, trial: TrialRecord, turns: int) -> EvalRecord | None:

@@ -30,6 +30,52 @@ def label_modules(trial: TrialRecord) -> str:
     return f"{chosen}: {' '.join(names)}" if names else chosen
 
 
+LABELS = {
+    **{"combined": "Combined", "loss": "nats a word", "bleu": "BLEU", "rouge": "ROUGE-L"},
+    **{"exact": "exact matches", "slots": "slot F1"},
+}
+
+
+def label_objective(spelt: str) -> str:
+    """What trials are compared by, for a reader; of a Python function its name.
+
+    >>> label_objective("bleu"), label_objective("python:my/file.py:helpfulness")
+    ('BLEU', 'helpfulness')
+    """
+    return LABELS.get(spelt, spelt.rpartition(":")[2])
+
+
+def count_digits(name: str, level: float) -> int:
+    """After the point, of an objective's values near `level`: a function's may lie in 0..1.
+
+    >>> count_digits("bleu", 3.1), count_digits("loss", 3.1), count_digits("helpfulness", 0.4)
+    (1, 3, 3)
+    """
+    if name in LABELS:
+        return 3 if name == "loss" else 1
+    return 3 if abs(level) < 10 else 1
+
+
+def count_points(name: str, level: float) -> float:
+    """How much of an objective is as much worth as a point of Combined (0..200): what is assumed of
+    seeds before a sweep is seen, and what difference is worth having, is said in such points.
+
+    >>> count_points("combined", 90.0), count_points("loss", 2.0), count_points("my_score", 0.4)
+    (1.0, 0.02, 0.005)
+    """
+    if name in LABELS:
+        return {"combined": 1.0, "loss": 0.02}.get(name, 0.5)
+    return 0.005 if abs(level) < 10 else 0.5
+
+
+def format_score(value: float | None, name: str) -> str:
+    """
+    >>> format_score(31.25, "rouge"), format_score(None, "rouge")
+    ('31.2', '')
+    """
+    return "" if value is None else f"{value:.{count_digits(name, value)}f}"
+
+
 def label_params(params: Mapping[str, Any]) -> str:
     """`lora_rank 8, learning_rate 0.001`: what was searched, without the seed."""
     return ", ".join(f"{k} {format_value(v)}" for k, v in params.items() if k != "seed")
@@ -55,13 +101,13 @@ def format_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def format_signed(value: float) -> str:
-    """One decimal, with its sign unless it is 0.
+def format_signed(value: float, digits: int = 1) -> str:
+    """With its sign unless it is 0.
 
-    >>> format_signed(-2.06), format_signed(-0.01)
-    ('-2.1', '0.0')
+    >>> format_signed(-2.06), format_signed(-0.01), format_signed(-0.01, digits=3)
+    ('-2.1', '0.0', '-0.010')
     """
-    return f"{value:+.1f}" if round(value, 1) else "0.0"
+    return f"{value:+.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
 
 
 def format_hours(hours: float, unit: str) -> str:

@@ -9,9 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.labels import format_count, format_signed, format_value
+from analysis.labels import (
+    format_count,
+    format_score,
+    format_signed,
+    format_value,
+    label_objective,
+)
 from analysis.ranking import METRICS, Entry, rank_trials
-from analysis.records import SweepRecords, read_sweep
+from analysis.records import EvalRecord, SweepRecords, read_sweep
 from analysis.rows import (
     BOARDS,
     PLACEHOLDERS,
@@ -28,8 +34,8 @@ from analysis.wording import state
 from trainable.system.whole import write_whole
 
 LOSS = "nats a word"  # shown where some have no Combined
-TERMINAL_COLUMNS = (
-    *("#", "trial", "Combined", LOSS, "to first", "Bleu", "Inform", "Success", "Richness"),
+AFTER_SCORE = (
+    *(LOSS, "to first", "Bleu", "Inform", "Success", "Richness"),
     *("searched", "trainable", "turns"),
 )
 WIDE_ONLY = ("Richness", "trainable")  # left out of a narrow terminal
@@ -58,9 +64,7 @@ def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> s
         _print_verdict(console, verdict)
     fields = searched_fields(entries)
     table = Table(title=f"{records.name}: the leaderboard", box=None, padding=(0, 1, 0, 0))
-    columns = [c for c in TERMINAL_COLUMNS if width >= 110 or c not in WIDE_ONLY]
-    if all(entry.combined is not None for entry in entries):
-        columns.remove(LOSS)
+    columns = list_columns(records, entries, width)
     for name in columns:
         if name == "searched":
             table.add_column(" · ".join(fields), overflow="fold", min_width=18)
@@ -80,6 +84,18 @@ def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> s
     return str(console.file.getvalue()).rstrip()  # type: ignore[attr-defined]
 
 
+def list_columns(records: SweepRecords, entries: Sequence[Entry], width: int) -> list[str]:
+    """Of a terminal: the objective first, then what else some entry has."""
+    label = label_objective(records.objective)
+    empty = {m.capitalize() for m in METRICS[:3] if all(e.mean(m) is None for e in entries)}
+    if all(entry.value is not None for entry in entries):
+        empty.add(LOSS)
+    if width < 110:
+        empty.update(WIDE_ONLY)
+    rest = (c for c in AFTER_SCORE if c not in empty and c.lower() != label.lower())
+    return ["#", "trial", label, *rest]
+
+
 def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
     """What the figures mean: one sentence a line."""
     if not entries:
@@ -88,9 +104,8 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
         return "\n".join([*lines, *show_warnings(records)])
     first = entries[0].evals[0]
     lines = [
-        f"Scored on {first.n_dialogues} {first.split} dialogues with {first.states} states "
-        f"({BOARDS.get(first.states, first.states)} board); Combined = (Inform + Success)/2 + "
-        "BLEU. Richness: type-token ratio over windows of 50 tokens.",
+        f"Scored on {first.n_dialogues} {first.split} dialogues{describe_objective(first)}. "
+        "Richness: type-token ratio over windows of 50 tokens.",
         "Ranked at equal training: who trained longer comes first, and distances from the first "
         "are taken at the same number of turns.",
         *_describe_intervals(entries),
@@ -104,6 +119,16 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
     if records.is_running:
         lines.append("The sweep has not ended: this is a partial result.")
     return "\n".join([*lines, *show_warnings(records)])
+
+
+def describe_objective(first: EvalRecord) -> str:
+    """How the score of an evaluation is to be read."""
+    if first.objective is None:
+        board = BOARDS.get(first.states, first.states)
+        formula = "Combined = (Inform + Success)/2 + BLEU"
+        return f" with {first.states} states ({board} board); {formula}"
+    lower = " (lower is better; distances below zero are worse)" if first.sign < 0 else ""
+    return f" by {label_objective(first.name)}{lower}"
 
 
 def show_warnings(records: SweepRecords) -> list[str]:
@@ -205,13 +230,15 @@ def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
     seeds += " confirmed" if entry.is_confirmed else ""
     values = [format_value(params[name]) if name in params else "–" for name in fields]
     mark = "~" if entry.is_behind is False else ""
-    half = f" ±{(spread[1] - spread[0]) / 2:.1f}" if spread else ""
+    digits = entry.digits
+    half = f" ±{(spread[1] - spread[0]) / 2:.{digits}f}" if spread else ""
+    behind = entry.behind_first
     return {
         "#": str(entry.rank),
         "trial": entry.trial.id + seeds,
-        "Combined": "" if entry.combined is None else f"{entry.combined:.1f}{half}",
         LOSS: format_cell(LOSS, entry.mean("nats_per_word")),
-        "to first": "" if entry.behind_first is None else mark + format_signed(entry.behind_first),
+        label_objective(entry.objective): format_score(entry.value, entry.objective) + half,
+        "to first": "" if behind is None else mark + format_signed(behind, digits),
         **{metric.capitalize(): _show(entry.mean(metric)) for metric in METRICS[:3]},
         "Richness": "" if richness is None else f"{richness:.2f}",
         "searched": "untuned" if entry.trial.is_base else " · ".join(values),

@@ -18,7 +18,7 @@ from analysis.trials import (
     RungDecision,
     TrialRecord,
 )
-from analysis.values import check, pick, to_plain
+from analysis.values import NUMBER, check, check_value, pick, to_plain
 from trainable.system.inside import is_trial_id
 from trainable.trial import Resolved
 
@@ -192,6 +192,14 @@ def read_time(event: Mapping[str, Any]) -> float:
     return float(check(float, "time_s", event.get("time_s", 0.0)))
 
 
+def check_objective(told: Mapping[str, Any]) -> None:
+    """Raises KeyError, TypeError, ValueError."""
+    check(str, "objective's name", told["name"])
+    check_value("objective's value", told["value"], NUMBER)
+    if told["direction"] not in ("max", "min"):
+        raise ValueError(f"a direction is max or min, not {told['direction']!r:.60}")
+
+
 def read_eval(values: Mapping[str, Any]) -> EvalRecord:
     """The evaluation an event spells; fields of other versions are left out or take defaults.
     Raises KeyError when one without a default lacks, TypeError or ValueError when one is of another
@@ -202,5 +210,7 @@ def read_eval(values: Mapping[str, Any]) -> EvalRecord:
     for name, highest in HIGHEST.items():
         if known[name] is not None and not 0 <= known[name] <= highest:
             raise ValueError(f"{name} must lie in [0, {highest}], not {known[name]!r}")
+    if known.get("objective") is not None:
+        check_objective(known["objective"])
     intervals = {k: (float(a), float(b)) for k, (a, b) in known["intervals"].items()}
     return EvalRecord(**{**known, "intervals": intervals})

@@ -72,6 +72,7 @@ def _list_metrics(trial: TrialRecord) -> Iterator[tuple[str, float, int, int]]:
     """(name, value, unix time in ms, turns trained on)"""
     for e in trial.evals:
         values = {name: getattr(e, name) for name in METRICS} | dict(e.richness)
+        values |= {**(e.metrics or {}), e.name: e.value}
         for name, value in values.items():
             if value is not None:
                 yield name, float(value), round(1000 * e.time_s), e.turns_seen

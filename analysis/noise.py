@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from trainable.evaluation.bleu import compute_bleus
 from trainable.evaluation.bootstrap import draw_weights
+from trainable.trial import OBJECTIVE
 
+PERCENT = ("rouge", "exact")  # whose counts lie in 0..1
 Floats = NDArray[np.float64]
 
 
@@ -25,11 +27,15 @@ class DialogueCounts:
 
     turns_seen: int
     ids: tuple[str, ...]
-    counts: Floats  # (dialogue, 12): inform, success, 4 matches, 4 totals, tokens, reference tokens
+    # (dialogue, 12): inform, success, 4 matches, 4 totals, tokens, reference tokens; of another
+    # objective than Combined and BLEU (dialogue, 2): a sum, and how many things are summed
+    counts: Floats
+    objective: str = OBJECTIVE
 
 
-def read_counts(folder: Path, trial: str) -> DialogueCounts | None:
-    """The counts of the trial's latest evaluation, or None where there are none to read."""
+def read_counts(folder: Path, trial: str, objective: str = OBJECTIVE) -> DialogueCounts | None:
+    """The counts of the trial's latest evaluation that decide its objective, or None where there
+    are none to read."""
     path = folder / "trials" / trial / "dialogues.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -40,13 +46,26 @@ def read_counts(folder: Path, trial: str) -> DialogueCounts | None:
     if not dialogues:
         return None
     ids = tuple(sorted(dialogues))
-    rows = [_row(dialogues[i]) for i in ids]
-    return DialogueCounts(turns_seen=turns, ids=ids, counts=np.array(rows, dtype=np.float64))
+    if objective not in (OBJECTIVE, "bleu") and not all("objective" in dialogues[i] for i in ids):
+        return None
+    rows = np.array([_row(dialogues[i], objective) for i in ids], dtype=np.float64)
+    return DialogueCounts(turns_seen=turns, ids=ids, counts=rows, objective=objective)
 
 
-def _row(dialogue: Mapping[str, Any]) -> list[float]:
-    rates = (float(dialogue["inform"] or 0), float(dialogue["success"] or 0))
+def _row(dialogue: Mapping[str, Any], objective: str) -> list[float]:
+    if objective not in (OBJECTIVE, "bleu"):
+        return [float(x) for x in dialogue["objective"]]
+    rates = (float(dialogue.get("inform") or 0), float(dialogue.get("success") or 0))
     return [*rates, *(float(x) for x in dialogue["bleu"])]
+
+
+def score_sums(n_dialogues: float, sums: Floats, objective: str) -> Floats:
+    """[sums]: the objective's value from summed counts [sums, counts]; of a mean up to its unit."""
+    if objective == OBJECTIVE:
+        return score_combined(n_dialogues, sums)
+    if objective == "bleu":
+        return compute_bleus(sums[:, 2:])
+    return np.asarray(sums[:, 0] / sums[:, 1], dtype=np.float64)
 
 
 def score_combined(n_dialogues: float, sums: Floats) -> Floats:
@@ -62,8 +81,13 @@ def score_combined(n_dialogues: float, sums: Floats) -> Floats:
 _draw_weights = lru_cache(maxsize=8)(draw_weights)  # the same for every trial: that pairs them
 
 
-def draw_combined(counts: DialogueCounts) -> Floats:
-    """[resamples]: Combined for resampled dialogues. Pairs with every other call over the same
-    dialogues."""
+def draw_values(counts: DialogueCounts, value: float | None = None) -> Floats:
+    """[resamples]: the objective for resampled dialogues, scaled so that all dialogues together
+    have the `value` that was recorded. Pairs with every other call over the same dialogues."""
     n_dialogues = len(counts.ids)
-    return score_combined(n_dialogues, _draw_weights(n_dialogues) @ counts.counts)
+    drawn = score_sums(n_dialogues, _draw_weights(n_dialogues) @ counts.counts, counts.objective)
+    if value is None or counts.objective in (OBJECTIVE, "bleu"):
+        return drawn
+    own = float(score_sums(n_dialogues, counts.counts.sum(axis=0)[None], counts.objective)[0])
+    scale = 100.0 if counts.objective in PERCENT else 1.0
+    return value + scale * (drawn - own)

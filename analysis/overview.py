@@ -11,19 +11,20 @@ from urllib.parse import quote
 import plotly.graph_objects as go
 
 from analysis.compose import PAGE, read_scripts
+from analysis.labels import label_objective
 from analysis.plots.search import list_finished
 from analysis.plots.style import make_figure
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords
-from analysis.rows import format_combined
+from analysis.rows import format_value_of
 from analysis.sections import show_figure
 from analysis.verdict import find_verdict
 from analysis.wording import state
 
-COLUMNS = ("sweep", "state", "first", "Combined", "untuned", "what it says")
+COLUMNS = ("sweep", "state", "first", "score", "untuned", "what it says")
 SCRIPTS = ("1_theme", "2_figures", "7_overview")
 CAPTION = (
-    "The highest Combined of trials that trained longest, over the turns that all trials of the "
+    "The best score of trials that trained longest, over the turns that all trials of the "
     "sweep had trained by then. Sweeps that were scored on other dialogues do not compare."
 )
 
@@ -52,8 +53,8 @@ def _show_row(records: SweepRecords) -> str:
     cells = (
         f"{counts or 'no trials'} of {records.config.get('trials') or '?'}",
         first.trial.id if first else "",
-        format_combined(first) if first else "",
-        format_combined(base) if base else "",
+        format_value_of(first) if first else "",
+        format_value_of(base) if base else "",
         state(verdict)[0] if verdict else str(records.space.get("question") or ""),
     )
     name = records.folder.resolve().name
@@ -61,11 +62,16 @@ def _show_row(records: SweepRecords) -> str:
     return f"<tr><td>{link}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
+def name_scale(sweeps: Sequence[SweepRecords]) -> str:
+    return ", ".join(dict.fromkeys(label_objective(s.objective) for s in sweeps))
+
+
 def draw_highest(sweeps: Sequence[SweepRecords]) -> go.Figure:
     traces = []
     for records in sweeps:
         steps, spent = list_finished(records)
-        highest = list(accumulate((step.score for step in steps), max))
+        best = accumulate((step.score for step in steps), max)
+        highest = [records.sign * score for score in best]
         traces.append(
             go.Scatter(
                 x=[step.turns for step in steps] + [spent] * bool(steps),
@@ -75,4 +81,4 @@ def draw_highest(sweeps: Sequence[SweepRecords]) -> go.Figure:
                 line={"shape": "hv"},
             )
         )
-    return make_figure(traces, x="system turns trained, all trials", y="Combined")
+    return make_figure(traces, x="system turns trained, all trials", y=name_scale(sweeps))

@@ -13,6 +13,7 @@ from analysis.choice import PointResult, rank_points
 from analysis.claims.quantiles import t_quantile
 from analysis.claims.variance import Part, find_half_width
 from analysis.curves import are_alike
+from analysis.labels import count_digits
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from analysis.standing import Standing, draw_all, find_standing
 
@@ -25,9 +26,9 @@ class Entry(PointResult):
     """One configuration in its rank, with its noise and its distance from the first."""
 
     rank: int = 0  # 1: the first of those that went furthest
-    combined_interval: Interval | None = None  # 95 %
+    combined_interval: Interval | None = None  # 95 %, of the objective's value
     holds: str = ""  # what that interval holds: dialogues, or dialogues and seeds
-    behind_first: float | None = None  # Combined, points: its mean minus the first one's
+    behind_first: float | None = None  # its mean score minus the first one's: negative is worse
     behind_interval: Interval | None = None  # 95 %, of both parts; None: seeds do not allow one
     is_behind: bool | None = None  # by more than chance makes; None: not known
     chance: float | None = None  # that it is the best of those that trained as long
@@ -40,6 +41,11 @@ class Entry(PointResult):
         groups = [getattr(e, group) or {} for e in self.evals]
         values = [figures[name] for figures in groups if figures.get(name) is not None]
         return float(np.mean(values)) if values else None
+
+    @property
+    def digits(self) -> int:
+        """After the point, of its value and its distances."""
+        return count_digits(self.objective, self.value or 0.0)
 
     @property
     def state(self) -> str:
@@ -93,7 +99,7 @@ def _group(
     groups: dict[tuple[int, bool, bool], list[PointResult]] = defaultdict(list)
     for point in points:
         levels = {records.level_turns(e.turns_seen) for e in point.evals}
-        if levels == {point.level_turns} and all(e.combined is not None for e in point.evals):
+        if levels == {point.level_turns} and all(e.value is not None for e in point.evals):
             groups[_key(point)].append(point)
     return {
         key: find_standing(records.folder, group, is_trained=key[0] > 0)
@@ -102,13 +108,13 @@ def _group(
 
 
 def _describe(entry: Entry, point: PointResult, standing: Standing | None) -> Entry:
-    if standing is None or point not in standing.points or entry.combined is None:
+    if standing is None or point not in standing.points or entry.value is None:
         return entry
     place = standing.points.index(point)
     half = float(standing.half_widths[place])
     return replace(
         entry,
-        combined_interval=(entry.combined - half, entry.combined + half) if half else None,
+        combined_interval=(entry.value - half, entry.value + half) if half else None,
         holds=standing.holds,
         chance=standing.chances[place] if standing.chances else None,
     )
@@ -123,24 +129,24 @@ def _compare(
 ) -> Entry:
     """The entry with its distance from the first: at its own rung (the untuned base: at the
     first's), with an interval where seeds and dialogues allow one."""
-    if point is first or entry.combined is None or first.combined is None:
+    if point is first or entry.score is None or first.score is None:
         return entry
     if point.trials[0].is_base:
-        gap = entry.combined - first.combined
+        gap = entry.score - first.score
         half = _find_base_half(point, first, top, records) if top else None
         spread = (gap - half, gap + half) if half else None
         return replace(entry, behind_first=gap, behind_interval=spread)
     if point.level_turns == first.level_turns:
-        level = replace(entry, behind_first=entry.combined - first.combined)
+        level = replace(entry, behind_first=entry.score - first.score)
         return _compare_at_top(level, point, first, top)
     if not are_alike([*point.trials, *first.trials]):
         return entry
     there = [_last_at(records, t, entry.level_turns) for t in first.trials]
     is_equal = all(records.level_turns(e.turns_seen) == entry.level_turns for e in there)
-    scores = [e.combined for e in there if e.combined is not None]
+    scores = [e.score for e in there if e.value is not None]
     if not is_equal or len(scores) < len(there):
         return entry
-    return replace(entry, behind_first=entry.combined - float(np.mean(scores)))
+    return replace(entry, behind_first=entry.score - float(np.mean(scores)))
 
 
 def _compare_at_top(

@@ -25,7 +25,7 @@ from analysis.trials import (
 )
 from analysis.values import is_a
 from trainable.storage.remote import bring_sweep, is_remote, locate
-from trainable.trial import ConfigError, nearest
+from trainable.trial import OBJECTIVE, ConfigError, nearest
 
 __all__ = [  # with what a reader of records needs beside them
     "BASE_ID",
@@ -74,8 +74,18 @@ class SweepRecords:
 
     @property
     def scored(self) -> tuple[TrialRecord, ...]:
-        """The trials with a Combined that did not fail."""
+        """The trials with a value of the objective that did not fail."""
         return tuple(t for t in self.trials if t.replied and t.state != "FAIL")
+
+    @property
+    def objective(self) -> str:
+        """What trials are compared by: combined, loss, ... or a Python function's name."""
+        return name_objective(self.config)
+
+    @property
+    def sign(self) -> int:
+        """Of the objective: -1 where lower is better."""
+        return -1 if self.config.get("direction") == "min" else 1
 
     @property
     def searched(self) -> tuple[TrialRecord, ...]:
@@ -111,6 +121,15 @@ class SweepRecords:
         """The number of trials by state, the untuned base left out, in the order of STATES."""
         states = [t.state for t in self.searched]
         return {state: states.count(state) for state in STATES if state in states}
+
+
+def name_objective(config: Mapping[str, Any]) -> str:
+    """Of a SweepConfig: combined, loss, ... or a Python function's name.
+
+    >>> name_objective({"objective": "python:file.py:helpful"}), name_objective({})
+    ('helpful', 'combined')
+    """
+    return str(config.get("objective") or OBJECTIVE).rpartition(":")[2]
 
 
 def find_sweep(name: str | Path, storage: str | Path = "runs") -> Path:

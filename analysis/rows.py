@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.labels import (
+    LABELS,
     format_count,
     format_share,
     format_signed,
     format_value,
     label_modules,
+    label_objective,
 )
 from analysis.ranking import Entry
 
@@ -50,6 +52,7 @@ def to_row(entry: Entry) -> Row:
     first, trial, resolved = entry.evals[0], entry.trial, entry.trial.resolved
     low, high = entry.combined_interval or (None, None)
     behind_low, behind_high = entry.behind_interval or (None, None)
+    label = label_objective(entry.objective)
     row: Row = {
         "rank": entry.rank,
         "trials": " ".join(t.id for t in entry.trials),
@@ -58,9 +61,10 @@ def to_row(entry: Entry) -> Row:
         **{metric.capitalize(): entry.mean(metric) for metric in ("bleu", "success", "inform")},
         **list_placeholders(entry),
         "Richness": entry.mean_richness("msttr"),
-        "Combined": entry.mean("combined"),
-        "Combined low": low,
-        "Combined high": high,
+        label: entry.value,
+        f"{label} low": low,
+        f"{label} high": high,
+        **list_metrics(entry),
         "interval holds": entry.holds,
         "to first": entry.behind_first,
         "to first low": behind_low,
@@ -85,6 +89,13 @@ def to_row(entry: Entry) -> Row:
     return row
 
 
+def list_metrics(entry: Entry) -> Row:
+    """What was measured beside an objective that is not Combined, by its own name."""
+    names = dict.fromkeys(name for e in entry.evals for name in e.metrics or ())
+    shown = [name for name in names if name not in (entry.objective, "bleu")]
+    return {label_objective(name): entry.mean_of("metrics", name) for name in shown}
+
+
 def list_placeholders(entry: Entry) -> Row:
     """What the replies offer beside the corpus's own, and what one fixed bias makes of the score;
     nothing where it was not measured."""
@@ -95,29 +106,31 @@ def list_placeholders(entry: Entry) -> Row:
 
 def to_cells(entry: Entry) -> dict[str, str]:
     """One configuration as text for a reader, column by column; empty where nothing is known."""
-    merged = {"Combined low", "Combined high", "to first low", "to first high", "is behind"}
+    label = label_objective(entry.objective)
+    merged = {f"{label} low", f"{label} high", "to first low", "to first high", "is behind"}
     row = to_row(entry)
     cells = {k: format_cell(k, v) for k, v in row.items() if k not in merged}
-    return {**cells, "Combined": format_combined(entry), "to first": format_behind(entry)}
+    return {**cells, label: format_value_of(entry), "to first": format_behind(entry)}
 
 
-def format_combined(entry: Entry) -> str:
+def format_value_of(entry: Entry) -> str:
     """`81.2 [77.0, 85.1]`"""
-    low_high = entry.combined_interval
-    if entry.combined is None:
+    low_high, digits = entry.combined_interval, entry.digits
+    if entry.value is None:
         return ""
-    value = f"{entry.combined:.1f}"
-    return f"{value} [{low_high[0]:.1f}, {low_high[1]:.1f}]" if low_high else value
+    value = f"{entry.value:.{digits}f}"
+    low, high = low_high or (0.0, 0.0)
+    return f"{value} [{low:.{digits}f}, {high:.{digits}f}]" if low_high else value
 
 
 def format_behind(entry: Entry) -> str:
     """`-2.1 [-4.0, -0.3]`, with a `~` in front where chance alone could make it."""
     if entry.behind_first is None:
         return ""
-    value = format_signed(entry.behind_first)
+    value, digits = format_signed(entry.behind_first, entry.digits), entry.digits
     if entry.behind_interval:
         low, high = entry.behind_interval
-        value += f" [{format_signed(low)}, {format_signed(high)}]"
+        value += f" [{format_signed(low, digits)}, {format_signed(high, digits)}]"
     return f"~ {value}" if entry.is_behind is False else value
 
 
@@ -126,14 +139,14 @@ def format_cell(name: str, value: Any) -> str:
         return ""
     if name in ("params", "trainable"):
         return format_count(value)
-    if name in ("Bleu", "Success", "Inform", "Av. len.", "Combined calibrated"):
+    if name == "nats a word":
+        return f"{value:.3f}"
+    if name in ("Bleu", "Success", "Inform", "Av. len.", "Combined calibrated", *LABELS.values()):
         return f"{value:.1f}"
     if name in ("#uniq. words", "#uniq. 3-grams"):
         return f"{value:.0f}"
     if name == "P(best)":
         return format_share(value)
-    if name == "nats a word":
-        return f"{value:.3f}"
     if name == "confirmed":
         return "yes" if value else ""
     return f"{value:.2f}" if name in ("Richness", "CBE", *PLACEHOLDERS) else format_value(value)

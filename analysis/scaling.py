@@ -14,7 +14,7 @@ from analysis.curves import gpu_of, trained_turns
 from analysis.machines import all_evals, share_time, worked_until
 from analysis.ranking import Entry, find_best
 from analysis.records import SweepRecords, find_sweep, read_sweep
-from analysis.rows import format_combined
+from analysis.rows import format_value_of
 from trainable.command.flags import add_names
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
@@ -24,7 +24,7 @@ from trainable.trial import ConfigError
 COLUMNS = (
     *("sweep", "GPUs", "trials", "minutes", "trials/hour", "efficiency"),
     *("turns trained", "turns/s on each GPU", "busy"),
-    *("evaluations on each GPU", "engines", "highest Combined"),
+    *("evaluations on each GPU", "engines", "highest score"),
 )
 
 
@@ -60,7 +60,7 @@ def summarise(sweep: SweepRecords) -> Run:
     """Raises ConfigError where nothing was evaluated."""
     evals = all_evals(sweep)
     first = find_best(sweep)
-    if first is None or first.combined is None:
+    if first is None or first.value is None:
         raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
     evals_a_gpu = Counter(map(gpu_of, evals))
     idle = share_time(sweep)["starting, waiting, idle"]
@@ -81,7 +81,7 @@ def describe_score(entry: Entry) -> str:
     """`94.6 [90.6, 98.4] (trial 0012, one seed)`"""
     n_seeds = len(entry.trials)
     seeds = "one seed" if n_seeds == 1 else f"{n_seeds} seeds"
-    return f"{format_combined(entry)} (trial {entry.trial.id}, {seeds})"
+    return f"{format_value_of(entry)} (trial {entry.trial.id}, {seeds})"
 
 
 def render(runs: Sequence[Run]) -> str:

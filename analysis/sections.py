@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 from analysis.answers import answer
 from analysis.curves import measure_gpu_hours, name_hours, worked_s
-from analysis.labels import format_hours, label_params
+from analysis.labels import format_hours, format_score, label_objective, label_params
 from analysis.leaderboard import describe
 from analysis.plots import CATALOGUE, NothingToPlot
 from analysis.ranking import Entry
 from analysis.records import SweepRecords, TrialRecord
-from analysis.rows import format_combined
+from analysis.rows import format_value_of
 from analysis.verdict import find_verdict, tabulate
 from analysis.wording import state
 
@@ -73,12 +73,14 @@ def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     pruned = str(counts.get("PRUNED", 0))
     n_trials = len(records.searched)
     tiles = [("trial" if n_trials == 1 else "trials", str(n_trials)), ("stopped early", pruned)]
-    scored = [e for e in entries if e.combined is not None]
+    scored = [e for e in entries if e.value is not None]
     if scored:
-        tiles.insert(0, ("highest Combined", f"{scored[0].combined:.1f}"))
+        best = "highest" if scored[0].evals[0].sign > 0 else "lowest"
+        label = f"{best} {label_objective(scored[0].objective)}"
+        tiles.insert(0, (label, format_score(scored[0].value, scored[0].objective)))
         base = next((e for e in scored if e.trial.is_base), None)
         if base is not None:
-            tiles.insert(1, ("untuned", f"{base.combined:.1f}"))
+            tiles.insert(1, ("untuned", format_score(base.value, base.objective)))
     if hours := sum(measure_gpu_hours(records.trials).values()):
         cost, _, unit = format_hours(hours, name_hours(records.trials)).partition(" ")
         lasted, _, of_time = format_hours(worked_s(records.trials) / 3600, "hours").partition(" ")
@@ -145,7 +147,8 @@ def _tell_last(trial: TrialRecord) -> str:
     if trial.last is None:
         return ""
     loss = trial.last.nats_per_word
-    known = [f"Combined {trial.last.combined:.1f}" if trial.last.combined is not None else ""]
+    score = format_score(trial.last.value, trial.last.name)
+    known = [f"{label_objective(trial.last.name)} {score}" if score else ""]
     known += [f"loss {loss:.3f}" if loss is not None else ""]
     return f"; before, at {trial.last.turns_seen} turns: {', '.join(filter(None, known))}"
 
@@ -186,10 +189,10 @@ def show_configurations(entries: Sequence[Entry]) -> str:
 def _show_configuration(entry: Entry, is_open: bool) -> str:
     config = dict(entry.trial.config)
     flags = " ".join(f"--set {shlex.quote(f'{k}={v}')}" for k, v in entry.trial.params.items())
-    score = format_combined(entry) or "not measured yet"
+    score = format_value_of(entry) or "not measured yet"
     return (
         f"<details{' open' if is_open else ''}><summary>Trial {escape(entry.trial.id)} "
-        f"<span>Combined {escape(score)}</span></summary>"
+        f"<span>{escape(label_objective(entry.objective))} {escape(score)}</span></summary>"
         f'<div class="command"><pre tabindex="0">{escape(json.dumps(config, indent=2))}</pre>'
         '<button type="button" class="copy">Copy</button></div>'
         f'<pre class="flags" tabindex="0">{escape(flags)}</pre></details>'

@@ -13,7 +13,8 @@ from analysis.choice import PointResult
 from analysis.claims.chance import Beliefs, believe, find_chances
 from analysis.claims.contrasts import Comparison, compare_with_highest
 from analysis.claims.variance import Design, Floats, Noise, estimate_noise
-from analysis.noise import draw_combined, read_counts
+from analysis.labels import count_points
+from analysis.noise import draw_values, read_counts
 from analysis.records import EvalRecord, TrialRecord
 
 BELIEVED = 40  # points that may be the best: those after them are far behind
@@ -22,13 +23,14 @@ BOTH, DIALOGUES, NOTHING = "dialogues and seeds", "dialogues", ""
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Standing:
-    """Points with a Combined, the highest first or the confirmed ones alone, at equal training."""
+    """Points with a score, the highest first or the confirmed ones alone, at equal training."""
 
     points: tuple[PointResult, ...]
     scores: Floats  # [trials], point after point
     draws: Floats | None  # [resamples, trials]: on resampled dialogues, the same for all
     covariance: Floats  # [trials, trials]: what the choice of dialogues makes of the scores
     is_trained: bool  # else seeds decide nothing, as in decoding
+    unit: float = 1.0  # of the scores: what a point of Combined is to Combined
 
     @cached_property
     def noise(self) -> Noise:
@@ -67,7 +69,8 @@ class Standing:
     def beliefs(self) -> Beliefs | None:
         """None for a single point."""
         places = range(min(len(self.points), BELIEVED))
-        return believe(self._estimate(places)) if len(places) > 1 and self.holds else None
+        has_beliefs = len(places) > 1 and self.holds
+        return believe(self._estimate(places, self.unit)) if has_beliefs else None
 
     @cached_property
     def chances(self) -> tuple[float, ...]:
@@ -78,8 +81,8 @@ class Standing:
         known = find_chances(self.beliefs).tolist()
         return (*known, *[0.0] * (len(self.points) - len(known)))
 
-    def _estimate(self, places: Sequence[int]) -> Noise:
-        """The noise of those points among themselves."""
+    def _estimate(self, places: Sequence[int], unit: float = 1.0) -> Noise:
+        """The noise of those points among themselves, in units of so much."""
         owners = np.repeat(range(len(self.points)), [len(p.trials) for p in self.points])
         kept = np.flatnonzero(np.isin(owners, list(places)))
         seeds = [int(t.config.get("seed") or 0) for p in self.points for t in p.trials]
@@ -87,11 +90,12 @@ class Standing:
             points=tuple(np.searchsorted(list(places), owners[kept]).tolist()),
             seeds=tuple(seeds[i] for i in kept),
         )
-        return estimate_noise(self.scores[kept], self.covariance[np.ix_(kept, kept)], design)
+        covariance = self.covariance[np.ix_(kept, kept)] / unit**2
+        return estimate_noise(self.scores[kept] / unit, covariance, design)
 
 
 def find_standing(folder: Path, points: Sequence[PointResult], *, is_trained: bool) -> Standing:
-    """Of points that trained equally long, each with a Combined of every seed."""
+    """Of points that trained equally long, each with a score of every seed."""
     trials = [t for p in points for t in p.trials]
     evals = [e for p in points for e in p.evals]
     draws = draw_all(folder, trials, evals)
@@ -102,19 +106,21 @@ def find_standing(folder: Path, points: Sequence[PointResult], *, is_trained: bo
         draws=draws,
         covariance=known,
         is_trained=is_trained,
+        unit=count_points(evals[0].name, max(abs(e.score) for e in evals)),
     )
 
 
 def draw_all(
     folder: Path, trials: Sequence[TrialRecord], evals: Sequence[EvalRecord]
 ) -> Floats | None:
-    """[resamples, trials]: Combined on resampled dialogues; None where some evaluation left no
+    """[resamples, trials]: scores on resampled dialogues; None where some evaluation left no
     counts behind, or was made on other dialogues."""
-    counts = [read_counts(folder, t.id) for t in trials]
+    counts = [read_counts(folder, t.id, e.name) for t, e in zip(trials, evals, strict=True)]
     found = [c for c, e in zip(counts, evals, strict=True) if c and c.turns_seen == e.turns_seen]
     if len(found) < len(trials) or len({c.ids for c in found}) != 1:
         return None
-    return np.stack([draw_combined(c) for c in found], axis=1)
+    drawn = [e.sign * draw_values(c, e.value) for c, e in zip(found, evals, strict=True)]
+    return np.stack(drawn, axis=1)
 
 
 def _assume(points: Sequence[PointResult]) -> Floats:
@@ -122,6 +128,6 @@ def _assume(points: Sequence[PointResult]) -> Floats:
     a point's seeds are taken to share their dialogues' luck whole, points not at all, which makes
     intervals rather too wide."""
     owners = np.repeat(range(len(points)), [len(p.trials) for p in points])
-    intervals = [e.intervals.get("combined", (0.0, 0.0)) for p in points for e in p.evals]
+    intervals = [e.intervals.get(e.name, (0.0, 0.0)) for p in points for e in p.evals]
     errors = np.array([(high - low) / 3.92 for low, high in intervals])
     return np.asarray(np.outer(errors, errors) * (owners[:, None] == owners), dtype=np.float64)

@@ -7,10 +7,16 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
-from analysis.labels import format_value, label_modules, label_setting
+from analysis.labels import (
+    format_score,
+    format_value,
+    label_modules,
+    label_objective,
+    label_setting,
+)
 from analysis.records import BASE_ID, EvalRecord, SweepRecords, TrialRecord
 
-COLUMNS = ("turns", "dialogues", "loss", "Combined", "Bleu", "Inform", "Success")
+BEFORE_SCORE, AFTER_SCORE = ("turns", "dialogues", "loss"), ("Bleu", "Inform", "Success")
 
 
 def show_trials(records: SweepRecords) -> str:
@@ -43,10 +49,12 @@ def show_facts(facts: dict[str, str]) -> str:
 
 
 def _show_curve(trial: TrialRecord) -> str:
-    """Combined, or the loss where rungs generate nothing, for the page to draw."""
-    scored = [(e.turns_seen, e.score) for e in trial.replied]
+    """The objective, or the loss where rungs generate nothing, for the page to draw."""
+    scored = [(e.turns_seen, e.value) for e in trial.replied]
     losses = [(e.turns_seen, e.nats_per_word) for e in trial.evals if e.nats_per_word is not None]
-    title, points = ("Combined", scored) if len(scored) > 1 else ("loss, nats a word", losses)
+    has_scores = len(scored) > 1
+    title = label_objective(trial.evals[0].name) if has_scores else "loss, nats a word"
+    points = scored if has_scores else losses
     if len(points) < 2:
         return ""
     data = {"title": title, "x": [x for x, _ in points], "y": [y for _, y in points]}
@@ -60,7 +68,8 @@ def _show_curve(trial: TrialRecord) -> str:
 def _show_evals(evals: Sequence[EvalRecord]) -> str:
     if not evals:
         return '<p class="note">It has not been evaluated.</p>'
-    header = "".join(f'<th scope="col" class="number">{name}</th>' for name in COLUMNS)
+    columns = (*BEFORE_SCORE, label_objective(evals[0].name), *AFTER_SCORE)
+    header = "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
     rows = "".join(
         "<tr>" + "".join(f'<td class="number">{escape(c)}</td>' for c in _list_cells(e)) + "</tr>"
         for e in evals
@@ -73,10 +82,10 @@ def _show_evals(evals: Sequence[EvalRecord]) -> str:
 
 
 def _list_cells(e: EvalRecord) -> list[str]:
-    rates = (e.combined, e.bleu, e.inform, e.success)
+    rates = (e.bleu, e.inform, e.success)
     loss = "" if e.nats_per_word is None else f"{e.nats_per_word:.3f}"
     shown = ["" if rate is None else f"{rate:.1f}" for rate in rates]
-    return [str(e.turns_seen), str(e.n_dialogues), loss, *shown]
+    return [str(e.turns_seen), str(e.n_dialogues), loss, format_score(e.value, e.name), *shown]
 
 
 def list_commands(records: SweepRecords, trial: TrialRecord) -> dict[str, str]:

@@ -29,7 +29,7 @@ class RungDecision:
 
     turns: int
     trials: tuple[str, ...]  # the point's seeds
-    metric: str  # combined | loss (nats a word; lower is better)
+    metric: str  # the objective's name, or loss (nats a word; lower is better)
     value: float  # the mean over the seeds
     goes_on: bool  # with asha=promote False: it waits until it is among the best
     time_s: float = 0.0
@@ -59,8 +59,8 @@ class TrialRecord:
 
     @property
     def replied(self) -> tuple[EvalRecord, ...]:
-        """The evaluations with replies, and so with a Combined."""
-        return tuple(e for e in self.evals if e.combined is not None)
+        """The evaluations with a value of the objective: those with replies, of the loss all."""
+        return tuple(e for e in self.evals if e.value is not None)
 
     @property
     def is_base(self) -> bool:

@@ -14,9 +14,12 @@ import numpy as np
 from analysis.choice import PointResult
 from analysis.claims.chance import expect_gain
 from analysis.labels import (
+    count_points,
     format_count,
+    format_score,
     format_share,
     format_value,
+    label_objective,
     label_params,
     shorten_pattern,
 )
@@ -24,8 +27,9 @@ from analysis.ranking import Entry, Interval, rank
 from analysis.records import SweepRecords
 from analysis.rows import format_behind
 from analysis.standing import Standing
+from trainable.trial import OBJECTIVE
 
-LEVEL = 3.0  # points of Combined: no difference worth having
+LEVEL = 3.0  # points (see `count_points`): no difference worth having
 MORE_TRIALS = 16
 FEWEST_POINTS = 8  # from which on their spread tells what more would bring
 SHOWN_POINTS = 5  # where single points are the choices
@@ -44,7 +48,7 @@ class Choice:
     @property
     def is_level(self) -> bool:
         """Whether no difference worth having from the first is left open."""
-        return self.gap is not None and max(map(abs, self.gap)) <= LEVEL
+        return self.gap is not None and max(map(abs, self.gap)) <= find_level(self.entry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Verdict:
     n_compared: int  # points, for which the intervals are corrected
     choices: tuple[Choice, ...]  # trained to the end, in rank
     others: tuple[Choice, ...]  # stopped before
-    expected_gain: float | None  # points of Combined, by MORE_TRIALS more trials
+    expected_gain: float | None  # of the objective, by MORE_TRIALS more trials
 
     @property
     def is_settled(self) -> bool:
@@ -74,7 +78,7 @@ class Verdict:
 def find_verdict(records: SweepRecords) -> Verdict | None:
     """None where nothing that was searched for has a score yet."""
     ranking = rank(records)
-    entries = [e for e in ranking.entries if not e.trial.is_base and e.combined is not None]
+    entries = [e for e in ranking.entries if not e.trial.is_base and e.value is not None]
     if not entries:
         return None
     top = entries[0].level_turns
@@ -150,11 +154,17 @@ def _expect_gain(
     if not standing.chances or len(standing.points) < FEWEST_POINTS:
         return None
     share = len(standing.points) / max(len(entries), 1)
-    return expect_gain(standing.beliefs, int(np.ceil(MORE_TRIALS * share)))
+    gain = expect_gain(standing.beliefs, int(np.ceil(MORE_TRIALS * share)))
+    return gain * standing.unit
+
+
+def find_level(entry: Entry) -> float:
+    """How much of the entry's objective is no difference worth having."""
+    return LEVEL * count_points(entry.objective, entry.value or 0.0)
 
 
 def tabulate(verdict: Verdict) -> list[dict[str, str]]:
-    """A row a choice: its name, the point that stands for it, its mean Combined, its distance from
+    """A row a choice: its name, the point that stands for it, its mean score, its distance from
     the first with its interval, the probability that it is the best, seeds, parameters, turns."""
     rows = [_to_cells(verdict, choice) for choice in (*verdict.choices, *verdict.others)]
     names = [
@@ -166,11 +176,11 @@ def tabulate(verdict: Verdict) -> list[dict[str, str]]:
 def _to_cells(verdict: Verdict, choice: Choice) -> dict[str, str]:
     entry = choice.entry
     resolved, spread = entry.trial.resolved, entry.combined_interval
-    half = f" ±{(spread[1] - spread[0]) / 2:.1f}" if spread else ""
+    half = f" ±{(spread[1] - spread[0]) / 2:.{entry.digits}f}" if spread else ""
     return {
         verdict.asked or "trial": choice.name.removeprefix("trial "),
         **_to_point_cells(verdict, choice),
-        "Combined": f"{entry.combined:.1f}{half}",
+        label_objective(entry.objective): format_score(entry.value, entry.objective) + half,
         "from the first": format_behind(entry),
         "P(best)": "" if choice.chance is None else format_share(choice.chance),
         "seeds": str(len(entry.trials)) if verdict.turns else "",
@@ -205,8 +215,13 @@ def to_dict(verdict: Verdict | None, sentences: Sequence[str]) -> dict[str, Any]
                 "choice": c.name,
                 "trials": [t.id for t in c.entry.trials],
                 "params": {k: v for k, v in c.entry.trial.params.items() if k != "seed"},
-                "combined": c.entry.combined,
-                "combined_interval": c.entry.combined_interval,
+                "objective": c.entry.objective,
+                "value": c.entry.value,
+                "value_interval": c.entry.combined_interval,
+                "combined": c.entry.mean("combined"),
+                "combined_interval": c.entry.combined_interval
+                if c.entry.objective == OBJECTIVE
+                else None,
                 "from_first": c.entry.behind_first,
                 "from_first_interval": c.gap,
                 "is_behind": c.is_behind,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.labels import count_things, format_share
+from analysis.labels import count_points, count_things, format_score, format_share
 from analysis.standing import DIALOGUES
-from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict
+from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict, find_level
+from trainable.trial import OBJECTIVE
 
 MOST = 5  # choices named; of more, the others are counted
-SMALLEST_GAIN = 0.5  # points of Combined that are told
+SMALLEST_GAIN = 0.5  # points (see `count_points`) that are told
 ONE_BY_ONE = 4  # of those behind, each with its own interval
 
 
@@ -33,7 +34,9 @@ def _answer(verdict: Verdict) -> str:
     open_ = [c for c in rest if c.is_behind is False and not c.is_level]
     parts = []
     if level:
-        parts.append(f"{_join([first, *level])} are level, within {LEVEL:.0f} points")
+        within = f"{find_level(first.entry):.{0 if first.entry.digits == 1 else 3}f}"
+        within = f"{LEVEL:.0f}" if first.entry.objective == OBJECTIVE else within
+        parts.append(f"{_join([first, *level])} are level, within {within} points")
     if open_:
         against = "them" if level else first.name
         what = "these seeds" if verdict.turns else "these dialogues"
@@ -60,11 +63,12 @@ def _say_unsettled(verdict: Verdict) -> str:
     first, *rest = verdict.choices
     seeds = [len(c.entry.trials) for c in verdict.choices]
     few = "One seed each" if max(seeds) == 1 else "Too few have two seeds"
-    listed = [f"{c.name} ({c.entry.combined:.1f})" for c in rest[: MOST - 1]]
+    listed = [f"{c.name} ({_show(c)})" for c in rest[: MOST - 1]]
     more = [f"{len(rest) - MOST + 1} more"] if len(rest) >= MOST else []
+    best = "highest" if first.entry.evals[0].sign > 0 else "lowest"
     return (
-        f"{few}: {_name_kind(verdict)} cannot be told apart. The highest is {first.name} "
-        f"({first.entry.combined:.1f}), then {_enumerate([*listed, *more])}."
+        f"{few}: {_name_kind(verdict)} cannot be told apart. The {best} is {first.name} "
+        f"({_show(first)}), then {_enumerate([*listed, *more])}."
     )
 
 
@@ -77,17 +81,21 @@ def _ask_for_seeds(verdict: Verdict) -> list[str]:
     ]
 
 
+def _show(choice: Choice) -> str:
+    return format_score(choice.entry.value, choice.entry.objective)
+
+
 def _name_kind(verdict: Verdict) -> str:
     return f"the values of {verdict.asked}" if verdict.asked else "trials"
 
 
 def _say_behind(choices: Sequence[Choice]) -> str:
     """`attention is 0.1 to 3.6 and qv 7.9 to 11.8 points behind`"""
-    gaps = [c.gap or (0.0, 0.0) for c in choices]
+    gaps, digits = [c.gap or (0.0, 0.0) for c in choices], choices[0].entry.digits
     if len(choices) > ONE_BY_ONE:
         low, high = min(-g[1] for g in gaps), max(-g[0] for g in gaps)
-        return f"{_join(choices)} are {low:.1f} to {high:.1f} points behind"
-    spans = [f"{-high:.1f} to {-low:.1f}" for low, high in gaps]
+        return f"{_join(choices)} are {low:.{digits}f} to {high:.{digits}f} points behind"
+    spans = [f"{-high:.{digits}f} to {-low:.{digits}f}" for low, high in gaps]
     told = [f"{choices[0].name} is {spans[0]}"]
     told += [f"{c.name} {span}" for c, span in zip(choices[1:], spans[1:], strict=True)]
     return f"{_enumerate(told)} points behind"
@@ -126,12 +134,14 @@ def _name_chances(verdict: Verdict) -> list[str]:
         return []
     ranked = sorted(known, key=lambda c: -(c.chance or 0.0))[: MOST - 1]
     listed = ", ".join(f"{c.name} {format_share(c.chance or 0.0)}" for c in ranked)
-    lines = [f"Probability of the highest true score: {listed}."]
-    gain = verdict.expected_gain
+    entry, gain = verdict.choices[0].entry, verdict.expected_gain
+    best, change = ("highest", "raise") if entry.evals[0].sign > 0 else ("lowest", "lower")
+    lines = [f"Probability of the {best} true score: {listed}."]
     if gain is not None:
-        points = f"{gain:.1f} points" if gain >= SMALLEST_GAIN else "less than half a point"
+        least = SMALLEST_GAIN * count_points(entry.objective, entry.value or 0.0)
+        points = f"{gain:.{entry.digits}f} points" if gain >= least else "less than half a point"
         lines.append(
-            f"{MORE_TRIALS} more trials can be expected to raise the highest true score by "
+            f"{MORE_TRIALS} more trials can be expected to {change} the {best} true score by "
             f"{points}."
         )
     return lines

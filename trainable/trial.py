@@ -292,6 +292,10 @@ class EvalResult:
     # the same dialogues decoded with one fixed placeholder_bias: bias, bleu, inform, success,
     # combined, and placeholders' figures; beside the headline, never in its place
     calibrated: dict[str, float] | None = None
+    # what trials are compared by, where that is not Combined: its name, direction (max, min) and
+    # value, None where it was not measured; and what else was measured of the replies
+    objective: dict[str, Any] | None = None
+    metrics: dict[str, float] | None = None
     train_s: float = 0.0  # seconds of training since the trial's start, evaluations left out
     eval_s: float = 0.0  # seconds of this evaluation
     generate_s: float | None = None  # of these, the device's share; None: not told apart
@@ -300,15 +304,31 @@ class EvalResult:
     peak_gib: float = 0.0
 
     @property
+    def name(self) -> str:
+        """The objective's."""
+        return OBJECTIVE if self.objective is None else str(self.objective["name"])
+
+    @property
+    def value(self) -> float | None:
+        """The objective's, as it is shown; None: it was not measured (no replies were made)."""
+        return self.combined if self.objective is None else self.objective["value"]
+
+    @property
+    def sign(self) -> int:
+        """Of the objective: -1 where lower is better."""
+        return -1 if self.objective and self.objective["direction"] == "min" else 1
+
+    @property
     def score(self) -> float:
-        """Combined, of an evaluation with replies."""
-        assert self.combined is not None, f"no replies were made at {self.turns_seen} turns"
-        return self.combined
+        """The value with the sign that makes higher better, of an evaluation with replies."""
+        assert self.value is not None, f"nothing was measured at {self.turns_seen} turns"
+        return self.sign * self.value
 
 
 # The names that Ray's scheduler and Optuna see.
 RESOURCE = "turns_seen"
-OBJECTIVE = "combined"
+OBJECTIVE = "combined"  # where nothing else is asked for
+LOWER_IS_BETTER = ("loss",)
 
 
 class Milestone(NamedTuple):

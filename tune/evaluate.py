@@ -87,7 +87,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     from trainable.corpus.load import load_corpus
     from trainable.evaluation.predictions import read_predictions
     from tune.generate import Replies, generate_replies
-    from tune.plan.checks import tell_moved
+    from tune.plan.checks import tell_notes
 
     out = None if args.json is True else args.json
     check_places({"--responses": args.responses, "--json": out})
@@ -97,7 +97,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
         replies = Replies(responses=responses, corpus=load_corpus(args.corpus or "multiwoz"))
     else:
         replies = generate_replies(args)
-    tell_moved(replies.corpus)
+    tell_notes(replies.corpus)
     scores = score_replies(replies, args)
     if args.split == "test":
         tell_test_use(replies)
@@ -129,8 +129,7 @@ def refuse_generation(args: argparse.Namespace) -> None:
 
 def score_replies(replies: Replies, args: argparse.Namespace) -> Scores:
     """Scores on the split that --split names; what is odd but no error goes to stderr."""
-    from trainable.evaluation.evaluator import Evaluator
-    from trainable.evaluation.validation import to_references
+    from trainable.evaluation.validation import open_evaluator, to_references
 
     responses, is_partial = replies.responses, args.partial or replies.is_partial
     dialogues = replies.corpus.get_split(args.split)
@@ -139,7 +138,7 @@ def score_replies(replies: Replies, args: argparse.Namespace) -> Scores:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         references = to_references(dialogues, replies.response)
-        scores = Evaluator(references, replies.corpus.database).score(
+        scores = open_evaluator(replies.corpus, references).score(
             responses, states=args.states, partial=is_partial
         )
     for warning in caught:
@@ -165,6 +164,8 @@ def tell_test_use(replies: Replies) -> None:
 def cross_check(responses: Responses, scores: Scores) -> int:
     from trainable.evaluation.cross_check import find_differences
 
+    if scores.combined is None:
+        raise ConfigError("--cross-check needs a corpus with goals, as mwzeval does: leave it out")
     differences = find_differences(responses, scores)
     for line in differences:
         print(f"difference: {line}", file=sys.stderr)
@@ -178,14 +179,16 @@ def print_scores(scores: Scores, corpus: Corpus, split: str) -> None:
 
     console = Console()
     console = Console(width=max(console.width, WIDTH))  # numbers are never cut off
+    board = "" if scores.combined is None else f", {scores.states} states: the {scores.board} board"
     console.print(
-        f"{corpus.name}, {split} split: {scores.n_dialogues} dialogues, {scores.n_turns} turns, "
-        f"{scores.states} states: the {scores.board} board",
+        f"{corpus.name}, {split} split: {scores.n_dialogues} dialogues, {scores.n_turns} turns"
+        f"{board}",
         highlight=False,
         soft_wrap=True,
     )
-    for table in (build_table(scores), build_domains(scores)):
-        console.print(table)
+    console.print(build_table(scores))
+    if scores.per_domain:
+        console.print(build_domains(scores))
     if scores.placeholders:
         console.print(
             "placeholders a reply: {per_reply:.2f}, the corpus {corpus_per_reply:.2f}; turn by "
@@ -195,9 +198,10 @@ def print_scores(scores: Scores, corpus: Corpus, split: str) -> None:
             highlight=False,
         )
     if scores.dst:
+        spread = scores.intervals.get("joint_accuracy")
         console.print(
-            f"state tracking: joint accuracy {scores.dst['joint_accuracy']:.1f} "
-            f"({show_interval(scores.intervals['joint_accuracy'])}), "
+            f"state tracking: joint accuracy {scores.dst['joint_accuracy']:.1f}"
+            f"{f' ({show_interval(spread)})' if spread else ''}, "
             f"slot F1 {scores.dst['slot_f1']:.1f}",
             highlight=False,
         )
@@ -209,14 +213,15 @@ def build_table(scores: Scores) -> Table:
     from rich.table import Table
 
     values = {**scores.richness, **asdict(scores)}
+    columns = [column for column in COLUMNS if values[column[1]] is not None]
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for title, _, _ in COLUMNS:
+    for title, _, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_row(*(format(values[name], spec) for _, name, spec in COLUMNS))
+    table.add_row(*(format(values[name], spec) for _, name, spec in columns))
     table.add_row(
         *(
             show_interval(scores.intervals[name]) if name in scores.intervals else ""
-            for _, name, _ in COLUMNS
+            for _, name, _ in columns
         ),
         style="dim",
     )

@@ -66,7 +66,8 @@ def summarise(records: SweepRecords) -> dict[str, Any]:
         "state": state,
         "driver": driver,
         "trials": {"wanted": records.config.get("trials"), **records.count_states()},
-        "best": best and {"trial": best.trial.id, "score": best.combined},
+        "best": best and {"trial": best.trial.id, "score": best.value},
+        "objective": records.objective,
         "created_s": records.created_s,
         "error": None,
     }
@@ -76,6 +77,8 @@ def tabulate(sweeps: Sequence[dict[str, Any]]) -> Any:
     import time
 
     from rich.table import Table
+
+    from analysis.labels import format_score
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in ("sweep", "space", "state", "trials", "best", "started"):
@@ -87,7 +90,9 @@ def tabulate(sweeps: Sequence[dict[str, Any]]) -> Any:
         scored = best and best["score"] is not None
         table.add_row(
             *(sweep["name"], sweep["space"] or "", sweep["error"] or sweep["state"], done),
-            f"{best['score']:.1f} ({best['trial']})" if scored else "",
+            f"{format_score(best['score'], sweep['objective'])} ({best['trial']})"
+            if scored
+            else "",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep["created_s"] or 0.0)),
         )
     return table

@@ -55,12 +55,16 @@ def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     from tune.plan.dry_run import describe_plan, summarise
     from tune.plan.estimate import estimate
     from tune.plan.new import announce, plan_sweep
+    from tune.plan.task import describe_corpora, rehearse_objective
 
     plan = plan_sweep(flags)
     config, space = plan.config, plan.space
     announce(plan)
     sys.stdout.flush()
     check_materials(plan.configs)
+    for line in describe_corpora(plan.configs):
+        print(line)
+    rehearse_objective(plan.objective, plan.configs[0])
     cost = estimate(config, space)
     if flags.dry_run:
         print(describe_plan(config, space, cost))
@@ -69,7 +73,7 @@ def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     print(f"expected: {summarise(cost)}", flush=True)
     fetch_bases(plan.configs)
     make_folder(config.folder, cost.peak_bytes)
-    return conclude(config, start_sweep(config, space, listeners))
+    return conclude(config, start_sweep(config, space, listeners, plan.objective))
 
 
 def resume(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
@@ -81,7 +85,8 @@ def resume(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     plan = open_resumed(flags)
     announce(plan)
     sys.stdout.flush()
-    return conclude(plan.config, resume_sweep(plan.config, plan.space, listeners))
+    code = resume_sweep(plan.config, plan.space, listeners, plan.objective)
+    return conclude(plan.config, code)
 
 
 def conclude(config: SweepConfig, code: int) -> Outcome:

@@ -9,9 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.curves import are_alike, common_turns, is_by_loss, name_scores, scores_at
+from analysis.curves import are_alike, common_turns, is_lower_better, name_scores, scores_at
 from analysis.importance import MIN_TRIALS, measure_importance, varying_fields
-from analysis.labels import count_things, format_value, label_params
+from analysis.labels import count_things, format_value, label_objective, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
 from analysis.records import SweepRecords, TrialRecord
 
@@ -20,7 +20,7 @@ ABSENT = "–"
 
 
 def plot_importance(records: SweepRecords) -> go.Figure:
-    """How much of the variance of Combined (or of the loss, where rungs look at it) each field
+    """How much of the variance of the objective (or of the loss, where rungs look at it) each field
     accounts for (fANOVA), among trials at equal training: none where trees that had not seen a
     trial explain little of it."""
     turns = common_turns(records)
@@ -49,14 +49,14 @@ def plot_parallel(records: SweepRecords) -> go.Figure:
     axes = [_make_axis(name, trials) for name in varying_fields(trials)]
     axes.append({"label": name_scores(records, turns), "values": scores})
     line = {"color": scores, "colorscale": SCALE, "showscale": True}
-    line["reversescale"] = is_by_loss(records, turns)
+    line["reversescale"] = is_lower_better(records, turns)
     figure = make_figure([go.Parcoords(line=line, dimensions=axes)])
     margin = {"t": 48, "l": 70, "r": 40, "b": 24}
     return figure.update_layout(margin=margin, meta={"min_width": 130 * len(axes)})
 
 
 def _compared(records: SweepRecords) -> tuple[list[TrialRecord], list[float], int]:
-    """The trials that got to the common rung, with their scores there."""
+    """The trials that got to the common rung, with their values there."""
     turns = common_turns(records)
     scores = scores_at(records, turns)
     trials = [t for t in records.searched if t.id in scores]
@@ -120,8 +120,8 @@ def shorten(label: str) -> str:
 
 
 def plot_slices(records: SweepRecords) -> go.Figure:
-    """What compares trials at equal training (Combined, or where rungs look at it the loss, of
-    which less is better) against each field on its own, side by side."""
+    """What compares trials at equal training (the objective, or where rungs look at it the loss)
+    against each field on its own, side by side."""
     trials, scores, turns = _compared(records)
     names = varying_fields(trials)
     figure = make_figure([], y="")
@@ -158,7 +158,7 @@ def plot_slices(records: SweepRecords) -> go.Figure:
 
 
 def plot_contour(records: SweepRecords) -> go.Figure:
-    """The highest Combined by learning rate and by how long was trained. Compare within a row: each
+    """The best value by learning rate and by how long was trained. Compare within a row: each
     was scored on dialogues of its own."""
     trials = [
         t
@@ -181,14 +181,16 @@ def plot_contour(records: SweepRecords) -> go.Figure:
     grid: list[list[float | None]] = [[None] * n_bins for _ in levels]
     for rate, level, score in points:
         row, column = grid[levels.index(level)], min(n_bins - 1, int((rate - low) / step))
-        row[column] = max(score, row[column] or 0.0)
+        known = row[column]
+        row[column] = score if known is None else max(score, known)
+    grid = [[None if s is None else records.sign * s for s in row] for row in grid]
     centres = [10 ** (low + (i + 0.5) * step) for i in range(n_bins)]
     contour = go.Heatmap(
         x=centres,
         y=[str(level) for level in levels],
         z=grid,
         colorscale=SCALE,
-        colorbar={"title": {"text": "Combined"}},
+        colorbar={"title": {"text": label_objective(records.objective)}},
         hovertemplate="learning rate %{x:.2g}, %{y} turns: %{z:.1f}<extra></extra>",
     )
     dots = go.Scatter(

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from analysis.curves import common_turns, name_scores, scores_at
 from analysis.importance import varying_fields
-from analysis.labels import format_value, label_params, shorten_pattern
+from analysis.labels import format_value, label_objective, label_params, shorten_pattern
 from analysis.plots.style import BLUE, GREY, ORANGE, NothingToPlot, make_figure
 from analysis.ranking import rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
@@ -31,8 +31,8 @@ class Finished:
 
 
 def plot_rates(records: SweepRecords) -> go.Figure:
-    """Combined (or where rungs look at it the loss, of which less is better) against the learning
-    rate at equal training, coloured by the adapted layers or by the first field of choices."""
+    """The objective (or where rungs look at it the loss) against the learning rate at equal
+    training, coloured by the adapted layers or by the first field of choices."""
     turns = common_turns(records)
     scores = scores_at(records, turns)
     rated = [t for t in records.searched if t.id in scores and _rate(t) is not None]
@@ -74,17 +74,17 @@ def _group_by_choice(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecor
 
 
 def plot_seeds(records: SweepRecords) -> go.Figure:
-    """Each seed's Combined of the points that were trained with several, in their rank's order; the
+    """Each seed's value of the points that were trained with several, in their rank's order; the
     line is a point's mean."""
-    ranked = [e for e in rank_trials(records) if len(e.trials) > 1 and e.combined is not None]
+    ranked = [e for e in rank_trials(records) if len(e.trials) > 1 and e.value is not None]
     if not ranked:
         raise NothingToPlot("no point was trained with several seeds (--seeds, --confirm)")
     shown = ranked[:MOST_POINTS]
     pairs = [
-        (str(e.rank), t, v.score)
+        (str(e.rank), t, v.value)
         for e in shown
         for t, v in zip(e.trials, e.evals, strict=True)
-        if v.combined is not None
+        if v.value is not None
     ]
     seeds = go.Scatter(
         x=[rank for rank, _, _ in pairs],
@@ -98,18 +98,19 @@ def plot_seeds(records: SweepRecords) -> go.Figure:
     )
     means = go.Scatter(
         x=[str(e.rank) for e in shown],
-        y=[e.combined for e in shown],
+        y=[e.value for e in shown],
         name="mean",
         mode="markers",
         marker={"symbol": "line-ew", "size": 22, "line": {"width": 3, "color": ORANGE}},
         hovertemplate="rank %{x}: %{y:.1f} on average<extra></extra>",
     )
-    return make_figure([seeds, means], x="rank", y="Combined").update_xaxes(type="category")
+    figure = make_figure([seeds, means], x="rank", y=label_objective(records.objective))
+    return figure.update_xaxes(type="category")
 
 
 def plot_rung_correlation(records: SweepRecords) -> go.Figure:
     """How well each rung foretold the end: Spearman's rank correlation of what it decided by (the
-    loss turned round, or Combined) with Combined at the end, among the trials that got there. Only
+    loss turned round, or the score) with the score at the end, among those that got there. Only
     survivors are among them, which makes it lower than it would be for all."""
     from scipy.stats import spearmanr
 
@@ -121,7 +122,7 @@ def plot_rung_correlation(records: SweepRecords) -> go.Figure:
             for t in records.searched
             if (early := t.eval_at(rung)) and early.turns_seen < last and (late := t.eval_at(last))
             if not t.is_confirmation  # scored on other dialogues
-            if late.combined is not None and _value(early) is not None
+            if late.value is not None and _value(early) is not None
         ]
         if len(pairs) >= LEAST_COMMON and all(len(set(c)) > 1 for c in zip(*pairs, strict=True)):
             names.append(f"{rung} turns")
@@ -142,13 +143,13 @@ def plot_rung_correlation(records: SweepRecords) -> go.Figure:
 
 def _value(evaluation: EvalRecord) -> float | None:
     """Higher is better."""
-    if evaluation.combined is not None:
-        return evaluation.combined
+    if evaluation.value is not None:
+        return evaluation.score
     return None if evaluation.nats_per_word is None else -evaluation.nats_per_word
 
 
 def plot_regret(records: SweepRecords) -> go.Figure:
-    """How far the highest Combined so far lay below the highest of all, among trials that trained
+    """How far the highest score so far lay below the highest of all, among trials that trained
     longest, over the turns that all trials had trained by then."""
     steps, spent = list_finished(records)
     if len(steps) < 2:
@@ -176,13 +177,13 @@ def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:
     for _, trial, e in sorted(evals, key=lambda found: found[0]):
         spent += e.turns_seen - reached.get(trial.id, 0)
         reached[trial.id] = e.turns_seen
-        if e.combined is not None and records.level_turns(e.turns_seen) == last:
+        if e.value is not None and records.level_turns(e.turns_seen) == last:
             steps.append(Finished(turns=spent, score=e.score, trial=trial.id))
     return steps, spent
 
 
 def plot_distribution(records: SweepRecords) -> go.Figure:
-    """The share of trials with at most that Combined (or loss, where rungs look at it) at equal
+    """The share of trials with at most that value (or loss, where rungs look at it) at equal
     training: the empirical distribution function. It tells of all of a choice's trials, not only of
     its highest."""
     turns = common_turns(records)

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 import plotly.graph_objects as go
 
 from analysis.curves import measure_gpu_hours, name_hours
-from analysis.labels import format_count, label_params
+from analysis.labels import format_count, label_objective, label_params
 from analysis.plots.style import GREY, ORANGE, NothingToPlot, make_figure
 from analysis.ranking import Entry, rank_trials
 from analysis.records import SweepRecords, TrialRecord
 
 
 def plot_pareto(records: SweepRecords) -> go.Figure:
-    """What each trial cost against its Combined. The line joins trials that were scored on the most
-    dialogues: each is higher than all of them that were cheaper."""
+    """What each trial cost against its value. The line joins trials that were scored on the most
+    dialogues: each is better than all of them that were cheaper."""
     hours = measure_gpu_hours(records.trials)
     points = sorted(
         (hours[t.id], t.replied[-1].score, t) for t in records.scored if hours[t.id] > 0
@@ -35,7 +35,7 @@ def plot_pareto(records: SweepRecords) -> go.Figure:
     traces = [
         go.Scatter(
             x=[p[0] for p in chosen],
-            y=[p[1] for p in chosen],
+            y=[p[2].replied[-1].value for p in chosen],
             text=[f"trial {p[2].id}: {label_params(p[2].params)}" for p in chosen],
             name=name,
             mode=mode,
@@ -45,17 +45,17 @@ def plot_pareto(records: SweepRecords) -> go.Figure:
         )
         for chosen, name, mode, colour in (
             (points, "trials", "markers", GREY),
-            (front, "highest for the cost", "lines+markers", ORANGE),
+            (front, "best for the cost", "lines+markers", ORANGE),
         )
     ]
-    return make_figure(traces, x=f"{unit} of the trial", y="Combined")
+    return make_figure(traces, x=f"{unit} of the trial", y=label_objective(records.objective))
 
 
 def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -> go.Figure:
-    """Combined against the number of parameters (the trainable ones, or the model's), among the
+    """The score against the number of parameters (the trainable ones, or the model's), among the
     trials that trained longest, with 95 % intervals."""
     ranked = [e for e in rank_trials(records) if not e.trial.is_base]
-    entries = [e for e in ranked if e.combined is not None]
+    entries = [e for e in ranked if e.value is not None]
     level = max((e.level_turns for e in entries), default=0)
     entries = [e for e in entries if e.level_turns == level and e.trial.resolved]
     if any(e.is_confirmed for e in entries):  # the others were scored on other dialogues
@@ -70,7 +70,7 @@ def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -
     traces = [
         go.Scatter(
             x=[getattr(e.trial.resolved, count) for e in members],
-            y=[e.mean("combined") for e in members],
+            y=[e.value for e in members],
             error_y=_make_error_bars(members),
             text=[f"trial {e.trial.id}: {label_params(e.trial.params)}" for e in members],
             name=name,
@@ -81,7 +81,9 @@ def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -
         for name, members in sorted(groups.items())
     ]
     title = "parameters of the model" if count == "total_params" else "trainable parameters"
-    figure = make_figure(traces, x=title, y=f"Combined at {level} turns")
+    figure = make_figure(
+        traces, x=title, y=f"{label_objective(records.objective)} at {level} turns"
+    )
     ticks = choose_ticks([getattr(e.trial.resolved, count) for e in entries])
     return figure.update_xaxes(type="log", tickvals=ticks, ticktext=[*map(format_count, ticks)])
 
@@ -101,7 +103,7 @@ def choose_ticks(counts: Iterable[int]) -> list[int]:
 
 
 def _make_error_bars(entries: list[Entry]) -> dict[str, object]:
-    spreads = [(e.combined or 0.0, e.combined_interval) for e in entries]
+    spreads = [(e.value or 0.0, e.combined_interval) for e in entries]
     return {
         "type": "data",
         "symmetric": False,
@@ -114,9 +116,9 @@ def _make_error_bars(entries: list[Entry]) -> dict[str, object]:
 
 def plot_bleu_success(records: SweepRecords) -> go.Figure:
     """BLEU against Success: fluency and task success need not agree. One colour a rung."""
-    entries = [e for e in rank_trials(records) if e.combined is not None]
+    entries = [e for e in rank_trials(records) if e.mean("success") is not None]
     if not entries:
-        raise NothingToPlot("no trial has a score yet")
+        raise NothingToPlot("no trial has both scores")
     levels = sorted({e.level_turns for e in entries}, reverse=True)
     traces = []
     for level in levels:

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.curves import count_rungs, find_lanes, gpu_of
-from analysis.labels import label_params
+from analysis.labels import format_score, label_objective, label_params
 from analysis.plots.style import (
     BLUE,
     GREEN,
@@ -32,7 +32,7 @@ NAMED_COLOURS = (ORANGE, GREEN, PURPLE)  # of the best trials' curves, the best 
 
 
 def plot_curves(records: SweepRecords) -> go.Figure:
-    """Combined over turns: the first in rank by name, the stopped ones grey. Dotted: from one
+    """The objective over turns: the first in rank by name, the stopped ones grey. Dotted: from one
     evaluation to the next on other dialogues, whose scores do not compare."""
     scored = [t for t in records.scored if not t.is_base]
     if not scored:
@@ -47,10 +47,11 @@ def plot_curves(records: SweepRecords) -> go.Figure:
     ]
     for trial, colour in zip(best, NAMED_COLOURS, strict=False):
         traces += _draw([trial], trial.id, colour, 3.0)
-    figure = make_figure(traces, x="system turns trained on", y="Combined")
+    label = label_objective(records.objective)
+    figure = make_figure(traces, x="system turns trained on", y=label)
     for base in (t for t in records.scored if t.is_base):
         figure.add_hline(
-            y=base.replied[-1].combined, line_dash="dot", line_color=RED, annotation_text="untuned"
+            y=base.replied[-1].value, line_dash="dot", line_color=RED, annotation_text="untuned"
         )
     return figure
 
@@ -80,7 +81,7 @@ def _draw(trials: list[TrialRecord], name: str, colour: str, width: float) -> li
 def _join(runs: list[tuple[TrialRecord, list[EvalRecord]]], **look: Any) -> go.Scatter:
     return go.Scatter(
         x=join_lines([[e.turns_seen for e in run] for _, run in runs]),
-        y=join_lines([[e.score for e in run] for _, run in runs]),
+        y=join_lines([[e.value for e in run] for _, run in runs]),
         **look,
     )
 
@@ -91,9 +92,9 @@ def _label_eval(trial: TrialRecord, evaluation: EvalRecord) -> str:
 
 
 def plot_history(records: SweepRecords) -> go.Figure:
-    """Each trial's last Combined in the order of proposal, confirmations left out. The size of a
+    """Each trial's last value in the order of proposal, confirmations left out. The size of a
     mark tells how far the trial trained: only marks of one size compare, and the line is the
-    highest of the largest."""
+    best of the largest."""
     scored = [t for t in records.scored if not t.is_base and not t.is_confirmation]
     if not scored:
         raise NothingToPlot("no trial has a score yet")
@@ -107,7 +108,7 @@ def plot_history(records: SweepRecords) -> go.Figure:
         traces.append(
             go.Scatter(
                 x=[t.number for t in trials],
-                y=[t.replied[-1].combined for t in trials],
+                y=[t.replied[-1].value for t in trials],
                 text=[
                     f"{t.replied[-1].turns_seen} turns<br>{label_params(t.params)}" for t in trials
                 ],
@@ -127,24 +128,27 @@ def plot_history(records: SweepRecords) -> go.Figure:
         go.Scatter(
             x=[n for n, _ in steps] + [max(t.number for t in scored)],
             y=[score for _, score in steps] + [steps[-1][1]],
-            name="highest so far",
+            name="best so far",
             mode="lines",
             line={"shape": "hv", "color": ORANGE, "width": 2},
         )
     )
-    return make_figure(traces, x="trial, in the order of proposal", y="Combined")
+    label = label_objective(records.objective)
+    return make_figure(traces, x="trial, in the order of proposal", y=label)
 
 
 def rise(records: SweepRecords, trials: Sequence[TrialRecord]) -> list[tuple[int, float]]:
-    """(trial's number, its Combined): of those that trained longest, on the same dialogues, each
-    that was higher than all before it."""
+    """(trial's number, its value): of those that trained longest, on the same dialogues, each
+    that was better than all before it."""
     last = {t.number: t.replied[-1] for t in sorted(trials, key=lambda t: t.number)}
     furthest = max((records.level_turns(e.turns_seen), e.n_dialogues) for e in last.values())
     steps: list[tuple[int, float]] = []
+    best = float("-inf")
     for number, e in last.items():
         is_furthest = (records.level_turns(e.turns_seen), e.n_dialogues) == furthest
-        if is_furthest and (not steps or e.score > steps[-1][1]):
-            steps.append((number, e.score))
+        if is_furthest and e.score > best:
+            best = e.score
+            steps.append((number, e.sign * e.score))
     return steps
 
 
@@ -203,9 +207,10 @@ def plot_timeline(records: SweepRecords) -> go.Figure:
 
 
 def _label_score(evaluation: EvalRecord) -> str:
-    if evaluation.combined is None:
+    if evaluation.value is None:
         return f"{evaluation.nats_per_word or 0.0:.3f} nats a word"
-    return f"Combined {evaluation.combined:.1f}"
+    name = evaluation.name
+    return f"{label_objective(name)} {format_score(evaluation.value, name)}"
 
 
 def _name_rows(evals: list[EvalRecord]) -> dict[int, str]:

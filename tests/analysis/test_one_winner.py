@@ -115,7 +115,7 @@ def test_a_point_whose_seeds_ended_at_103_92_and_116_leads_one_of_84(
     records = sweep.read()
     best = choose_best(records)
     assert best is not None and best.level_turns == END
-    assert best.combined == pytest.approx((103 + 92 + 116) / 3)
+    assert best.value == pytest.approx((103 + 92 + 116) / 3)
     assert [t.id for t in best.trials] == ["0001", "0002", "0003"]
     assert list_winners(sweep.folder) == {"0003"}
     lines = render(records).splitlines()
@@ -141,7 +141,7 @@ def test_fresh_seeds_decide_once_all_of_them_have_ended(tmp_path: Path) -> None:
     sweep.add({"event": "eval", "trial": "0004", **asdict(make_result(END, 80.0))})
     sweep.add({"event": "end", "trial": "0004", "state": "COMPLETE", "reason": None})
     ranked = rank_points(sweep.read())
-    assert [(p.trial.id, p.is_confirmed, p.combined) for p in ranked] == [
+    assert [(p.trial.id, p.is_confirmed, p.value) for p in ranked] == [
         ("0003", True, 93.0),
         ("0004", True, 80.0),
         ("0002", False, 94.0),
@@ -160,7 +160,7 @@ def test_without_replies_a_point_has_a_loss_and_no_score(tmp_path: Path) -> None
     assert [p.trial.id for p in rank_points(records)] == ["0001", "0002", "0000"]
     assert not records.warnings and not records.scored
     entry = rank_trials(records)[0]
-    assert entry.combined is None and entry.behind_first is None
+    assert entry.value is None and entry.behind_first is None
     cells = to_cells(entry)
     assert (cells["Combined"], cells["Bleu"], cells["to first"]) == ("", "", "")
     shown = render(records)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import draw_counts, write_header, write_sweep
 
-from analysis.noise import DialogueCounts, draw_combined, score_combined
+from analysis.noise import DialogueCounts, draw_values, score_combined
 from analysis.ranking import rank_trials
 from analysis.records import read_sweep
 
@@ -28,7 +28,7 @@ def test_combined_weighs_inform_and_success_alike() -> None:
 def test_draws_centre_on_the_score_itself() -> None:
     one = make_counts(0.6, seed=1)
     point = score_combined(200, one.counts.sum(axis=0)[None])[0]
-    assert draw_combined(one).mean() == pytest.approx(point, abs=0.5)
+    assert draw_values(one).mean() == pytest.approx(point, abs=0.5)
 
 
 def test_the_paired_interval_covers_the_true_difference_at_its_rate() -> None:
@@ -41,7 +41,7 @@ def test_the_paired_interval_covers_the_true_difference_at_its_rate() -> None:
         )
         ids = tuple(map(str, range(100)))
         one, other = (DialogueCounts(turns_seen=1, ids=ids, counts=c.counts) for c in (one, other))
-        low, high = np.percentile(draw_combined(one) - draw_combined(other), (2.5, 97.5))
+        low, high = np.percentile(draw_values(one) - draw_values(other), (2.5, 97.5))
         told_apart += not low <= 0 <= high
     assert 2 <= told_apart <= 24
 
@@ -51,8 +51,8 @@ def test_pairing_narrows_what_shared_dialogues_decide() -> None:
     better = one.counts.copy()
     better[:4, :2] = 1.0
     other = DialogueCounts(turns_seen=1, ids=one.ids, counts=better)
-    paired = draw_combined(other) - draw_combined(one)
-    assert paired.std() < 0.5 * draw_combined(one).std()
+    paired = draw_values(other) - draw_values(one)
+    assert paired.std() < 0.5 * draw_values(one).std()
 
 
 def write_trials(folder: Path, trials: list[dict[str, Any]]) -> Path:

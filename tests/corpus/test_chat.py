@@ -12,6 +12,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from trainable.corpus.encode import Tokenise, encode, find_special
 from trainable.corpus.load import load_corpus
+from trainable.dialogue.database import Database
+from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
@@ -28,6 +30,23 @@ LLAMA = (  # as Llama 2's: the sequence's beginning, and no system's part
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}"
     "{{ raise_exception('no system') }}{% elif m['role'] == 'user' %}[INST] {{ m['content'] }} "
     "[/INST]{% else %} {{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+LLAMA_2 = (  # a system's part in the first user's, and a space in front of the reply's end
+    "{% set told = messages[0]['content'] if messages[0]['role'] == 'system' else false %}"
+    "{% for m in (messages[1:] if told else messages) %}{% if m['role'] == 'user' %}<s>[INST] "
+    "{% if loop.first and told %}<<SYS>>\n{{ told }}\n<</SYS>>\n\n{% endif %}"
+    "{{ m['content'] }} [/INST]{% else %} {{ m['content'] }} </s>{% endif %}{% endfor %}"
+)
+GEMMA = (  # turns end with a token that is not the sequence's end; no system's part
+    "<s>{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
+)
+PHI = (  # likewise, with a system's part
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% else %}{{ eos_token }}{% endif %}"
 )
 UNEVEN = CHATML.replace("{{ m['role'] }}", "{{ m['role'] }}{{ loop.index }}")
 OPEN = CHATML.replace("<|im_end|>", "")
@@ -48,10 +67,11 @@ def make_trained(base: Path, **changes: Any) -> TrialConfig:
     return make_config(**{**trained, **changes})
 
 
-def make_tokenizer(template: str | None) -> PreTrainedTokenizerBase:
+def make_tokenizer(template: str | None, eos: str = END) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
+    others = ["<|im_start|>", END]
     tokenizer.add_special_tokens(
-        {"eos_token": END, "bos_token": "<s>", "additional_special_tokens": ["<|im_start|>"]}
+        {"eos_token": eos, "bos_token": "<s>", "additional_special_tokens": others}
     )
     tokenizer.chat_template = template
     return tokenizer
@@ -96,6 +116,39 @@ def test_a_window_is_what_the_template_writes(
         before = messages(dialogue, instruction)[:-1]
         prompt = tokenizer.apply_chat_template(before, tokenize=False, add_generation_prompt=True)
         assert asked.split() == prompt.split()
+
+
+@pytest.mark.parametrize(
+    ("template", "end"), [(CHATML, END), (GEMMA, END), (PHI, END), (LLAMA_2, "</s>")]
+)
+@pytest.mark.parametrize("system", ["", "You sell tea."])
+def test_every_assistant_turn_is_learnt_up_to_the_template_s_own_end(
+    template: str, end: str, system: str
+) -> None:
+    """Also where that is not the end of the sequence; a system message that the template takes
+    no part for stands in front of the first user's words."""
+    tokenizer = make_tokenizer(template, eos="</s>")
+    config, prefix = make_config(response="lexicalised"), (tokenizer.bos_token_id,)
+    special = find_special(config, tokenizer, prefix, tokenizer.eos_token_id)
+    assert special.eos == tokenizer.convert_tokens_to_ids(end)
+
+    said = [("Do you have oolong?", "Yes, two."), ("Which?", "One green,\n\none dark.")]
+    turns = tuple(
+        Turn(user=user, response=reply, delexicalised=reply, state={}, booked=())
+        for user, reply in said
+    )
+    dialogue = Dialogue(id="tea", turns=turns, goal={}, system=system)
+    (window,) = encode([dialogue], config, Database({}), tokenise_with(tokenizer), special)
+    learnt = tokenizer.decode(window.ids[window.is_target].tolist()).split(end)
+    assert [text.strip() for text in learnt] == [*(reply for _, reply in said), ""]
+
+    told = [{"role": "system", "content": system}] if system else []
+    if template == GEMMA and system:
+        first = replace(turns[0], user=f"{system}\n\n{turns[0].user}")
+        dialogue, told = replace(dialogue, turns=(first, turns[1])), []
+    whole = tokenizer.apply_chat_template([*told, *messages(dialogue, None)], tokenize=False)
+    written = tokenizer.decode(window.ids.tolist()).removeprefix("<s>")
+    assert whole.removeprefix("<s>").startswith(written)
 
 
 def test_a_cut_dialogue_keeps_the_system_s_part_and_whole_exchanges() -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space, find_space
+from trainable.evaluation.objective import COMBINED, Objective
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.trial import TrialFailed
 from trainable.worker.lease import Lease, Report
+from trainable.worker.weigh import weigh
 from tune.driver.sweep import compose_header
 from tune.folder.recorder import Recorder, write_header
 from tune.search.config import SweepConfig
@@ -50,6 +52,11 @@ def carry_out(lease: Lease) -> Iterator[Report]:
             yield Report(trial=lease.trial, failure=str(error))
             return
         evaluation = finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
+        try:
+            evaluation = weigh(lease.objective, evaluation, lease.config, n_dialogues)
+        except TrialFailed as error:
+            yield Report(trial=lease.trial, failure=str(error))
+            return
         write_checkpoint(lease.checkpoints, finetuner, evaluation)
         resolved = finetuner.resolved
         yield Report(
@@ -59,13 +66,16 @@ def carry_out(lease: Lease) -> Iterator[Report]:
 
 
 def open_search(
-    config: SweepConfig, space: Space, listeners: tuple[Any, ...] = ()
+    config: SweepConfig,
+    space: Space,
+    listeners: tuple[Any, ...] = (),
+    objective: Objective = COMBINED,
 ) -> tuple[Search, SweepRecords | None]:
     """A new search, or one rebuilt from the folder."""
     records = read_sweep(config.folder) if (config.folder / "sweep.json").exists() else None
     config.folder.mkdir(parents=True, exist_ok=True)
     write_header(config.folder, compose_header(config, space, records))
-    search = Search(config, space, Recorder(config.folder, listeners))
+    search = Search(config, space, Recorder(config.folder, listeners), objective)
     if records is not None:
         rebuild(search, records)
     return search, records

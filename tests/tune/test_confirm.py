@@ -49,7 +49,7 @@ def test_the_best_points_are_repeated_with_fresh_seeds(
     best = choose_best(records)
     assert best is not None and best.is_confirmed and len(best.trials) == len(fresh)
     means = [fmean(t.replied[-1].score for t in own if t.origin["trial"] == n) for n in names]
-    assert best.combined == pytest.approx(max(means))
+    assert best.value == pytest.approx(max(means))
     assert not records.is_running and not has_work(open_search(config, space)[0])
     assert [t.id for t in records.proposed] == [t[0] for t in race[1:]]  # no part of the study
     assert {t.id for t in records.studied} == {t.id for t in records.proposed}
@@ -117,7 +117,7 @@ def test_which_metric_a_rung_takes(tmp_path: Path) -> None:
     assert choose_rung_metric("auto", texts, "stop") == "combined"
     with pytest.raises(ConfigError, match="response change the text"):
         choose_rung_metric("loss", texts, "stop")
-    with pytest.raises(ConfigError, match="auto, loss, combined, not 'bleu'"):
+    with pytest.raises(ConfigError, match="auto, loss, combined, objective, not 'bleu'"):
         choose_rung_metric("bleu", corners, "stop")
 
 
@@ -150,7 +150,7 @@ def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: 
     stopped = {t.id for t in records.searched if len(t.evals) == 1}
     assert min(losses[i] for i in stopped) > min(losses.values())  # the lowest loss goes on
     best = choose_best(records)
-    assert best is not None and best.combined is not None and best.level_turns == 1600
+    assert best is not None and best.value is not None and best.level_turns == 1600
 
 
 def test_calibration_stands_beside_the_headline(tmp_path: Path) -> None:

@@ -9,18 +9,24 @@ from typing import Any
 
 from trainable.trial import ConfigError
 
-ASKED, SAID, ASKED_AGAIN = "~asked~", "~said~", "~asked again~"  # no template writes these
+# no template writes these
+ASKED, SAID, ASKED_AGAIN, TOLD = "~asked~", "~said~", "~asked again~", "~told~"
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """The template without its words. A reply is closed by the end-of-sequence token."""
+    """The template without its words."""
 
     head: str  # in front of every window: the system's part
     first: str  # in front of the first user's words
     later: str  # in front of every other user's
     reply: str  # between the user's words and the system's, as far as a prompt goes
     lead: str  # the rest of it, learnt with the reply: a space, or nothing
+    tail: str  # between the system's words and the token that ends a reply: a space, or nothing
+    end: str  # that token: the end of the sequence, or of a turn
+    # the same where the dialogue has a system message, which stands in its head as TOLD; None: the
+    # template takes none, and it stands in front of the first user's words
+    told: Chat | None = None
 
 
 def read_chat(tokenizer: Any, instruction: str | None, prefix: str) -> Chat:
@@ -32,27 +38,60 @@ def read_chat(tokenizer: Any, instruction: str | None, prefix: str) -> Chat:
             "layout=chat needs a base model with a chat template, and this one's tokenizer has "
             "none: take an instruction-tuned model (--set base_model=), or --set layout=lines"
         )
-    system = [{"role": "system", "content": instruction}] if instruction else []
-    messages = [*system, *_spell(ASKED, SAID, ASKED_AGAIN, SAID)]
-    opening, reply, later = _cut(_apply(tokenizer, messages, False), ASKED, SAID, ASKED_AGAIN)
+    plain = _read(tokenizer, instruction, prefix)
+    try:
+        told = _read(tokenizer, f"{instruction}\n{TOLD}" if instruction else TOLD, prefix)
+    except ConfigError:
+        told = None
+    takes_system = told is not None and told.head.count(TOLD) == 1
+    return Chat(**{**_fields(plain), "told": told if takes_system else None})
+
+
+def _fields(chat: Chat) -> dict[str, Any]:
+    return {name: getattr(chat, name) for name in Chat.__slots__}
+
+
+def _read(tokenizer: Any, system: str | None, prefix: str) -> Chat:
+    told = [{"role": "system", "content": system}] if system else []
+    messages = [*told, *_spell(ASKED, SAID, ASKED_AGAIN, SAID)]
+    whole = _apply(tokenizer, messages, False)
+    opening, reply, later = _cut(whole, ASKED, SAID, ASKED_AGAIN)
     asked = _apply(tokenizer, messages[:-1], True).removeprefix(prefix)
     prompt = asked.rpartition(ASKED_AGAIN)[2]
-    closing = tokenizer.eos_token
-    if not later.startswith(closing):
-        raise ConfigError(
-            f"layout=chat needs a template that closes a reply with {closing!r}, the tokenizer's "
-            f"end of sequence, and this one goes on with {later[:20]!r}: give --set layout=lines"
-        )
-    later, opening = later.removeprefix(closing), opening.removeprefix(prefix)
+    tail, end = find_end(tokenizer, later, whole.rpartition(SAID)[2])
+    later, opening = later.removeprefix(tail + end), opening.removeprefix(prefix)
     common = _find_common_end(opening, later)
-    head, lead = opening.removesuffix(common), reply.removeprefix(prompt)
-    chat = Chat(head, common, later, prompt, lead)
-    if asked != _write(chat, closing):
+    chat = Chat(
+        head=opening.removesuffix(common),
+        first=common,
+        later=later,
+        reply=prompt,
+        lead=reply.removeprefix(prompt),
+        tail=tail,
+        end=end,
+    )
+    if asked != _write(chat):
         raise ConfigError(
             "layout=chat needs a template that writes every exchange alike, and that of this base "
             "model does not: give --set layout=lines"
         )
     return chat
+
+
+def find_end(tokenizer: Any, following: str, last: str) -> tuple[str, str]:
+    """(blanks, token) that close a reply: the special or added token that stands behind it,
+    `</s>`, `<end_of_turn>` (Gemma) or `<|end|>` (Phi-3), whether another turn follows or it is the
+    `last`. Raises ConfigError where there is none."""
+    whole = {*tokenizer.all_special_tokens, *map(str, tokenizer.get_added_vocab())} - {""}
+    blanks = following[: len(following) - len(following.lstrip())]
+    ends = [t for t in whole if following.startswith(blanks + t) and last.startswith(blanks + t)]
+    if not ends:
+        raise ConfigError(
+            "layout=chat needs a template that closes a reply with a token of its own, as the "
+            f"tokenizer's end of sequence ({tokenizer.eos_token!r}), and this one goes on with "
+            f"{following[:20]!r}: give --set layout=lines"
+        )
+    return blanks, max(ends, key=len)
 
 
 def _spell(*texts: str) -> list[dict[str, str]]:
@@ -90,7 +129,7 @@ def _find_common_end(one: str, other: str) -> str:
     return one[len(one) - length :]
 
 
-def _write(chat: Chat, closing: str) -> str:
+def _write(chat: Chat) -> str:
     """Two exchanges, the second reply to come."""
-    exchange = f"{ASKED}{chat.reply}{chat.lead}{SAID}{closing}"
+    exchange = f"{ASKED}{chat.reply}{chat.lead}{SAID}{chat.tail}{chat.end}"
     return f"{chat.head}{chat.first}{exchange}{chat.later}{ASKED_AGAIN}{chat.reply}"

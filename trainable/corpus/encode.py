@@ -65,7 +65,7 @@ class EncodedTurn:
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
     prefix: tuple[int, ...]  # in front of every window: BOS, where the model has one
-    eos: int  # closes every target
+    eos: int  # closes every target: the end of the sequence, or a chat template's own end of a turn
     chat: Chat | None = None  # the model's template, where the config wants it
 
 
@@ -74,10 +74,10 @@ def find_special(
 ) -> SpecialTokens:
     """What a base model puts around a sequence and its replies. Raises ConfigError where the
     config wants a chat and the model knows none."""
-    chat = None
-    if config.layout == "chat":
-        chat = read_chat(tokenizer, config.instruction, tokenizer.decode(list(prefix_ids)))
-    return SpecialTokens(prefix_ids, eos_id, chat)
+    if config.layout != "chat":
+        return SpecialTokens(prefix_ids, eos_id)
+    chat = read_chat(tokenizer, config.instruction, tokenizer.decode(list(prefix_ids)))
+    return SpecialTokens(prefix_ids, int(tokenizer.convert_tokens_to_ids(chat.end)), chat)
 
 
 def encode(

@@ -27,12 +27,12 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def expect_fields(place: str) -> Iterator[None]:
+def expect_fields(place: str, layout: str = "MultiWOZ") -> Iterator[None]:
     """Where a field is missing, or of another type, inside: a ConfigError that names the place."""
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{place} must have MultiWOZ's published fields and has not "
+            f"{place} must have {layout}'s published fields and has not "
             f"({type(error).__name__}: {error}): fetch the corpus again"
         ) from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from trainable.corpus.files import expect_fields
 from trainable.corpus.multiwoz import Exchange, parse_state
+from trainable.corpus.tables import list_structs
 from trainable.system.hub import settle_network
 from trainable.trial import ConfigError
 
@@ -112,7 +113,7 @@ def _quieten() -> Iterator[None]:
 
 
 def _pair_turns(row: Mapping[str, Any]) -> Iterator[Exchange]:
-    turns = _list_rows(row["turns"])
+    turns = list_structs(row["turns"])
     for asked, answered in zip(turns[::2], turns[1::2], strict=False):
         if (str(asked["speaker"]), str(answered["speaker"])) not in _SPEAKERS:
             raise ConfigError(
@@ -130,19 +131,12 @@ def _pair_turns(row: Mapping[str, Any]) -> Iterator[Exchange]:
 _SPEAKERS = {("0", "1"), ("USER", "SYSTEM")}  # class labels, or their names
 
 
-def _list_rows(value: Any) -> list[Mapping[str, Any]]:
-    """A list of structs, also where it is stored as a struct of lists."""
-    if isinstance(value, Mapping):
-        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
-    return value
-
-
 def _read_frames(frames: Any) -> Iterator[tuple[str, Mapping[str, list[str]]]]:
-    for frame in _list_rows(frames):
-        values = _list_rows(frame["state"]["slots_values"])
+    for frame in list_structs(frames):
+        values = list_structs(frame["state"]["slots_values"])
         yield frame["service"], {v["slots_values_name"]: v["slots_values_list"] for v in values}
 
 
 def _read_spans(acts: Mapping[str, Any]) -> list[list[Any]]:
     columns = ("act_type", "act_slot_name", "act_slot_value", "span_start", "span_end")
-    return [[span[column] for column in columns] for span in _list_rows(acts["span_info"])]
+    return [[span[column] for column in columns] for span in list_structs(acts["span_info"])]

@@ -1,4 +1,5 @@
-"""A corpus by its name: "cambridge", "multiwoz", a folder, or a Hugging Face dataset id."""
+"""A corpus by its name: "cambridge", "multiwoz", "sgd", a folder, a file of chats, or a Hugging
+Face dataset id."""
 
 from __future__ import annotations
 
@@ -8,10 +9,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from trainable.corpus import multiwoz
+from trainable.corpus import multiwoz, sgd, spokenwoz
+from trainable.corpus.chats import Tally, read_chats
 from trainable.corpus.goals import find_aims, read_aims
 from trainable.corpus.huggingface import fetch_dataset, find_tables, read_dialogues
-from trainable.dialogue.database import Database, read_rows
+from trainable.corpus.layout import Kind, recognise
+from trainable.corpus.tables import complete_splits, find_rows, read_rows
+from trainable.dialogue.database import Database
+from trainable.dialogue.database import read_rows as read_database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.system.cache import fingerprint_files, recall
 from trainable.system.garbage import pause_collection
@@ -19,16 +24,18 @@ from trainable.trial import ConfigError
 
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
-READER = "3"  # goes up when the same files would give other dialogues
+READER = "4"  # goes up when the same files would give other dialogues
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     name: str
     splits: Mapping[str, tuple[Dialogue, ...]]  # train, validation, test
-    database: Database
+    database: Database  # empty where the corpus brings none
     fingerprint: str  # of the source files' contents, and of this reader
     moved_spans: int = 0  # that did not cover the value they carry, and were moved to it
+    kind: Kind = "multiwoz"
+    notes: tuple[str, ...] = ()  # what was dropped, held out or kept as text, one line each
 
     def get_split(self, split: str) -> tuple[Dialogue, ...]:
         """Raises ConfigError on a split that does not exist, or is empty."""
@@ -38,6 +45,18 @@ class Corpus:
                 f"with corpus {self.name}, not {split!r}"
             )
         return self.splits[split]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """What a reader makes of a corpus's files."""
+
+    splits: Mapping[str, tuple[Dialogue, ...]]
+    rows: Rows
+    notes: tuple[str, ...] = ()
+
+
+Read = Callable[[multiwoz.Tell], Parsed]
 
 
 def load_corpus(name: str) -> Corpus:
@@ -50,38 +69,126 @@ def load_corpus(name: str) -> Corpus:
         from trainable.corpus.download import download_multiwoz
 
         return read_corpus(name, download_multiwoz())
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return read_tables(name, folder) if find_tables(folder) else read_corpus(name, folder)
+    place = Path(name).expanduser()
+    if place.exists():
+        return read_place(name, place)
     if name.startswith((".", "/", "~")):
         raise ConfigError(
-            f"corpus must be a folder that exists, and {name} does not (--corpus, --set corpus=)"
+            "corpus must be a folder that exists, or a file of chats, and "
+            f"{name} does not (--corpus, --set corpus=)"
         )
-    return read_tables(name, fetch_dataset(name))
+    return read_place(name, fetch_dataset(name))
+
+
+def read_place(name: str, place: Path) -> Corpus:
+    """From a folder or file, whatever its layout."""
+    match recognise(place):
+        case "chats":
+            return read_chat_files(name, place)
+        case "sgd":
+            return read_sgd(name, place)
+        case "spokenwoz":
+            return read_spokenwoz(name, place)
+        case "mirror":
+            return read_tables(name, place)
+        case "multiwoz":
+            return read_corpus(name, place)
 
 
 def read_corpus(name: str, folder: Path) -> Corpus:
     """From a folder in MultiWOZ 2.2's layout."""
     files = multiwoz.find_files(folder)
-    fingerprint = fingerprint_files(files, READER)
-    return _restore(name, fingerprint, lambda tell: multiwoz.read_folder(files, tell))
+
+    def read(tell: multiwoz.Tell) -> Parsed:
+        splits, rows = multiwoz.read_folder(files, tell)
+        return Parsed(splits=splits, rows=rows)
+
+    return _restore(name, fingerprint_files(files, READER), read)
+
+
+def read_chat_files(name: str, place: Path) -> Corpus:
+    """From files of rows: see `trainable.corpus.chats`."""
+    files = find_rows(place, name)
+    named = {split: paths for split, paths in files.items() if split}
+    if "train" not in named:
+        if "" not in files:
+            raise ConfigError(
+                f"corpus {name} must have training dialogues, and has files of "
+                f"{' and '.join(named)} alone: add a file called train"
+            )
+        named["train"] = files[""]
+
+    def read(tell: multiwoz.Tell) -> Parsed:
+        tally = Tally()
+        found = {
+            split: read_chats(read_rows(paths), split, tally) for split, paths in named.items()
+        }
+        notes = tally.list_notes()
+        for split, dialogues in found.items():
+            if not dialogues:
+                why = f": {notes[0]}" if notes else ""
+                raise ConfigError(f"no dialogue of split {split} of corpus {name} is of use{why}")
+        splits, made = complete_splits(found, name)
+        return Parsed(
+            splits={split: tuple(dialogues) for split, dialogues in splits.items()},
+            rows={},
+            notes=(*made, *notes),
+        )
+
+    sources = [*chain.from_iterable(named.values())]
+    return _restore(name, fingerprint_files(sources, READER, "chats"), read, "chats")
+
+
+def read_sgd(name: str, folder: Path) -> Corpus:
+    """From a folder in SGD's layout, or of its Parquet files."""
+    tables = find_rows(folder, name) if any(folder.rglob("*.parquet")) else None
+    files = sgd.find_files(folder) if tables is None else tables
+
+    def read(tell: multiwoz.Tell) -> Parsed:
+        if tables is None:
+            return Parsed(splits=sgd.read_splits(files), rows={})
+        splits = {
+            split: sgd.build_dialogues((row for _, row in read_rows(paths)), split)
+            for split, paths in files.items()
+        }
+        whole, notes = complete_splits(splits, name)
+        return Parsed(
+            splits={split: tuple(ds) for split, ds in whole.items()}, rows={}, notes=tuple(notes)
+        )
+
+    sources = [*chain.from_iterable(files.values())]
+    return _restore(name, fingerprint_files(sources, READER, "sgd"), read, "sgd")
+
+
+def read_spokenwoz(name: str, folder: Path) -> Corpus:
+    """From a folder in SpokenWOZ's layout."""
+    files = spokenwoz.find_files(folder)
+    rows = next((p for p in (folder / spokenwoz.TRAIN / "db", folder / "db") if p.is_dir()), folder)
+
+    def read(tell: multiwoz.Tell) -> Parsed:
+        splits, notes = spokenwoz.read_splits(files)
+        return Parsed(splits=splits, rows=read_database(rows), notes=tuple(notes))
+
+    sources = [*files, *sorted(rows.glob("*_db.json"))]
+    return _restore(name, fingerprint_files(sources, READER, "spokenwoz"), read)
 
 
 def read_tables(name: str, folder: Path) -> Corpus:
-    """From a folder of Parquet files as the hub's mirrors have them."""
+    """From a folder of Parquet files as the hub's mirrors of MultiWOZ have them."""
     tables = find_tables(folder)
     beside = find_annotations(folder)
     aims, rows = find_aims(beside), beside / "db"
     sources = [*chain.from_iterable(tables.values()), *aims, *sorted(rows.glob("*_db.json"))]
 
-    def read(tell: multiwoz.Tell) -> tuple[multiwoz.Splits, Rows]:
+    def read(tell: multiwoz.Tell) -> Parsed:
         raw, goals = read_dialogues(tables), read_aims(aims)
-        return {
+        splits = {
             split: tuple(
                 multiwoz.build_dialogue(name, turns, goals, tell) for name, turns in dialogues
             )
             for split, dialogues in raw.items()
-        }, read_rows(rows)
+        }
+        return Parsed(splits=splits, rows=read_database(rows))
 
     return _restore(name, fingerprint_files(sources, READER, "parquet"), read)
 
@@ -96,14 +203,17 @@ def find_annotations(folder: Path) -> Path:
 
 
 @pause_collection()
-def _restore(
-    name: str, fingerprint: str, read: Callable[[multiwoz.Tell], tuple[multiwoz.Splits, Rows]]
-) -> Corpus:
+def _restore(name: str, fingerprint: str, read: Read, kind: Kind = "multiwoz") -> Corpus:
     def build() -> dict[str, Any]:
         moved: list[str] = []
-        splits, rows = read(moved.append)
-        packed = {s: [*map(_pack, ds)] for s, ds in splits.items()}
-        return {"splits": packed, "rows": rows, "moved_spans": len(moved)}
+        parsed = read(moved.append)
+        packed = {s: [*map(_pack, ds)] for s, ds in parsed.splits.items()}
+        return {
+            "splits": packed,
+            "rows": parsed.rows,
+            "moved_spans": len(moved),
+            "notes": list(parsed.notes),
+        }
 
     kept = recall(fingerprint, build)
     return Corpus(
@@ -112,16 +222,18 @@ def _restore(
         database=Database(kept["rows"]),
         fingerprint=fingerprint,
         moved_spans=kept["moved_spans"],
+        kind=kind,
+        notes=tuple(kept["notes"]),
     )
 
 
 def _pack(dialogue: Dialogue) -> list[Any]:
     turns = [[t.user, t.response, t.delexicalised, t.state, t.booked] for t in dialogue.turns]
-    return [dialogue.id, dialogue.goal, turns]
+    return [dialogue.id, dialogue.goal, turns, dialogue.system]
 
 
 def _unpack(packed: list[Any]) -> Dialogue:
-    name, goal, turns = packed
+    name, goal, turns, system = packed
     return Dialogue(
         id=name,
         goal=goal,
@@ -131,4 +243,5 @@ def _unpack(packed: list[Any]) -> Dialogue:
             )
             for user, response, delex, state, booked in turns
         ),
+        system=system,
     )

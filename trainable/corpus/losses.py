@@ -4,7 +4,7 @@ and whatever else (a belief state) is learnt in front of the reply."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ class Losses:
     loss_nats: float  # a target token
     nats_per_word: float | None = None  # of the replies alone, their ends among the nats
     nats_per_placeholder: float | None = None  # its tokens', brackets included
+    # dialogue id -> nats and words of its replies
+    by_dialogue: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,15 @@ def measure_losses(scored: Iterable[Scored], brackets: Brackets | None = None) -
     """`brackets`: of the tokenizer where replies have placeholders; None: they have none."""
     nats, targets, reply_nats, words = 0.0, 0, 0.0, 0
     inside_nats, placeholders = 0.0, 0
+    dialogues: dict[str, list[float]] = {}
     for window, losses in scored:
         nats, targets = nats + float(losses.sum()), targets + len(losses)
         for reply in window.replies:
             first, end = np.searchsorted(window.targets, (reply.start, reply.end))
             own = losses[first:end]
             reply_nats, words = reply_nats + float(own.sum()), words + reply.words
+            counts = dialogues.setdefault(window.dialogue_id, [0.0, 0.0])
+            counts[0], counts[1] = counts[0] + float(own.sum()), counts[1] + reply.words
             if brackets is not None:
                 ids = window.ids[reply.start : reply.end]
                 inside_nats += float(own[brackets.find_inside(ids)].sum())
@@ -68,4 +73,5 @@ def measure_losses(scored: Iterable[Scored], brackets: Brackets | None = None) -
         loss_nats=nats / max(targets, 1),
         nats_per_word=reply_nats / words if words else None,
         nats_per_placeholder=inside_nats / placeholders if placeholders else None,
+        by_dialogue=dialogues,
     )

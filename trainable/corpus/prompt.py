@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainable.corpus.chat import Chat
+from trainable.corpus.chat import TOLD, Chat
 from trainable.dialogue.database import DOMAINS, Database
 from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.trial import TrialConfig
@@ -37,7 +37,8 @@ def render(
     or as the base model's chat."""
     if chat is not None:
         return render_chat(dialogue, config, database, chat)
-    segments = [Segment(f"{config.instruction}\n", False, -1)] if config.instruction else []
+    heads = [text for text in (config.instruction, dialogue.system) if text]
+    segments = [Segment("".join(f"{text}\n" for text in heads), False, -1)] if heads else []
     for number, turn in enumerate(dialogue.turns):
         segments += render_turn(turn, number, config, database)
     return segments
@@ -64,12 +65,17 @@ def render_chat(
     dialogue: Dialogue, config: TrialConfig, database: Database, chat: Chat
 ) -> list[Segment]:
     """The same as messages: state and matches stand below the user's words, in the user's."""
-    segments = [Segment(chat.head, False, -1)] if chat.head else []
+    own = chat.told if dialogue.system and chat.told else chat
+    head = own.head.replace(TOLD, dialogue.system)
+    segments = [Segment(head, False, -1)] if head else []
     for number, turn in enumerate(dialogue.turns):
-        lead = chat.later if number else chat.first
+        lead = own.later if number else own.first
         words = "\n".join([turn.user, *list_context(turn, config, database)])
-        segments.append(Segment(f"{lead}{words}{chat.reply}", False, number))
-        segments.append(Segment(f"{chat.lead}{pick_response(turn, config)}", True, number))
+        if dialogue.system and own is chat and not number:
+            words = f"{dialogue.system}\n\n{words}"
+        segments.append(Segment(f"{lead}{words}{own.reply}", False, number))
+        text = f"{own.lead}{pick_response(turn, config)}{own.tail}"
+        segments.append(Segment(text, True, number))
     return segments
 
 

@@ -26,6 +26,7 @@ class Dialogue:
     turns: tuple[Turn, ...]
     # domain -> {"informable": {slot: value}, "requestable": [canonical slot]}; empty if unknown
     goal: Mapping[str, Mapping[str, Any]]
+    system: str = ""  # a system message of its own, in front of all turns
 
     @property
     def domains(self) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def decode_at_once(pack: Pack, windows: list[Window], config: TrialConfig) -> No
     pack.gather([next(iter(pack.slots.values()))])
     room, pack.cache_cut = pack.cache_cut, 1e-9
     try:
-        decode_chunks(pack, [windows], [config], [0])
+        decode_chunks(pack, [windows], [config], [0], [pack.base.special.eos])
         synchronise(pack.device)
     finally:
         pack.cache_cut = room

@@ -53,6 +53,7 @@ def _copy(responses: Responses, *, with_states: bool) -> dict[str, list[dict[str
 
 
 def _arrange(scores: Scores) -> dict[str, Mapping[str, float]]:
+    assert scores.inform is not None and scores.success is not None
     return {
         "bleu": {"mwz22": scores.bleu},
         "inform": {"total": scores.inform, **scores.per_domain["inform"]},

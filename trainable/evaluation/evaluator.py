@@ -34,12 +34,13 @@ BOARDS = {"gold": "policy optimisation", "predicted": "end-to-end"}
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """BLEU and the rates lie in 0..100 (rates rounded to 0.1, as published), Combined in 0..200."""
+    """BLEU and the rates lie in 0..100 (rates rounded to 0.1, as published), Combined in 0..200;
+    None where the corpus has no goals."""
 
     bleu: float
-    inform: float
-    success: float
-    combined: float
+    inform: float | None
+    success: float | None
+    combined: float | None
     per_domain: dict[str, dict[str, float]]  # "inform" and "success": goal domain -> rate
     richness: dict[str, float]
     states: States
@@ -93,7 +94,7 @@ class Evaluator:
         that are there). `states`: whose to use; None: the predicted ones if every turn has one.
         Raises ConfigError where the responses do not fit the dialogues."""
         check_responses(responses, self._n_turns, partial=partial)
-        states = _choose_states(responses, states)
+        states = choose_states(responses, states)
         texts = {
             name: [normalise_response(turn["response"]) for turn in turns]
             for name, turns in responses.items()
@@ -161,7 +162,9 @@ def _collect_domains(responses: Responses) -> dict[str, list[Collection[str]]] |
     return {name: [t["active_domains"] for t in turns] for name, turns in responses.items()}
 
 
-def _choose_states(responses: Responses, states: States | None) -> States:
+def choose_states(responses: Responses, states: States | None) -> States:
+    """Whose states are scored with: those asked for, else the predicted ones where every turn has
+    one. Raises ConfigError."""
     lacking = [
         name for name, turns in responses.items() if any("state" not in turn for turn in turns)
     ]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from trainable.corpus.load import load_corpus
+from trainable.corpus.load import Corpus, load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.evaluator import Evaluator, Scores
+from trainable.evaluation.plain import PlainEvaluator
 from trainable.trial import EvalResult, Evaluation
 
 RATES = ("bleu", "inform", "success", "combined")
@@ -29,6 +30,7 @@ class Generated:
     loss_nats: float  # see `trainable.corpus.losses.Losses`
     nats_per_word: float | None = None
     nats_per_placeholder: float | None = None
+    by_dialogue: dict[str, list[float]] = field(default_factory=dict)  # nats and words of each
     turns_seen: int
     steps: int
     train_s: float
@@ -51,12 +53,21 @@ class Calibrated:
 
 
 @lru_cache(maxsize=8)
-def load_evaluator(corpus: str, split: str, n_dialogues: int | None, response: str) -> Evaluator:
+def load_evaluator(
+    corpus: str, split: str, n_dialogues: int | None, response: str
+) -> Evaluator | PlainEvaluator:
     """The evaluator of the first dialogues of the split's fixed order. Lexicalised replies are held
     against the corpus's own words; they offer no placeholder, so Inform and Success say little."""
     loaded = load_corpus(corpus)
     dialogues = validation_subset(loaded.get_split(split), n_dialogues)
-    return Evaluator(to_references(dialogues, response), loaded.database)
+    return open_evaluator(loaded, to_references(dialogues, response))
+
+
+def open_evaluator(corpus: Corpus, references: Sequence[Dialogue]) -> Evaluator | PlainEvaluator:
+    """MultiWOZ's where the corpus is of its kind, with goals and databases. Raises ConfigError."""
+    if corpus.kind == "multiwoz":
+        return Evaluator(references, corpus.database)
+    return PlainEvaluator(references, has_slots=corpus.kind == "sgd")
 
 
 def to_references(dialogues: Iterable[Dialogue], response: str) -> tuple[Dialogue, ...]:
@@ -94,7 +105,9 @@ def score(generated: Generated, calibrated: Calibrated | None = None) -> Evaluat
         tokens_per_s=generated.tokens_seen / train_s,
         peak_gib=generated.peak_gib,
     )
-    dialogues = scores.dialogues if scores else {}
+    dialogues: dict[str, dict[str, Any]] = {**scores.dialogues} if scores else {}
+    for name, counts in generated.by_dialogue.items():
+        dialogues[name] = {**dialogues.get(name, {}), "loss": counts}
     return Evaluation(result=result, dialogues=dialogues, responses=generated.responses)
 
 

@@ -32,7 +32,7 @@ def choose_drawn(
     return LogitsProcessorList([Drawn(config, torch.tensor(keys, device=device))])
 
 
-def spell_generation(config: TrialConfig, base: Any) -> GenerationConfig:
+def spell_generation(config: TrialConfig, special: SpecialIds) -> GenerationConfig:
     """The config's decoding in transformers' words."""
     beams = {}
     if config.decoding == "beam":
@@ -40,7 +40,7 @@ def spell_generation(config: TrialConfig, base: Any) -> GenerationConfig:
         beams = {"num_beams": config.num_beams, "length_penalty": penalty}
     return GenerationConfig(
         do_sample=False,  # draws are chosen by `Drawn`
-        **spell_shaping(config, base.special),
+        **spell_shaping(config, special),
         **beams,
     )
 

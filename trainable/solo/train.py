@@ -242,11 +242,12 @@ class PlainFinetuner:
         return [row.tolist() for row in out[:, ids.shape[1] :]]
 
     def _generate(self, ids: Tensor, mask: Tensor, drawn: LogitsProcessorList) -> Tensor:
+        special = replace(self.base.special, eos=self.task.special.eos)
         with self.autocast():
             replies: Tensor = self.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
-                generation_config=spell_generation(self.config, self.base),
+                generation_config=spell_generation(self.config, special),
                 logits_processor=drawn,
             )
         return replies

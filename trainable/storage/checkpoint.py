@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ KEPT_LAST = 2  # the last, and the one before it in case the last is damaged
 class Checkpoint:
     path: Path
     turns_seen: int
-    combined: float | None  # None: no replies were made there
+    score: float | None  # higher is better; None: the objective was not measured there
 
 
 def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation) -> Path:
@@ -56,7 +57,7 @@ def _write_draft(draft: Path, finetuner: Finetuner, evaluation: Evaluation) -> N
     manifest = {
         "format": FORMAT,
         "turns_seen": evaluation.result.turns_seen,
-        "combined": evaluation.result.combined,
+        "score": None if evaluation.result.value is None else evaluation.result.score,
         "files": {str(p.relative_to(draft)): _fingerprint(p) for p in _list_files(draft)},
     }
     with (draft / MANIFEST).open("w", encoding="utf-8") as file:
@@ -65,18 +66,23 @@ def _write_draft(draft: Path, finetuner: Finetuner, evaluation: Evaluation) -> N
         os.fsync(file.fileno())
 
 
+def read_score(manifest: Mapping[str, Any]) -> Any:
+    """Manifests of earlier versions have Combined alone."""
+    return manifest["score"] if "score" in manifest else manifest["combined"]
+
+
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
     """Those with a readable manifest, by turns_seen, ascending."""
     found = []
     for manifest in (place / MANIFEST for place in _list_places(folder)):
         try:
             values = json.loads(manifest.read_text(encoding="utf-8"))
-            combined = values["combined"]
+            score = read_score(values)
             found.append(
                 Checkpoint(
                     path=manifest.parent,
                     turns_seen=int(values["turns_seen"]),
-                    combined=None if combined is None else float(combined),
+                    score=None if score is None else float(score),
                 )
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -127,8 +133,8 @@ def keep_best_and_last(folder: Path, last: int = KEPT_LAST) -> None:
 
 def choose_stale(there: list[Checkpoint], last: int = KEPT_LAST) -> list[Checkpoint]:
     """Of checkpoints in their order, those that are neither the best nor among the latest."""
-    scored = [c for c in there if c.combined is not None]
-    best = max(scored, key=lambda c: c.combined or 0.0, default=None)
+    scored = [c for c in there if c.score is not None]
+    best = max(scored, key=lambda c: c.score or 0.0, default=None)
     return [c for c in there[: max(len(there) - last, 0)] if c is not best]
 
 

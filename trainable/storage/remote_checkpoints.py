@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trainable.storage.checkpoint import MANIFEST, Checkpoint, choose_stale, is_whole
+from trainable.storage.checkpoint import MANIFEST, Checkpoint, choose_stale, is_whole, read_score
 from trainable.storage.remote import Remote
 
 
@@ -44,7 +44,7 @@ def prune(remote: Remote, last: int | None = None) -> None:
                 Checkpoint(
                     path=Path(name).parent,
                     turns_seen=values["turns_seen"],
-                    combined=values["combined"],
+                    score=read_score(values),
                 )
             )
     found.sort(key=lambda c: c.turns_seen)

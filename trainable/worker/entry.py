@@ -23,7 +23,6 @@ from trainable.system.beacon import Beacon
 from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import (
-    OBJECTIVE,
     RESOURCE,
     ConfigError,
     Evaluation,
@@ -33,6 +32,7 @@ from trainable.trial import (
 )
 from trainable.worker.lease import Lease, Report
 from trainable.worker.pooled import PooledFinetuner
+from trainable.worker.weigh import weigh
 
 SIGNS_NAMESPACE = "sweep"
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
@@ -112,9 +112,11 @@ class DialogueTrial(ray_tune.Trainable):
         turns, n_dialogues, replies, bias = milestone
         self.finetuner.train_until(turns)
         evaluation = self.finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
-        name = OBJECTIVE if replies else "nats_per_word"
-        score: float | None = getattr(evaluation.result, name)
+        evaluation = weigh(self.lease.objective, evaluation, self.lease.config, n_dialogues)
+        result, objective = evaluation.result, self.lease.objective.name
+        score = result.value if replies else result.nats_per_word
         if score is None or not math.isfinite(score):
+            name = objective if replies else "nats_per_word"
             raise TrialFailed(f"{name} is {score} after {turns} turns")
         retry_io(lambda: self._save(evaluation))
         self.last = evaluation

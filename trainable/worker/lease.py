@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trainable.evaluation.objective import COMBINED, Objective
 from trainable.storage.remote import Remote
 from trainable.trial import Evaluation, Milestone, Resolved, TrialConfig
 
@@ -21,6 +22,7 @@ class Lease:
     reported_turns: int  # turns_seen of the last evaluation the search knows; -1: none
     checkpoints: Path  # the folder of this trial's checkpoints, seen by every node
     remote: Remote | None = None  # where they are, if on no node's disk: `checkpoints` is a copy
+    objective: Objective = COMBINED  # what its evaluations are to be measured by
     pool: str | None = None  # the name of the engine pool's actor; None: alone in its process
 
 

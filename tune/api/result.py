@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from analysis.records import SweepRecords
 
 NUMBERS = (
-    *("combined", "bleu", "inform", "success", "loss_nats", "nats_per_word"),
+    *("value", "combined", "bleu", "inform", "success", "loss_nats", "nats_per_word"),
     *("n_dialogues", "train_s", "eval_s", "tokens_per_s", "peak_gib", "time_s"),
 )
 
@@ -70,7 +70,7 @@ class SweepResult:
             trial=trial.id,
             params=dict(trial.params),
             config=dict(trial.config),
-            score=point.combined,
+            score=point.value,
             turns=point.level_turns,
             adapter=None if last is None else last.path,
         )

@@ -15,6 +15,7 @@ from typing import Any
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
 from trainable.command.parser import spell_command
+from trainable.evaluation.objective import COMBINED, Objective
 from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, retry_io
 from trainable.system.whole import write_whole
@@ -38,12 +39,17 @@ from tune.search.trials import ENDED
 EXIT_FAILED = 1
 
 
-def start_sweep(config: SweepConfig, space: Space, listeners: Iterable[Listener] = ()) -> int:
+def start_sweep(
+    config: SweepConfig,
+    space: Space,
+    listeners: Iterable[Listener] = (),
+    objective: Objective = COMBINED,
+) -> int:
     """Runs a new sweep in `config.folder`; the command's exit code. `listeners` are told of every
-    event that is recorded."""
+    event that is recorded; `objective` is the config's, with its source where that is Python."""
     with own_folder(config.folder):
         try:
-            return run(config, space, None, listeners)
+            return run(config, space, None, listeners, objective)
         except ConfigError:
             discard(config.folder)
             raise
@@ -58,10 +64,15 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def resume_sweep(config: SweepConfig, space: Space, listeners: Iterable[Listener] = ()) -> int:
+def resume_sweep(
+    config: SweepConfig,
+    space: Space,
+    listeners: Iterable[Listener] = (),
+    objective: Objective = COMBINED,
+) -> int:
     """Goes on with the sweep in `config.folder`; the command's exit code."""
     with own_folder(config.folder):
-        return run(config, space, read_sweep(config.folder), listeners)
+        return run(config, space, read_sweep(config.folder), listeners, objective)
 
 
 def run(
@@ -69,12 +80,13 @@ def run(
     space: Space,
     records: SweepRecords | None,
     listeners: Iterable[Listener] = (),
+    objective: Objective = COMBINED,
 ) -> int:
     """The command's exit code; however it ends, one line says how to go on."""
     hint = f"go on with {config.resume_command}"
     try:
         with heed(hint):
-            return pursue(config, space, records, listeners)
+            return pursue(config, space, records, listeners, objective)
     except Interrupted as interrupted:
         say(interrupted, hint)
         return interrupted.code
@@ -92,6 +104,7 @@ def pursue(
     space: Space,
     records: SweepRecords | None,
     listeners: Iterable[Listener] = (),
+    objective: Objective = COMBINED,
 ) -> int:
     """Raises StorageFault, Paused."""
     header = compose_header(config, space, records)
@@ -103,7 +116,7 @@ def pursue(
     recorder.publish(["sweep.json", SWEEP_FILE])
     if records is not None and records.exhausted_at is not None and not is_space_of(records, space):
         recorder.record_note("the space is another: there may be points left", exhausted_at=None)
-    search = Search(config, space, recorder)
+    search = Search(config, space, recorder, objective)
     budget = Budget(search)
     if records is not None:
         rebuild(search, records)
@@ -183,7 +196,7 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         search.room, search.pool = workers.count_room(), workers.pool
         control.budget.share = fleet.count_units() / search.room
         control.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
-        mirror = Mirror(folder, config.name, search.space)
+        mirror = Mirror(folder, config.name, search.space, config.direction)
         display = Display(Progress(header, slots=search.room, now_s=search.recorder.now_s), console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
         records = read_sweep(folder)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.labels import format_count, format_value, label_modules
+from analysis.labels import format_count, format_value, label_modules, label_objective
 from analysis.ranking import METRICS, rank_trials
 from analysis.rows import to_cells
 from tune.export.choice import Choice
-from tune.export.metrics import Data, Scored, to_model_index
+from tune.export.metrics import Data, Scored, list_names, to_model_index
 from tune.export.origin import MERGED
 from tune.export.snippets import Example, show_asking, show_loading
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CURVE = "learning_curve.png"
 TOP = 5  # configurations of the leaderboard
-COLUMNS = ("rank", "trials", "Combined", "to first", "Bleu", "Inform", "Success", "turns")
+AFTER_SCORE = ("to first", "Bleu", "Inform", "Success", "turns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +118,10 @@ def ask(export: Export) -> str:
 
 
 def score(export: Export) -> str:
-    header = ["Split", "Dialogues", "Board", *(m.capitalize() for m in METRICS)]
+    names = list_names(export.scores)
+    header = ["Split", "Dialogues", "Board", *map(capitalise, names)]
     rows = [
-        [s.split, str(s.n_dialogues), s.board, *(s.show(metric) for metric in METRICS)]
+        [s.split, str(s.n_dialogues), s.board, *(s.show(metric) for metric in names)]
         for s in export.scores
     ]
     is_test_there = any(s.split == "test" for s in export.scores)
@@ -129,12 +130,17 @@ def score(export: Export) -> str:
             "## Scores",
             table([header, *rows]),
             *filter(None, [tell_placeholders(export.scores)]),
-            "In brackets: 95 % intervals over dialogues (bootstrap). Combined = (Inform + "
-            "Success)/2 + BLEU. Every reply follows the corpus's own earlier turns. The trial was "
+            "In brackets: 95 % intervals over dialogues (bootstrap). "
+            + ("Combined = (Inform + Success)/2 + BLEU. " if "combined" in names else "")
+            + "Every reply follows the corpus's own earlier turns. The trial was "
             "chosen by its validation scores, which flatters them a little"
             + ("." if is_test_there else "; the test split has not been scored."),
         ]
     )
+
+
+def capitalise(metric: str) -> str:
+    return metric.capitalize() if metric in METRICS else label_objective(metric)
 
 
 def tell_placeholders(scores: Sequence[Scored]) -> str:
@@ -165,18 +171,21 @@ def configure(export: Export) -> str:
 def rank(export: Export) -> str:
     entries = rank_trials(export.choice.records)
     cells = [to_cells(entry) for entry in entries[:TOP]]
-    rows = [[row.get(column, "") for column in COLUMNS] for row in cells]
+    label = label_objective(export.choice.records.objective)
+    rest = [c for c in AFTER_SCORE if any(row.get(c) for row in cells)]
+    columns = ["rank", "trials", label, *rest]
+    rows = [[row.get(column, "") for column in columns] for row in cells]
     return "\n\n".join(
         [
             f"## The first {len(rows)} of the search's {len(entries)} configurations",
-            table([list(COLUMNS), *rows]),
+            table([columns, *rows]),
             "`~`: chance could make that difference, given how many were compared.",
         ]
     )
 
 
 def draw() -> str:
-    return f"## Learning curves\n\n![Combined over system turns trained on]({CURVE})"
+    return f"## Learning curves\n\n![The score over system turns trained on]({CURVE})"
 
 
 def describe_merge(export: Export) -> str:

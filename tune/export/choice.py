@@ -41,7 +41,7 @@ def choose_trials(
             f"({states or 'no trials'}): finish it with {spell_command('tune.run')} "
             f"--resume {records.name}"
         )
-    if metric != "combined":  # else the leaderboard's own order
+    if metric not in ("objective", records.objective):  # else the leaderboard's own order
         points.sort(key=lambda p: (-p.level_turns, not p.is_confirmed, -(p.mean(metric) or 0.0)))
     return [open_choice(records, pick_seed(point, metric)) for point in points[:top]]
 
@@ -53,7 +53,9 @@ def is_exportable(trial: TrialRecord) -> bool:
 
 def pick_seed(point: PointResult, metric: str) -> TrialRecord:
     """The best of the seeds that left an adapter."""
-    seeds = (point.trials[place] for place in point.list_seeds(metric))
+    seeds = (
+        point.trials[i] for i in point.list_seeds("value" if metric == "objective" else metric)
+    )
     return next(trial for trial in seeds if is_exportable(trial))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tune.export.choice import Choice
     from tune.export.push import Target
 
-METRICS = ("combined", "bleu", "inform", "success")
+METRICS = ("objective", "combined", "bleu", "inform", "success")
 
 
 def build_parser() -> Parser:
@@ -29,7 +29,7 @@ def build_parser() -> Parser:
     add_name(parser)
     choice = parser.add_argument_group("which trial")
     choice.add_argument("--trial", metavar="ID", help="this one (default: the best)")
-    choice.add_argument("--metric", choices=METRICS, default="combined", help="best by this")
+    choice.add_argument("--metric", choices=METRICS, default="objective", help="best by this")
     choice.add_argument(
         "--top", type=int, default=1, metavar="N", help="the best N, each as OUT/ID or user/name-ID"
     )
@@ -140,9 +140,12 @@ def export_one(
         is_merged=flags.merged,
     )
     record = write_export(choice, wanted, folder)
+    from analysis.labels import format_score, label_objective
+
+    evaluation = choice.evaluation
     print(
-        f"trial {choice.trial.id} of {choice.records.name}: Combined "
-        f"{choice.evaluation.combined:.1f} on {choice.evaluation.n_dialogues} "
+        f"trial {choice.trial.id} of {choice.records.name}: {label_objective(evaluation.name)} "
+        f"{format_score(evaluation.value, evaluation.name)} on {choice.evaluation.n_dialogues} "
         f"{choice.evaluation.split} dialogues, base {record['config']['base_model']}"
     )
     if out:

@@ -170,7 +170,7 @@ def draw_curve(choice: Choice, path: Path) -> None:
     if choice.trial.id not in [trace.name for trace in figure.data]:
         figure.add_scatter(
             x=[e.turns_seen for e in evals],
-            y=[e.combined for e in evals],
+            y=[e.value for e in evals],
             name=choice.trial.id,
             mode="lines+markers",
             line={"width": 3},

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.labels import LABELS, format_score, label_objective
 from analysis.ranking import METRICS, Interval
 from analysis.rows import BOARDS
 from trainable.trial import ConfigError, EvalResult
@@ -36,24 +37,29 @@ CORPORA = {
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """One split's scores; rates and BLEU 0..100, Combined 0..200."""
+    """One split's scores: those of METRICS that were measured (rates and BLEU 0..100, Combined
+    0..200), and the objective where it is another."""
 
     split: str
     states: str  # gold | predicted
     n_dialogues: int
-    values: Mapping[str, float]  # by METRICS
+    values: Mapping[str, float]
     intervals: Mapping[str, Interval]  # 95 %, over dialogues
     placeholders: Mapping[str, float] = field(default_factory=dict)  # see EvalResult
 
     @property
     def board(self) -> str:
+        if "combined" not in self.values:
+            return "no goals"
         return BOARDS.get(self.states, self.states)
 
     def show(self, metric: str) -> str:
-        """`81.2 [77.0, 85.1]`"""
+        """`81.2 [77.0, 85.1]`; empty where it was not measured."""
+        if metric not in self.values:
+            return ""
         low_high = self.intervals.get(metric)
         interval = f" [{low_high[0]:.1f}, {low_high[1]:.1f}]" if low_high else ""
-        return f"{self.values[metric]:.1f}{interval}"
+        return f"{format_score(self.values[metric], metric)}{interval}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +89,19 @@ def take_validation(result: EvalResult) -> Scored:
         split=result.split,
         states=result.states,
         n_dialogues=result.n_dialogues,
-        values={metric: getattr(result, metric) for metric in METRICS},
+        values=pick_known({m: getattr(result, m) for m in METRICS} | {result.name: result.value}),
         intervals=result.intervals,
         placeholders=result.placeholders or {},
     )
+
+
+def pick_known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def list_names(scores: Sequence[Scored]) -> list[str]:
+    """The metrics that some split has."""
+    return list(dict.fromkeys(name for scored in scores for name in scored.values))
 
 
 def read_scores(path: Path, adapter_sha256: str) -> Scored:
@@ -97,7 +112,7 @@ def read_scores(path: Path, adapter_sha256: str) -> Scored:
             split=str(record["split"]),
             states=str(record["states"]),
             n_dialogues=int(record["n_dialogues"]),
-            values={metric: float(record[metric]) for metric in METRICS},
+            values=pick_known({m: record[m] and float(record[m]) for m in METRICS}),
             intervals={k: (float(a), float(b)) for k, (a, b) in record["intervals"].items()},
             placeholders=record.get("placeholders") or {},
         )
@@ -131,12 +146,12 @@ def to_model_index(scores: Sequence[Scored], data: Data) -> list[HubEvalResult]:
             dataset_name=data.name,
             dataset_split=scored.split,
             metric_type=metric,
-            metric_name=metric.capitalize() if metric != "bleu" else "BLEU",
+            metric_name=label_objective(metric) if metric in LABELS else metric.capitalize(),
             metric_value=round(scored.values[metric], 4),
             metric_args=describe_scoring(scored, metric),
         )
         for scored in scores
-        for metric in METRICS
+        for metric in scored.values
     ]
 
 
@@ -162,7 +177,7 @@ def to_entries(scores: Sequence[Scored], data: Data) -> list[EvalResultEntry]:
             + (f"; 95 % interval {scored.show(metric)}" if metric in scored.intervals else ""),
         )
         for scored in scores
-        for metric in METRICS
+        for metric in scored.values
     ]
 
 

@@ -62,7 +62,12 @@ def compose_record(choice: Choice, base: str | None) -> dict[str, Any]:
         "resolved": asdict(trial.resolved) if trial.resolved else None,
         "evaluation": to_public(asdict(choice.evaluation)),
         "curve": [
-            {"turns_seen": e.turns_seen, "combined": e.combined, "n_dialogues": e.n_dialogues}
+            {
+                "turns_seen": e.turns_seen,
+                "combined": e.combined,
+                "value": e.value,
+                "n_dialogues": e.n_dialogues,
+            }
             for e in trial.replied
         ],
         "gpu_hours": round(measure_gpu_hours(records.trials)[trial.id], 4),

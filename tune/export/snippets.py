@@ -93,7 +93,7 @@ def show_asking(
     )
     pieces = [
         f"    ({json.dumps(s.text, ensure_ascii=False)}, {s.is_target}),"
-        + ("  # True: one of its own lines, closed by the end-of-sequence token" * is_first)
+        + ("  # True: one of its own lines, closed by the token that ends a reply" * is_first)
         for s, is_first in mark_first_target(example.segments)
     ]
     return fence(
@@ -103,12 +103,12 @@ def show_asking(
         "conversation = [",
         *pieces,
         "]",
+        f'decoding = GenerationConfig.from_pretrained("{where}")',
         f"ids = {list(prefix_ids)}",
         "for text, is_own in conversation:",
         "    ids += tokenizer(text, add_special_tokens=False).input_ids",
-        "    ids += [tokenizer.eos_token_id] * is_own",
+        "    ids += [decoding.eos_token_id] * is_own",
         *ending,
-        f'decoding = GenerationConfig.from_pretrained("{where}")',
         "made = model.generate(input_ids=torch.tensor([ids]).to(model.device), "
         f"generation_config=decoding{OUTSIDE.get(config.decoding, '')})",
         *show_reply(f"made[0, {start}]", silent_ids),

@@ -56,7 +56,7 @@ def spell_generation(config: TrialConfig, tokens: Tokens) -> GenerationConfig:
     from trainable.solo.generate import spell_shaping
 
     values: dict[str, Any] = {
-        **spell_shaping(config, tokens.special),
+        **spell_shaping(config, replace(tokens.special, eos=read_special(config, tokens).eos)),
         "do_sample": config.decoding == "sampling",
         "num_beams": config.num_beams or 1,
     }

@@ -41,7 +41,7 @@ class Mirror:
     """Takes the recorder's events. The study is named after the sweep; it is written anew by every
     driver, so its states are those of the records. The lock is one that holds on NFS."""
 
-    def __init__(self, folder: Path, name: str, space: Space) -> None:
+    def __init__(self, folder: Path, name: str, space: Space, direction: str = "max") -> None:
         self.space = space
         self.ids: dict[str, int] = {}
         self.failure: str | None = None  # why it is told no more
@@ -49,7 +49,8 @@ class Mirror:
             stale.unlink(missing_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.storage = JournalStorage(Journal(folder / FILE))
-        self.study = self.storage.create_new_study([StudyDirection.MAXIMIZE], name)
+        low = StudyDirection.MINIMIZE if direction == "min" else StudyDirection.MAXIMIZE
+        self.study = self.storage.create_new_study([low], name)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if self.failure is None:
@@ -83,9 +84,11 @@ class Mirror:
         self.ids[event["trial"]] = self.storage.create_new_trial(self.study, template)
 
     def _score(self, trial: int, event: Mapping[str, Any]) -> None:
-        """Combined; where no replies were made, the loss beside the values, which it is none of."""
-        if event[OBJECTIVE] is not None:
-            self.storage.set_trial_intermediate_value(trial, event[RESOURCE], event[OBJECTIVE])
+        """The objective; where no replies were made, the loss beside the values, which it is none
+        of."""
+        told = event.get("objective") or {"value": event[OBJECTIVE]}
+        if told["value"] is not None:
+            self.storage.set_trial_intermediate_value(trial, event[RESOURCE], told["value"])
         elif event.get("nats_per_word") is not None:
             name = f"nats_per_word at {event[RESOURCE]} turns"
             self.storage.set_trial_user_attr(trial, name, event["nats_per_word"])

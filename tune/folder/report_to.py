@@ -109,6 +109,9 @@ class Reporter:
 
 def pick_metrics(event: Mapping[str, Any]) -> dict[str, float]:
     found = {name: event.get(name) for name in METRICS} | dict(event.get("richness") or {})
+    found |= dict(event.get("metrics") or {})
+    if told := event.get("objective"):
+        found[told["name"]] = told["value"]
     return {name: float(value) for name, value in found.items() if value is not None}
 
 

@@ -67,11 +67,13 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
     for corpus in sorted({c.corpus for c in real}):
         from trainable.corpus.load import load_corpus
 
-        tell_moved(load_corpus(corpus))
+        tell_notes(load_corpus(corpus))
 
 
-def tell_moved(corpus: Corpus) -> None:
-    """One line where annotations of the corpus had to be mended."""
+def tell_notes(corpus: Corpus) -> None:
+    """A line for whatever of the corpus is held out, dropped, kept as text, or was mended."""
+    for note in corpus.notes:
+        print(f"note: corpus {corpus.name}: {note}", file=sys.stderr)
     if corpus.moved_spans:
         print(
             f"note: {corpus.moved_spans} spans of corpus {corpus.name} did not cover the value "

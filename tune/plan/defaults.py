@@ -8,7 +8,7 @@ from itertools import pairwise
 from optuna.distributions import CategoricalDistribution
 
 from search_spaces.space import Space
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import OBJECTIVE, ConfigError, TrialConfig
 from tune.plan.estimate import expect_reached
 from tune.search.config import RUNG_METRICS, SweepConfig, count_fresh_seeds
 from tune.search.profiles import SCALES
@@ -18,22 +18,30 @@ CONFIRMED = (5, 3)  # points at most: of a question with choices, and of one wit
 CHEAP = 0.25  # of the turns that a sweep is expected to train on
 
 
-def choose_rung_metric(wanted: str, configs: Sequence[TrialConfig], asha: str) -> str:
-    """`wanted`: auto, loss or combined. auto is the loss where rungs decide anything and the losses
-    of all trials compare. `configs`: the corners of the space. Raises ConfigError."""
-    if wanted not in ("auto", *RUNG_METRICS):
+def choose_rung_metric(
+    wanted: str, configs: Sequence[TrialConfig], asha: str, objective: str = OBJECTIVE
+) -> str:
+    """`wanted`: auto, loss, objective or (where it is that) combined. auto is the loss where rungs
+    decide anything and the losses of all trials compare. `configs`: the corners of the space.
+    Raises ConfigError."""
+    own = OBJECTIVE if objective == OBJECTIVE else "objective"
+    if wanted not in ("auto", "loss", "objective", own):
         raise ConfigError(
             f"--rung-metric must be one of auto, {', '.join(RUNG_METRICS)}, not {wanted!r}"
+            if wanted != OBJECTIVE
+            else f"--rung-metric combined needs --objective combined, not {objective}"
         )
+    if objective == "loss":
+        return "loss"
     why = why_no_loss(configs)
     if wanted == "loss" and why is not None:
         raise ConfigError(
             f"--rung-metric loss cannot compare these trials ({why}): start a new sweep with "
-            "--rung-metric combined"
+            f"--rung-metric {own}"
         )
     if wanted != "auto":
-        return wanted
-    return "combined" if why is not None or asha == "off" else "loss"
+        return "loss" if wanted == "loss" else own
+    return own if why is not None or asha == "off" else "loss"
 
 
 def why_no_loss(configs: Sequence[TrialConfig]) -> str | None:
@@ -74,10 +82,17 @@ def count_turns(config: SweepConfig) -> float:
     return sum(n * step for n, step in zip(expect_reached(config), steps, strict=True))
 
 
-def check_calibration(bias: float | None, configs: Sequence[TrialConfig]) -> None:
+def check_calibration(
+    bias: float | None, configs: Sequence[TrialConfig], objective: str = OBJECTIVE
+) -> None:
     """Raises ConfigError where one fixed placeholder_bias has no meaning beside the headline."""
     if bias is None:
         return
+    if objective != OBJECTIVE:
+        raise ConfigError(
+            f"--calibrate scores every trial's Combined once more, and this sweep's objective is "
+            f"{objective}: leave it out"
+        )
     if any(c.response == "lexicalised" for c in configs):
         raise ConfigError(
             "--calibrate biases placeholders, and lexicalised replies have none: leave it out"

@@ -51,6 +51,12 @@ class RunParser(Parser):
             words, mappings = read_flags(flags.config)
             flags = super().parse_args([*words, *given], namespace)
             flags.mappings = {} if flags.space else mappings
+            is_own = any(word.partition("=")[0] == "--objective" for word in given)
+            if (flags.objective or "").startswith("python:") and not is_own:
+                raise ConfigError(
+                    "a Python objective runs only where the command itself names it, not its "
+                    f"--config: look at the file, and add --objective {flags.objective}"
+                )
         return flags
 
 
@@ -204,9 +210,10 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def find_place(text: str) -> str:
-    """A folder's whole path, for workers that are elsewhere and a later --resume; else the text."""
-    folder = Path(text).expanduser()
-    return str(folder.absolute()) if folder.is_dir() and text not in EMBEDDED else text
+    """A folder's or file's whole path, for workers that are elsewhere and a later --resume; else
+    the text."""
+    place = Path(text).expanduser()
+    return str(place.absolute()) if place.exists() and text not in EMBEDDED else text
 
 
 def parse_names(text: str) -> tuple[str, ...]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from analysis.labels import label_objective
 from search_spaces.notation import read_space
 from search_spaces.space import Space, find_space
+from trainable.evaluation.objective import Objective
 from trainable.storage.adapter import inherit
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialConfig
@@ -16,6 +18,7 @@ from tune.folder.report_to import check_backends
 from tune.plan.checks import check_seeds, check_space, check_train_turns
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
 from tune.plan.flags import parse_settings, pick_name
+from tune.plan.task import check_task, choose_objective, find_task_defaults, spell
 from tune.plan.warm_start import warm_start
 from tune.search.config import FLAGS, SweepConfig, count_fresh_seeds
 from tune.search.profiles import compose, pick_profile
@@ -27,6 +30,7 @@ class Plan:
     space: Space
     configs: list[TrialConfig]  # the space's corners
     why: str  # the profile
+    objective: Objective
 
 
 def plan_sweep(flags: argparse.Namespace) -> Plan:
@@ -35,7 +39,10 @@ def plan_sweep(flags: argparse.Namespace) -> Plan:
     brought = inherit(space.fixed.get("adapter"))
     space = space.adopt(brought)
     profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
-    config = compose(profile, collect(flags, space), brought)
+    given = collect(flags, space)
+    if given["base"] is None:  # else it says all fields
+        brought = {**find_task_defaults(space, profile), **brought}
+    config = compose(profile, given, brought)
     space = space.on(config.base)
     set_environment(config.deterministic, config.trust_remote_code)
     space = space.fit_lengths(config.train_turns)
@@ -44,13 +51,17 @@ def plan_sweep(flags: argparse.Namespace) -> Plan:
     configs = check_space(space, config.base)
     check_train_turns(configs, config.train_turns)
     check_seeds(space, config.seeds)
-    check_calibration(config.calibrate, configs)
+    objective = choose_objective(flags.objective, flags.direction, configs)
+    check_calibration(config.calibrate, configs, objective.name)
+    check_task(configs)
+    rung_metric, name = flags.rung_metric or "auto", objective.name
     config = replace(
         config,
-        rung_metric=choose_rung_metric(flags.rung_metric or "auto", configs, config.asha),
+        **spell(objective, flags.objective),
+        rung_metric=choose_rung_metric(rung_metric, configs, config.asha, name),
         confirm=choose_confirmed(flags.confirm, config, space),
     )
-    return Plan(config=config, space=space, configs=configs, why=why)
+    return Plan(config=config, space=space, configs=configs, why=why, objective=objective)
 
 
 def open_space(flags: argparse.Namespace) -> Space:
@@ -91,10 +102,11 @@ def announce(plan: Plan) -> None:
     if adapter := base.get("adapter"):
         print(f"adapter {adapter}: model, text and decoding are its trial's where nothing is set")
     rungs = ", ".join(map(str, config.rungs_turns)) or "none"
-    by = "the loss" if config.rung_metric == "loss" else "Combined"
+    name = label_objective(config.objective)
+    by = "the loss" if config.rung_metric == "loss" else name
     print(
         f"searched: {', '.join(space.searched)}; rungs at {rungs} turns decide by {by} "
-        f"(asha {config.asha})"
+        f"(asha {config.asha}), the end by {name}"
     )
     if config.confirm:
         n_seeds = count_fresh_seeds(config.confirm)

@@ -20,6 +20,7 @@ from tune.plan.estimate import estimate
 from tune.plan.flags import find_folder
 from tune.plan.new import Plan
 from tune.plan.resumption import check_files, check_same_bases, check_trials
+from tune.plan.task import rehearse_objective, trust_again
 from tune.search.config import FLAGS, SweepConfig
 from tune.search.rebuild import check_configs, check_widened, read_settings
 
@@ -32,6 +33,7 @@ def open_resumed(flags: argparse.Namespace) -> Plan:
     check_files(records.folder)
     check_trials(records, flags.trials)
     config, space = read_settings(records)
+    objective = trust_again(config, flags.objective, flags.direction)
     check_configs(records)
     for warning in records.warnings:
         print(f"{config.name}: {warning}", file=sys.stderr)
@@ -44,12 +46,14 @@ def open_resumed(flags: argparse.Namespace) -> Plan:
     config = replace(config, trust_remote_code=config.trust_remote_code or flags.trust_remote_code)
     configs = check_space(space, config.base)
     if config.rung_metric == "loss":  # its space may have widened
-        choose_rung_metric(config.rung_metric, configs, config.asha)
+        choose_rung_metric(config.rung_metric, configs, config.asha, objective.name)
     check_materials(configs)
+    rehearse_objective(objective, configs[0])
     check_same_bases(records, configs)
     to_come = estimate(config, space).peak_bytes - measure_bytes(config.folder)
     check_disk(config.folder, to_come, RESUMED)
-    return Plan(config=config, space=space, configs=configs, why=f"resumed from {records.folder}")
+    why = f"resumed from {records.folder}"
+    return Plan(config=config, space=space, configs=configs, why=why, objective=objective)
 
 
 def widen(space: Space, name: str, config: SweepConfig, records: SweepRecords) -> Space:

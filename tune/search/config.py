@@ -19,7 +19,8 @@ SWEEP, RACE = "the sweep", "the race"  # groups of flags
 LIMITS, MACHINE = "limits", "where and how it runs"
 ASHA = ("stop", "promote", "off")
 SAMPLERS = ("tpe", "gp", "random", "grid")
-RUNG_METRICS = ("loss", "combined")
+RUNG_METRICS = ("loss", "combined", "objective")  # combined: the objective, where it is Combined
+DIRECTIONS = ("max", "min")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +69,27 @@ class SweepConfig:
         str,
         Flag(
             "what a rung decides on: loss (nats a word on all validation dialogues, without "
-            "generating), combined, or auto",
+            "generating), objective (or combined, where it is that), or auto",
             RACE,
             choices=RUNG_METRICS,
             auto="the loss wherever trials compare by it",
         ),
     ] = "combined"
+    objective: Annotated[
+        str,
+        Flag(
+            "what trials are compared by at the end: combined, loss, bleu, rouge, exact, slots or "
+            "python:FILE:FUNCTION (docs/corpus.md)",
+            RACE,
+            metavar="NAME",
+            auto="combined where the corpus has goals, else bleu; of chats the loss",
+            resumable=True,
+        ),
+    ] = "combined"
+    direction: Annotated[
+        str, Flag("of a Python objective", RACE, choices=DIRECTIONS, resumable=True)
+    ] = "max"
+    objective_sha256: str = ""  # of a Python objective's file
     seed: Annotated[int, Flag("of the proposals, and of every trial", SWEEP, low=0)] = 0
     seeds: Annotated[
         int,
@@ -220,6 +236,8 @@ class SweepConfig:
         remote = find_remote(self.folder)
         storage = remote.uri if remote else self.storage
         where = [] if storage == "runs" else ["--storage", storage]
+        if self.objective.startswith("python:"):  # which no record starts by itself
+            where += ["--objective", self.objective]
         return f"{spell_command('tune.run')} {shlex.join(['--resume', self.name, *where])}"
 
     def milestones(

@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
 from search_spaces.space import Space
+from trainable.evaluation.objective import COMBINED, Objective
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
@@ -50,8 +51,16 @@ class Closing:
 
 
 class Search:
-    def __init__(self, config: SweepConfig, space: Space, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        config: SweepConfig,
+        space: Space,
+        recorder: Recorder,
+        objective: Objective | None = None,
+    ) -> None:
+        """`objective`: with its source where that is Python, which no record holds."""
         self.config, self.space, self.recorder = config, space, recorder
+        self.objective = objective or COMBINED
         self.trials: dict[str, Progress] = {}
         self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
         self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
@@ -86,6 +95,7 @@ class Search:
             reported_turns=trial.turns_seen,
             checkpoints=stay_inside(self.recorder.folder, f"checkpoints/{trial.id}"),
             remote=self.recorder.remote and self.recorder.remote.under("checkpoints", trial.id),
+            objective=self.objective,
             pool=self.pool,
         )
 
@@ -244,8 +254,11 @@ class Search:
         """What the rungs have decided, and on what."""
         while self.race.judged:
             j = self.race.judged.pop(0)
+            is_lower_better = self.objective.direction == "min"
             metric = self.config.rung_metric
-            value = -j.mean if metric == "loss" else j.mean
+            if metric == "objective":
+                metric = self.objective.name
+            value = -j.mean if metric == "loss" or is_lower_better else j.mean
             self.recorder.record_rung(j.milestone, j.trials, metric, value, j.goes_on)
 
     def _follow(self, trial: Progress) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.records import CONFIRMATION
-from trainable.trial import CONDITIONS, OBJECTIVE, EvalResult, Milestone, TrialConfig
+from trainable.trial import CONDITIONS, EvalResult, Milestone, TrialConfig
 from tune.search.proposals import Tried
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -70,9 +70,9 @@ def view(trial: Progress) -> Tried:
 
 
 def judge(result: EvalResult, milestone: int, trial: Progress, rung_metric: str) -> float:
-    """What an evaluation is worth, higher being better: Combined; at a rung that decides by loss,
-    the loss below zero, with which no Combined is ever compared."""
-    by_loss = rung_metric == "loss" or result.combined is None
+    """What an evaluation is worth, higher being better: the objective; at a rung that decides by
+    loss, the loss below zero, with which no other is ever compared."""
+    by_loss = rung_metric == "loss" or result.value is None
     if by_loss and milestone < trial.config.train_turns:
         assert result.nats_per_word is not None, f"no loss at {milestone} turns"
         return -result.nats_per_word
@@ -81,8 +81,9 @@ def judge(result: EvalResult, milestone: int, trial: Progress, rung_metric: str)
 
 def find_wrong(result: EvalResult, asked: Milestone) -> str | None:
     """The first of the numbers asked for that is missing or not finite, in words."""
-    names = (OBJECTIVE, "bleu", "inform", "success") if asked.replies else ("nats_per_word",)
-    values = {name: getattr(result, name) for name in names}
+    by_goals = ("inform", "success") if result.objective is None else ()
+    names = ("value", "bleu", *by_goals) if asked.replies else ("nats_per_word",)
+    values = {(result.name if n == "value" else n): getattr(result, n) for n in names}
     values |= {"loss_nats": 0.0 if result.loss_nats is None else result.loss_nats}
     values |= result.richness
     for name, value in values.items():

@@ -9,8 +9,9 @@ from typing import Any, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from analysis.labels import label_setting
+from analysis.labels import format_score, label_objective, label_setting
 from analysis.records import Ledger
+from trainable.trial import OBJECTIVE
 from tune.terminal.progress import Progress
 from tune.terminal.redraw import can_redraw
 from tune.terminal.table import render
@@ -52,12 +53,14 @@ class Display:
 
 def describe_scores(event: Mapping[str, Any]) -> str:
     """Of an evaluation: its rates, or its loss where no replies were made."""
-    if event["combined"] is None:
+    told = event.get("objective") or {"name": OBJECTIVE, "value": event[OBJECTIVE]}
+    if told["value"] is None:
         return f"{event['nats_per_word']:.3f} nats a word"
-    return (
-        f"Combined {event['combined']:.1f} (BLEU {event['bleu']:.1f}, "
-        f"Inform {event['inform']:.1f}, Success {event['success']:.1f})"
-    )
+    rates = {"BLEU": "bleu", "Inform": "inform", "Success": "success"}
+    known = {label: event[name] for label, name in rates.items() if name != told["name"]}
+    parts = [f"{label} {value:.1f}" for label, value in known.items() if value is not None]
+    beside = f" ({', '.join(parts)})" if parts else ""
+    return f"{label_objective(told['name'])} {format_score(told['value'], told['name'])}{beside}"
 
 
 def describe_event(event: Mapping[str, Any], ledger: Ledger) -> str | None:

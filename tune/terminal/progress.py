@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.choice import PointResult, choose_best
 from analysis.curves import trained_turns, worked_s
-from analysis.records import RUNNING, Ledger, TrialRecord
+from analysis.records import RUNNING, Ledger, TrialRecord, name_objective
 from tune.terminal.signs import Signs
 
 
@@ -50,6 +50,11 @@ class Progress:
         """The sweep's SweepConfig, as recorded."""
         found: Mapping[str, Any] = self.sweep.get("config") or {}
         return found
+
+    @property
+    def objective(self) -> str:
+        """What trials are compared by."""
+        return name_objective(self.config)
 
     @property
     def best(self) -> PointResult | None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from analysis.choice import PointResult
 from analysis.curves import Rung, count_rungs, gpu_of, measure_gpu_hours, name_hours
-from analysis.labels import format_hours, label_setting
+from analysis.labels import format_hours, format_score, label_objective, label_setting
 from analysis.records import RUNNING, STATES, TrialRecord
 from tune.terminal.bars import make_bar
 from tune.terminal.progress import Progress, format_duration
@@ -97,7 +97,9 @@ def _describe_best(progress: Progress) -> str:
         return "no score yet"
     trial, seeds = best.trial, f" x{len(best.trials)}" if len(best.trials) > 1 else ""
     params, turns = label_setting(trial.number, trial.params), best.level_turns
-    score = f"Combined {best.combined:.1f}" if best.combined is not None else describe_loss(best)
+    label = label_objective(best.objective)
+    score = f"{label} {format_score(best.value, best.objective)}"
+    score = describe_loss(best) if best.value is None else score
     confirmed = ", confirmed" if best.is_confirmed else ""
     return f"{score}  (trial {trial.id}{seeds}{confirmed}, rung {turns}: {params})"
 
@@ -175,14 +177,14 @@ def _render_rungs(progress: Progress) -> Table:
         line = make_bar(rung.reached, widest, width=12)
         bar.add_row(line, str(rung.reached))
         here = _name_those_at(rung.turns, stations, trials)
-        table.add_row(str(rung.turns), bar, _describe_highest(rung), here)
+        table.add_row(str(rung.turns), bar, _describe_best_at(rung, progress.objective), here)
     return table
 
 
-def _describe_highest(rung: Rung) -> str:
-    """The highest Combined; the lowest loss where a rung generates nothing."""
+def _describe_best_at(rung: Rung, objective: str) -> str:
+    """The best value of the objective; the lowest loss where a rung generates nothing."""
     if rung.best is not None:
-        return f"{rung.best:.1f}"
+        return format_score(rung.best, objective)
     return "" if rung.lowest_loss is None else f"loss {rung.lowest_loss:.3f}"
 
 

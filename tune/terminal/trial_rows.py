@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.curves import draw_sparkline
-from analysis.labels import format_value, shorten_pattern
+from analysis.labels import format_score, format_value, label_objective, shorten_pattern
 from analysis.records import RUNNING, TrialRecord
 from tune.terminal.bars import render_activity
 from tune.terminal.progress import Progress
@@ -57,7 +57,7 @@ def render_trials(progress: Progress, width: int, n_rows: int) -> Table:
     layout, is_loss = Layout.of(width), not _has_score_curves(progress.trials)
     table = Table(box=None, pad_edge=False, padding=(0, layout.gap, 0, 0))
     table.add_column("trial", no_wrap=True, vertical="bottom")
-    for name in ("turns", "Combined", "loss"):
+    for name in ("turns", label_objective(progress.objective), "loss"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     curve = "loss curve" if is_loss else "curve"
     table.add_column(curve.replace(" ", "\n"), no_wrap=True, min_width=layout.curve)
@@ -100,12 +100,12 @@ def _list_open(progress: Progress) -> list[TrialRecord]:
 def _show_trial(
     trial: TrialRecord, progress: Progress, layout: Layout, is_loss: bool
 ) -> list[RenderableType]:
-    scores = [e.score for e in trial.replied]
+    scores = [e.value for e in trial.replied if e.value is not None]
     losses = [e.nats_per_word for e in trial.evals if e.nats_per_word is not None]
     return [
         trial.id,
         str(_count_turns(trial, progress)),
-        f"{scores[-1]:.1f}" if scores else "",
+        format_score(scores[-1], progress.objective) if scores else "",
         f"{losses[-1]:.3f}" if losses else "",
         _draw_curve(losses if is_loss else scores, progress, is_loss, layout.curve),
         _show_now(trial, progress, layout),
@@ -128,8 +128,8 @@ def _has_score_curves(trials: Sequence[TrialRecord]) -> bool:
 def _draw_curve(values: list[float], progress: Progress, is_loss: bool, n_points: int) -> str:
     trials = progress.trials
     if not is_loss:
-        highest = max((e.score for t in trials for e in t.replied), default=100.0)
-        return draw_sparkline(values[-n_points:], high=highest)
+        known = [e.value for t in trials for e in t.replied if e.value is not None]
+        return draw_sparkline(values[-n_points:], high=max(known, default=100.0))
     known = [e.nats_per_word for t in trials for e in t.evals if e.nats_per_word is not None]
     return draw_sparkline(
         values[-n_points:], low=min(known, default=0.0), high=max(known, default=1.0)

@@ -44,7 +44,8 @@ def find(pack: Checked, samples: Samples, adapter: Adapter, firsts: Sequence[int
             short = len(samples.short.targets)
             nats = {"short": alone, "short beside long": together[:short], "long": together[short:]}
             steps = {name: step(pack, samples, firsts, name) for name in ("row", "branch")}
-        (share,) = decode_chunks(pack, [list(samples.prompts)], [CONFIG], [0])
+        prompts, end = list(samples.prompts), pack.base.special.eos
+        (share,) = decode_chunks(pack, [prompts], [CONFIG], [0], [end])
         replies = [share.replies[w.dialogue_id, w.turns[0]] for w in samples.prompts]
     finally:
         pack.bank.clear(0)

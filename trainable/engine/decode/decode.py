@@ -10,7 +10,7 @@ it, slot by slot.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -83,9 +83,12 @@ class Decoder:
         windows: Sequence[Sequence[Window]],
         configs: Sequence[TrialConfig],
         leaders: Sequence[int],
+        ends: Sequence[int],
     ) -> list[SlotOutput]:
-        """Responses to all turns of all windows of each slot. A slot whose leader is another one
-        has no windows here, and decodes its leader's."""
+        """Responses to all turns of all windows of each slot, each closed by the slot's own token
+        of `ends`. A slot whose leader is another one has no windows here, and decodes its
+        leader's."""
+        specials = [replace(self.special, eos=end) for end in ends]
         tokens = pack_windows(windows, self.device)
         self.relayout(tokens.layout)
         rows = list_rows(windows, leaders)
@@ -104,12 +107,14 @@ class Decoder:
             batch = Batch.start(rows, tokens, hidden, kept, extra, is_branching=is_branching)
             keys = [_row_key(row, flat) for row in rows]
             if is_branching:
-                search = self._open_search(batch, keys, configs[rows[0].reader], tokens, hidden)
-                replies = [cut_at(reply, self.special.eos) for reply in search.search(batch.hidden)]
+                reader = rows[0].reader
+                shaping = configs[reader], specials[reader]
+                search = self._open_search(batch, keys, *shaping, tokens, hidden)
+                replies = [cut_at(reply, ends[reader]) for reply in search.search(batch.hidden)]
                 self.advance(len(replies))
                 del search
             else:
-                replies = self._generate(batch, Chooser(configs, self.special), keys)
+                replies = self._generate(batch, Chooser(configs, specials), keys)
             del batch  # before the next one takes its place
             for row, reply in zip(rows, replies, strict=True):
                 outputs[row.reader].replies[row.dialogue_id, row.turn] = reply
@@ -120,6 +125,7 @@ class Decoder:
         batch: Batch,
         keys: list[RowKey],
         config: TrialConfig,
+        special: SpecialIds,
         tokens: PackedTokens,
         hidden: Tensor,
     ) -> Beams | ContrastiveSearch:
@@ -133,7 +139,7 @@ class Decoder:
             return self.forward(ids, positions, branches)
 
         prefix = PrefixCache(batch, keys, grow)
-        shaper = Shaper(config, prefix, self.special)
+        shaper = Shaper(config, prefix, special)
         if config.decoding == "beam":
             return Beams(prefix, config, shaper, self.output)
         context = hidden[pad_prefixes(batch.find_prompts(tokens), batch.lengths)]
@@ -154,7 +160,7 @@ class Decoder:
         while True:
             self._choose(hidden, batch.step, chooser)
             chosen.append((batch.origin, chooser.last))
-            batch.finished |= chooser.last == self.special.eos
+            batch.finished |= chooser.last == chooser.ends
             batch.step += 1
             if batch.step == batch.max_new:
                 break
@@ -169,10 +175,10 @@ class Decoder:
         for origin, tokens in chosen:
             for row, token in zip(origin.tolist(), tokens.tolist(), strict=True):
                 replies[row].append(token)
-        limits = [chooser.configs[row.reader].max_new_tokens for row in batch.rows]
+        readers = [row.reader for row in batch.rows]
         return [
-            cut_at(reply[:limit], self.special.eos)
-            for reply, limit in zip(replies, limits, strict=True)
+            cut_at(reply[: chooser.configs[reader].max_new_tokens], chooser.specials[reader].eos)
+            for reply, reader in zip(replies, readers, strict=True)
         ]
 
     def _choose(self, hidden: Tensor, step: int, chooser: Chooser) -> None:

@@ -53,14 +53,14 @@ def write_dialogues(pack: Decodable, slot: Slot, n_dialogues: int, n_turns: int)
         if not going:
             break
         windows = [open_window(str(n), ids[n], turn) for n in going]
-        (share,) = decode_chunks(pack, [windows], [config], [0])
+        (share,) = decode_chunks(pack, [windows], [config], [0], [task.special.eos])
         for n in going:
             written = [*share.replies[str(n), turn], task.special.eos]
             texts[n].append(task.decode(written))
             ids[n] += [*written, *following]
             made[n] += [True] * len(written) + [False] * len(following)
     whole = [close_window(str(n), ids[n], made[n]) for n in range(n_dialogues)]
-    (share,) = decode_chunks(pack, [whole], [config], [0])
+    (share,) = decode_chunks(pack, [whole], [config], [0], [task.special.eos])
     pack.adapters.invalidate()
     return FreeDialogues(
         dialogues=tuple(map(tuple, texts)),

@@ -109,11 +109,12 @@ def generate(pack: Decodable, asked: Sequence[GenerationRequest]) -> dict[str, G
     replying = {place for place in set(leaders) if asked[place].replies}
     find_states(pack, asked, {place: readings[place] for place in replying})
     configs = [a.config for a in asked]
+    ends = [a.slot.task.special.eos for a in asked]
     read = [reading.windows for reading in readings]
     total = sum(window.n_turns for leader in leaders for window in read[leader])
     counter = Counter([slot.key for slot in slots], total)
-    made = decode_chunks(pack, read, configs, leaders, counter.add)
-    scored = decode_chunks(pack, [reading.gold for reading in readings], configs, leaders)
+    made = decode_chunks(pack, read, configs, leaders, ends, counter.add)
+    scored = decode_chunks(pack, [reading.gold for reading in readings], configs, leaders, ends)
     pack.adapters.invalidate()
     results = {}
     for place, slot in enumerate(slots):
@@ -141,9 +142,10 @@ def find_states(
     if not tasks:
         return
     greedy = [to_greedy(a.slot.config) for a in asked]
+    ends = [a.slot.task.special.eos for a in asked]
     alone = list(range(len(asked)))
     found = predict_states(
-        tasks, len(asked), lambda prompts: decode_chunks(pack, prompts, greedy, alone)
+        tasks, len(asked), lambda prompts: decode_chunks(pack, prompts, greedy, alone, ends)
     )
     for place, dialogues in found.items():
         reading = readings[place]
@@ -175,6 +177,7 @@ def decode_chunks(
     windows: Sequence[Sequence[Window]],
     configs: Sequence[TrialConfig],
     leaders: Sequence[int],
+    ends: Sequence[int],
     advance: Callable[[int], object] = lambda replies: None,
 ) -> list[SlotOutput]:
     """What each slot makes of its windows, or of its leader's: see `Decoder.decode`."""
@@ -197,7 +200,7 @@ def decode_chunks(
     nothing = Layout.of([0] * len(windows), pack.device)
     pack.adapters.begin_inference(span, nothing, pack.base.compute_dtype)
     while any(queues):
-        decoded = decoder.decode(take_chunk(pack, queues, readers), configs, leaders)
+        decoded = decoder.decode(take_chunk(pack, queues, readers), configs, leaders, ends)
         for share, part in zip(made, decoded, strict=True):
             share.add(part)
     pack.has_generated = decoder.is_ready

@@ -42,10 +42,10 @@ class RowKey:
 class Chooser:
     """Chooses for all rows of a decoding, slot after slot, each by its slot's config."""
 
-    def __init__(self, configs: Sequence[TrialConfig], special: SpecialIds) -> None:
-        self.configs = configs
-        self.special = special
-        self.processors = [make_processors(config, special) for config in configs]
+    def __init__(self, configs: Sequence[TrialConfig], specials: Sequence[SpecialIds]) -> None:
+        """A config and its special ids for each slot."""
+        self.configs, self.specials = configs, specials
+        self.processors = [*map(make_processors, configs, specials)]
         self.needs_history = any(
             config.repetition_penalty != 1.0 or config.no_repeat_ngram_size for config in configs
         )
@@ -59,12 +59,13 @@ class Chooser:
             for row in rows
         ]
         self.keys = torch.tensor(keys, device=device)  # [rows]
-        self.end = torch.tensor([self.special.eos], device=device)
+        ends = np.array([special.eos for special in self.specials])
+        self.ends = torch.from_numpy(ends[self.slots]).to(device)  # [rows]: what closes a reply
         # [rows, tokens]: prompts padded on the left as `generate` pads them, and the replies
         self.history = torch.empty(len(rows), 0, dtype=torch.int64, device=device)
         if self.needs_history:
             longest = max(len(row.prompt) for row in rows)
-            padded = np.full((len(rows), longest), self.special.pad, dtype=np.int64)
+            padded = np.full((len(rows), longest), self.specials[0].pad, dtype=np.int64)
             for line, row in zip(padded, rows, strict=True):
                 line[longest - len(row.prompt) :] = row.prompt
             self.history = torch.from_numpy(padded).to(device)
@@ -87,7 +88,7 @@ class Chooser:
     def _choose_shaped(self, logits: Tensor, rows: slice, slot: int, step: int) -> Tensor:
         config, logits = self.configs[slot], logits.float()
         if step < config.min_new_tokens:  # first: what samples must not keep the end alone
-            logits = logits.index_fill(1, self.end, float("-inf"))
+            logits = logits.index_fill(1, self.ends[rows][:1], float("-inf"))
         scores = self.processors[slot](self.history[rows], logits)  # type: ignore[arg-type]
         if config.decoding != "sampling":
             return scores.argmax(-1)
@@ -102,6 +103,7 @@ class Chooser:
         """Only these rows go on."""
         self.slots = self.slots[alive.cpu().numpy()]
         self.keys, self.last, self.history = self.keys[alive], self.last[alive], self.history[alive]
+        self.ends = self.ends[alive]
 
 
 def make_processors(config: TrialConfig, special: SpecialIds) -> LogitsProcessorList:

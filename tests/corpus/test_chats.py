@@ -1,0 +1,193 @@
+"""Chats of any origin: JSON lines, JSON, Parquet; messages, conversations, pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from trainable.corpus.load import load_corpus
+from trainable.trial import ConfigError
+
+Rows = list[dict[str, Any]]
+
+
+def say(*texts: str, first: str = "user") -> Rows:
+    roles = ("user", "assistant") if first == "user" else ("assistant", "user")
+    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+
+
+def make_chats(n: int) -> Rows:
+    return [{"messages": say(f"Is {i} even?", "Yes." if i % 2 == 0 else "No.")} for i in range(n)]
+
+
+def write_lines(path: Path, rows: list[Any]) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def cached_apart(own_cache: Path) -> None:
+    """What is parsed is kept in a folder of this test's own."""
+
+
+def test_one_file_is_split_by_dialogue_and_so_again(tmp_path: Path) -> None:
+    place = write_lines(tmp_path / "chats.jsonl", make_chats(40))
+    corpus = load_corpus(place)
+    assert {split: len(ds) for split, ds in corpus.splits.items()} == {
+        "train": 32,
+        "validation": 4,
+        "test": 4,
+    }
+    ids = [d.id for ds in corpus.splits.values() for d in ds]
+    assert len(set(ids)) == 40 and corpus.kind == "chats"
+    assert sum("held out" in note for note in corpus.notes) == 2
+    (tmp_path / "again").mkdir()
+    other = write_lines(tmp_path / "again" / "chats.jsonl", make_chats(40))
+    assert load_corpus(other).splits == corpus.splits
+
+
+def test_the_same_chats_in_every_layout_and_file(tmp_path: Path) -> None:
+    texts = [("hello", "good day", "bye", "so long"), ("tea?", "yes"), ("milk?", "no"), ("?", "!")]
+    messages = [{"messages": say(*four)} for four in texts]
+    names = {"user": "human", "assistant": "gpt"}
+    shared = [
+        {
+            "conversations": [
+                {"from": names[m["role"]], "value": m["content"]} for m in r["messages"]
+            ]
+        }
+        for r in messages
+    ]
+    trl = [{"prompt": r["messages"][:-1], "completion": r["messages"][-1:]} for r in messages]
+    (tmp_path / "json").mkdir()
+    (tmp_path / "json" / "train.json").write_text(json.dumps({"data": messages}))
+    (tmp_path / "parquet" / "data").mkdir(parents=True)
+    table = pa.Table.from_pylist(messages)
+    parquet.write_table(table, tmp_path / "parquet/data/train-00000-of-00001.parquet")
+    arrow = str(tmp_path / "train.arrow")
+    with pa.OSFile(arrow, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    places = [
+        write_lines(tmp_path / "a" / "train.jsonl", messages),
+        write_lines(tmp_path / "b" / "train.jsonl", shared),
+        write_lines(tmp_path / "c" / "train.jsonl", trl),
+        write_lines(tmp_path / "d" / "train.json", messages),  # lines by another name
+        str(tmp_path / "json"),
+        str(tmp_path / "parquet"),
+        arrow,
+    ]
+    first, *others = [load_corpus(place).splits for place in places]
+    assert all(other == first for other in others)
+    turns = [[(t.user, t.response) for t in d.turns] for ds in first.values() for d in ds]
+    assert [("hello", "good day"), ("bye", "so long")] in turns
+
+
+def test_files_of_splits_stay_apart(tmp_path: Path) -> None:
+    for name, n in (("train", 6), ("my_dev", 2), ("test-00000-of-00001", 3)):
+        write_lines(tmp_path / f"{name}.jsonl", make_chats(n))
+    corpus = load_corpus(str(tmp_path))
+    assert {split: len(ds) for split, ds in corpus.splits.items()} == {
+        "train": 6,
+        "validation": 2,
+        "test": 3,
+    }
+    assert not corpus.notes
+
+
+def test_what_is_no_chat_is_dropped_and_told(tmp_path: Path) -> None:
+    bad = [
+        {"messages": say("anyone?")},
+        {"messages": []},
+        {"messages": [*say("a"), *say("b", "c")]},
+        {"messages": [*say("a", "b"), *say("c", first="assistant")]},
+        {"messages": [*say("a", "b"), {"role": "system", "content": "c"}]},
+        {"messages": say("a", " ")},
+        {"messages": say("", "b")},
+        {"messages": [{"role": "narrator", "content": "a"}, *say("b", "c")]},
+        {"messages": [{"role": "user", "content": [{"type": "image"}]}, *say("b")]},
+        {"messages": say("a\ud800", "b")},
+        {"messages": "hello"},
+        {"messages": ["hello"]},
+    ]
+    corpus = load_corpus(write_lines(tmp_path / "chats.jsonl", [*make_chats(10), *bad]))
+    assert sum(map(len, corpus.splits.values())) == 10
+    told = [note for note in corpus.notes if "dropped" in note]
+    assert sum(int(note.split()[1][:-1]) for note in told) == len(bad)
+    assert "dropped 2: no assistant turn (first: chats.jsonl, row 11)" in told
+    reasons = "\n".join(told)
+    for reason in ("two user messages", "two assistant messages", "a system message after"):
+        assert f"roles out of order: {reason}" in reasons
+    for reason in ("empty content of the assistant", "'narrator'", "not text", "valid Unicode"):
+        assert reason in reasons
+
+
+def test_system_messages_tools_and_greetings_are_kept(tmp_path: Path) -> None:
+    call = {"function": {"name": "find", "arguments": '{"what": "tea"}'}}
+    rich = [
+        {"role": "system", "content": "You sell tea."},
+        {"role": "assistant", "content": "Welcome."},
+        {"role": "user", "content": [{"type": "text", "text": "Any green?"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "[3]"},
+        {"role": "assistant", "content": "Three."},
+        {"role": "user", "content": "Thanks."},
+    ]
+    corpus = load_corpus(write_lines(tmp_path / "c.jsonl", [{"messages": rich}] * 3))
+    dialogue = corpus.splits["train"][0]
+    assert dialogue.system == "You sell tea."
+    assert [turn.user for turn in dialogue.turns] == [
+        "",
+        "Any green?",
+        "<tool_response>\n[3]\n</tool_response>",
+    ]
+    assert dialogue.turns[1].response == (
+        '<tool_call>\n{"name": "find", "arguments": {"what": "tea"}}\n</tool_call>'
+    )
+    kept = "\n".join(corpus.notes)
+    for what in ("system messages", "calls of tools", "assistant begins", "without an answer"):
+        assert what in kept
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"text": "hello"}], r"c\.jsonl, row 1 has text: rename"),
+        (
+            [*make_chats(1), {"prompt": "a", "completion": "b"}],
+            "must have one layout: c.jsonl, row 2",
+        ),
+        (["hello"], "must be an object, and c.jsonl, row 1 is str"),
+        (make_chats(2), "to train on and to hold out, and has 2"),
+        ([{"messages": say("a")}] * 5, "is of use: dropped 5: no assistant turn"),
+        ([], "is of use"),
+    ],
+)
+def test_a_file_that_is_no_corpus_is_one_line(
+    tmp_path: Path, rows: list[Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_corpus(write_lines(tmp_path / "c.jsonl", rows))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_cannot_be_read_or_are_not_enough_are_named(tmp_path: Path) -> None:
+    (tmp_path / "torn.jsonl").write_text('{"messages": []}\n{"mess')
+    with pytest.raises(ConfigError, match=r"torn\.jsonl cannot be read \(line 2"):
+        load_corpus(str(tmp_path / "torn.jsonl"))
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match=r"torn\.parquet cannot be read"):
+        load_corpus(str(tmp_path / "torn.parquet"))
+    write_lines(tmp_path / "alone" / "test.jsonl", make_chats(9))
+    with pytest.raises(ConfigError, match="has files of test alone: add a file called train"):
+        load_corpus(str(tmp_path / "alone"))
+    for part in ("sports", "weather"):
+        write_lines(tmp_path / "parts" / part / "train.jsonl", make_chats(9))
+    with pytest.raises(ConfigError, match=r"several parts \(sports, weather\): name one"):
+        load_corpus(str(tmp_path / "parts"))
+    assert load_corpus(str(tmp_path / "parts" / "sports")).splits

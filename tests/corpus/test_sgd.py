@@ -1,0 +1,114 @@
+"""Schema-Guided Dialogue in its own layout, and as the hub's Parquet files have it."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from trainable.corpus.load import load_corpus
+from trainable.corpus.sgd import delexicalise
+from trainable.trial import ConfigError
+
+ARCHIVE = Path(__file__).parents[3] / "shared" / "sgd.tar.xz"
+
+
+def make_dialogue(number: int) -> dict[str, Any]:
+    state = {
+        "active_intent": "Find",
+        "requested_slots": [],
+        "slot_values": {"city": ["Rome", "rome"]},
+    }
+    asked = {"service": "Hotels_2", "slots": [], "actions": [], "state": state}
+    said = f"Hotel {number} is in Rome, one of 7."
+    acts = [{"act": "INFORM_COUNT", "slot": "count", "values": ["7"], "canonical_values": ["7"]}]
+    slots = [{"slot": "hotel_name", "start": 0, "exclusive_end": len(f"Hotel {number}")}]
+    answered = {"service": "Hotels_2", "slots": slots, "actions": acts}
+    return {
+        "dialogue_id": f"1_{number:05}",
+        "services": ["Hotels_2"],
+        "turns": [
+            {"speaker": "USER", "utterance": "A hotel in Rome?", "frames": [asked]},
+            {"speaker": "SYSTEM", "utterance": said, "frames": [answered]},
+            {"speaker": "USER", "utterance": "Bye.", "frames": []},
+        ],
+    }
+
+
+def write_sgd(folder: Path) -> None:
+    for split in ("train", "dev", "test"):
+        (folder / split).mkdir(parents=True)
+        rows = [make_dialogue(n) for n in range(2)]
+        (folder / split / "dialogues_001.json").write_text(json.dumps(rows))
+        (folder / split / "schema.json").write_text("[]")
+
+
+def write_parquet(folder: Path) -> None:
+    """As `datasets` converts its loading script: structs of lists, class labels, value lists."""
+    for split in ("train", "validation", "test"):
+        rows = []
+        for row in (make_dialogue(n) for n in range(2)):
+            for turn in row["turns"]:
+                turn["speaker"] = int(turn["speaker"] == "SYSTEM")
+                for frame in turn["frames"]:
+                    values = frame.setdefault("state", {"slot_values": {}})["slot_values"]
+                    columns = {"slot": list(values), "value_list": list(values.values())}
+                    frame["state"] = {"slot_values": columns}
+            rows.append(row)
+        (folder / split).mkdir(parents=True)
+        parquet.write_table(pa.Table.from_pylist(rows), folder / split / "0000.parquet")
+
+
+@pytest.mark.parametrize("write", [write_sgd, write_parquet])
+def test_spans_states_and_acts_are_read(own_cache: Path, tmp_path: Path, write: Any) -> None:
+    write(tmp_path / "sgd")
+    corpus = load_corpus(str(tmp_path / "sgd"))
+    assert corpus.kind == "sgd" and {len(ds) for ds in corpus.splits.values()} == {2}
+    dialogue = corpus.splits["validation"][1]
+    (turn,) = dialogue.turns
+    assert turn.response == "Hotel 1 is in Rome, one of 7."
+    assert turn.delexicalised == "[hotels_hotel_name] is in Rome, one of [hotels_count]."
+    assert turn.state == {"hotels": {"city": "Rome"}} and not dialogue.goal
+
+
+def test_of_overlapping_spans_the_first_counts() -> None:
+    slots = [
+        {"slot": "name", "start": 0, "exclusive_end": 9},
+        {"slot": "city", "start": 6, "exclusive_end": 9},
+    ]
+    frames = [{"service": "Hotels_1", "slots": slots, "actions": []}]
+    assert delexicalise("Hotel Ulm?", frames) == "[hotels_name]?"
+
+
+def test_a_missing_file_or_field_is_named(own_cache: Path, tmp_path: Path) -> None:
+    write_sgd(tmp_path)
+    path = tmp_path / "dev" / "dialogues_001.json"
+    rows = json.loads(path.read_text())
+    del rows[0]["turns"][1]["utterance"]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(ConfigError, match="must have SGD's published fields"):
+        load_corpus(str(tmp_path))
+    path.unlink()
+    with pytest.raises(ConfigError, match=r"needs .*dev/dialogues_001\.json"):
+        load_corpus(str(tmp_path))
+
+
+def test_the_published_dialogues(own_cache: Path, tmp_path: Path) -> None:
+    if not ARCHIVE.is_file():
+        pytest.skip("../shared/sgd.tar.xz is not there")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    corpus = load_corpus(str(tmp_path / "sgd"))
+    assert {split: len(ds) for split, ds in corpus.splits.items()} == {
+        "train": 3069,
+        "validation": 512,
+        "test": 512,
+    }
+    turn = corpus.splits["train"][0].turns[2]
+    assert "at [restaurants_restaurant_name] there is" in turn.delexicalised
+    assert turn.state == {"restaurants": {"city": "San Jose", "cuisine": "American"}}

@@ -1,0 +1,144 @@
+"""Schema-Guided Dialogue in its published layout: train/, dev/, test/ with dialogues_NNN.json and a
+schema.json each (github.com/google-research-datasets/dstc8-schema-guided-dialogue), or its Parquet
+conversion on the hub.
+
+A placeholder is called by service and slot, without the service's number: [restaurants_city]. It
+stands for a span of the annotation; the values of acts that have no span (counts, categories)
+become one where they stand in the utterance. There are neither goals nor a database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from trainable.corpus.files import expect_fields, read_json
+from trainable.corpus.tables import list_structs
+from trainable.dialogue.dialogue import Dialogue, State, Turn
+from trainable.trial import ConfigError
+
+SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name
+SCHEMA = "schema.json"
+SPEAKERS = {"0": "USER", "1": "SYSTEM"}  # class labels of Parquet files
+Span = tuple[int, int, str]  # start, end, placeholder
+
+
+def find_files(folder: Path) -> dict[str, list[Path]]:
+    """Each split's dialogues. Raises ConfigError where a split has none."""
+    files = {
+        split: sorted((folder / name).glob("dialogues_*.json")) for split, name in SPLITS.items()
+    }
+    for split, paths in files.items():
+        if not paths:
+            raise ConfigError(
+                f"a corpus in SGD's layout needs {folder / SPLITS[split]}/dialogues_001.json: put "
+                "it there"
+            )
+    return files
+
+
+def read_splits(files: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Dialogue, ...]]:
+    """All dialogues. Raises ConfigError where a file is not what it should be."""
+    return {
+        split: build_dialogues(chain.from_iterable(map(read_json, paths)), split)
+        for split, paths in files.items()
+    }
+
+
+def build_dialogues(rows: Iterable[Mapping[str, Any]], split: str) -> tuple[Dialogue, ...]:
+    found = []
+    for row in rows:
+        with expect_fields(f"a dialogue of split {split}", "SGD"):
+            name = str(row["dialogue_id"])
+            turns = tuple(_pair_turns(name, list_structs(row["turns"])))
+            # dialogues are numbered anew in each split
+            found.append(Dialogue(id=f"{split}_{name}", turns=turns, goal={}))
+    return tuple(d for d in found if d.turns)
+
+
+def _pair_turns(name: str, turns: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
+    """User and system turn after turn; a last user turn without an answer is left out."""
+    for number in range(0, len(turns) - 1, 2):
+        asked, answered = turns[number : number + 2]
+        speakers = [SPEAKERS.get(str(t["speaker"]), str(t["speaker"])) for t in (asked, answered)]
+        if speakers != ["USER", "SYSTEM"]:
+            raise ConfigError(
+                f"USER and SYSTEM must take turns, and {name} does not at turn {number}"
+            )
+        response = answered["utterance"]
+        yield Turn(
+            user=asked["utterance"],
+            response=response,
+            delexicalised=delexicalise(response, list_structs(answered["frames"])),
+            state=read_state(list_structs(asked["frames"])),
+            booked=(),
+        )
+
+
+def delexicalise(utterance: str, frames: Iterable[Mapping[str, Any]]) -> str:
+    """The utterance with what frames annotate as placeholders; the first of two that overlap, and
+    spans before values of acts.
+
+    >>> slots = [{"slot": "city", "start": 3, "exclusive_end": 7}]
+    >>> acts = [{"act": "INFORM_COUNT", "slot": "count", "values": ["2"]}]
+    >>> delexicalise("In Rome: 2.", [{"service": "Hotels_1", "slots": slots, "actions": acts}])
+    'In [hotels_city]: [hotels_count].'
+    """
+    frames = list(frames)
+    taken: list[Span] = []
+    for span in chain(_list_spans(frames, utterance), _find_values(frames, utterance)):
+        if all(span[1] <= start or end <= span[0] for start, end, _ in taken):
+            taken.append(span)
+    for start, end, placeholder in sorted(taken, reverse=True):
+        utterance = f"{utterance[:start]}[{placeholder}]{utterance[end:]}"
+    return utterance
+
+
+def _list_spans(frames: Iterable[Mapping[str, Any]], utterance: str) -> Iterator[Span]:
+    for frame in frames:
+        for slot in list_structs(frame.get("slots") or []):
+            start, end = slot["start"], slot["exclusive_end"]
+            if 0 <= start < end <= len(utterance):
+                yield start, end, name_placeholder(frame["service"], slot["slot"])
+
+
+def _find_values(frames: Iterable[Mapping[str, Any]], utterance: str) -> Iterator[Span]:
+    """Values of acts as whole words."""
+    for frame in frames:
+        for act in list_structs(frame.get("actions") or []):
+            if not act.get("slot") or act["slot"] == "intent":
+                continue
+            for value in act.get("values") or []:
+                pattern = rf"(?<!\w){re.escape(str(value))}(?!\w)"
+                for found in re.finditer(pattern, utterance, re.IGNORECASE) if value else ():
+                    yield *found.span(), name_placeholder(frame["service"], act["slot"])
+
+
+def name_placeholder(service: str, slot: str) -> str:
+    """
+    >>> name_placeholder("RideSharing_2", "wait_time")
+    'ridesharing_wait_time'
+    """
+    return f"{name_domain(service)}_{slot}".lower()
+
+
+def name_domain(service: str) -> str:
+    return re.sub(r"_\d+$", "", service).lower()
+
+
+def read_state(frames: Iterable[Mapping[str, Any]]) -> State:
+    """Service without its number -> slot -> the first of the values that are equivalent; what the
+    user does not care about is left out."""
+    state: dict[str, dict[str, str]] = {}
+    for frame in frames:
+        values = (frame.get("state") or {}).get("slot_values") or {}
+        if not (isinstance(values, Mapping) and "slot" not in values):
+            rows = list_structs(values)
+            values = {row["slot"]: row["value_list"] for row in rows}
+        slots = {n: str(v[0]) for n, v in values.items() if v and "dontcare" not in v}
+        if slots:
+            state.setdefault(name_domain(frame["service"]), {}).update(slots)
+    return state

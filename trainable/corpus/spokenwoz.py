@@ -1,0 +1,115 @@
+"""SpokenWOZ in its published layout: text_5700_train_dev/ and text_5700_test/, each with a
+data.json (goal and log, as MultiWOZ 2.1's), the first with valListFile.json and db/.
+
+What is read are the transcripts (`text`); audio, words' times and the recogniser's alternatives are
+not. Goals and states know MultiWOZ's slots; those of its own domain, profile (name, email, id and
+plate numbers), stand in states alone: the evaluation has no requests and no database for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainable.corpus.delexicalise import delexicalise
+from trainable.corpus.files import expect_fields, read_json
+from trainable.corpus.goals import derive_booked, derive_goal, shorten_id
+from trainable.dialogue.dialogue import Dialogue, State, Turn
+from trainable.dialogue.slots import find_slot
+from trainable.trial import ConfigError
+
+TRAIN, TEST = "text_5700_train_dev", "text_5700_test"
+DATA, VALIDATION = "data.json", "valListFile.json"
+UNSAID = ("", "not mentioned", "none", "dontcare", "don't care", "do n't care")
+SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Training and validation, the latter's list, test. Raises ConfigError where one is missing."""
+    files = [folder / TRAIN / DATA, folder / TRAIN / VALIDATION, folder / TEST / DATA]
+    for path in files:
+        if not path.is_file():
+            raise ConfigError(f"a corpus in SpokenWOZ's layout needs {path}: put it there")
+    return files
+
+
+def read_splits(files: list[Path]) -> tuple[dict[str, tuple[Dialogue, ...]], list[str]]:
+    """All dialogues by split, and a line for what they lack."""
+    known, listed, test = read_json(files[0]), files[1].read_text("utf-8").split(), files[2]
+    held_out = {shorten_id(name) for name in listed}
+    splits: dict[str, list[Dialogue]] = {"train": [], "validation": [], "test": []}
+    unplaced: list[str] = []
+    for name, entry in known.items():
+        split = "validation" if shorten_id(name) in held_out else "train"
+        splits[split].append(build_dialogue(name, entry, unplaced))
+    splits["test"] = [build_dialogue(n, entry, unplaced) for n, entry in read_json(test).items()]
+    notes = ["transcripts are read; audio, times of words and other hypotheses are not"]
+    if unplaced:
+        notes.append(
+            f"{len(unplaced)} spans of slots that MultiWOZ has not, or that do not cover their "
+            f"value, stay as they were said (first: {unplaced[0]})"
+        )
+    return {split: tuple(d for d in ds if d.turns) for split, ds in splits.items()}, notes
+
+
+def build_dialogue(name: str, entry: Mapping[str, Any], unplaced: list[str]) -> Dialogue:
+    with expect_fields(f"dialogue {name}", "SpokenWOZ"):
+        return Dialogue(
+            id=shorten_id(name),
+            turns=tuple(_pair_turns(name, entry["log"], unplaced)),
+            goal=derive_goal(entry["goal"]),
+        )
+
+
+def _pair_turns(name: str, log: list[Mapping[str, Any]], unplaced: list[str]) -> Iterator[Turn]:
+    """User and system turn after turn: states and bookings stand at the system's, as in MultiWOZ
+    2.1. Raises ConfigError where they do not take turns."""
+    booked = derive_booked(log)
+    for number in range(0, len(log) - 1, 2):
+        asked, answered = log[number : number + 2]
+        tags = (asked.get("tag", "user"), answered.get("tag", "system"))
+        if tags != ("user", "system"):
+            raise ConfigError(
+                f"user and system must take turns, and {name} does not at turn {number}"
+            )
+        text, place = answered["text"], f"{name}, turn {number + 1}"
+        yield Turn(
+            user=asked["text"],
+            response=text,
+            delexicalised=_delexicalise(text, answered.get("span_info") or [], place, unplaced),
+            state=read_state(answered.get("metadata") or {}),
+            booked=tuple(booked[number // 2]),
+        )
+
+
+def _delexicalise(text: str, spans: list[list[Any]], place: str, unplaced: list[str]) -> str:
+    """Transcripts spell values in their own way: what cannot be placed stays as it is."""
+    kept = []
+    for act, slot, value, start, end in spans:
+        name, said = find_slot(str(slot)), str(value)
+        if name and said and text[start:end].lower() == said.lower():
+            kept.append([act, name, said, start, end])
+        else:
+            unplaced.append(place)
+    return delexicalise(text, kept, place)
+
+
+def read_state(metadata: Mapping[str, Any]) -> State:
+    """Domain -> slot -> value, of both sections (semi and book).
+
+    >>> read_state({"hotel": {"semi": {"area": "west", "name": ""}, "book": {"booked": [],
+    ...     "people": "3"}}})
+    {'hotel': {'area': 'west', 'people': '3'}}
+    """
+    state: dict[str, dict[str, str]] = {}
+    for domain, sections in metadata.items():
+        told = {**sections.get("semi", {}), **sections.get("book", {})}
+        slots = {
+            SLOTS.get(name.lower().replace(" ", ""), name.lower().replace(" ", "")): str(value)
+            for name, value in told.items()
+            if name != "booked" and isinstance(value, str) and value.lower() not in UNSAID
+        }
+        if slots:
+            state[domain] = slots
+    return state

@@ -1,0 +1,167 @@
+"""Rows of any corpus's files (JSON lines, JSON, Parquet, Arrow), by split."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.trial import ConfigError
+
+Row = Mapping[str, Any]
+
+SPLITS = ("train", "validation", "test")
+_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "evaluation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
+# what tools write beside the rows
+_OTHERS = {"dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"}
+HELD_OUT = 0.1  # of the training dialogues, for a split that has no file
+HELD_OUT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row stands, for messages."""
+
+    path: Path
+    number: int  # from 1
+
+    def __str__(self) -> str:
+        return f"{self.path.name}, row {self.number}"
+
+
+def find_rows(place: Path, name: str) -> dict[str, list[Path]]:
+    """A file or a folder's files with rows, by split: "" for those whose name says none. A folder
+    whose name is no split's holds another part. Raises ConfigError where the corpus `name` has
+    several."""
+    if place.is_file():
+        return {name_split(place.stem): [place]}
+    found = [
+        path
+        for path in sorted(place.rglob("*"))
+        if path.suffix in SUFFIXES and path.name not in _OTHERS and path.is_file()
+        if not any(part.startswith(".") for part in path.relative_to(place).parts)
+    ]
+    by_part: dict[str, dict[str, list[Path]]] = {}
+    for path in found:
+        own = path.relative_to(place)
+        part = "/".join(p for p in own.parts[:-1] if p != "data" and not name_split(p))
+        split = name_split(own.stem) or next(filter(None, map(name_split, own.parts[:-1])), "")
+        by_part.setdefault(part, {}).setdefault(split, []).append(path)
+    if len(by_part) > 1 and "" not in by_part:
+        raise ConfigError(
+            f"corpus {name} has several parts ({', '.join(sorted(by_part))}): name one, as "
+            f"--set corpus={name}/{min(by_part)}"
+        )
+    return by_part.get("") or next(iter(by_part.values()), {})
+
+
+def name_split(name: str) -> str:
+    """The split that a name says; "" for none.
+
+    >>> name_split("train-00000-of-00001"), name_split("my_dev"), name_split("chats")
+    ('train', 'validation', '')
+    """
+    words = re.split(r"[\W_]+", name.lower())
+    return next((_WORDS[word] for word in words if word in _WORDS), "")
+
+
+def read_rows(paths: Sequence[Path]) -> Iterator[tuple[Place, Row]]:
+    """Every row with its place. Raises ConfigError on a file that is not whole, or holds no
+    objects."""
+    for path in paths:
+        for number, row in enumerate(_read_file(path), start=1):
+            place = Place(path, number)
+            if not isinstance(row, Mapping):
+                raise ConfigError(
+                    f"a row of a corpus must be an object, and {place} is {type(row).__name__}: "
+                    "correct the file"
+                )
+            yield place, row
+
+
+def _read_file(path: Path) -> list[Any]:
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            return list(parquet.read_table(path).to_pylist())
+        if path.suffix == ".arrow":
+            import pyarrow as pa
+
+            with pa.memory_map(str(path)) as source:
+                return list(pa.ipc.open_stream(source).read_all().to_pylist())
+        return _read_json(path)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+        first_line = str(error).strip().splitlines()[0]
+        raise ConfigError(f"{path} cannot be read ({first_line}): correct or fetch it again") from (
+            error
+        )
+
+
+def _read_json(path: Path) -> list[Any]:
+    """JSON lines whatever the suffix; or a list, or an object whose `data` is one."""
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".json":
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            if not error.msg.startswith("Extra data"):
+                raise
+        else:
+            if isinstance(value, Mapping) and isinstance(value.get("data"), list):
+                value = value["data"]
+            return value if isinstance(value, list) else [value]
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number}: {error}") from error
+    return rows
+
+
+def list_structs(value: Any) -> Sequence[Row]:
+    """A list of structs, also where a Parquet file stores it as a struct of lists."""
+    if isinstance(value, Mapping):
+        return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    found: Sequence[Row] = value
+    return found
+
+
+def complete_splits(
+    found: Mapping[str, Sequence[Any]], name: str
+) -> tuple[dict[str, list[Any]], list[str]]:
+    """All three splits, and a line for each that was made: a tenth of the training dialogues by a
+    fixed seed. Raises ConfigError where there is nothing to train on or to hold out."""
+    notes = []
+    by_split = {split: list(found.get(split, ())) for split in SPLITS}
+    missing = [split for split in SPLITS[1:] if not by_split[split]]
+    train = by_split["train"]
+    if len(train) <= len(missing):
+        raise ConfigError(
+            f"corpus {name} must have dialogues to train on and to hold out, and has "
+            f"{len(train)} for training: add some, or a file for each of train, validation, test"
+        )
+    random.Random(HELD_OUT_SEED).shuffle(order := list(range(len(train))))
+    n_held_out = max(round(HELD_OUT * len(train)), 1)
+    for split in missing:
+        taken, order = set(order[:n_held_out]), order[n_held_out:]
+        by_split[split] = [d for place, d in enumerate(train) if place in taken]
+        notes.append(
+            f"no file of the {split} split: held out for it are {len(taken)} of the training "
+            f"dialogues (seed {HELD_OUT_SEED})"
+        )
+    if missing:
+        kept = set(order)
+        by_split["train"] = [d for place, d in enumerate(train) if place in kept]
+    return by_split, notes

@@ -1,0 +1,150 @@
+"""Evaluations measured by an objective: see `trainable.evaluation.objective`."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from trainable.dialogue.dialogue import Dialogue
+from trainable.evaluation.likeness import is_exact, rouge_l, score_turns
+from trainable.evaluation.objective import COMBINED, Objective
+from trainable.trial import ConfigError, EvalResult, Evaluation, TrialFailed
+
+ALIKE: dict[str, Callable[[str, str], float]] = {"rouge": rouge_l, "exact": is_exact}
+Replies = list[list[str]]  # of each dialogue, one a system turn
+Counts = dict[str, list[float]]  # dialogue -> [sum, number of things summed]
+
+
+@lru_cache(maxsize=4)
+def load_function(objective: Objective) -> Callable[..., Any]:
+    """Runs the objective's file. Raises TrialFailed."""
+    module = ModuleType("objective")
+    module.__file__ = objective.file
+    sys.modules.setdefault("objective", module)  # dataclasses look there
+    try:
+        exec(compile(objective.source, objective.file, "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise TrialFailed(_blame(objective, error)) from error
+    function = getattr(module, objective.name)
+    if not callable(function):
+        raise TrialFailed(f"objective {objective.name} of {objective.file} is no function")
+    return function
+
+
+def _blame(objective: Objective, error: BaseException) -> str:
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == objective.file
+    ]
+    where = f", line {lines[-1]}" if lines else ""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"objective {objective.name} raised {what[:200]} ({objective.file}{where})"
+
+
+def measure(
+    objective: Objective, evaluation: Evaluation, dialogues: Sequence[Dialogue]
+) -> Evaluation:
+    """The evaluation with its objective's value, and what each dialogue has to do with it.
+    `dialogues`: those evaluated, whose `delexicalised` is what replies are held against. Raises
+    TrialFailed where a function does not do as it should."""
+    if objective == COMBINED:
+        return evaluation
+    result = evaluation.result
+    metrics: dict[str, float] = {}
+    counts: Counts = {}
+    if evaluation.responses:
+        known = [d for d in dialogues if d.id in evaluation.responses]
+        replies = [[turn["response"] for turn in evaluation.responses[d.id]] for d in known]
+        metrics, own = compare(known, replies, result)
+        counts = own.get(objective.name, {})
+    value = metrics.get(objective.name)
+    if objective.is_python and evaluation.responses:
+        returned, scores = call(objective, known, replies)
+        value, metrics = next(iter(returned.values())), {**metrics, **returned}
+        counts = {name: [score, 1.0] for name, score in scores.items()}
+    elif objective.name == "loss" and not objective.is_python:
+        value = result.nats_per_word
+        counts = {n: row["loss"] for n, row in evaluation.dialogues.items() if "loss" in row}
+    told = {"name": objective.name, "direction": objective.direction, "value": value}
+    return replace(
+        evaluation,
+        result=replace(result, objective=told, metrics=metrics or None),
+        dialogues={
+            name: {**row, **({"objective": counts[name]} if name in counts else {})}
+            for name, row in evaluation.dialogues.items()
+        },
+    )
+
+
+def compare(
+    dialogues: Sequence[Dialogue], replies: Replies, result: EvalResult
+) -> tuple[dict[str, float], dict[str, Counts]]:
+    """(metric -> value in 0..100, metric -> its counts) of replies beside the references."""
+    known = {"bleu": result.bleu, "slots": (result.placeholders or {}).get("f1")}
+    metrics = {name: value for name, value in known.items() if value is not None}
+    counts: dict[str, Counts] = {}
+    for name, alike in ALIKE.items():
+        counts[name] = {
+            dialogue.id: score_turns(alike, said, [t.delexicalised for t in dialogue.turns])
+            for dialogue, said in zip(dialogues, replies, strict=True)
+        }
+        sums, turns = zip(*counts[name].values(), strict=True)
+        metrics[name] = 100 * sum(sums) / sum(turns)
+    return metrics, counts
+
+
+def call(
+    objective: Objective, dialogues: Sequence[Dialogue], replies: Replies
+) -> tuple[dict[str, float], dict[str, float]]:
+    """(metric -> value, the objective first; dialogue id -> score). Raises TrialFailed."""
+    function = load_function(objective)
+    try:
+        returned = function(list(dialogues), [list(said) for said in replies])
+    except (Exception, SystemExit) as error:
+        raise TrialFailed(_blame(objective, error)) from error
+    if not isinstance(returned, Mapping):
+        return {objective.name: _check(objective, "", returned)}, {}
+    scores = returned.get("dialogues") or {}
+    metrics = {str(k): v for k, v in returned.items() if k != "dialogues"}
+    if not metrics or not isinstance(scores, Mapping):
+        raise TrialFailed(
+            f"objective {objective.name} must return a number or a mapping of metrics, with a "
+            f"mapping from dialogue ids to scores under 'dialogues' ({objective.file})"
+        )
+    known = {dialogue.id for dialogue in dialogues}
+    if strangers := [name for name in scores if name not in known]:
+        raise TrialFailed(
+            f"objective {objective.name} scored a dialogue that there is not: {strangers[0]!r:.60}"
+        )
+    return (
+        {name: _check(objective, name, value) for name, value in metrics.items()},
+        {str(name): _check(objective, str(name), value) for name, value in scores.items()},
+    )
+
+
+def _check(objective: Objective, name: str, value: Any) -> float:
+    what = f"objective {objective.name}{f' ({name})' if name else ''}"
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TrialFailed(f"{what} must be a number, not {value!r:.60} ({objective.file})")
+    if not math.isfinite(value):
+        raise TrialFailed(f"{what} is {float(value)} ({objective.file})")
+    return float(value)
+
+
+def rehearse(objective: Objective, dialogues: Sequence[Dialogue]) -> None:
+    """Calls a function once with the references as replies, before anything starts. Raises
+    ConfigError."""
+    if not objective.is_python:
+        return
+    try:
+        call(objective, dialogues, [[t.delexicalised for t in d.turns] for d in dialogues])
+    except TrialFailed as failure:
+        raise ConfigError(f"--objective, tried on the corpus's own replies: {failure}") from failure

@@ -1,0 +1,77 @@
+"""What trials are compared by: one of the metrics here, or a Python function of the user's own.
+
+A function is called as `function(dialogues, replies)` with the dialogues of an evaluation and, for
+each of them, the list of its replies. It returns a number, or a mapping of metrics whose first is
+the objective; under "dialogues" that mapping may have a score for each dialogue id, which the
+bootstrap over dialogues then uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainable.trial import LOWER_IS_BETTER, ConfigError, nearest
+
+PYTHON = "python:"
+# Combined lies in 0..200, the loss is in nats a word, the others lie in 0..100
+OWN = ("combined", "loss", "bleu", "rouge", "exact", "slots")
+DIRECTIONS = ("max", "min")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """`name`: one of OWN, or the function's."""
+
+    name: str = "combined"
+    direction: str = "max"
+    file: str = ""  # of a function, as it was given
+    source: str = field(default="", repr=False)  # of that file: what is run
+
+    @property
+    def is_python(self) -> bool:
+        return bool(self.file)
+
+    @property
+    def sha256(self) -> str:
+        """Of the source; empty for a metric of ours."""
+        return hashlib.sha256(self.source.encode()).hexdigest() if self.is_python else ""
+
+
+COMBINED = Objective()
+
+
+def read_objective(text: str, direction: str | None = None) -> Objective:
+    """What `--objective` and `--direction` say. A function's file is read, not run. Raises
+    ConfigError."""
+    if direction not in (None, *DIRECTIONS):
+        raise ConfigError(f"--direction must be max or min, not {direction!r}")
+    if text.startswith(PYTHON):
+        return _read_function(text, direction or "max")
+    if text not in OWN:
+        raise ConfigError(
+            f"--objective must be one of {', '.join(OWN)}, or python:FILE:FUNCTION, not {text!r}"
+            f"{nearest(text, OWN)}"
+        )
+    own = "min" if text in LOWER_IS_BETTER else "max"
+    if direction not in (None, own):
+        raise ConfigError(f"--objective {text} has the direction {own}: leave out --direction")
+    return Objective(name=text, direction=own)
+
+
+def _read_function(text: str, direction: str) -> Objective:
+    file, _, name = text.removeprefix(PYTHON).rpartition(":")
+    if not file or not name.isidentifier():
+        raise ConfigError(f"--objective takes python:FILE:FUNCTION, not {text!r}")
+    path = Path(file).expanduser()
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = compile(source, file, "exec")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ConfigError(f"--objective: {file} cannot be read as Python ({error})") from error
+    if name not in tree.co_names:
+        raise ConfigError(
+            f"--objective: {file} must define the function {name}{nearest(name, tree.co_names)}"
+        )
+    return Objective(name=name, direction=direction, file=file, source=source)

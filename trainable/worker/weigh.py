@@ -1,0 +1,34 @@
+"""A trial's evaluation measured by the sweep's objective, in the worker."""
+
+from __future__ import annotations
+
+from trainable.corpus.load import load_corpus
+from trainable.corpus.subset import validation_subset
+from trainable.dialogue.dialogue import Dialogue, Turn
+from trainable.evaluation.measure import measure
+from trainable.evaluation.objective import COMBINED, Objective
+from trainable.evaluation.validation import to_references
+from trainable.model.packable import is_toy
+from trainable.trial import Evaluation, TrialConfig
+
+
+def weigh(
+    objective: Objective, evaluation: Evaluation, config: TrialConfig, n_dialogues: int | None
+) -> Evaluation:
+    """Of the first dialogues (None: all) of its split. Raises TrialFailed."""
+    if objective == COMBINED:
+        return evaluation
+    if is_toy(config):
+        return measure(objective, evaluation, imagine(evaluation))
+    split = evaluation.result.split
+    dialogues = validation_subset(load_corpus(config.corpus).get_split(split), n_dialogues)
+    return measure(objective, evaluation, to_references(dialogues, config.response))
+
+
+def imagine(evaluation: Evaluation) -> tuple[Dialogue, ...]:
+    """Dialogues for the toy's replies, which answer none."""
+    turn = Turn(user="", response="", delexicalised="", state={}, booked=())
+    return tuple(
+        Dialogue(id=name, turns=(turn,) * len(said), goal={})
+        for name, said in evaluation.responses.items()
+    )

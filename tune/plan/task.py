@@ -1,0 +1,215 @@
+"""What a sweep's corpus makes of its settings: defaults, the objective, and what is told of it.
+Checks raise ConfigError in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.space import Space
+from trainable.evaluation.objective import Objective, read_objective
+from trainable.model.packable import is_toy
+from trainable.trial import ConfigError, TrialConfig
+from tune.plan.defaults import why_no_loss
+from tune.plan.flags import EMBEDDED
+from tune.search.config import SweepConfig
+from tune.search.profiles import BASES
+
+if TYPE_CHECKING:
+    from trainable.corpus.load import Corpus
+    from trainable.dialogue.dialogue import Dialogue
+
+LONGEST = 200  # dialogues that are encoded, to see whether all fit the context
+SAMPLE = 300  # dialogues whose tokens tell those of all
+REHEARSED = 3  # dialogues that a Python objective is tried on
+# kind of a corpus -> what trials are compared by where nothing is said
+OBJECTIVES = {"multiwoz": "combined", "sgd": "bleu", "chats": "loss"}
+
+
+def find_task_defaults(space: Space, profile: str) -> dict[str, Any]:
+    """Fields of TrialConfig that the corpus decides where nobody else does: chats are written in
+    the base model's own template where it has one, and have nothing to delexicalise."""
+    fields = {**BASES[profile], **space.fixed}
+    corpus, base_model = str(fields["corpus"]), str(fields["base_model"])
+    if corpus in EMBEDDED or base_model.partition(":")[0] == "toy":
+        return {}
+    if _load(corpus).kind != "chats":
+        return {}
+    models = getattr(space.searched.get("base_model"), "choices", (base_model,))
+    layout = "chat" if all(map(has_template, models)) else "lines"
+    return {"response": "lexicalised", "layout": layout}
+
+
+def has_template(base_model: str) -> bool:
+    from tune.export.tokens import load_tokens
+
+    config = TrialConfig(base_model=base_model, method="none", quantisation="fp32")
+    return bool(load_tokens(config).tokenizer.chat_template)
+
+
+def _is_own(config: TrialConfig) -> bool:
+    """Whether the corpus has to be looked at to know what it is."""
+    return not is_toy(config) and config.corpus not in EMBEDDED
+
+
+def _load(corpus: str) -> Corpus:
+    from trainable.corpus.load import load_corpus
+
+    return load_corpus(corpus)
+
+
+def choose_objective(
+    text: str | None, direction: str | None, configs: Sequence[TrialConfig]
+) -> Objective:
+    """What `--objective` and `--direction` say; without, what the corpora allow: Combined, BLEU
+    where they have no goals, the loss where they are chats."""
+    kinds = {_load(c.corpus).kind if _is_own(c) else "multiwoz" for c in configs}
+    if text is None:
+        kind = next((k for k in ("chats", "sgd") if k in kinds), "multiwoz")
+        text = OBJECTIVES[kind]
+        if text == "loss" and why_no_loss(configs):
+            text = "bleu"
+    objective = read_objective(text, direction)
+    lacking = {"combined": kinds - {"multiwoz"}, "slots": kinds & {"chats"}}
+    if not objective.is_python and lacking.get(objective.name):
+        what = "goals" if objective.name == "combined" else "annotated slots"
+        raise ConfigError(
+            f"--objective {objective.name} needs a corpus with {what}, and this one has none: give "
+            "loss, bleu, rouge, exact or python:FILE:FUNCTION"
+        )
+    if objective.name == "loss" and not objective.is_python and (why := why_no_loss(configs)):
+        raise ConfigError(
+            f"--objective loss cannot compare these trials ({why}): give another --objective"
+        )
+    return objective
+
+
+def trust_again(config: SweepConfig, text: str | None, direction: str | None) -> Objective:
+    """The objective of a sweep that is resumed. Python runs by the flag of this very command alone,
+    and must be what the sweep began with."""
+    is_same = text in (None, config.objective) or (text or "").startswith("python:")
+    if not is_same or direction not in (None, config.direction):
+        raise ConfigError(
+            f"{config.name} compares its trials by {config.objective} ({config.direction}), which "
+            "cannot change with --resume: start a new sweep (--name)"
+        )
+    if not config.objective.startswith("python:"):
+        if text not in (None, config.objective):
+            raise ConfigError(f"--objective {text} cannot change with --resume: leave it out")
+        return read_objective(config.objective, config.direction)
+    if text is None:
+        raise ConfigError(
+            f"{config.name} is measured by a Python function, which runs only where this command "
+            f"names it: look at the file, and add --objective {config.objective}"
+        )
+    objective = read_objective(text, config.direction)
+    if objective.sha256 != config.objective_sha256 or not config.objective.endswith(
+        f":{objective.name}"
+    ):
+        raise ConfigError(
+            f"--objective {text} is not what {config.name} began with (its file has changed): "
+            "scores would not compare; put it back, or start a new sweep (--name)"
+        )
+    return objective
+
+
+def rehearse_objective(objective: Objective, config: TrialConfig) -> None:
+    """Tries a Python objective on a few of the corpus's own replies."""
+    if not objective.is_python:
+        return
+    from trainable.evaluation.measure import rehearse
+
+    print(f"trying {objective.name} of {objective.file} on the corpus's own replies", flush=True)
+    rehearse(objective, list_rehearsed(config))
+
+
+def list_rehearsed(config: TrialConfig) -> tuple[Dialogue, ...]:
+    from trainable.corpus.subset import validation_subset
+    from trainable.dialogue.dialogue import Dialogue, Turn
+    from trainable.evaluation.validation import to_references
+
+    if is_toy(config):
+        turn = Turn(user="", response="", delexicalised="", state={}, booked=())
+        return (Dialogue(id="toy0000", turns=(turn,), goal={}),)
+    split = _load(config.corpus).get_split("validation")
+    return to_references(validation_subset(split, REHEARSED), config.response)
+
+
+def check_task(configs: Iterable[TrialConfig]) -> None:
+    """What the configs read of a corpus is there."""
+    for config in filter(_is_own, configs):
+        corpus = _load(config.corpus)
+        if corpus.kind == "chats" and (config.context != "history" or config.target != "response"):
+            raise ConfigError(
+                f"corpus {corpus.name} has no states to read or to predict: give --set "
+                "context=history and --set target=response"
+            )
+        if corpus.kind != "multiwoz" and config.context == "history+state+db":
+            raise ConfigError(
+                f"corpus {corpus.name} has no database: give --set context=history+state"
+            )
+
+
+def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
+    """Of corpora that are not embedded: dialogues, turns and tokens of each split, and what was
+    dropped and why. Raises ConfigError where a dialogue does not fit the context."""
+    own = list(filter(_is_own, configs))
+    lines = []
+    for config in {(c.corpus, c.layout, c.max_length_tokens): c for c in own}.values():
+        corpus = _load(config.corpus)
+        count = count_tokens(config, corpus)
+        for split, dialogues in corpus.splits.items():
+            turns = sum(len(d.turns) for d in dialogues)
+            tokens = sum(map(count, dialogues))
+            lines.append(
+                f"corpus {corpus.name}, {split}: {len(dialogues):,} dialogues, {turns:,} turns, "
+                f"about {tokens:,.0f} tokens (layout {config.layout})"
+            )
+    return list(dict.fromkeys(lines))
+
+
+def count_tokens(config: TrialConfig, corpus: Corpus) -> Callable[[Dialogue], float]:
+    """What estimates a dialogue's tokens, from those of some. Raises ConfigError where one of the
+    longest exchanges does not fit."""
+    from trainable.corpus.encode import encode
+    from tune.export.tokens import load_tokens, read_special
+
+    every = [d for dialogues in corpus.splits.values() for d in dialogues]
+    longest = sorted(every, key=lambda d: max(map(_measure_turn, d.turns)), reverse=True)
+    step = max(len(every) // SAMPLE, 1)
+    tokens = load_tokens(config)
+
+    def write(dialogues: Sequence[Dialogue]) -> int:
+        windows = encode(
+            dialogues,
+            replace(config, format="dialogues"),
+            corpus.database,
+            lambda texts: list(tokens.tokenizer(texts, add_special_tokens=False)["input_ids"]),
+            read_special(config, tokens),
+        )
+        return sum(len(window.ids) for window in windows)
+
+    write(longest[:LONGEST])
+    sample = every[::step]
+    share = write(sample) / max(sum(map(_measure, sample)), 1)
+    return lambda dialogue: share * _measure(dialogue)
+
+
+def _measure_turn(turn: Any) -> int:
+    return len(turn.user) + len(turn.response)
+
+
+def _measure(dialogue: Dialogue) -> int:
+    """Characters."""
+    return len(dialogue.system) + sum(map(_measure_turn, dialogue.turns))
+
+
+def spell(objective: Objective, text: str | None) -> Mapping[str, Any]:
+    """The fields of SweepConfig that tell it."""
+    spelt = text if objective.is_python and text else objective.name
+    return {
+        "objective": spelt,
+        "direction": objective.direction,
+        "objective_sha256": objective.sha256,
+    }
