@@ -16,6 +16,7 @@ from tune.export.choice import choose_trials
 from tune.export.command import main as export
 from tune.export.origin import hash_file
 from tune.export.push import Target, push_folder
+from tune.generate import main as generate
 
 METRICS = ("bleu", "inform", "success", "combined")
 LIKE_VALIDATION = ("--split", "validation", "--dialogues", "4", "--device", "cpu")
@@ -51,13 +52,21 @@ def score(tmp_path: Path, *arguments: object) -> dict[str, object]:
 
 
 def test_the_folder_scores_what_was_recorded(
-    folder: Path, recorded: dict[str, float], tmp_path: Path
+    folder: Path, recorded: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     replies = tmp_path / "replies.json"
     arguments = ("--adapter", folder, "--base-model", "tiny", *LIKE_VALIDATION)
     scores = score(tmp_path, *arguments, "--responses", replies)
     assert {metric: scores[metric] for metric in METRICS} == recorded
     assert scores["adapter_sha256"] == hash_file(folder / "adapter_model.safetensors")
+    made = tmp_path / "made.json"
+    assert generate([*map(str, arguments), "--out", str(made)]) == 0
+    assert json.loads(made.read_text()) == json.loads(replies.read_text())
+    capsys.readouterr()
+    words = ("--predictions", str(made), "--corpus", "cambridge", "--split", "validation")
+    assert evaluate([*words, "--partial", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["command"] == "evaluate" and told["combined"] == recorded["combined"]
     assert scores["corpus"] == "cambridge"
     predicted = ("--predictions", replies, "--corpus", "cambridge", "--partial")
     again = score(tmp_path, *predicted, "--split", "validation")

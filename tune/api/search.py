@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Event = Mapping[str, Any]  # as a line of evals.jsonl: {"event": "trial" | "eval" | "end" ...}
 Callback = Callable[[Event], None]
+OWN = (  # flags that are other arguments here, or none
+    *("space", "set", "resume", "config", "profile", "storage"),
+    *("json", "dry_run", "mappings"),
+)
 INTERRUPTED = 128  # and above: exit codes of signals
 
 
@@ -100,7 +104,7 @@ def spell_flags(settings: Mapping[str, Any]) -> argparse.Namespace:
 
     flags = build_parser().parse_args([])
     names = {flag.spelt or name: name for name, flag in FLAGS.items()}
-    names |= {name: name for name in (*FLAGS, "trust_remote_code", "warm_start")}
+    names |= {name: name for name in vars(flags) if name not in OWN}
     for given, value in settings.items():
         if given not in names:
             raise ConfigError(f"no setting is called {given!r}{nearest(given, names)}")
