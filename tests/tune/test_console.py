@@ -201,3 +201,14 @@ def test_a_dry_run_tells_its_plan_as_json(tmp_path: Path, capsys: pytest.Capture
     told = json.loads(capsys.readouterr().out)
     assert set(told) == {"command", "format"} | documented("run --dry-run")
     assert told["config"]["trials"] == 10 and told["cost"]["hours"] >= 0
+
+
+def test_each_package_may_lie_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """As on the nodes of a cluster, which get them one by one."""
+    for name in ("tune", "analysis", "search_spaces", "trainable"):
+        (tmp_path / f"of-{name}").mkdir()
+        (tmp_path / f"of-{name}" / name).symlink_to(ROOT / name)
+    paths = os.pathsep.join(map(str, tmp_path.glob("of-*")))
+    line = [sys.executable, "-P", "-c", "import tune.run, analysis.records"]
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": paths}, capture_output=True)
+    assert done.returncode == 0, done.stderr
