@@ -96,6 +96,10 @@ class ConfigError(ValueError):
     """Bad input, in one line: the rule, the value, the flag, the remedy. Commands exit with 2."""
 
 
+class Missing(ConfigError):
+    """A base model or corpus that cannot be read on this machine: another may have it."""
+
+
 class CannotPack(ConfigError):
     """What the packed engine does not compute as transformers does: why, in a few words."""
 

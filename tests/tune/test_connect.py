@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
+from drivers import Sweep
 
 from trainable.trial import ConfigError
 from tune.run import main
-from tune.workers import connect
-from tune.workers.connect import LONGEST_FOLDER, announced, await_door, find_folder, settle_token
+from tune.workers import connect, session
+from tune.workers.connect import announced, await_door, settle_token
+from tune.workers.session import LONGEST_FOLDER, RAYS, open_session
 
 TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "WANDB_API_KEY")
 SMALL = ("--trials", "1", "--concurrent", "1", "--no-baseline", "--name", "s")
 
 
@@ -30,35 +36,40 @@ def long_folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
-def test_sockets_get_a_short_folder(
+def test_sockets_get_a_short_folder_that_is_private(
     variable: str, long_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv(variable, str(long_folder))
-    folder = find_folder()
-    assert len(os.fsencode(folder)) <= LONGEST_FOLDER and folder.name == f"ray-{os.getuid()}"
+    with open_session() as folder:
+        assert len(os.fsencode(folder / RAYS)) <= LONGEST_FOLDER and (folder / RAYS).is_dir()
+        assert folder.stat().st_mode & 0o77 == 0
+    shutil.rmtree(folder)  # as the guard does
     assert not list(long_folder.iterdir())
     with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as short:
         monkeypatch.setenv("RAY_TMPDIR", short)
-        assert find_folder() == Path(short) / "ray"
+        with open_session() as folder:
+            assert folder.parent == Path(short)
 
 
-def test_another_user_s_folder_is_not_taken_and_none_at_all_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_a_dead_driver_left_is_removed_and_nobody_else_s(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as short:
         monkeypatch.setenv("RAY_TMPDIR", short)
-        others = Path(short) / "ray"
-        others.mkdir()
-        try:
-            os.chown(others, os.getuid() + 1, -1)
-        except PermissionError:
-            pytest.skip("only root can give a folder away")
-        assert find_folder().name == f"ray-{os.getuid()}"
-        (tmp_path / "file").touch()
-        monkeypatch.setattr(connect, "SHORT_FOLDERS", ("/proc", str(tmp_path / "file")))
-        with pytest.raises(ConfigError, match="give one in RAY_TMPDIR"):
-            find_folder()
+        (Path(short) / "ray-of-others").mkdir()
+        with open_session() as dead:
+            (dead / "session").mkdir()
+        with open_session() as alive, open_session() as own:
+            kept = {"ray-of-others", alive.name, own.name}
+            assert {path.name for path in Path(short).iterdir()} == kept
+
+
+def test_no_folder_at_all_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/proc")
+    monkeypatch.setattr(session, "SHORT_FOLDERS", ("/proc", "/dev/null"))
+    with pytest.raises(ConfigError, match="give one in RAY_TMPDIR"), open_session():
+        pass
 
 
 def test_nobody_at_the_address_is_one_line_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,3 +180,91 @@ def test_a_sweep_where_home_cannot_be_written_and_the_temporary_folder_is_long(
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "RAY_ADDRESS=auto leads to no Ray" in done.stderr
     assert not (tmp_path / "auto").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_no_key_is_in_what_ray_writes_and_nothing_of_it_stays(
+    is_killed: bool, tmp_path: Path
+) -> None:
+    """Of a small sweep in a process of its own, ended or killed."""
+    secrets = {name: f"planted-{name}" for name in SECRETS}
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as short:
+        flags = ("--trials", "2", "--concurrent", "1", "--set", "base_model=toy:0.005")
+        sweep = Sweep(tmp_path, flags, {**secrets, "RAY_TMPDIR": short})
+        driver = sweep.start()
+        sweep.await_evals(2)
+        (folder,) = Path(short).glob("ray-*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert not list(find_text(folder, "planted-"))
+        assert list(find_text(folder, "RAY_CHDIR_TO_TRIAL_DIR"))  # such would have been found
+        if is_killed:
+            driver.kill()
+        assert driver.wait(timeout=100) == (-9 if is_killed else 0), sweep.console
+        deadline_s = time.monotonic() + 60
+        while list(Path(short).iterdir()) and time.monotonic() < deadline_s:
+            time.sleep(0.1)  # the guard outlives a killed driver
+        assert not list(Path(short).iterdir())
+    assert not list(find_text(sweep.folder, "planted-"))
+
+
+def test_a_cluster_that_asks_for_a_token_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """As Ray 2.60 says it: in C++, once a second, and not in what it raises."""
+
+    def init(*_: object, **__: object) -> None:
+        os.write(2, b"[gcs_client.cc:210] Unauthenticated: RPC error: InvalidAuthToken: missing\n")
+        raise ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:1. Ray is lost.")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.setattr(connect, "await_door", lambda *_: None)
+    with pytest.raises(ConfigError, match="asks for a token: set RAY_AUTH_MODE=token, and") as told:
+        connect._join(ray, "127.0.0.1:1", print)
+    assert "(Failed to connect to Ray cluster at 127.0.0.1:1)" in str(told.value)
+    os.write(2, b"shown again\n")
+    assert capfd.readouterr().err == "shown again\n"
+
+
+@pytest.mark.nightly
+def test_a_head_that_asks_for_a_token(tmp_path: Path) -> None:
+    head = "import sys; from ray.cluster_utils import Cluster; "
+    head += "print(Cluster(initialize_head=True).address, flush=True); sys.stdin.read()"
+    asking = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64}
+    kept = {name: value for name, value in os.environ.items() if name not in connect.TOKEN}
+    with subprocess.Popen(
+        [sys.executable, "-c", head],
+        env={**kept, **asking},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        address = process.stdout.readline().strip()
+        command = [sys.executable, "-m", "tune.run", *TOY, *SMALL, "--storage", str(tmp_path)]
+        mine = {**kept, "RAY_ADDRESS": address, "HOME": str(tmp_path)}
+        done = subprocess.run(command, env=mine, capture_output=True, text=True, timeout=200)
+        process.stdin.close()
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "set RAY_AUTH_MODE=token" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("WrongClusterID: Perhaps the client", "its head was started anew"),
+        ("anything else", "the head at 127.0.0.1:1 does not answer"),
+    ],
+)
+def test_what_ray_raises_when_it_is_lost_is_one_line(error: str, words: str) -> None:
+    text = "from tune.workers.fate import Watch\n"
+    text += "watch = Watch({'the head': ('127.0.0.1', 1)}, 0.1, 'python -m tune.run --resume s')\n"
+    text += f"watch.explain(RuntimeError({error!r}))"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert done.stderr.strip().endswith("paused; go on with python -m tune.run --resume s")
+
+
+def find_text(folder: Path, text: str) -> Iterator[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return (path for path in files if text.encode() in path.read_bytes())

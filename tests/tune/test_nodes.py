@@ -103,6 +103,7 @@ def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
         "the head at" in sweep.console
         and "paused; go on with python -m tune.run --resume s" in sweep.console
     )
+    assert sweep.console.count("Traceback") == 0
     cluster.shutdown()
     other = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     sweep.environment["RAY_ADDRESS"] = other.address
@@ -112,3 +113,21 @@ def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
         other.shutdown()
     undisturbed = compute_undisturbed(tmp_path, "toy:0.002", trials=4)
     assert summarise(sweep.records) == summarise(undisturbed)
+
+
+@pytest.mark.nightly
+def test_a_head_that_is_started_anew_pauses_the_sweep_in_one_line(
+    tmp_path: Path, cluster: Any
+) -> None:
+    flags = ("--set", "base_model=toy:0.002", "--trials", "4", "--concurrent", "1")
+    cluster.add_node(num_cpus=1)
+    sweep = Sweep(tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address})
+    driver = sweep.start()
+    sweep.await_evals(3)
+    n_before = len(sweep.console.splitlines())
+    cluster.head_node.kill_gcs_server(check_alive=False)
+    cluster.head_node.start_gcs_server()
+    assert driver.wait(timeout=60) == 1
+    last = [line for line in sweep.console.splitlines()[n_before:] if line]
+    assert last[-1].startswith("Ray is lost (") and last[-1].endswith("--resume s"), last
+    assert "Traceback" not in sweep.console

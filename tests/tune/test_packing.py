@@ -24,7 +24,7 @@ def choose(pack: str, config: TrialConfig, *, on_gpus: bool = True, bases: int =
     ]
 
 
-def test_auto_takes_the_knee_as_far_as_the_memory_goes() -> None:
+def test_auto_takes_the_best_as_far_as_the_memory_goes() -> None:
     assert choose("auto", TINY) == 8
     assert choose("auto", TINY, bases=2) == 6  # two engines share the GPU's memory
     assert choose("auto", TINY, bases=20) == 1
@@ -61,15 +61,15 @@ def test_a_real_engine_is_measured() -> None:
 def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
     started: list[str] = []
 
-    def start(config: TrialConfig) -> object:
+    def start(config: TrialConfig, avoided: object) -> object:
         started.append(config.quantisation)
         return object()
 
     configs = [replace(TINY, quantisation=q) for q in ("nf4", "fp4")]
-    engines = Pool(start, slots=8, capacity=lambda: 3)
+    engines = Pool(start, slots=8, capacity=lambda avoided: 3)
     asyncio.run(engines.open(configs, 64))
     assert started == ["nf4", "fp4", "nf4"]
     assert [handle.base for handle in engines.handles] == [base_of(configs[n]) for n in (0, 1, 0)]
-    few = Pool(start, slots=8, capacity=lambda: 3)
+    few = Pool(start, slots=8, capacity=lambda avoided: 3)
     asyncio.run(few.open(configs, 1))  # --concurrent 1
     assert len(few.handles) == 1

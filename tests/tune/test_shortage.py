@@ -65,13 +65,13 @@ def test_an_engine_that_cannot_hold_its_base_fails_the_trials_not_the_machinery(
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actor cannot import tests
 
     class Heavy(EngineActor):
-        def __init__(self, config: TrialConfig) -> None:
+        def __init__(self, config: TrialConfig, avoided: object) -> None:
             engine_actor.open_engine = run_out  # in the actor's process alone
             super().__init__(config, 2, 8)
 
     config, space = make_config(tmp_path, trials=1)
     trial = space.spell(space.first[0], config.base)
-    engines = Pool(ray.remote(Heavy).options(num_cpus=0).remote, slots=2, capacity=lambda: 1)
+    engines = Pool(ray.remote(Heavy).options(num_cpus=0).remote, slots=2, capacity=lambda _: 1)
     with pytest.raises(entry.TrialFailed, match="while the base model was loaded") as caught:
         asyncio.run(engines.lease("0000", trial))
     assert type(caught.value) is entry.TrialFailed  # itself, not wrapped

@@ -1,12 +1,19 @@
 """Storages' spellings, terminals that are none, somebody else's loggers, a user without a home."""
 
+import _thread
 import io
 import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from trainable.storage import contact
 from trainable.storage.remote import check_uri
 from trainable.system.cache import find_cache_folder
 from trainable.trial import ConfigError
@@ -39,6 +46,46 @@ def test_a_storage_that_cannot_be_is_one_line(
     with pytest.raises(SystemExit) as ended:
         run.main(["--space", "lora_modules", "--storage", uri, "--dry-run"])
     assert ended.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_storage_that_does_not_answer_is_given_up_and_hears_a_signal(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contact, "SAID_AFTER_S", 0.02)
+    over = threading.Event()
+    with pytest.raises(TimeoutError, match=r"no answer after 0.3 s"):
+        contact.ask("gs://bucket", over.wait, 0.3)
+    assert "waiting for gs://bucket, for 0.3 s at most" in capsys.readouterr().err
+    threading.Timer(0.1, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        contact.ask("gs://bucket", over.wait)
+    over.set()
+    assert contact.ask("gs://bucket", lambda: 7, 60) == 7
+    with pytest.raises(ZeroDivisionError):
+        contact.ask("gs://bucket", lambda: 1 // 0)
+
+
+@pytest.mark.slow
+def test_google_s_storage_without_credentials_is_one_line_in_time(tmp_path: Path) -> None:
+    """Whoever gives the credentials, on Google's machines, is a server here that never answers."""
+    text = "import sys; from trainable.storage import contact; from tune.run import main\n"
+    text += "contact.FIRST_S = 1.0; sys.exit(main(sys.argv[1:]))"
+    command = ["--space", "lora_modules", "--storage", "gs://bucket/x", "--dry-run"]
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        environment = {**os.environ, "GCE_METADATA_ROOT": address, "HOME": str(tmp_path)}
+        environment |= {"QLORA_SEARCH_CACHE": str(tmp_path / "cache")}
+        done = subprocess.run(
+            [sys.executable, "-c", text, *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "(no answer after 1 s)" in done.stderr and "gcloud auth" in done.stderr
 
 
 def test_a_scheme_in_capitals_is_the_same_storage() -> None:

@@ -26,7 +26,7 @@ from trainable.corpus.multiwoz import IN_CHECKOUT
 from trainable.dialogue.database import DOMAINS
 from trainable.system.cache import find_cache_folder
 from trainable.system.whole import write_whole
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Missing
 
 # Databases, and MultiWOZ 2.1 for the goals and bookings that 2.2 leaves out
 ANNOTATIONS = (*(f"db/{domain}_db.json" for domain in DOMAINS), str(ARCHIVE))
@@ -64,7 +64,7 @@ def download_multiwoz(
     if all((folder / name).is_file() for name in names):  # a file appears whole and checked
         return folder
     if is_offline():
-        raise ConfigError(
+        raise Missing(
             f"MultiWOZ is not in {folder} and HF_HUB_OFFLINE forbids the download: unset it, or "
             "give --corpus a local folder"
         )
@@ -128,7 +128,7 @@ def _ask(url: str) -> Any:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             return json.load(response)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise ConfigError(
+        raise Missing(
             f"the official repository does not answer at {url} ({error}): try again later, or "
             "give --corpus a local folder"
         ) from error

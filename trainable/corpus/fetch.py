@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainable.trial import ConfigError
+from trainable.trial import Missing
 
 ATTEMPTS = 6
 TIMEOUT_S = 30
@@ -59,7 +59,7 @@ def fetch_file(
         if is_lasting or attempt == ATTEMPTS - 1:
             break
         time.sleep(min(LONGEST_PAUSE_S, first_pause_s * 2**attempt))
-    raise ConfigError(
+    raise Missing(
         f"{remote.url} could not be downloaded ({reason}): try again, what came so far is kept; "
         "or give --corpus a local folder"
     )

@@ -20,7 +20,7 @@ from trainable.dialogue.database import read_rows as read_database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.system.cache import fingerprint_files, recall
 from trainable.system.garbage import pause_collection
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Missing
 
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
@@ -73,7 +73,7 @@ def load_corpus(name: str) -> Corpus:
     if place.exists():
         return read_place(name, place)
     if name.startswith((".", "/", "~")):
-        raise ConfigError(
+        raise Missing(
             "corpus must be a folder that exists, or a file of chats, and "
             f"{name} does not (--corpus, --set corpus=)"
         )

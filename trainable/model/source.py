@@ -12,7 +12,7 @@ from typing import Any
 
 from trainable.system.environment import trusts_remote_code
 from trainable.system.hub import settle_network
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Missing
 
 EMBEDDED = "tiny"
 # no layers that an adapter of ours takes
@@ -42,7 +42,7 @@ def locate(base_model: str) -> Source:
     if folder.is_dir():
         return locate_in_folder(folder)
     if folder.is_file() or base_model.startswith(("/", ".", "~")) or base_model.count("/") > 1:
-        raise ConfigError(
+        raise Missing(
             f"base_model must be an existing folder, a hub id or {EMBEDDED!r}, and {base_model!r} "
             "is no folder: correct --set base_model=FOLDER"
         )
@@ -55,7 +55,7 @@ def locate_in_folder(folder: Path) -> Source:
         return Source(name=str(folder))
     if len(gguf_files) == 1:
         return Source(name=str(folder), gguf_file=gguf_files[0].name)
-    raise ConfigError(
+    raise Missing(
         f"a base model's folder must hold config.json or exactly one .gguf file, and "
         f"{str(folder)!r} holds no config.json and {len(gguf_files)} .gguf files: "
         "correct --set base_model=FOLDER"
@@ -154,7 +154,7 @@ def find_cached(hub_id: str) -> list[Path]:
 def check_tokenizer_files(folder: Path) -> None:
     known = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
     if not any((folder / name).is_file() for name in known):
-        raise ConfigError(
+        raise Missing(
             f"a base model needs a tokenizer, and {str(folder)!r} holds none of "
             f"{', '.join(known)}: save it there with tokenizer.save_pretrained (--set base_model=)"
         )
@@ -162,7 +162,8 @@ def check_tokenizer_files(folder: Path) -> None:
 
 @contextmanager
 def explained(base_model: str) -> Iterator[None]:
-    """Turns what transformers and the hub raise on missing or broken files into a ConfigError."""
+    """Turns what transformers and the hub raise into a ConfigError: Missing where files are not
+    there, cannot be read or are broken."""
     from huggingface_hub.errors import HFValidationError
     from safetensors import SafetensorError
 
@@ -170,7 +171,9 @@ def explained(base_model: str) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (OSError, ValueError, ImportError, SafetensorError, HFValidationError) as error:
+    except (OSError, ImportError, SafetensorError) as error:
+        raise Missing(explain(base_model, error)) from error
+    except (ValueError, HFValidationError) as error:
         raise ConfigError(explain(base_model, error)) from error
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from trainable.storage import contact
+from trainable.storage.contact import ask
 from trainable.system.cache import find_cache_folder
 from trainable.system.inside import is_below, stay_inside
 from trainable.system.whole import write_whole
@@ -82,11 +84,16 @@ def bring_headers(storage: Path) -> None:
     remote = find_remote(storage / "any")
     if remote is None:
         return
-    with explained(remote.uri):
-        whole = Remote(remote.uri)
-        whole.push(storage, [MARK])  # what cannot be written is told now
+    whole = Remote(remote.uri)
+
+    def bring() -> None:
         names = whole.list_files()
         whole.pull(storage, [n for n in names if n.count("/") == 1 and n.endswith(f"/{HEADER}")])
+
+    with explained(remote.uri):
+        # what cannot be written is told now
+        ask(remote.uri, lambda: whole.push(storage, [MARK]), contact.FIRST_S)
+        ask(remote.uri, bring)
 
 
 def bring_sweep(folder: Path) -> None:
@@ -95,9 +102,9 @@ def bring_sweep(folder: Path) -> None:
     remote = find_remote(folder)
     if remote is not None:
         with explained(remote.uri):
-            there = (n for n in remote.list_files() if n != PULSE)
+            there = (n for n in ask(remote.uri, remote.list_files) if n != PULSE)
             names = [n for n in there if not n.startswith("checkpoints/")]
-            remote.pull(folder, names)
+            ask(remote.uri, lambda: remote.pull(folder, names))
 
 
 def bring_checkpoints(folder: Path, trial: str) -> Path:
@@ -106,7 +113,7 @@ def bring_checkpoints(folder: Path, trial: str) -> Path:
     if remote is not None:
         with explained(remote.uri):
             there = remote.under("checkpoints", trial)
-            there.pull(place, there.list_files())
+            ask(remote.uri, lambda: there.pull(place, there.list_files()))
     return place
 
 
@@ -115,7 +122,7 @@ def bring_events(folder: Path) -> None:
     remote = find_remote(folder)
     if remote is not None:
         with explained(remote.uri):
-            content = remote.read(EVENTS)
+            content = ask(remote.uri, lambda: remote.read(EVENTS))
         if content is not None:
             write_whole(folder / EVENTS, content)
 
@@ -126,9 +133,13 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        keys = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL"
+        if uri.startswith(GOOGLES):
+            keys = "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login"
+        why = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"--storage {uri} cannot be used ({str(error)[:200]}): check its name, its region and "
-            "the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
+            f"--storage {uri} cannot be used ({why}): check its name, its region and the "
+            f"credentials ({keys})"
         ) from error
 
 

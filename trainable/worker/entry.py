@@ -31,6 +31,7 @@ from trainable.trial import (
     TrialFailed,
 )
 from trainable.worker.lease import Lease, Report
+from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
 from trainable.worker.pooled import PooledFinetuner
 from trainable.worker.weigh import weigh
 
@@ -55,11 +56,16 @@ class DialogueTrial(ray_tune.Trainable):
             if self.finetuner is None:
                 notes = self._open()
             evaluation = self._restored_evaluation(is_first) or self._advance()
-        except (TrialFailed, ConfigError) as error:
-            return self._end(started_s, failure=str(error))
         except StorageFault as error:
-            return self._end(started_s, lost=str(error.strerror))
+            fault = blame_storage(error, is_copy=self.lease.remote is not None)
+            return self._end(started_s, lost=str(error.strerror), fault=fault)
+        except Unfit as error:
+            return self._end(started_s, fault=error.fault)
         except Exception as error:
+            if fault := find_fault(error):
+                return self._end(started_s, fault=fault)
+            if isinstance(error, TrialFailed | ConfigError):
+                return self._end(started_s, failure=str(error))
             if is_out_of_memory(error):
                 return self._end(started_s, failure=describe_shortage(error))
             raise  # the machinery's fault: Ray tries again, from the last checkpoint
@@ -79,6 +85,7 @@ class DialogueTrial(ray_tune.Trainable):
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
         light_beacon().trial = self.lease.trial
         tell("loading")
+        check_versions(self.lease.versions)
         retry_io(self._reach_storage)
         checkpoint, notes = find_last_whole(self.lease.checkpoints)
         if checkpoint is not None:
@@ -139,16 +146,9 @@ class DialogueTrial(ray_tune.Trainable):
         if self.lease.remote is None:
             check_there(self.lease.checkpoints.parent.parent / HEADER)
 
-    def _end(
-        self, started_s: float, failure: str | None = None, lost: str | None = None
-    ) -> dict[str, Any]:
-        report = Report(
-            trial=self.lease.trial,
-            failure=failure,
-            lost=lost,
-            place=self._place(),
-            worked_s=time.monotonic() - started_s,
-        )
+    def _end(self, started_s: float, **why: Any) -> dict[str, Any]:
+        worked_s = time.monotonic() - started_s
+        report = Report(trial=self.lease.trial, place=self._place(), worked_s=worked_s, **why)
         return {"report": report, RESOURCE: 0}
 
     def _place(self) -> dict[str, Any]:

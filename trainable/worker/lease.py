@@ -24,6 +24,18 @@ class Lease:
     remote: Remote | None = None  # where they are, if on no node's disk: `checkpoints` is a copy
     objective: Objective = COMBINED  # what its evaluations are to be measured by
     pool: str | None = None  # the name of the engine pool's actor; None: alone in its process
+    avoided: tuple[str, ...] = ()  # Ray's ids of the nodes where it must not be carried out
+    versions: Mapping[str, str] = field(default_factory=dict)  # the driver's; empty: any will do
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFault:
+    """What a machine is at fault for, and not a trial."""
+
+    node: str  # Ray's id
+    name: str  # for people
+    reason: str
+    is_lack: bool = False  # of what some trials need; otherwise the node serves none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +46,7 @@ class Report:
     evaluation: Evaluation | None = None  # None: the trial failed
     failure: str | None = None
     lost: str | None = None  # the storage took no checkpoint, and why: not the trial's fault
+    fault: NodeFault | None = None  # the node's: with `lost`, if nobody else has lost the storage
     resolved: Resolved | None = None  # with the first report of a worker
     place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
     worked_s: float = 0.0  # seconds of work for this report

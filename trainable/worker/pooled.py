@@ -11,6 +11,7 @@ import ray
 from trainable.system.inside import stay_inside
 from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
+from trainable.worker.node import Unfit
 
 POOL_NAMESPACE = "sweep"
 LEASE_TIMEOUT_S = 1800.0  # for a slot to become free, and a model to be loaded
@@ -29,10 +30,11 @@ class PooledFinetuner:
         self.pool = ray.get_actor(pool, namespace=POOL_NAMESPACE)
         try:
             self.key, self.engine, self.place = ray.get(
-                self.pool.lease.remote(lease.trial, lease.config), timeout=LEASE_TIMEOUT_S
+                self.pool.lease.remote(lease.trial, lease.config, lease.avoided),
+                timeout=LEASE_TIMEOUT_S,
             )
-        except TrialFailed as error:
-            raise TrialFailed(str(getattr(error, "cause", error))) from None
+        except (TrialFailed, Unfit) as error:
+            raise plain(error) from None
         self.is_apart = lease.remote is not None
         self.resolved: Resolved = self._join(lease.config, checkpoint)
 
@@ -78,11 +80,19 @@ class PooledFinetuner:
             self.pool.drop_dead.remote(self.key)
             raise
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, Unfit):
+                raise error.cause from None
             if isinstance(error.cause, TrialFailed | ConfigError):
                 raise TrialFailed(str(error.cause)) from None
             if isinstance(error.cause, OSError | MemoryError):
                 raise error.cause from None
             raise
+
+
+def plain(error: TrialFailed | Unfit) -> TrialFailed | Unfit:
+    """What was raised in another process, without what Ray wraps around it."""
+    cause = getattr(error, "cause", error)
+    return Unfit(cause.fault) if isinstance(cause, Unfit) else TrialFailed(str(cause))
 
 
 def read_files(folder: Path) -> dict[str, bytes]:

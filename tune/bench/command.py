@@ -60,7 +60,7 @@ def run_here(flags: argparse.Namespace) -> dict[str, Any]:
 
 def measure(pack: Pack, flags: argparse.Namespace) -> dict[str, Any]:
     from trainable.engine.throughput import describe_gpu, measure_replies, measure_training
-    from tune.folder.versions import read_versions
+    from trainable.system.versions import read_versions
 
     config = next(iter(pack.slots.values())).config
     train = measure_training(pack, flags.seconds) if config.method == "lora" else None

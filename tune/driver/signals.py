@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from tune.terminal import stderr
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 IGNORABLE = (signal.SIGINT, signal.SIGHUP)  # by who starts the driver: nohup, a background job
 PATIENCE_S = 8.0  # for Ray to end; what is left of it then is killed by its guard
@@ -105,5 +107,4 @@ def say(interrupted: Interrupted, hint: str) -> None:
     """One line on the process's own stderr: wherever sys.stderr leads, or if nobody reads it."""
     is_terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
     show_cursor = "\x1b[?25h\n" if is_terminal else ""
-    with contextlib.suppress(OSError):
-        os.write(2, f"{show_cursor}paused by {interrupted}: {hint}\n".encode())
+    stderr.write(f"{show_cursor}paused by {interrupted}: {hint}\n")

@@ -18,6 +18,7 @@ from trainable.command.parser import spell_command
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, retry_io
+from trainable.system.versions import read_versions
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.control import Control, Paused
@@ -25,7 +26,7 @@ from tune.driver.signals import Interrupted, heed, renew, say
 from tune.folder.disk import describe_usage
 from tune.folder.lock import own_folder
 from tune.folder.recorder import Listener, Recorder, replay_events, write_header
-from tune.folder.versions import read_commit, read_versions
+from tune.folder.versions import read_commit
 from tune.plan.checks import check_space
 from tune.plan.resumption import describe_move
 from tune.plan.sweep_file import NAME as SWEEP_FILE
@@ -193,7 +194,8 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
         renew()
         configs = list_configs(search)
         workers = staff(fleet, config, configs)
-        search.room, search.pool = workers.count_room(), workers.pool
+        search.pool, search.versions = workers.pool, read_versions()
+        workers.survey(search)
         control.budget.share = fleet.count_units() / search.room
         control.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
         mirror = Mirror(folder, config.name, search.space, config.direction)
@@ -207,19 +209,23 @@ def drive(search: Search, header: Mapping[str, Any], control: Control) -> None:
             display.progress.ledger.add(event)
         search.recorder.listeners += [control.budget, mirror, Standings(folder), display]
         search.recorder.listeners += reporters
-        search.recorder.record_note(workers.describe(), room=search.room)
+        search.recorder.record_note(workers.describe(search.room), room=search.room)
         if moved := describe_move(records, fleet.has_gpus):
             search.recorder.record_note(moved)
         scheduler = ReportScheduler(search, workers.release)
         adapters = (
-            LeaseSearcher(search, workers.count_room),
+            LeaseSearcher(search, workers.survey),
             scheduler,
             FaultCallback(search, workers.release, fleet.check),
             ControlCallback(search, control.look, workers.release),
             SignsCallback(Lookout(), display),
         )
         with display, contextlib.closing(workers):
-            run_leases(adapters, workers.share)
+            try:
+                run_leases(adapters, workers.share, fleet.folder)
+            except Exception as error:
+                fleet.explain(error)
+                raise
         for failure in (mirror.failure, *(reporter.failure for reporter in reporters)):
             if failure:
                 search.recorder.record_note(failure)

@@ -110,6 +110,10 @@ class Recorder:
     def record_note(self, text: str, **facts: Any) -> None:
         self._append({"event": "note", "text": text, **facts})
 
+    def is_there(self) -> bool:
+        """Whether this process sees the sweep's folder."""
+        return (self.folder / "sweep.json").exists()
+
     def publish(self, names: Iterable[str]) -> None:
         """Copies files to a storage that is no folder."""
         if self.remote is not None:

@@ -1,29 +1,12 @@
-"""What a sweep ran on: versions and commit, recorded in its header."""
+"""The source that a sweep ran on: its commit, and where its packages are."""
 
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 
-PACKAGES = (
-    *("qlora-dialogue-search", "torch", "transformers", "peft", "bitsandbytes", "accelerate"),
-    *("ray", "optuna", "datasets", "sacrebleu"),
-)
 OURS = ("tune", "search_spaces", "trainable", "analysis")
-
-
-def read_versions() -> dict[str, str]:
-    """Package -> version, of those installed, and Python's."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def read_commit() -> str | None:

@@ -24,6 +24,7 @@ from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import list_unconfirmed
+from tune.search.nodes import Nodes
 from tune.search.points import Point, Race, view_point
 from tune.search.proposals import check_point, propose
 from tune.search.rungs import open_rungs
@@ -71,6 +72,8 @@ class Search:
         self.is_done = False  # nothing runs, and there is nothing left to give out
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.fault: OSError | None = None  # the storage does not take what happens
+        self.nodes = Nodes()
+        self.versions: Mapping[str, str] = {}  # that a worker must have
 
     # What is asked
 
@@ -79,9 +82,10 @@ class Search:
         one. None when there is no room or nothing to do now."""
         if self.closing or self.fault or len(self.running) >= self.room:
             return None
-        trial = self._next_queued() or self._next_promoted() or self._open_next()
-        if trial is None and not self.running:
-            trial = self._next_promoted(is_last_call=True) or self._open_confirmations()
+        while (trial := self._pick()) is not None and self.nodes.is_none_left(trial.config):
+            self._give_up(trial)
+            if self.closing:
+                return None
         if trial is None:
             self.is_done = not self.running
             return None
@@ -97,6 +101,8 @@ class Search:
             remote=self.recorder.remote and self.recorder.remote.under("checkpoints", trial.id),
             objective=self.objective,
             pool=self.pool,
+            avoided=self.nodes.list_avoided(trial.id, trial.config),
+            versions=self.versions,
         )
 
     @property
@@ -131,9 +137,8 @@ class Search:
         if report.resolved is not None and not trial.is_resolved:
             self.recorder.record_resolved(trial.id, report.resolved)
             trial.is_resolved = True
-        if report.lost is not None:
-            trial.state = "QUEUED"
-            raise StorageFault(0, report.lost)
+        if report.lost is not None or report.fault is not None:
+            return self._go_elsewhere(trial, report)
         if report.evaluation is None:
             return self._end(trial, "FAIL", report.failure or "the worker reported no metric")
         result = report.evaluation.result
@@ -193,6 +198,28 @@ class Search:
         text = f"trial {trial_id} starts again from its last checkpoint: {fault}"
         self.recorder.record_note(text)
 
+    def _go_elsewhere(self, trial: Progress, report: Report) -> bool:
+        """The trial's node is at fault: it gets another. Raises StorageFault where everybody has
+        lost the storage."""
+        trial.state, fault = "QUEUED", report.fault
+        if fault is None or (report.lost is not None and not self.recorder.is_there()):
+            raise StorageFault(0, report.lost)
+        is_out = self.nodes.blame(trial.id, trial.config, fault)
+        done = "is left out from now on" if is_out else "is tried once more"
+        self.recorder.record_note(
+            f"trial {trial.id} starts again elsewhere: node {fault.name} {done}: {fault.reason}"
+        )
+        return False
+
+    def _give_up(self, trial: Progress) -> None:
+        """No node can carry the trial out: it fails alone where others have another base model,
+        else the search closes."""
+        why = f"no node is left: {self.nodes.describe(trial.config)}"
+        if "base_model" in self.space.searched and not self.nodes.is_none_left(None):
+            self._end(trial, "FAIL", why)
+        else:
+            self.closing = Closing(why=why, code=1)
+
     def stop(self, trial_id: str) -> None:
         """The user has seen enough of the trial."""
         trial = self.trials[trial_id]
@@ -240,6 +267,13 @@ class Search:
         return trial.turns_seen >= trial.config.train_turns
 
     # How
+
+    def _pick(self) -> Progress | None:
+        """The trial to work on next; opened where it is a new one."""
+        trial = self._next_queued() or self._next_promoted() or self._open_next()
+        if trial is None and not self.running:
+            trial = self._next_promoted(is_last_call=True) or self._open_confirmations()
+        return trial
 
     def _next_queued(self) -> Progress | None:
         queued = (t for t in self.trials.values() if t.state == "QUEUED")

@@ -20,7 +20,7 @@ from tune.search.search import Search
 from tune.terminal.live import Display
 from tune.workers.lookout import Lookout
 
-RECOUNT_S = 2.0
+SURVEY_S = 2.0
 SIGNS_S = 1.0  # between looks at what the workers are at
 
 
@@ -34,14 +34,15 @@ class Unpickled:
 class LeaseSearcher(Unpickled, Searcher):
     """A Ray trial is one lease: a stretch of work on a trial of ours, not the trial itself."""
 
-    def __init__(self, search: Search, count_room: Callable[[], int]) -> None:
+    def __init__(self, search: Search, survey: Callable[[Search], None]) -> None:
         super().__init__()
-        self.search, self.count_room = search, count_room
-        self.counted_s = time.monotonic()
+        self.search, self.survey = search, survey
+        self.surveyed_s = time.monotonic()
 
     def suggest(self, trial_id: str) -> Any:
-        if time.monotonic() - self.counted_s > RECOUNT_S:  # nodes come and go
-            self.search.room, self.counted_s = self.count_room(), time.monotonic()
+        if time.monotonic() - self.surveyed_s > SURVEY_S:  # nodes come and go
+            self.survey(self.search)
+            self.surveyed_s = time.monotonic()
         lease = self.search.lease()
         if lease is not None:
             return {"lease": lease}

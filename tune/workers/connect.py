@@ -10,7 +10,6 @@ import logging
 import os
 import secrets
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,38 +19,42 @@ from typing import Any
 from trainable.system.environment import list_variables
 from trainable.trial import ConfigError
 from tune.folder.versions import list_packages
+from tune.terminal import stderr
 from tune.workers.fate import EXIT_PAUSED, Guard
+from tune.workers.session import RAYS, open_session
 
 Say = Callable[[str], None]
 SAID_AFTER_S = 10.0
 ADDRESS_S = 60.0  # for somebody to answer at RAY_ADDRESS
 START_S = 240.0  # for Ray itself, whose own limits are shorter: three tries of a start
 TRIES = 3  # of a Ray of our own: on a busy machine one may miss Ray's 30 s
-LONGEST_FOLDER = 43  # bytes: a socket's path has 107, and /session_.../sockets/plasma_store 64
-SHORT_FOLDERS = ("/tmp", "/dev/shm", "/var/tmp")
 TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
 
 
 @contextlib.contextmanager
-def connect(say: Say) -> Iterator[None]:
+def connect(say: Say) -> Iterator[Path | None]:
+    """The session's folder, of a Ray of our own."""
     settle_token()
     import ray
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
-    with Guard() if address == "local" else contextlib.nullcontext():
+    folder = None
+    with contextlib.ExitStack() as stack:
+        if address == "local":
+            folder = stack.enter_context(open_session())
+            stack.enter_context(Guard(folder))
         with announced(f"Ray ({address})", START_S, say):
-            if address == "local":
-                _start(ray)
+            if folder is not None:
+                _start(ray, folder)
             else:
                 _join(ray, address, say)
         try:
-            yield
+            yield folder
         finally:
             ray.shutdown()
 
 
-def _start(ray: Any) -> None:
-    folder = find_folder()
+def _start(ray: Any, folder: Path) -> None:
     for left in reversed(range(TRIES)):
         try:
             ray.init(
@@ -59,7 +62,7 @@ def _start(ray: Any) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=False,
-                _temp_dir=str(folder),
+                _temp_dir=str(folder / RAYS),
             )
             return
         except Exception as error:  # of whatever part of Ray
@@ -67,7 +70,7 @@ def _start(ray: Any) -> None:
             if not left:
                 raise ConfigError(
                     f"Ray did not start in {TRIES} tries ({describe(error)}): see to free memory, "
-                    f"disk and processes ({folder} holds its logs), or give RAY_ADDRESS"
+                    f"processes and disk (below {folder.parent}), or give RAY_ADDRESS"
                 ) from error
 
 
@@ -75,23 +78,24 @@ def _join(ray: Any, address: str, say: Say) -> None:
     remedy = "start a head there (ray start --head), or unset RAY_ADDRESS for a Ray of our own"
     if address != "auto" and "://" not in address:
         await_door(address, remedy, say)
-    try:
-        ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=spell_environment(),
-        )
-    except Exception as error:
-        ray.shutdown()
-        if "token" in str(error).lower():
-            remedy = (
-                "the cluster asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
-                "RAY_AUTH_TOKEN_PATH where it is not in ~/.ray/auth_token"
+    with stderr.overhear() as read:  # where Ray may tell once a second that it wants a token
+        try:
+            ray.init(
+                address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=spell_environment(),
             )
-        raise ConfigError(
-            f"RAY_ADDRESS={address} leads to no Ray ({describe(error)}): {remedy}"
-        ) from error
+        except Exception as error:
+            ray.shutdown()
+            if "InvalidAuthToken" in f"{error} {read()}":
+                remedy = (
+                    "the cluster asks for a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+                    "RAY_AUTH_TOKEN_PATH where it is not in ~/.ray/auth_token"
+                )
+            raise ConfigError(
+                f"RAY_ADDRESS={address} leads to no Ray ({describe(error)}): {remedy}"
+            ) from error
 
 
 def spell_environment() -> dict[str, Any]:
@@ -116,22 +120,6 @@ def await_door(address: str, remedy: str, say: Say) -> None:
                     f"({error.strerror or error}): {remedy}"
                 ) from None
         time.sleep(0.5)
-
-
-def find_folder() -> Path:
-    """Where Ray's sessions and sockets go: where Ray itself would put them, or a short folder of
-    our own where that is too long for a socket, not writable or another user's. Raises
-    ConfigError."""
-    usual = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR"), tempfile.gettempdir()]
-    first = Path(next(folder for folder in usual if folder)) / "ray"
-    own = [Path(base) / f"ray-{os.getuid()}" for base in SHORT_FOLDERS]
-    for folder in (first, *own):
-        if len(os.fsencode(folder)) <= LONGEST_FOLDER and is_ours(folder):
-            return folder
-    raise ConfigError(
-        f"Ray needs a folder of at most {LONGEST_FOLDER} bytes that it can write to, and neither "
-        f"{first} nor {', '.join(map(str, own))} is: give one in RAY_TMPDIR"
-    )
 
 
 def is_ours(folder: Path) -> bool:
@@ -160,7 +148,7 @@ def announced(what: str, patience_s: float, say: Say) -> Iterator[None]:
     text = f"waiting for {what}, for {patience_s:g} s at most"
 
     def end() -> None:
-        os.write(2, f"error: {what} has not answered for {patience_s:g} s\n".encode())
+        stderr.write(f"error: {what} has not answered for {patience_s:g} s\n")
         os._exit(EXIT_PAUSED)
 
     timers = [threading.Timer(SAID_AFTER_S, say, (text,)), threading.Timer(patience_s, end)]

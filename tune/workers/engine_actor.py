@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainable.model.packable import is_toy
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.entry import light_beacon
+from trainable.worker.node import Unfit, check_versions, find_fault, find_here
 from trainable.worker.pooled import read_files, write_files
 
 # Every operation of torch lets go of Python's lock. At the default 5 ms a turn one thread that
@@ -24,20 +26,24 @@ class EngineActor:
     """An engine in its own process. The engine's verbs block; Ray calls them from many threads."""
 
     def __init__(
-        self, config: TrialConfig, slots: int, max_rank: int, gpu_share: float = 1.0
+        self,
+        config: TrialConfig,
+        slots: int,
+        max_rank: int,
+        gpu_share: float = 1.0,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         self.engine: Any = None
-        self.failure: str | None = None
+        self.failure: Unfit | TrialFailed | None = None
         sys.setswitchinterval(SWITCH_S)
         light_beacon()
         try:
+            check_versions(versions or {})
             self.engine = open_engine(config, slots, max_rank, gpu_share)
-        except (ConfigError, TrialFailed) as error:
-            self.failure = str(error)
+        except (Unfit, TrialFailed) as error:
+            self.failure = error
         except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self.failure = f"{describe_shortage(error)} (while the base model was loaded)"
+            self.failure = spell_failure(error)
 
     def call(self, verb: str, *arguments: Any) -> Any:
         return getattr(self if verb in OWN_VERBS else self.engine, verb)(*arguments)
@@ -54,18 +60,30 @@ class EngineActor:
             return read_files(Path(folder))
 
     def where(self) -> dict[str, Any]:
-        """Where it is. Raises TrialFailed where no engine can be had: the trials' own doing."""
+        """Where it is, with Ray's id of the node. Raises where no engine can be had: TrialFailed by
+        the trials' own doing, Unfit by the node's."""
         import ray
 
         if self.failure is not None:
-            raise TrialFailed(self.failure)
-
+            raise self.failure
         gpus = ray.get_gpu_ids()
         return {
             "node": os.uname().nodename,
+            "node_id": find_here(),
             "gpu": gpus[0] if gpus else None,
             "engine_pid": os.getpid(),
         }
+
+
+def spell_failure(error: Exception) -> Unfit | TrialFailed:
+    """Why there is no engine here. Raises the error again where it is the machinery's."""
+    if fault := find_fault(error):
+        return Unfit(fault)
+    if isinstance(error, ConfigError):
+        return TrialFailed(str(error))
+    if is_out_of_memory(error):
+        return TrialFailed(f"{describe_shortage(error)} (while the base model was loaded)")
+    raise error
 
 
 def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float) -> Any:

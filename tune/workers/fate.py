@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from fnmatch import fnmatch
+from pathlib import Path
 
 import psutil
 
@@ -21,17 +23,22 @@ EXIT_PAUSED = 1
 PATIENCE_S = 3.0  # of a Ray of our own, without an answer
 RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"  # with a cluster's head; 60 if unset
 LOOK_S = 1.0
+ANEW = "WrongClusterID"  # in what Ray raises where the head is another than it has met
 SWEEPS = 20  # of the guard's broom: a dying raylet may still start a worker
 Doors = Mapping[str, tuple[str, int]]  # what listens there -> host, port
 
 
 class Guard:
     """Kills what is left of the Ray that this process starts inside the block when the driver has
-    ended, in whatever way: an engine that outlives its driver keeps its GPU's memory."""
+    ended, in whatever way: an engine that outlives its driver keeps its GPU's memory. Then removes
+    the folder of its session."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __enter__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(os.getpid())],
+            [sys.executable, "-P", __file__, str(os.getpid()), str(self.folder)],
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl+C is for the driver
         )
@@ -51,7 +58,8 @@ class Watch:
         self.is_over = threading.Event()
 
     def __enter__(self) -> Watch:
-        threading.Thread(target=self._look, daemon=True).start()
+        for work in (self._look, self._ask):
+            threading.Thread(target=work, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,11 +70,33 @@ class Watch:
         since_s = time.monotonic()
         while (closed := find_closed(self.doors)) and not self.is_over.is_set():
             if time.monotonic() - since_s > self.patience_s:
-                show_cursor = "\x1b[?25h" if sys.__stderr__ and sys.__stderr__.isatty() else ""
-                text = f"Ray is lost ({closed} does not answer): paused; go on with "
-                os.write(2, f"{show_cursor}\n{text}{self.command}\n".encode())
-                os._exit(EXIT_PAUSED)
+                self._end(f"{closed} does not answer")
             time.sleep(LOOK_S / 4)
+
+    def explain(self, error: BaseException) -> None:
+        """Ends the process where the error comes from a Ray that is lost."""
+        if ANEW in str(error):
+            self._end("its head was started anew, and knows nothing of this sweep")
+        self.check()
+
+    def _end(self, why: str) -> None:
+        from tune.terminal import stderr  # the guard has no package to import
+
+        show_cursor = "\x1b[?25h" if sys.__stderr__ and sys.__stderr__.isatty() else ""
+        stderr.write(f"{show_cursor}\nRay is lost ({why}): paused; go on with {self.command}\n")
+        os._exit(EXIT_PAUSED)
+
+    def _ask(self) -> None:
+        """Whether the head is still the one that this driver has joined: another may have taken
+        its place between two looks. A call that hangs, hangs in this thread alone."""
+        from ray.experimental import internal_kv
+
+        while not self.is_over.wait(2 * LOOK_S):
+            try:
+                internal_kv._internal_kv_exists("head")
+            except Exception as error:  # of whatever part of Ray; only one kind is told here
+                if ANEW in str(error) and not self.is_over.is_set():
+                    self.explain(error)
 
     def _look(self) -> None:
         while not self.is_over.wait(LOOK_S):
@@ -120,13 +150,15 @@ def find_session(driver: int) -> list[psutil.Process]:
 
 def main() -> None:
     sys.stdin.read()  # until the driver's end closes it
+    driver, folder = sys.argv[1:]
     for _ in range(SWEEPS):
-        if not (left := find_session(int(sys.argv[1]))):
-            return
+        if not (left := find_session(int(driver))):
+            break
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

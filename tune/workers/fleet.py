@@ -10,15 +10,17 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trainable.storage.adapter import rank_of
 from trainable.trial import TrialConfig
 from tune.search.config import SweepConfig
+from tune.search.search import Search
 from tune.workers.connect import connect
 from tune.workers.fate import Watch, choose_patience, find_doors
-from tune.workers.shares import Node, count_room, read_nodes, split
+from tune.workers.shares import Node, avoid, count_on, count_room, read_nodes, split
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
 SETTINGS = {
@@ -44,6 +46,8 @@ ONE_CPU = {"cpu": 1}
 class Fleet:
     nodes: Sequence[Node]
     check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
+    explain: Callable[[BaseException], None] = lambda error: None  # the same, after an error
+    folder: Path | None = None  # of a Ray of our own; removed at its end
 
     @property
     def has_gpus(self) -> bool:
@@ -58,17 +62,28 @@ class Fleet:
 class Workers:
     """How trials are carried out."""
 
-    count_room: Callable[[], int]  # trials at a time, on the nodes that there are now
+    count_on: Callable[[Node], int]  # trials at a time, on that node
     share: Mapping[str, float]  # of the cluster, for one trial's worker
+    concurrent: int | None = None  # trials at a time, if somebody asked for so many
+    least: int = 1  # where no node has room: one may come
     slots: int  # trials on one engine; 1: each alone in its process
     why: str
     pool: str | None = None  # the pool's name
     release: Callable[[str], None] = lambda trial: None  # frees the trial's slot at once
     close: Callable[[], None] = lambda: None
 
-    def describe(self) -> str:
+    def survey(self, search: Search) -> None:
+        """Lets the search know how much room the nodes have that there are now."""
+        room = {node.id: self.count_on(node) for node in read_nodes()}
+        held = {node: n for node, n in room.items() if n}
+        search.nodes.present = (held or room).keys()
+        useless = search.nodes.list_useless(t.config for t in search.trials.values())
+        useful = sum(n for node, n in held.items() if node not in useless)
+        search.room = self.concurrent or useful or self.least
+
+    def describe(self, room: int) -> str:
         packing = f"{self.slots} on one base model" if self.slots > 1 else "each in its own process"
-        return f"up to {self.count_room()} trials at a time, {packing} ({self.why})"
+        return f"up to {room} trials at a time, {packing} ({self.why})"
 
 
 def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
@@ -89,8 +104,9 @@ def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> 
     if slots == 1:
         share = split(fleet.nodes, config.concurrent or n_gpus or count_room(fleet.nodes, ONE_CPU))
         return Workers(
-            count_room=lambda: config.concurrent or count_room(read_nodes(), share),
+            count_on=lambda node: count_on(node, share),
             share=share,
+            concurrent=config.concurrent,
             slots=1,
             why=why,
         )
@@ -99,8 +115,10 @@ def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> 
     one_of_each = list({base_of(c): c for c in configs}.values())
     pool.open.remote(one_of_each, config.concurrent or config.trials)
     return Workers(
-        count_room=lambda: config.concurrent or max(_count_gpus(read_nodes()), 1) * slots * bases,
+        count_on=lambda node: int(node.gpus) * slots * bases,
         share={"cpu": 0.01},
+        concurrent=config.concurrent,
+        least=slots * bases,
         slots=slots,
         why=why,
         pool=name,
@@ -130,12 +148,11 @@ def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[F
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(_lend_loggers())
-            if not ray.is_initialized():
-                stack.enter_context(connect(say))
+            folder = None if ray.is_initialized() else stack.enter_context(connect(say))
             _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
             watch = stack.enter_context(Watch(find_doors(), choose_patience(), command))
-            yield Fleet(nodes=read_nodes(), check=watch.check)
+            yield Fleet(nodes=read_nodes(), check=watch.check, explain=watch.explain, folder=folder)
 
 
 LOGGERS = ("ray", "ray.tune", "ray.data")
@@ -173,17 +190,19 @@ def _send_logs(handler: logging.Handler) -> None:
     warnings.filterwarnings("ignore", module="ray")
 
 
-def run_leases(adapters: tuple[Any, ...], share: Mapping[str, float]) -> None:
+def run_leases(
+    adapters: tuple[Any, ...], share: Mapping[str, float], folder: Path | None = None
+) -> None:
     """Runs Ray Tune with a searcher, a scheduler and callbacks, until the searcher says that it
-    is finished."""
+    is finished. What it writes goes below the folder, and is removed."""
     from ray import tune as ray_tune
 
     from trainable.worker.entry import DialogueTrial
 
     searcher, scheduler, *callbacks = adapters
-    with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="sweep-", dir=folder) as scratch, keep_keys():
         ray_tune.Tuner(
-            ray_tune.with_resources(DialogueTrial, dict(share)),
+            ray_tune.with_resources(DialogueTrial, partial(_ask, share)),
             tune_config=ray_tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -200,6 +219,29 @@ def run_leases(adapters: tuple[Any, ...], share: Mapping[str, float]) -> None:
                 checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+
+
+@contextlib.contextmanager
+def keep_keys() -> Iterator[None]:
+    """Inside the block Ray Tune hands no key of this environment to its workers, for whatever it
+    hands over is in Ray's logs in clear text: they have those that their node was started with."""
+    from ray.tune.execution import class_cache
+
+    before = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {n for n in before if not n.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = before
+
+
+def _ask(share: Mapping[str, float], config: Mapping[str, Any]) -> Any:
+    """What Ray is asked for, for one lease."""
+    from ray.tune import PlacementGroupFactory
+
+    bundle = {name.upper(): amount for name, amount in share.items()}
+    others = [*avoid(config["lease"].avoided).values()] or None
+    return PlacementGroupFactory([bundle], bundle_label_selector=others)
 
 
 def _name_lease(trial: Any) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from trainable.model.packable import is_toy, why_alone
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
+from trainable.worker.lease import NodeFault
+from trainable.worker.node import Unfit, find_fault
 
 if TYPE_CHECKING:
     from tune.workers.best_slots import BestSlots
@@ -60,17 +62,28 @@ def find_misfit(config: TrialConfig, slots: int, configs: Iterable[TrialConfig])
 
 def measure_on_gpu(config: TrialConfig, max_rank: int) -> BestSlots:
     """The best of trials like this one on a GPU of the cluster, in a process that ends with it.
-    Raises TrialFailed where there is no memory for one, ConfigError where there is no model."""
+    Raises TrialFailed where there is no memory for one, ConfigError where there is no model, or no
+    node that is not at fault."""
     import ray
 
+    from tune.workers.shares import avoid, read_nodes
+
     task = ray.remote(num_gpus=1, max_calls=1)(find_best_slots_here)
-    try:
-        best: BestSlots = ray.get(task.remote(config, max_rank))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, ConfigError | TrialFailed):
-            raise type(error.cause)(str(error.cause)) from None
-        raise
-    return best
+    faults: dict[str, NodeFault] = {}
+    while True:
+        if faults and not any(n.gpus and n.id not in faults for n in read_nodes()):
+            why = "; ".join(f"{fault.name}: {fault.reason}" for fault in faults.values())
+            raise ConfigError(f"no node is left: {why}")
+        try:
+            best: BestSlots = ray.get(task.options(**avoid(faults)).remote(config, max_rank))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, Unfit):
+                faults[error.cause.fault.node] = error.cause.fault
+                continue
+            if isinstance(error.cause, ConfigError | TrialFailed):
+                raise type(error.cause)(str(error.cause)) from None
+            raise
+        return best
 
 
 def find_best_slots_here(config: TrialConfig, max_rank: int) -> BestSlots:
@@ -80,6 +93,8 @@ def find_best_slots_here(config: TrialConfig, max_rank: int) -> BestSlots:
     try:
         return find_best_slots(BaseSpec.of(config), config, max_rank)
     except Exception as error:
+        if fault := find_fault(error):
+            raise Unfit(fault) from None
         if not is_out_of_memory(error):
             raise
         raise TrialFailed(describe_shortage(error)) from None

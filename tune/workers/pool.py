@@ -10,17 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainable.system.versions import read_versions
 from trainable.trial import BASE_FIELDS, TrialConfig, TrialFailed
-from trainable.worker.pooled import POOL_NAMESPACE
+from trainable.worker.node import Unfit
+from trainable.worker.pooled import POOL_NAMESPACE, plain
 from tune.workers.engine_actor import EngineActor
+from tune.workers.shares import avoid, read_nodes
 
 PING_S = 5.0
 START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
 Base = tuple[Any, ...]
+Nodes = Collection[str]  # by Ray's ids
 
 
 def base_of(config: TrialConfig) -> Base:
@@ -35,6 +39,7 @@ class EngineHandle:
     actor: Any
     base: Base
     place: dict[str, Any] = field(default_factory=dict)
+    node: str | None = None  # Ray's id; None: it is still starting
     slots: dict[str, int] = field(default_factory=dict)  # lease's key -> slot
 
 
@@ -42,11 +47,15 @@ class Pool:
     """An asynchronous actor: its methods interleave at every await, and nowhere else."""
 
     def __init__(
-        self, start: Callable[[TrialConfig], Any], *, slots: int, capacity: Callable[[], int]
+        self,
+        start: Callable[[TrialConfig, Nodes], Any],
+        *,
+        slots: int,
+        capacity: Callable[[Nodes], int],
     ) -> None:
-        self.start = start  # starts an engine's actor
+        self.start = start  # starts an engine's actor, on none of those nodes
         self.slots = slots
-        self.capacity = capacity  # engines at a time, as the cluster is now
+        self.capacity = capacity  # engines at a time without those nodes, as the cluster is now
         self.handles: list[EngineHandle] = []
         self.changed = asyncio.Condition()
         self.n_leases = 0
@@ -55,47 +64,56 @@ class Pool:
         """Starts so many engines, where there is room, for these bases in turn: before anyone asks,
         they load while the first workers start."""
         async with self.changed:
-            for number in range(min(engines, self.capacity())):
-                self._start_engine(configs[number % len(configs)])
+            for number in range(min(engines, self.capacity(()))):
+                self._start_engine(configs[number % len(configs)], ())
 
-    async def lease(self, trial: str, config: TrialConfig) -> tuple[str, Any, dict[str, Any]]:
-        """(key, engine, place): waits until an engine has room. What a dead worker of the same
-        trial still held is freed."""
+    async def lease(
+        self, trial: str, config: TrialConfig, avoided: Nodes = ()
+    ) -> tuple[str, Any, dict[str, Any]]:
+        """(key, engine, place): waits until an engine has room, on none of the avoided nodes. What
+        a dead worker of the same trial still held is freed. Raises TrialFailed, Unfit."""
         await self.release(trial)
         while True:
             await self._bury_dead()
-            key, handle = await self._take_slot(trial, config)
+            key, handle = await self._take_slot(trial, config, avoided)
             if handle is None:
                 continue
             try:
-                handle.place = handle.place or await self._find_place(handle)
+                handle.place = handle.place or await self._find_place(handle, avoided)
             except TimeoutError:
                 self._drop(handle)
                 continue
-            except TrialFailed as error:
+            except (TrialFailed, Unfit) as error:
                 self._drop(handle)
-                raise TrialFailed(str(getattr(error, "cause", error))) from None
+                raise plain(error) from None
             except Exception:
                 if handle in self.handles:
                     raise
                 continue  # another trial that waited for it gave it up
+            if handle.node in avoided:  # it was still starting
+                handle.slots.pop(key, None)
+                continue
             return key, handle.actor, {**handle.place, "slot": handle.slots[key]}
 
-    async def _find_place(self, handle: EngineHandle) -> dict[str, Any]:
+    async def _find_place(self, handle: EngineHandle, avoided: Nodes) -> dict[str, Any]:
         """Where the engine runs, once it does. Raises TimeoutError where it never will: its GPU
         was lost with a node, or the model is not loaded in time."""
         where = _as_future(handle.actor.where.remote())
         deadline_s = time.monotonic() + START_S
         while not where.done():
-            if len(self.handles) > self.capacity() or time.monotonic() > deadline_s:
+            if self._count(avoided) > self.capacity(avoided) or time.monotonic() > deadline_s:
                 raise TimeoutError
             await asyncio.wait({where}, timeout=PING_S)
         place: dict[str, Any] = where.result()
+        handle.node = place.pop("node_id", None)
         return place
 
-    async def _take_slot(self, trial: str, config: TrialConfig) -> tuple[str, EngineHandle | None]:
+    async def _take_slot(
+        self, trial: str, config: TrialConfig, avoided: Nodes
+    ) -> tuple[str, EngineHandle | None]:
         async with self.changed:
-            handle = self._find_room(base_of(config)) or self._start_engine(config)
+            room = self._find_room(base_of(config), avoided)
+            handle = room or self._start_engine(config, avoided)
             if handle is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.changed.wait(), PING_S)
@@ -151,20 +169,25 @@ class Pool:
             self.handles.remove(handle)
             ray.kill(handle.actor)
 
-    def _find_room(self, base: Base) -> EngineHandle | None:
+    def _count(self, avoided: Nodes) -> int:
+        """Engines on other nodes than these."""
+        return sum(handle.node not in avoided for handle in self.handles)
+
+    def _find_room(self, base: Base, avoided: Nodes) -> EngineHandle | None:
         """The least filled engine with that base."""
-        fitting = [b for b in self.handles if b.base == base and len(b.slots) < self.slots]
-        is_worth_another = len(self.handles) < self.capacity() and all(b.slots for b in fitting)
+        there = [b for b in self.handles if b.node not in avoided]
+        fitting = [b for b in there if b.base == base and len(b.slots) < self.slots]
+        is_worth_another = len(there) < self.capacity(avoided) and all(b.slots for b in fitting)
         return None if is_worth_another else min(fitting, key=lambda b: len(b.slots), default=None)
 
-    def _start_engine(self, config: TrialConfig) -> EngineHandle | None:
+    def _start_engine(self, config: TrialConfig, avoided: Nodes) -> EngineHandle | None:
         """A new engine, in place of an idle one with another base if need be."""
-        if len(self.handles) >= self.capacity():
+        if self._count(avoided) >= self.capacity(avoided):
             idle = next((b for b in self.handles if not b.slots), None)
             if idle is None:
                 return None
             self._drop(idle)
-        handle = EngineHandle(self.start(config), base_of(config))
+        handle = EngineHandle(self.start(config, avoided), base_of(config))
         self.handles.append(handle)
         return handle
 
@@ -183,11 +206,14 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
     # no CPU: its trials' workers, which wait for it, may have the node's last one
     engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, num_cpus=0, **gpu)
 
-    def start(config: TrialConfig) -> Any:
-        return engine.remote(config, slots, max_rank, 1 / bases)
+    versions = read_versions()
 
-    def capacity() -> int:
-        return max(int(ray.cluster_resources().get("GPU", 0)), 1) * bases
+    def start(config: TrialConfig, avoided: Nodes) -> Any:
+        asked = (config, slots, max_rank, 1 / bases, versions)
+        return engine.options(**avoid(avoided)).remote(*asked)
+
+    def capacity(avoided: Nodes) -> int:
+        return max(sum(int(n.gpus) for n in read_nodes() if n.id not in avoided), 1) * bases
 
     # Beside the driver: a lost node must not take every other node's engines with it
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

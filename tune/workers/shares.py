@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 class Node:
     cpus: float
     gpus: float = 0
+    id: str = ""  # Ray's
 
 
 def split(nodes: Sequence[Node], room: int) -> dict[str, float]:
@@ -31,10 +32,10 @@ def split(nodes: Sequence[Node], room: int) -> dict[str, float]:
 
 def count_room(nodes: Iterable[Node], share: Mapping[str, float]) -> int:
     """How many shares the nodes hold; 1 if none does now: a node may come."""
-    return max(1, sum(_count_on(node, share) for node in nodes))
+    return max(1, sum(count_on(node, share) for node in nodes))
 
 
-def _count_on(node: Node, share: Mapping[str, float]) -> int:
+def count_on(node: Node, share: Mapping[str, float]) -> int:
     by_cpus = math.floor(node.cpus / share["cpu"] + 1e-9)
     if not share.get("gpu"):
         return by_cpus
@@ -55,5 +56,11 @@ def read_nodes() -> list[Node]:
     """The cluster's, as it is now."""
     import ray
 
-    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(cpus=o.get("CPU", 0), gpus=o.get("GPU", 0)) for o in offers]
+    offers = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    return [Node(id=n, cpus=o.get("CPU", 0), gpus=o.get("GPU", 0)) for n, o in offers.items()]
+
+
+def avoid(nodes: Collection[str]) -> dict[str, dict[str, str]]:
+    """The option by which Ray puts a process on any node but these."""
+    others = {"ray.io/node-id": f"!in({','.join(sorted(nodes))})"}
+    return {"label_selector": others} if nodes else {}
