@@ -1,15 +1,16 @@
-"""python -m analysis.mlflow_export NAME: a sweep as an mlflow experiment in a file store.
+"""python -m analysis.mlflow_export NAME: a sweep as an mlflow experiment in a SQLite store.
 
-One run a trial, with its configuration, its metrics over the turns trained on, and its state.
-Exporting again adds what is new. Needs mlflow (extra: mlflow).
+One run a trial, with its configuration, its metrics over the turns trained on, its corpus, its
+replies and its state. Exporting again adds what is new. Needs mlflow (extra: mlflow).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
+import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +26,67 @@ METRICS = (
     *("nats_per_word", "nats_per_placeholder", "train_s", "eval_s"),
     *("train_turns_per_s", "tokens_per_s", "peak_gib"),
 )
+STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
 def export_sweep(records: SweepRecords, store: Path) -> int:
-    """Writes the ended trials that the store lacks; returns how many. Raises ConfigError without
-    mlflow."""
-    client = _open_store(store)
-    experiment = client.get_experiment_by_name(records.name)
-    number = experiment.experiment_id if experiment else client.create_experiment(records.name)
+    """Writes the ended trials that the store (a file) lacks; returns how many. Raises ConfigError
+    without mlflow."""
+    client = open_store(spell_store(store))
+    number = open_experiment(client, records.name, store.with_name(ARTIFACTS))
     known = {run.data.tags.get("trial") for run in client.search_runs([number], max_results=50_000)}
     new = [t for t in records.trials if t.state in STATUS and t.id not in known]
     for trial in new:
-        _export_trial(client, number, trial)
+        _export_trial(client, number, trial, records.folder)
     return len(new)
 
 
-def _open_store(store: Path) -> Any:
-    # mlflow 3 prefers a database; a folder of files is what travels with a sweep.
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+def spell_store(file: Path) -> str:
+    return f"sqlite:///{file.absolute()}"
+
+
+def open_store(uri: str) -> Any:
+    """mlflow's client. Raises ConfigError without mlflow."""
     try:
         from mlflow import MlflowClient
     except ImportError:
         raise ConfigError("mlflow is not installed: pip install mlflow-skinny") from None
-    return MlflowClient(tracking_uri=store.absolute().as_uri())
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)  # each table it makes
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
 
 
-def _export_trial(client: Any, experiment: str, trial: TrialRecord) -> None:
+def open_experiment(client: Any, name: str, artifacts: Path | None) -> str:
+    """Its number, new or the one of before; `artifacts`: where its files go, None: where the store
+    keeps them."""
+    known = client.get_experiment_by_name(name)
+    if known:
+        return str(known.experiment_id)
+    place = artifacts.absolute().as_uri() if artifacts else None
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def log_corpus(client: Any, run: str, config: Mapping[str, Any]) -> None:
+    """What the trial was trained on, as the run's dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    corpus = str(config.get("corpus") or "")
+    if not corpus:
+        return
+    source = json.dumps({"uri": corpus})
+    data = Dataset(name=Path(corpus).name, digest="as recorded", source_type="local", source=source)
+    tag = InputTag(key="mlflow.data.context", value="training")
+    client.log_inputs(run, datasets=[DatasetInput(dataset=data, tags=[tag])])
+
+
+def log_files(client: Any, run: str, folder: Path) -> None:
+    """The trial's latest replies and each dialogue's counts, where there are any."""
+    for path in sorted(folder.glob("*.json")):
+        client.log_artifact(run, str(path))
+
+
+def _export_trial(client: Any, experiment: str, trial: TrialRecord, folder: Path) -> None:
     from mlflow.entities import Metric, Param
 
     tags = {"trial": trial.id, "state": trial.state, "mlflow.runName": trial.id}
@@ -64,6 +99,8 @@ def _export_trial(client: Any, experiment: str, trial: TrialRecord) -> None:
     for start in range(0, max(len(metrics), 1), 900):  # a batch takes a thousand at most
         batch = metrics[start : start + 900]
         client.log_batch(run.info.run_id, metrics=batch, params=params if start == 0 else [])
+    log_corpus(client, run.info.run_id, trial.config)
+    log_files(client, run.info.run_id, folder / "trials" / trial.id)
     ended_ms = round(1000 * (trial.ended_s or trial.started_s))
     client.set_terminated(run.info.run_id, STATUS[trial.state], end_time=ended_ms)
 
@@ -84,16 +121,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def export(flags: argparse.Namespace) -> Outcome:
     folder = find_sweep(flags.name, flags.storage)
-    store = flags.output or folder / "mlruns"
+    store = flags.output or folder / STORE
     count = export_sweep(read_sweep(folder), store)
-    print(f"{count} trials exported: mlflow ui --backend-store-uri {store.absolute().as_uri()}")
+    print(
+        f"{count} trials exported: mlflow ui --backend-store-uri {spell_store(store)} "
+        "(pip install mlflow)"
+    )
     return Outcome(facts={"store": store, "trials": count})
 
 
 def build_parser() -> Parser:
     parser = Parser("analysis.mlflow_export", __doc__, name="mlflow")
     add_name(parser)
-    parser.add_argument("--output", type=Path, help="the store; default: mlruns in that folder")
+    parser.add_argument("--output", type=Path, help="the store's file; default: mlflow.db there")
     return parser
 
 

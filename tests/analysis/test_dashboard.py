@@ -78,4 +78,6 @@ def test_the_study_is_found_in_the_browser(address: str) -> None:
         page = browser.new_page()
         page.goto(f"{address}/dashboard")
         page.get_by_text("my-sweep").first.wait_for(timeout=60_000)
+        page.goto(f"{address}/dashboard/studies/0")
+        page.get_by_text("Combined", exact=False).first.wait_for(timeout=60_000)
         browser.close()

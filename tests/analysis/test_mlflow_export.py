@@ -1,4 +1,4 @@
-"""A sweep in an mlflow file store, read back by mlflow itself."""
+"""A sweep in an mlflow store, read back by mlflow itself."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ mlflow = pytest.importorskip("mlflow", reason="needs mlflow-skinny (extra: mlflo
 
 def test_each_trial_is_a_run_with_its_curve(tmp_path: Path) -> None:
     records = read_sweep(write_sweep(tmp_path / "sweep", trials=4, failing=(2,)))
-    store = tmp_path / "mlruns"
+    store = tmp_path / "mlflow.db"
     assert export_sweep(records, store) == 5  # the untuned base too
-    client = mlflow.MlflowClient(tracking_uri=store.as_uri())
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{store}")
     experiment = client.get_experiment_by_name("sweep")
     runs = {r.data.tags["trial"]: r for r in client.search_runs([experiment.experiment_id])}
     assert runs["0002"].info.status == "FAILED"

@@ -18,8 +18,9 @@ SWEEP = "told"
 def tell(name: str, folder: Path, turns: list[int], *, ends: bool) -> Reporter:
     """A driver that has trial 0000 open, and (again, where it was resumed) these evaluations."""
     reporter = Reporter(name, SWEEP, folder)
-    config = {"lora_rank": 8, "learning_rate": 0.001}
-    reporter.on_event({"event": "trial", "trial": "0000", "config": config, "number": 0})
+    params = {"lora_rank": 8, "learning_rate": 0.001}
+    setting = {"config": {**params, "corpus": "cambridge"}, "params": params, "number": 0}
+    reporter.on_event({"event": "trial", "trial": "0000", **setting})
     for n in turns:
         scores = {"combined": n / 10, "bleu": 5.0, "loss_nats": None, "richness": {"msttr": 0.5}}
         reporter.on_event({"event": "eval", "trial": "0000", "turns_seen": n, **scores})
@@ -43,17 +44,24 @@ def test_tensorboard(tmp_path: Path) -> None:
     told = [(e.step, round(e.value, 3)) for e in events.Scalars("combined")]
     assert told == [(100, 10.0), (200, 20.0), (300, 30.0)]
     assert {"bleu", "msttr"} <= set(events.Tags()["scalars"])
+    plugin = events.SummaryMetadata("_hparams_/session_start_info").plugin_data
+    assert plugin.plugin_name == "hparams" and b"lora_rank" in plugin.content
 
 
+@pytest.mark.slow
 def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "trials" / "0000").mkdir(parents=True)
+    (tmp_path / "trials" / "0000" / "responses.json").write_text("{}")
     tell_resumed("mlflow", tmp_path)
-    client = mlflow.MlflowClient(tracking_uri=(tmp_path / "mlruns").as_uri())
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name(SWEEP).experiment_id])
     history = client.get_metric_history(run.info.run_id, "combined")
     assert [(m.step, m.value) for m in history] == [(100, 10.0), (200, 20.0), (300, 30.0)]
     assert run.info.status == "FINISHED" and run.data.params["lora_rank"] == "8"
+    assert [i.dataset.name for i in run.inputs.dataset_inputs] == ["cambridge"]
+    assert [f.path for f in client.list_artifacts(run.info.run_id)] == ["responses.json"]
 
 
 @pytest.mark.slow

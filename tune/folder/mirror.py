@@ -18,6 +18,8 @@ from search_spaces.space import Space
 from trainable.trial import OBJECTIVE, RESOURCE
 
 FILE = "optuna.journal"
+SHOWN = ("combined", "bleu", "inform", "success", "nats_per_word", "n_dialogues")
+NOTE_CHARACTERS = 2045  # of one attribute
 
 
 class Journal(JournalFileBackend):
@@ -51,6 +53,9 @@ class Mirror:
         self.storage = JournalStorage(Journal(folder / FILE))
         low = StudyDirection.MINIMIZE if direction == "min" else StudyDirection.MAXIMIZE
         self.study = self.storage.create_new_study([low], name)
+        self.base: str | None = None  # the untuned model's trial
+        self.objective: str | None = None  # its name, once an evaluation has told it
+        self._note(None, f"{space.question}\n\nThe sweep `{name}`, told by its driver.")
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if self.failure is None:
@@ -64,8 +69,13 @@ class Mirror:
         kind = event["event"]
         if kind == "trial":
             is_known = event["trial"] in self.ids or event["number"] < 0
+            if event["number"] < 0:
+                self.base = event["trial"]
             if not is_known and is_inside(event) and self.space.holds(event["params"]):
                 self._open(event)
+        elif kind == "eval" and event.get("trial") == self.base:
+            for name, value in list_scores(event).items():
+                self.storage.set_study_user_attr(self.study, f"untuned {name}", value)
         elif event.get("trial") not in self.ids:
             return
         elif kind == "eval":
@@ -85,21 +95,42 @@ class Mirror:
 
     def _score(self, trial: int, event: Mapping[str, Any]) -> None:
         """The objective; where no replies were made, the loss beside the values, which it is none
-        of."""
-        told = event.get("objective") or {"value": event[OBJECTIVE]}
+        of. Every metric of the latest evaluation is an attribute."""
+        for name, value in list_scores(event).items():
+            self.storage.set_trial_user_attr(trial, name, value)
+        told = event.get("objective") or {"name": OBJECTIVE, "value": event[OBJECTIVE]}
+        self._name_objective(str(told["name"]))
         if told["value"] is not None:
             self.storage.set_trial_intermediate_value(trial, event[RESOURCE], told["value"])
         elif event.get("nats_per_word") is not None:
             name = f"nats_per_word at {event[RESOURCE]} turns"
             self.storage.set_trial_user_attr(trial, name, event["nats_per_word"])
 
+    def _name_objective(self, name: str) -> None:
+        if self.objective != name:
+            self.objective = name
+            names = [name.capitalize()]
+            self.storage.set_study_system_attr(self.study, "study:metric_names", names)
+
     def _end(self, trial: int, event: Mapping[str, Any]) -> None:
         if event.get("reason"):
             self.storage.set_trial_user_attr(trial, "reason", event["reason"])
+            self._note(trial, str(event["reason"]))
         state = TrialState[event["state"]]
         steps = self.storage.get_trial(trial).intermediate_values
         value = [steps[max(steps)]] if state == TrialState.COMPLETE and steps else None
         self.storage.set_trial_state_values(trial, state, value)
+
+    def _note(self, trial: int | None, text: str) -> None:
+        """As optuna-dashboard keeps one; None: the study's."""
+        of = "dashboard" if trial is None else f"dashboard:{trial}"
+        self.storage.set_study_system_attr(self.study, f"{of}:note_ver", 1)
+        self.storage.set_study_system_attr(self.study, f"{of}:note_str:0", text[:NOTE_CHARACTERS])
+
+
+def list_scores(event: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: event.get(name) for name in (RESOURCE, *SHOWN)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def is_inside(event: Mapping[str, Any]) -> bool:

@@ -15,7 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.mlflow_export import METRICS, STATUS
+from analysis.mlflow_export import (
+    ARTIFACTS,
+    METRICS,
+    STATUS,
+    STORE,
+    log_corpus,
+    log_files,
+    open_experiment,
+    open_store,
+    spell_store,
+)
 from trainable.trial import RESOURCE, ConfigError
 from tune.folder.recorder import write_json
 
@@ -27,13 +37,14 @@ BACKENDS = {
     "trackio": ("trackio", "trackio"),
 }
 TOLD = "reported.json"
+PLAIN = (bool, int, float, str)
 
 
 class Backend(Protocol):
     holds: bool  # whether a trial's evaluations are told with its end, all at once
 
-    def open(self, trial: str, config: Mapping[str, Any]) -> None:
-        """The trial's run, new or the one of before."""
+    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
+        """The trial's run, new or the one of before; `searched`: those fields of its config."""
 
     def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None: ...
 
@@ -68,6 +79,7 @@ class Reporter:
         self.failure: str | None = None
         self.opened: set[str] = set()
         self.configs: dict[str, Mapping[str, Any]] = {}
+        self.params: dict[str, Mapping[str, Any]] = {}
         self.told: dict[str, Any] = self._read().get(name, {})  # trial -> last turns, or its end
 
     def on_event(self, event: Mapping[str, Any]) -> None:
@@ -82,6 +94,7 @@ class Reporter:
         kind, trial = event["event"], event.get("trial", "")
         if kind == "trial":
             self.configs[trial] = event["config"]
+            self.params[trial] = event.get("params") or {}
         told = self.told.get(trial, -1)
         if kind not in ("eval", "end") or isinstance(told, str):
             return
@@ -89,7 +102,7 @@ class Reporter:
             return
         self.backend = backend = self.backend or self.connect()
         if trial not in self.opened:
-            backend.open(trial, self.configs.get(trial, {}))
+            backend.open(trial, self.configs.get(trial, {}), self.params.get(trial, {}))
             self.opened.add(trial)
         if kind == "eval":
             backend.log(trial, pick_metrics(event), event[RESOURCE])
@@ -124,9 +137,16 @@ class TensorBoard:
     def __init__(self, sweep: str, folder: Path) -> None:
         self.folder = folder / "tensorboard"
 
-    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         with self._write(trial) as writer:
             writer.add_text("config", json.dumps(dict(config), indent=1))
+            if searched:
+                from tensorboardX.summary import hparams
+
+                # the HParams tab makes its table from what all runs tell, and their scalars
+                known = {n: v if isinstance(v, PLAIN) else str(v) for n, v in searched.items()}
+                _, start, _ = hparams(known, {})
+                writer.file_writer.add_summary(start)
 
     def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
         with self._write(trial) as writer:
@@ -146,30 +166,30 @@ class TensorBoard:
 
 
 class MLflow:
-    """The store that MLFLOW_TRACKING_URI names, or a folder of files in the sweep's."""
+    """The store that MLFLOW_TRACKING_URI names, or a SQLite file in the sweep's folder: `mlflow ui
+    --backend-store-uri sqlite:///runs/NAME/mlflow.db`."""
 
     holds = False
 
     def __init__(self, sweep: str, folder: Path) -> None:
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        from mlflow import MlflowClient
-
-        store = os.environ.get("MLFLOW_TRACKING_URI") or (folder / "mlruns").absolute().as_uri()
-        self.client = MlflowClient(tracking_uri=store)
-        known = self.client.get_experiment_by_name(sweep)
-        self.experiment = known.experiment_id if known else self.client.create_experiment(sweep)
+        named = os.environ.get("MLFLOW_TRACKING_URI")
+        self.folder = folder
+        self.client = open_store(named or spell_store(folder / STORE))
+        own = None if named else folder / ARTIFACTS
+        self.experiment = open_experiment(self.client, sweep, own)
         self.runs = {
             run.data.tags.get("trial"): run.info.run_id
             for run in self.client.search_runs([self.experiment], max_results=50_000)
         }
 
-    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         if trial in self.runs:
             return
         tags = {"trial": trial, "mlflow.runName": trial}
         self.runs[trial] = self.client.create_run(self.experiment, tags=tags).info.run_id
         for name, value in config.items():
             self.client.log_param(self.runs[trial], name, value)
+        log_corpus(self.client, self.runs[trial], config)
 
     def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
         for name, value in metrics.items():
@@ -177,6 +197,7 @@ class MLflow:
 
     def end(self, trial: str, state: str) -> None:
         self.client.set_tag(self.runs[trial], "state", state)
+        log_files(self.client, self.runs[trial], self.folder / "trials" / trial)
         self.client.set_terminated(self.runs[trial], STATUS[state])
 
 
@@ -192,7 +213,7 @@ class WandB:
         self.held: dict[str, dict[int, Mapping[str, float]]] = {}  # trial -> turns -> metrics
         self.runs: dict[str, Any] = {}
 
-    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         self.configs[trial], self.held[trial] = config, {}
         if not self.holds:
             self._open_run(trial)
@@ -239,7 +260,7 @@ class Trackio:
         self.sweep = sweep
         self.configs: dict[str, Mapping[str, Any]] = {}
 
-    def open(self, trial: str, config: Mapping[str, Any]) -> None:
+    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         self.configs[trial] = config
 
     def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
