@@ -61,7 +61,9 @@ def _compare_base(entries: Sequence[Entry], first: Entry) -> str | None:
     base = next((e for e in entries if e.trial.is_base), None)
     if base is None or base.behind_first is None or base.value is None:
         return None
-    line = f"The untuned model has {format_score(base.value, base.objective)}"
+    n_dialogues = base.evals[0].n_dialogues
+    fewer = f" on {n_dialogues} of them" if n_dialogues < first.evals[0].n_dialogues else ""
+    line = f"The untuned model has {format_score(base.value, base.objective)}{fewer}"
     less, digits = ("less" if base.evals[0].sign > 0 else "more"), base.digits
     if base.behind_interval is None:
         one_seed = " than this single seed" if len(first.trials) == 1 and first.level_turns else ""

@@ -136,6 +136,8 @@ def _compare(
         half = _find_base_half(point, first, top, records) if top else None
         spread = (gap - half, gap + half) if half else None
         return replace(entry, behind_first=gap, behind_interval=spread)
+    if point.level_turns == first.level_turns and point.is_confirmed != first.is_confirmed:
+        return entry  # scored on other dialogues
     if point.level_turns == first.level_turns:
         level = replace(entry, behind_first=entry.score - first.score)
         return _compare_at_top(level, point, first, top)

@@ -50,8 +50,9 @@ def tabulate(sweeps: Sequence[SweepRecords], verdicts: Sequence[Verdict]) -> str
     lines = ["| sweep | seconds | core-seconds | what it says |", "| --- " * 4 + "|"]
     for sweep, verdict in zip(sweeps, verdicts, strict=True):
         spent_s = sum(t.evals[-1].train_s + sum(e.eval_s for e in t.evals) for t in sweep.trials)
-        lasted = (sweep.folder / LASTED).read_text()
-        lines.append(f"| {sweep.name} | {lasted} | {spent_s:.0f} | {state(verdict)[0]} |")
+        lasted = (sweep.folder / LASTED).read_text().strip()
+        said = spare(state(verdict)[0])
+        lines.append(f"| {sweep.folder.name} | {lasted} | {spent_s:.0f} | {said} |")
     truth = find_truth(sweeps)
     highest = max(map(fmean, truth.values()))
     lines += ["", "| choice | Combined | over seeds | behind the highest | sweeps that say so |"]
@@ -62,8 +63,15 @@ def tabulate(sweeps: Sequence[SweepRecords], verdicts: Sequence[Verdict]) -> str
         gap = highest - fmean(scores)
         spread = f"sd {stdev(scores):.1f}, n {len(scores)}"
         wanted = " (wanted: 4 of 5)" if gap >= WORTH_NAMING else ""
-        lines.append(f"| {name} | {fmean(scores):.1f} | {spread} | {gap:.1f} | {said}{wanted} |")
+        lines.append(
+            f"| {spare(name)} | {fmean(scores):.1f} | {spread} | {gap:.1f} | {said}{wanted} |"
+        )
     return "\n".join(lines)
+
+
+def spare(text: str) -> str:
+    """For a table's cell."""
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":
