@@ -62,7 +62,9 @@ def _compare_base(entries: Sequence[Entry], first: Entry) -> str | None:
     if base is None or base.behind_first is None or base.value is None:
         return None
     n_dialogues = base.evals[0].n_dialogues
-    fewer = f" on {n_dialogues} of them" if n_dialogues < first.evals[0].n_dialogues else ""
+    fewer = (
+        f" on {n_dialogues} of these dialogues" if n_dialogues < first.evals[0].n_dialogues else ""
+    )
     line = f"The untuned model has {format_score(base.value, base.objective)}{fewer}"
     less, digits = ("less" if base.evals[0].sign > 0 else "more"), base.digits
     if base.behind_interval is None:
@@ -152,8 +154,10 @@ def _price(records: SweepRecords) -> str | None:
     stopped = sum(t.state == "PRUNED" for t in searched)
     if not stopped:
         return f"Price: trained on {trained:,} system turns{cost}."
+    again = sum(t.is_confirmation for t in searched)
+    then = f", then {count_things(again, 'confirmation')}" if again else ""
     return (
-        f"Price: {stopped} of {count_things(len(searched), 'trial')} stopped early, trained on "
-        f"{trained:,} system turns in place of {full:,} ({100 * (1 - trained / full):.0f} % "
+        f"Price: {stopped} of {count_things(len(searched) - again, 'trial')} stopped early{then}; "
+        f"trained on {trained:,} system turns in place of {full:,} ({100 * (1 - trained / full):.0f} % "
         f"saved){cost}."
     )
