@@ -156,8 +156,9 @@ def _price(records: SweepRecords) -> str | None:
         return f"Price: trained on {trained:,} system turns{cost}."
     again = sum(t.is_confirmation for t in searched)
     then = f", then {count_things(again, 'confirmation')}" if again else ""
+    raced = count_things(len(searched) - again, "trial")
+    saved = f"{100 * (1 - trained / full):.0f} % saved"
     return (
-        f"Price: {stopped} of {count_things(len(searched) - again, 'trial')} stopped early{then}; "
-        f"trained on {trained:,} system turns in place of {full:,} ({100 * (1 - trained / full):.0f} % "
-        f"saved){cost}."
+        f"Price: {stopped} of {raced} stopped early{then}; trained on {trained:,} system turns in "
+        f"place of {full:,} ({saved}){cost}."
     )
