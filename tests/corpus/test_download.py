@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from trainable.corpus.download import ANNOTATIONS, DIALOGUES, Origin, download_multiwoz
+from trainable.corpus.download import (
+    ANNOTATIONS,
+    DIALOGUES,
+    SGD_FILES,
+    Origin,
+    download_multiwoz,
+    download_sgd,
+)
 from trainable.corpus.fetch import ATTEMPTS, RemoteFile, fetch_file
 from trainable.trial import ConfigError
 
@@ -245,3 +252,18 @@ def test_two_processes_at_once_download_each_file_once(
     counts = Counter(path for path, _ in site.seen)
     assert set(counts.values()) == {1}
     assert len(counts) == 2 + len(DIALOGUES + ANNOTATIONS)
+
+
+def test_sgd_comes_from_its_own_repository(site: Site, own_cache: Path) -> None:
+    files = {name: f"content of {name}".encode() for name in SGD_FILES}
+    tree = [
+        {"type": "blob", "path": name, "size": len(content), "sha": git_sha1(content)}
+        for name, content in files.items()
+    ]
+    site.files |= {f"/raw/abc/{name}": content for name, content in files.items()}
+    site.files["/api/commits/master"] = json.dumps({"sha": "abc"}).encode()
+    site.files["/api/git/trees/abc?recursive=1"] = json.dumps({"tree": tree}).encode()
+    origin = Origin(name="SGD", api=f"{site.url}/api", raw=f"{site.url}/raw")
+    folder = download_sgd(origin)
+    assert (folder / "dev" / "dialogues_020.json").read_bytes() == files["dev/dialogues_020.json"]
+    assert len(files) == 3 + 127 + 20 + 34

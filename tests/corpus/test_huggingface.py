@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ from trainable.corpus.multiwoz import SPLITS
 from trainable.trial import ConfigError
 
 Rows = list[dict[str, Any]]
+REQUEST = httpx.Request("GET", "https://example.org")
 
 
 def nest(rows: Rows, columns: tuple[str, ...], *, columnar: bool) -> Any:
@@ -146,6 +148,33 @@ def test_a_dataset_id_is_fetched_from_the_hub(
         ("someone/multi_woz_v22", None),
         ("someone/multi_woz_v22", "refs/convert/parquet"),
     ]
+
+
+def test_chats_of_a_dataset_id_and_of_a_part(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing converted, rows in JSON lines, two configurations."""
+    said = [{"role": "user", "content": "tea?"}, {"role": "assistant", "content": "yes"}]
+    for part in ("green", "black"):
+        (tmp_path / part).mkdir()
+        lines = [json.dumps({"messages": said})] * 5
+        (tmp_path / part / "train.jsonl").write_text("\n".join(lines))
+    asked = []
+
+    def snapshot(name: str, *, allow_patterns: list[str], revision: str | None, **more: Any) -> str:
+        asked.append((name, revision))
+        if revision:
+            from huggingface_hub.errors import RevisionNotFoundError
+
+            raise RevisionNotFoundError("none", response=httpx.Response(404, request=REQUEST))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    corpus = load_corpus("someone/teas/green")
+    assert corpus.kind == "chats" and sum(map(len, corpus.splits.values())) == 5
+    assert asked[-1] == ("someone/teas", None)
+    with pytest.raises(ConfigError, match=r"several parts \(black, green\): name one"):
+        load_corpus("someone/teas")
 
 
 def test_a_dataset_that_cannot_be_had_is_one_line(

@@ -1,4 +1,4 @@
-"""MultiWOZ from its official repository into the cache folder.
+"""MultiWOZ and SGD from their official repositories into the cache folder.
 
 GitHub's API names the repository's commit and, for each file in it, size and git checksum; the
 files of that one commit are then fetched and checked against them. The listing is kept, so that a
@@ -40,10 +40,18 @@ DIALOGUES = tuple(
 )
 
 
+SGD_FILES = tuple(
+    f"{split}/{name}"
+    for split, n_files in (("train", 127), ("dev", 20), ("test", 34))
+    for name in ("schema.json", *(f"dialogues_{n:03}.json" for n in range(1, n_files + 1)))
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where the repository is."""
+    """Where a repository is."""
 
+    name: str = "MultiWOZ"
     api: str = "https://api.github.com/repos/budzianowski/multiwoz"
     raw: str = "https://raw.githubusercontent.com/budzianowski/multiwoz"
     branch: str = "master"
@@ -60,19 +68,33 @@ def download_multiwoz(
 ) -> Path:
     """The folder with those files of the repository, all checked; downloaded where they are not
     there yet, by one process at a time. Raises ConfigError."""
-    folder = find_cache_folder() / "multiwoz"
+    return download(find_cache_folder() / "multiwoz", names, origin or Origin())
+
+
+def download_sgd(origin: Origin | None = None) -> Path:
+    """Likewise, all of Schema-Guided Dialogue."""
+    own = "google-research-datasets/dstc8-schema-guided-dialogue"
+    known = Origin(
+        name="SGD",
+        api=f"https://api.github.com/repos/{own}",
+        raw=f"https://raw.githubusercontent.com/{own}",
+    )
+    return download(find_cache_folder() / "sgd", SGD_FILES, origin or known)
+
+
+def download(folder: Path, names: Sequence[str], origin: Origin) -> Path:
     if all((folder / name).is_file() for name in names):  # a file appears whole and checked
         return folder
     if is_offline():
         raise Missing(
-            f"MultiWOZ is not in {folder} and HF_HUB_OFFLINE forbids the download: unset it, or "
-            "give --corpus a local folder"
+            f"{origin.name} is not in {folder} and HF_HUB_OFFLINE forbids the download: unset it, "
+            "or give --corpus a local folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
     with _hold(folder / "download.lock"):
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
-            _download(missing, folder, origin or Origin())
+            _download(missing, folder, origin)
     return folder
 
 
@@ -97,7 +119,7 @@ def _download(names: Sequence[str], folder: Path, origin: Origin) -> None:
 
     remotes = dict(_find_remotes(names, _list_repository(folder, origin), origin))
     console = Console(stderr=True)
-    columns = [TextColumn("MultiWOZ"), BarColumn(), DownloadColumn(), TransferSpeedColumn()]
+    columns = [TextColumn(origin.name), BarColumn(), DownloadColumn(), TransferSpeedColumn()]
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=sum(r.size_bytes for r in remotes.values()))
         for name, remote in remotes.items():

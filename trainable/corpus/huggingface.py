@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,32 +24,42 @@ from trainable.trial import ConfigError, Missing
 SPLITS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 # Where the hub keeps its Parquet conversion of a repository with a loading script
 _CONVERTED = "refs/convert/parquet"
+TABLES, ROWS = (".parquet",), (".jsonl", ".json")
 _CONFIG = "v2.2"  # of several that a mirror may hold
 
 
 def fetch_dataset(name: str) -> Path:
-    """The local copy of a hub dataset's Parquet files. Raises ConfigError."""
+    """The local copy of a hub dataset's files, or of a part (OWNER/NAME/PART): Parquet, else JSON
+    lines or JSON. Raises ConfigError."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     settle_network()
+    repo, part = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
     try:
-        for revision in (None, _CONVERTED):
-            folder = snapshot_download(
-                name,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=["*.parquet", "**/*.parquet"],
-            )
-            if find_tables(Path(folder)):
-                return Path(folder)
+        for revision, suffixes in ((None, TABLES), (_CONVERTED, TABLES), (None, ROWS)):
+            with suppress(RevisionNotFoundError):  # not every dataset is converted
+                patterns = [p for suffix in suffixes for p in (f"*{suffix}", f"**/*{suffix}")]
+                folder = snapshot_download(
+                    repo, repo_type="dataset", revision=revision, allow_patterns=patterns
+                )
+                place = Path(folder) / part
+                if any(path.suffix in suffixes for path in place.rglob("*")):
+                    return place
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise Missing(
             "--corpus must be cambridge, multiwoz, a folder or a dataset id, and "
             f"{name!r} cannot be had: {first_line}"
         ) from error
-    raise ConfigError(f"dataset {name} has no Parquet files: use --corpus multiwoz or a folder")
+    raise ConfigError(
+        f"dataset {name} has no files of {', '.join((*TABLES, *ROWS))}: give a folder or a file"
+    )
 
 
 def find_tables(folder: Path) -> dict[str, list[Path]]:

@@ -69,6 +69,10 @@ def load_corpus(name: str) -> Corpus:
         from trainable.corpus.download import download_multiwoz
 
         return read_corpus(name, download_multiwoz())
+    if name == "sgd":
+        from trainable.corpus.download import download_sgd
+
+        return read_sgd(name, download_sgd())
     place = Path(name).expanduser()
     if place.exists():
         return read_place(name, place)
