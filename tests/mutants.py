@@ -101,6 +101,12 @@ MUTANTS = {
         ("rates.train_turns_per_s * rates.tokens_a_turn", "rates.train_turns_per_s"),
         ("t.number <= answer.trial.number", "t.number < answer.trial.number"),
     ),
+    ("analysis/curves.py", "analysis/test_importance.py"): (
+        ('if t.state != "FAIL" and not t.is_confirmation', 'if t.state != "FAIL"'),
+    ),
+    ("tune/search/config.py", "analysis/claims/test_contrasts.py"): (
+        ("return 4 if points == 2 else 3", "return 3"),
+    ),
     ("tune/bench/baselines.py", "trainable/test_usual_ways.py"): (
         ("return done / seconds", "return done / seconds / 2"),
         ("return len(prompts)", "return 2 * len(prompts)"),

@@ -79,7 +79,8 @@ def estimate(config: SweepConfig, space: Space) -> Estimate:
     room = config.concurrent or guess_room(config, trials)
     states = [count_checkpoint_bytes(t) for t in trials]
     evals = config.eval_dialogues[-1] * BYTES_A_DIALOGUE
-    details, kept = config.trials * evals, reached[-1] * min(len(reached), KEPT_LAST)
+    details = (config.trials + repeats) * evals
+    kept = (reached[-1] + repeats) * min(len(reached), KEPT_LAST)
     most = kept + count_held(config, reached, min(room, config.trials))
     return Estimate(
         reached=reached,
