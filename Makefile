@@ -10,7 +10,7 @@ SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Where it is set, each of hundreds of processes would compile torch, transformers and Ray anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup sweep sweep-gpu package test test-gpu test-all nightly soak kernels mutants check
+.PHONY: setup sweep sweep-gpu docs package test test-gpu test-all nightly soak kernels mutants check
 
 setup: $(VENV)/.ready
 
@@ -57,6 +57,15 @@ $(VENV)/kernels/.ready: tests/engine/kernels.txt $(VENV)/.ready
 # Deliberate faults that the tests must notice.
 mutants: setup
 	$(BIN)/python tests/mutants.py
+
+# The pages of docs/ as a site, in site/; a link that leads nowhere is an error.
+docs: $(VENV)/docs/.ready
+	$(VENV)/docs/bin/mkdocs build --quiet --strict
+
+$(VENV)/docs/.ready: constraints.txt
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/pip install --quiet --no-compile -c constraints.txt mkdocs-material
+	touch $@
 
 # What a registry would be given, and whether it would take it.
 package: setup
