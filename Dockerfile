@@ -26,7 +26,7 @@ RUN pip install --no-cache-dir torch -c constraints.txt --index-url "$TORCH_INDE
     && mkdir -p /work/runs /work/cache \
     && chown -R search /work
 
-USER search
+USER 1000
 WORKDIR /work
 VOLUME /work
 ENTRYPOINT ["qlora-search"]

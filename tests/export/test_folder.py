@@ -52,7 +52,9 @@ def test_the_card_is_what_the_hub_reads(folder: Path, best: str) -> None:
     assert data.library_name == "peft"
     assert data.license == "mit"
     assert data.datasets == ["me/cambridge"]
-    assert data.model_name == f"small, trial {best}"
+    assert data.model_name.startswith("tiny for task-oriented dialogue, a LoRA adapter")
+    assert f"# {data.model_name}\n" in card.text and f"trial {best} of" in card.text
+    assert "$ pip install torch transformers peft bitsandbytes\n" in card.text
     record = json.loads((folder / "trial.json").read_text())
     told = {r.metric_type: r for r in data.eval_results}
     assert set(told) == {"bleu", "inform", "success", "combined"}
@@ -61,7 +63,10 @@ def test_the_card_is_what_the_hub_reads(folder: Path, best: str) -> None:
         low, high = result.metric_args["interval_95"]
         assert low <= result.metric_value <= high
         assert result.dataset_split == "validation"
-    for heading in ("Loading it", "Asking it", "Scores", "Learning curves", "Cost", "Licence"):
+    for heading in (
+        *("Loading it", "Asking it", "Intended use and limits", "Scores", "Learning curves"),
+        *("Cost", "Licence"),
+    ):
         assert f"## {heading}\n" in card.text
     assert "policy optimisation" in card.text
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")

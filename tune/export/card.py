@@ -10,6 +10,7 @@ from analysis.labels import format_count, format_value, label_modules, label_obj
 from analysis.ranking import METRICS, rank_trials
 from analysis.rows import to_cells
 from tune.export.choice import Choice
+from tune.export.guidance import describe_installation, describe_use
 from tune.export.metrics import Data, Scored, list_names, to_model_index
 from tune.export.origin import MERGED
 from tune.export.snippets import Example, show_asking, show_loading
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
 CURVE = "learning_curve.png"
+CURVES = f"## Learning curves\n\n![Combined over system turns trained on]({CURVE})"
 TOP = 5  # configurations of the leaderboard
 AFTER_SCORE = ("to first", "Bleu", "Inform", "Success", "turns")
 
@@ -40,7 +42,10 @@ class Export:
 
     @property
     def title(self) -> str:
-        return f"{self.choice.records.name}, trial {self.choice.trial.id}"
+        """The task and the model."""
+        model = str(self.base or self.record["config"]["base_model"]).rpartition("/")[2]
+        kind = "a LoRA adapter" if self.base else "merged"
+        return f"{model} for task-oriented dialogue, {kind} trained on {self.data.name}"
 
 
 def write_card(export: Export) -> ModelCard:
@@ -61,8 +66,10 @@ def write_card(export: Export) -> ModelCard:
         eval_results=to_model_index(export.scores, export.data),
     )
     sections = (
-        *(introduce(export), load(export), ask(export), score(export), configure(export)),
-        *(rank(export), draw(), describe_merge(export), count_cost(export), license_(export)),
+        *(introduce(export), load(export), ask(export)),
+        describe_use(export.choice.config, export.data.name),
+        *(score(export), configure(export)),
+        *(rank(export), CURVES, describe_merge(export), count_cost(export), license_(export)),
     )
     body = "\n\n".join(section for section in sections if section)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
@@ -79,14 +86,17 @@ def introduce(export: Export) -> str:
             f"{what} {on} for the system's side of task-oriented dialogue, trained on "
             f"{choice.evaluation.turns_seen:,} system turns of {export.data.name} "
             f"({config.response} replies, base held in {config.quantisation}).".replace("  ", " "),
-            f"It comes out of the hyperparameter search `{choice.records.name}`"
+            f"It is trial {choice.trial.id} of the hyperparameter search `{choice.records.name}`"
             + (f", which asked: {question}" if question else "."),
         ]
     )
 
 
 def load(export: Export) -> str:
-    parts = ["## Loading it"]
+    needed = describe_installation(
+        export.choice.config, export.choice.records.versions, merged=export.base is None
+    )
+    parts = ["## Loading it", needed]
     if export.base:
         parts.append(show_loading(export.choice.config, export.base, export.where, export.dtype))
         if export.choice.trial.resolved and (
@@ -182,10 +192,6 @@ def rank(export: Export) -> str:
             "`~`: chance could make that difference, given how many were compared.",
         ]
     )
-
-
-def draw() -> str:
-    return f"## Learning curves\n\n![The score over system turns trained on]({CURVE})"
 
 
 def describe_merge(export: Export) -> str:

@@ -1,0 +1,43 @@
+"""What a card says of a model's use: what for, how far it goes, with which packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trainable.trial import TrialConfig
+
+QUANTISED = ("nf4", "fp4", "int8")
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+
+
+def describe_use(config: TrialConfig, data: str) -> str:
+    """What the model is for, and what it should not be trusted with."""
+    placeholders = (
+        "Its replies hold placeholders such as `[name]` and `[phone]`: a system looks up their "
+        "values in its own database and puts them in. "
+        if config.response == "delexicalised"
+        else "It writes names and numbers itself, from memory: they may be wrong. "
+    )
+    state = (
+        "It expects the dialogue's state in its prompt, so that a state tracker has to stand in "
+        "front of it. "
+        if "state" in config.context and config.target == "response"
+        else ""
+    )
+    return (
+        "## Intended use and limits\n\nFor research on task-oriented dialogue: it writes the "
+        f"system's next turn in conversations like those of {data}, in English, about that "
+        f"corpus's domains. {placeholders}{state}It was scored on single turns, each after the "
+        "corpus's own dialogue so far, not in whole conversations of its own with people; "
+        "fluency, politeness and safety were not measured. It has the base model's biases and the "
+        "corpus's. Not meant for bookings, payments or advice without a person who checks."
+    )
+
+
+def describe_installation(config: TrialConfig, versions: Mapping[str, str], *, merged: bool) -> str:
+    """The line that installs what the card's code needs, and what the trial ran with."""
+    needed = ["torch", "transformers", *([] if merged else ["peft"])]
+    needed += ["bitsandbytes"] if config.quantisation in QUANTISED and not merged else []
+    known = ", ".join(f"{n} {versions[n]}" for n in LIBRARIES if n in versions)
+    trained = f"\n\nTrained with {known}." if known else ""
+    return f"```console\n$ pip install {' '.join(needed)}\n```{trained}"
