@@ -32,7 +32,7 @@ def label_modules(trial: TrialRecord) -> str:
 
 LABELS = {
     **{"combined": "Combined", "loss": "nats a word", "bleu": "BLEU", "rouge": "ROUGE-L"},
-    **{"exact": "exact matches", "slots": "slot F1"},
+    **{"exact": "exact matches", "slots": "slot F1", "semantic": "similarity"},
 }
 
 

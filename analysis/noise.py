@@ -17,7 +17,7 @@ from trainable.evaluation.bleu import compute_bleus
 from trainable.evaluation.bootstrap import draw_weights
 from trainable.trial import OBJECTIVE
 
-PERCENT = ("rouge", "exact")  # whose counts lie in 0..1
+PERCENT = ("rouge", "exact", "semantic")  # whose counts lie in 0..1
 Floats = NDArray[np.float64]
 
 

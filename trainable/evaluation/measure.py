@@ -17,7 +17,8 @@ from trainable.evaluation.likeness import is_exact, rouge_l, score_turns
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.trial import ConfigError, EvalResult, Evaluation, TrialFailed
 
-ALIKE: dict[str, Callable[[str, str], float]] = {"rouge": rouge_l, "exact": is_exact}
+Alike = Callable[[str, str], float]  # of a reply and its reference, in 0..1
+ALIKE: dict[str, Alike] = {"rouge": rouge_l, "exact": is_exact}
 Replies = list[list[str]]  # of each dialogue, one a system turn
 Counts = dict[str, list[float]]  # dialogue -> [sum, number of things summed]
 
@@ -50,11 +51,15 @@ def _blame(objective: Objective, error: BaseException) -> str:
 
 
 def measure(
-    objective: Objective, evaluation: Evaluation, dialogues: Sequence[Dialogue]
+    objective: Objective,
+    evaluation: Evaluation,
+    dialogues: Sequence[Dialogue],
+    more: Mapping[str, Alike] | None = None,
 ) -> Evaluation:
     """The evaluation with its objective's value, and what each dialogue has to do with it.
-    `dialogues`: those evaluated, whose `delexicalised` is what replies are held against. Raises
-    TrialFailed where a function does not do as it should."""
+    `dialogues`: those evaluated, whose `delexicalised` is what replies are held against; `more`:
+    metrics of a reply and its reference besides ours. Raises TrialFailed where a function does not
+    do as it should."""
     if objective == COMBINED:
         return evaluation
     result = evaluation.result
@@ -63,7 +68,7 @@ def measure(
     if evaluation.responses:
         known = [d for d in dialogues if d.id in evaluation.responses]
         replies = [[turn["response"] for turn in evaluation.responses[d.id]] for d in known]
-        metrics, own = compare(known, replies, result)
+        metrics, own = compare(known, replies, result, {**ALIKE, **(more or {})})
         counts = own.get(objective.name, {})
     value = metrics.get(objective.name)
     if objective.is_python and evaluation.responses:
@@ -85,13 +90,16 @@ def measure(
 
 
 def compare(
-    dialogues: Sequence[Dialogue], replies: Replies, result: EvalResult
+    dialogues: Sequence[Dialogue],
+    replies: Replies,
+    result: EvalResult,
+    metrics_of_pairs: Mapping[str, Alike],
 ) -> tuple[dict[str, float], dict[str, Counts]]:
     """(metric -> value in 0..100, metric -> its counts) of replies beside the references."""
     known = {"bleu": result.bleu, "slots": (result.placeholders or {}).get("f1")}
     metrics = {name: value for name, value in known.items() if value is not None}
     counts: dict[str, Counts] = {}
-    for name, alike in ALIKE.items():
+    for name, alike in metrics_of_pairs.items():
         counts[name] = {
             dialogue.id: score_turns(alike, said, [t.delexicalised for t in dialogue.turns])
             for dialogue, said in zip(dialogues, replies, strict=True)

@@ -8,8 +8,11 @@ from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.evaluation.measure import measure
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.evaluation.validation import to_references
+from trainable.model.likeness import open_likeness
 from trainable.model.packable import is_toy
 from trainable.trial import Evaluation, TrialConfig
+
+SEMANTIC = "semantic"
 
 
 def weigh(
@@ -22,7 +25,9 @@ def weigh(
         return measure(objective, evaluation, imagine(evaluation))
     split = evaluation.result.split
     dialogues = validation_subset(load_corpus(config.corpus).get_split(split), n_dialogues)
-    return measure(objective, evaluation, to_references(dialogues, config.response))
+    is_semantic = objective.name == SEMANTIC and not objective.is_python
+    more = {SEMANTIC: open_likeness(config.base_model)} if is_semantic else {}
+    return measure(objective, evaluation, to_references(dialogues, config.response), more)
 
 
 def imagine(evaluation: Evaluation) -> tuple[Dialogue, ...]:

@@ -71,6 +71,8 @@ def choose_objective(
         if text == "loss" and why_no_loss(configs):
             text = "bleu"
     objective = read_objective(text, direction)
+    if objective == read_objective("semantic") and any(map(is_toy, configs)):
+        raise ConfigError("--objective semantic needs a base model's embeddings: a toy has none")
     lacking = {"combined": kinds - {"multiwoz"}, "slots": kinds & {"chats"}}
     if not objective.is_python and lacking.get(objective.name):
         what = "goals" if objective.name == "combined" else "annotated slots"

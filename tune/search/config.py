@@ -78,8 +78,8 @@ class SweepConfig:
     objective: Annotated[
         str,
         Flag(
-            "what trials are compared by at the end: combined, loss, bleu, rouge, exact, slots or "
-            "python:FILE:FUNCTION (docs/corpus.md)",
+            "what trials are compared by at the end: combined, loss, bleu, rouge, exact, slots, "
+            "semantic or python:FILE:FUNCTION (docs/corpus.md)",
             RACE,
             metavar="NAME",
             auto="combined where the corpus has goals, else bleu; of chats the loss",
