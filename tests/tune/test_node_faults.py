@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from drivers import Sweep
 from inline import carry_out, make_config, open_search
 from optuna.distributions import CategoricalDistribution
 
 from analysis.records import read_sweep
-from trainable.model.source import EMBEDDED_FOLDER
 from trainable.system.retries import StorageFault
 from trainable.trial import Missing, TrialConfig, TrialFailed
 from trainable.worker import entry, node
@@ -173,34 +170,3 @@ class Engine:
         else:
             done.set_result({"node": self.node, "node_id": self.node})
         return done
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head without room for trials, and two nodes of one CPU each; the model lies in the home of
-    all but the first of them."""
-    from ray.cluster_utils import Cluster
-
-    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "home" / "model")
-    (tmp_path / "empty").mkdir()
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
-    cluster.add_node(num_cpus=1)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    cluster.add_node(num_cpus=1)
-    yield cluster
-    cluster.shutdown()
-
-
-@pytest.mark.slow
-def test_one_node_without_the_base_model_fails_no_trial(tmp_path: Path, cluster: Any) -> None:
-    fields = {"base_model": "~/model", "corpus": "cambridge", "lora_modules": "qv"}
-    settings = [part for field in fields.items() for part in ("--set", "=".join(field))]
-    flags = (*settings, "--trials", "3", "--train-turns", "32", "--asha", "off", "--no-baseline")
-    sweep = Sweep(tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address})
-    sweep.run()
-    assert sweep.records.count_states() == {"COMPLETE": 3}
-    notes = [note for note in sweep.console.splitlines() if "starts again elsewhere" in note]
-    assert len(notes) == 2 and "is left out from now on: base_model must be" in notes[1], notes

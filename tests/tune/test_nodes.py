@@ -115,6 +115,22 @@ def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
     assert summarise(sweep.records) == summarise(undisturbed)
 
 
+@pytest.mark.slow
+def test_one_node_without_the_base_model_fails_no_trial(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_MISSING", "1")
+    cluster.add_node(num_cpus=1)
+    monkeypatch.delenv("TOY_MISSING")
+    cluster.add_node(num_cpus=1)
+    flags = ("--set", "base_model=toy:0.001", "--trials", "6", "--asha", "off", "--no-baseline")
+    sweep = Sweep(tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address}).run()
+    assert sweep.records.count_states() == {"COMPLETE": 6}
+    notes = [line for line in sweep.console.splitlines() if "starts again elsewhere" in line]
+    assert "is tried once more: this node has no toy" in notes[0], sweep.console
+    assert "is left out from now on: this node has no toy" in notes[1] and len(notes) == 2
+
+
 @pytest.mark.nightly
 def test_a_head_that_is_started_anew_pauses_the_sweep_in_one_line(
     tmp_path: Path, cluster: Any

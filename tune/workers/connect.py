@@ -6,6 +6,7 @@ Raises ConfigError, in one line, where there is none to be had. What is awaited 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import logging
 import os
 import secrets
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trainable.system.cache import find_cache_folder
 from trainable.system.environment import list_variables
 from trainable.trial import ConfigError
 from tune.folder.versions import list_packages
@@ -131,9 +133,23 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
+def settle_user() -> None:
+    """A home and a name for a user without an account, which Ray and torch ask for. Raises
+    ConfigError where there is no folder to take for a home."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(find_cache_folder())
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
+
+
 def settle_token() -> None:
     """Where the home folder cannot take the token that a Ray of our own would leave there, one in
     the environment. To be called before Ray is imported, which looks for it then."""
+    settle_user()
     if os.environ.get("RAY_ADDRESS") or any(name in os.environ for name in TOKEN):
         return
     if not is_ours(Path(os.path.expanduser("~")) / ".ray"):
