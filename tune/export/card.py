@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
 CURVE = "learning_curve.png"
-CURVES = f"## Learning curves\n\n![Combined over system turns trained on]({CURVE})"
+CURVES = f"## Learning curves\n\n![The score over system turns trained on]({CURVE})"
 TOP = 5  # configurations of the leaderboard
 AFTER_SCORE = ("to first", "Bleu", "Inform", "Success", "turns")
 
@@ -44,7 +44,7 @@ class Export:
     def title(self) -> str:
         """The task and the model."""
         model = str(self.base or self.record["config"]["base_model"]).rpartition("/")[2]
-        kind = "a LoRA adapter" if self.base else "merged"
+        kind = "a LoRA adapter" if self.base else "an adapter merged in,"
         return f"{model} for task-oriented dialogue, {kind} trained on {self.data.name}"
 
 
