@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainable.command.flags import add_names
@@ -18,6 +18,7 @@ from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
 FOLLOW_S = 30
+OFFLINE = "HF_HUB_OFFLINE"
 
 
 def write_report(folder: Path, output: Path | None = None, reload_s: int | None = None) -> Path:
@@ -64,7 +65,21 @@ def show(folders: Sequence[Path], flags: argparse.Namespace) -> Outcome:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), write, arguments)
+    with offline():
+        return carry_out(build_parser(), write, arguments)
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """A report shows a corpus that is here, and fetches none."""
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(OFFLINE)
+        if before is not None:
+            os.environ[OFFLINE] = before
 
 
 def write(flags: argparse.Namespace) -> Outcome:
@@ -101,5 +116,4 @@ def build_parser() -> Parser:
 
 if __name__ == "__main__":
     speak_utf8()
-    os.environ["HF_HUB_OFFLINE"] = "1"  # a report shows a corpus that is here, and fetches none
     sys.exit(main())

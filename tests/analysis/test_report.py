@@ -1,6 +1,8 @@
 """The report: one page, without network, torch or Ray, whatever the folder holds."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from synthetic import write_header, write_sweep
 
-from analysis.report import main, write_report
+from analysis.report import OFFLINE, main, write_report
 
 ALONE = """
 import sys
@@ -150,3 +152,18 @@ def test_values_that_the_space_does_not_know_still_make_a_report(tmp_path: Path)
     path.write_text("".join(f"{json.dumps(event)}\n" for event in events))
     page = write_report(folder).read_text()
     assert "eight" in page
+
+
+def test_a_report_fetches_no_corpus_by_any_of_its_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(
+        "trainable.corpus.load.load_corpus", lambda name: seen.append(os.environ.get(OFFLINE))
+    )
+    folder = write_sweep(tmp_path / "s", trials=2)
+    with contextlib.suppress(AttributeError):  # what nothing has no splits
+        main([str(folder)])
+    assert seen and set(seen) == {"1"}
+    assert OFFLINE not in os.environ
