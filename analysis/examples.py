@@ -32,7 +32,7 @@ class Exchange:
 @dataclass(frozen=True, kw_only=True)
 class Example:
     dialogue: str
-    outcomes: Mapping[str, str]  # trial -> success | inform only | neither
+    outcomes: Mapping[str, str]  # trial -> see `tell_outcome`
     exchanges: tuple[Exchange, ...]
 
 
@@ -44,11 +44,21 @@ def read_responses(records: SweepRecords, trial: str) -> Responses:
 def read_outcomes(records: SweepRecords, trial: str) -> dict[str, str]:
     """Dialogue -> how it went for the trial."""
     content = _read_json(records, trial, "dialogues.json")
-    return {
-        name: "success" if d["success"] else "inform only" if d["inform"] else "neither"
-        for name, d in content.items()
-        if isinstance(d, Mapping)
-    }
+    return {name: tell_outcome(d) for name, d in content.items() if isinstance(d, Mapping)}
+
+
+def tell_outcome(counts: Mapping[str, Any]) -> str:
+    """Whether the goal was reached; without goals the dialogue's part in the objective, if it has
+    one.
+
+    >>> tell_outcome({"inform": 1, "success": 0}), tell_outcome({"objective": [1.0, 4.0]})
+    ('inform only', '0.25')
+    """
+    if "success" in counts:
+        reached = "inform only" if counts["inform"] else "neither"
+        return "success" if counts["success"] else reached
+    total, number = counts.get("objective") or (0.0, 0.0)
+    return f"{total / number:.3g}" if number else ""
 
 
 def _read_json(records: SweepRecords, trial: str, name: str) -> dict[str, Any]:

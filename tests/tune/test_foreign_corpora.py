@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from analysis.labels import label_objective
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
+from analysis.report import write_report
 from tune.run import main
 
 pytestmark = pytest.mark.slow
@@ -40,6 +42,8 @@ def check(records: SweepRecords, objective: str) -> None:
     assert ended and not [t for t in records.searched if t.state == "FAIL"]
     (first, *_) = rank_trials(records)
     assert first.value is not None and first.combined_interval is not None
+    page = write_report(records.folder, None).read_text("utf-8")
+    assert label_objective(objective) in page and ">Combined<" not in page
     assert all(t.last and t.last.combined is None and t.last.bleu is not None for t in ended)
 
 
