@@ -130,7 +130,7 @@ def add_flag(group: argparse._ActionsContainer, name: str, flag: Flag) -> None:
 def tell_default(name: str, flag: Flag) -> str:
     """
     >>> tell_default("trials", FLAGS["trials"])
-    '16 tiny, 48 lab'
+    '10 tiny, 48 lab'
     """
     if flag.auto:
         return flag.auto
