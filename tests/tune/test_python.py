@@ -79,6 +79,7 @@ def test_callbacks_hear_every_event_and_one_that_fails_ends_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_documentation_runs_in_a_notebook(tmp_path: Path) -> None:
     nbformat: Any = pytest.importorskip("nbformat", reason="needs nbformat (extra: test)")
     nbclient: Any = pytest.importorskip("nbclient", reason="needs nbclient (extra: test)")
@@ -88,5 +89,5 @@ def test_the_documentation_runs_in_a_notebook(tmp_path: Path) -> None:
     cells = [nbformat.v4.new_code_cell(code) for code in (*blocks, check)]
     notebook = nbformat.v4.new_notebook(cells=cells)
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=280, resources=resources).execute()
+    nbclient.NotebookClient(notebook, timeout=540, resources=resources).execute()
     assert len(blocks) == 4 and list((tmp_path / "runs").glob("*/report.html"))
