@@ -153,7 +153,8 @@ def export_one(
     if flags.dry_run:
         list_content(folder, target)
     url = send(choice, folder, target) if target and not flags.dry_run else None
-    score = {"trial": choice.trial.id, "combined": choice.evaluation.combined}
+    score = {"objective": evaluation.name, "value": evaluation.value}
+    score |= {"trial": choice.trial.id, "combined": evaluation.combined}
     return {**score, "folder": out, "repo": target and target.repo, "url": url}
 
 
