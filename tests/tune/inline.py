@@ -43,14 +43,16 @@ def carry_out(lease: Lease) -> Iterator[Report]:
             yield Report(
                 trial=lease.trial, evaluation=read_evaluation(checkpoint.path), notes=notes
             )
-    for turns, n_dialogues, replies, bias in lease.milestones:
-        if turns <= seen:
+    for milestone in lease.milestones:
+        if milestone.turns <= seen:
             continue
         try:
-            finetuner.train_until(turns)
+            finetuner.train_until(milestone.turns)
         except TrialFailed as error:
             yield Report(trial=lease.trial, failure=str(error))
             return
+        seen = finetuner.turns_seen
+        _, n_dialogues, replies, bias = lease.find_reached(seen)
         evaluation = finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
         try:
             evaluation = weigh(lease.objective, evaluation, lease.config, n_dialogues)

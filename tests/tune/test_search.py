@@ -148,3 +148,12 @@ def test_a_report_counts_at_the_rung_that_it_has_reached(
 def best(search: Search) -> str:
     at_first = search.rungs.values[400]  # type: ignore[attr-defined]
     return max(at_first, key=at_first.__getitem__)
+
+
+def test_a_batch_that_is_longer_than_the_way_between_two_rungs_is_judged_at_the_last_it_reaches(
+    sweep: Callable[..., SweepRecords],
+) -> None:
+    records = sweep(trials=2, train_turns=16, rungs_turns=(2, 5), rung_metric="loss", asha="off")
+    assert records.count_states()["COMPLETE"] == 2
+    evals = [e for t in records.searched for e in t.evals]
+    assert len(evals) == 2 and all(e.turns_seen >= 16 and e.combined for e in evals)

@@ -116,8 +116,8 @@ class DialogueTrial(ray_tune.Trainable):
         assert self.finetuner is not None
         milestone = self._next_milestone()
         assert milestone is not None, f"trial {self.lease.trial} went on past its end"
-        turns, n_dialogues, replies, bias = milestone
-        self.finetuner.train_until(turns)
+        self.finetuner.train_until(milestone.turns)
+        turns, n_dialogues, replies, bias = self.lease.find_reached(self.finetuner.turns_seen)
         evaluation = self.finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
         evaluation = weigh(self.lease.objective, evaluation, self.lease.config, n_dialogues)
         result, objective = evaluation.result, self.lease.objective.name

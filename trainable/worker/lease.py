@@ -27,6 +27,10 @@ class Lease:
     avoided: tuple[str, ...] = ()  # Ray's ids of the nodes where it must not be carried out
     versions: Mapping[str, str] = field(default_factory=dict)  # the driver's; empty: any will do
 
+    def find_reached(self, turns: int) -> Milestone:
+        """The last one that so many turns reach: a batch may be longer than the way between two."""
+        return [milestone for milestone in self.milestones if milestone.turns <= turns][-1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFault:
