@@ -1,6 +1,5 @@
 """The report in a real browser: it opens, sorts, filters, darkens, fits a phone, needs no net."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Any, report: Path) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1200, "height": 900}, color_scheme="light")
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.faults, page.asked = [], []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
@@ -39,15 +39,12 @@ def scroll_through(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('.plot:not(.drawn)').length === 0")
 
 
-def test_it_opens_at_once(browser: Any, report: Path) -> None:
+def test_the_leaderboard_stands_before_the_figures(browser: Any, report: Path) -> None:
     page = browser.new_page()
-    started_s = time.monotonic()
-    page.goto(report.as_uri())
-    page.locator("#board tbody tr").first.wait_for()
-    elapsed_s = time.monotonic() - started_s
+    page.goto(report.as_uri(), wait_until="domcontentloaded")
+    assert page.locator("#board tbody tr").count() == 200
+    assert page.locator(".plot:not(.drawn)").count() > 0
     page.close()
-    print(f"open after {elapsed_s:.2f} s")
-    assert elapsed_s < 20  # 0.5 s on an idle machine
 
 
 def test_all_figures_are_drawn(page: Any) -> None:
