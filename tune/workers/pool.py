@@ -202,15 +202,15 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    gpu = {"num_gpus": 1 / bases} if on_gpus else {}
+    engine = ray.remote(EngineActor)
     # no CPU: its trials' workers, which wait for it, may have the node's last one
-    engine = ray.remote(EngineActor).options(max_concurrency=2 * slots + 4, num_cpus=0, **gpu)
-
+    offer: dict[str, float] = {"max_concurrency": 2 * slots + 4, "num_cpus": 0}
+    offer |= {"num_gpus": 1 / bases} if on_gpus else {}
     versions = read_versions()
 
     def start(config: TrialConfig, avoided: Nodes) -> Any:
         asked = (config, slots, max_rank, 1 / bases, versions)
-        return engine.options(**avoid(avoided)).remote(*asked)
+        return engine.options(**offer, **avoid(avoided)).remote(*asked)
 
     def capacity(avoided: Nodes) -> int:
         return max(sum(int(n.gpus) for n in read_nodes() if n.id not in avoided), 1) * bases
