@@ -122,12 +122,13 @@ def test_a_row_opens_its_trial(page: Any, report: Path) -> None:
     page.locator("#board tbody tr").nth(2).locator("td").nth(3).click()
     name = page.locator("#board tbody tr").nth(2).locator("button.open").inner_text()
     window = page.get_by_role("dialog")
-    assert f"Trial {name}" in window.inner_text() and "tune.clone sweep" in window.inner_text()
+    window.get_by_text(f"Trial {name}").first.wait_for()
+    assert "tune.clone sweep" in window.inner_text()
     window.locator(".curve .main-svg").first.wait_for()
     page.keyboard.press("Escape")
     page.goto(f"{report.as_uri()}#trial-0003")
     page.reload()
-    assert "the loss is not finite" in page.get_by_role("dialog").inner_text()
+    page.get_by_role("dialog").get_by_text("the loss is not finite").first.wait_for()
 
 
 def test_printing_draws_every_figure(page: Any) -> None:
