@@ -7,8 +7,6 @@ import os
 import re
 from collections.abc import Mapping
 
-import ray
-
 from trainable.system.retries import FULL, StorageFault
 from trainable.system.versions import find_differences
 from trainable.trial import Missing
@@ -32,11 +30,15 @@ class Unfit(RuntimeError):
 
 def blame(reason: str, *, is_lack: bool = False) -> NodeFault:
     """A fault of the node that this process runs on."""
+    import ray  # not before a driver has settled its token: tune.workers.connect
+
     name = f"{os.uname().nodename} ({ray.util.get_node_ip_address()})"
     return NodeFault(node=find_here(), name=name, reason=reason, is_lack=is_lack)
 
 
 def find_here() -> str:
+    import ray
+
     return str(ray.get_runtime_context().get_node_id())
 
 
