@@ -20,7 +20,7 @@ from trainable.storage.remote import locate
 TRACED = Path(__file__).parent / "traced"
 SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
 AS_INLINE = ("--rung-metric", "combined", "--confirm", "0")  # as `compute_undisturbed`
-PATIENCE_S = float(os.environ.get("DRIVERS_PATIENCE_S", "60"))
+PATIENCE_S = float(os.environ.get("DRIVERS_PATIENCE_S", "150"))
 
 
 def trace(storage: Path) -> dict[str, str]:

@@ -183,7 +183,7 @@ def test_a_sweep_where_home_cannot_be_written_and_the_temporary_folder_is_long(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("is_killed", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_no_key_is_in_what_ray_writes_and_nothing_of_it_stays(
     is_killed: bool, tmp_path: Path
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
     assert summarise(sweep.records) == summarise(undisturbed)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_node_without_the_base_model_fails_no_trial(
     tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
