@@ -33,4 +33,4 @@ def test_a_sweep_in_a_folder_with_an_umlaut(tmp_path: Path) -> None:
 
 def test_a_mistake_is_told_in_utf8(tmp_path: Path) -> None:
     done = run("tune.status", "größe", cwd=tmp_path)
-    assert done.returncode == 2 and "größe is none" in done.stderr.decode()
+    assert done.returncode == 2 and "'größe': there is none" in done.stderr.decode()

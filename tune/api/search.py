@@ -25,21 +25,20 @@ INTERRUPTED = 128  # and above: exit codes of signals
 
 
 class Told:
-    """A callback as the recorder tells it. One that raises is said, and left out from then on: no
-    sweep ends for it."""
+    """A callback as the recorder tells it. One that raises is left out from then on, and said once
+    the sweep has stderr back: no sweep ends for it."""
 
     def __init__(self, callback: Callback) -> None:
-        self.callback, self.has_failed = callback, False
+        self.callback, self.fault = callback, ""
 
     def on_event(self, event: Event) -> None:
-        if self.has_failed:
+        if self.fault:
             return
         try:
             self.callback(event)
         except Exception as error:  # the user's own code
-            self.has_failed = True
             what = getattr(self.callback, "__name__", repr(self.callback))
-            print(f"callback {what} failed: {type(error).__name__}: {error}", file=sys.stderr)
+            self.fault = f"callback {what} failed: {type(error).__name__}: {error}"
 
 
 def search(  # noqa: PLR0913 (each is one question a user answers)
@@ -91,7 +90,10 @@ def resume(
 def run(flags: argparse.Namespace, callbacks: Iterable[Callback]) -> SweepResult:
     from tune.run import run as run_command
 
-    outcome = run_command(flags, [Told(callback) for callback in callbacks])
+    listeners = [Told(callback) for callback in callbacks]
+    outcome = run_command(flags, listeners)
+    for fault in filter(None, (told.fault for told in listeners)):
+        print(fault, file=sys.stderr)
     if outcome.code >= INTERRUPTED:
         raise KeyboardInterrupt
     return SweepResult(Path(outcome.facts["folder"]))
