@@ -14,7 +14,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None and not os.environ.get("CI"):
         pytest.skip("needs Debian's chromium: apt-get install chromium")

@@ -87,7 +87,7 @@ def test_without_mwzeval_the_remedy_is_named(
     monkeypatch: pytest.MonkeyPatch, responses: dict[str, Any], scores: Scores
 ) -> None:
     monkeypatch.setitem(sys.modules, "mwzeval", None)
-    with pytest.raises(ConfigError, match=r"pip install '\.\[mwzeval\]'"):
+    with pytest.raises(ConfigError, match="pip install 'mwzeval @ git"):
         find_differences(responses, scores)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trainable.corpus.load import load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.evaluation.measure import measure
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.evaluation.validation import to_references
-from trainable.model.likeness import open_likeness
 from trainable.model.packable import is_toy
 from trainable.trial import Evaluation, TrialConfig
 
@@ -26,8 +27,14 @@ def weigh(
     split = evaluation.result.split
     dialogues = validation_subset(load_corpus(config.corpus).get_split(split), n_dialogues)
     is_semantic = objective.name == SEMANTIC and not objective.is_python
-    more = {SEMANTIC: open_likeness(config.base_model)} if is_semantic else {}
+    more = {SEMANTIC: _open_likeness(config.base_model)} if is_semantic else {}
     return measure(objective, evaluation, to_references(dialogues, config.response), more)
+
+
+def _open_likeness(base_model: str) -> Callable[[str, str], float]:
+    from trainable.model.likeness import open_likeness  # torch, which a toy's worker needs not load
+
+    return open_likeness(base_model)
 
 
 def imagine(evaluation: Evaluation) -> tuple[Dialogue, ...]:
