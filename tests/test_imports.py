@@ -5,6 +5,8 @@ on it all the same.
 """
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -141,3 +143,15 @@ def test_commands_load_heavy_modules_late() -> None:
     for path in commands:
         top = {n.partition(".")[0] for n in list_imports(path, top_level_only=True)}
         assert not top & set(HEAVY), path
+
+
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [
+        ("trainable.worker.entry", "torch"),  # a toy's worker would load it for ten seconds
+        ("tune.plan.new, tune.workers.packing", "ray"),  # before the token of Ray is settled
+    ],
+)
+def test_what_is_loaded_late(module: str, library: str) -> None:
+    code = f"import sys, {module}; sys.exit({library!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -80,8 +80,8 @@ def run(
     config: SweepConfig,
     space: Space,
     records: SweepRecords | None,
-    listeners: Iterable[Listener] = (),
-    objective: Objective = COMBINED,
+    listeners: Iterable[Listener],
+    objective: Objective,
 ) -> int:
     """The command's exit code; however it ends, one line says how to go on."""
     hint = f"go on with {config.resume_command}"
@@ -104,8 +104,8 @@ def pursue(
     config: SweepConfig,
     space: Space,
     records: SweepRecords | None,
-    listeners: Iterable[Listener] = (),
-    objective: Objective = COMBINED,
+    listeners: Iterable[Listener],
+    objective: Objective,
 ) -> int:
     """Raises StorageFault, Paused."""
     header = compose_header(config, space, records)

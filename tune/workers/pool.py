@@ -74,7 +74,7 @@ class Pool:
         a dead worker of the same trial still held is freed. Raises TrialFailed, Unfit."""
         await self.release(trial)
         while True:
-            await self._bury_dead()
+            await self._drop_all_dead()
             key, handle = await self._take_slot(trial, config, avoided)
             if handle is None:
                 continue
@@ -150,7 +150,7 @@ class Pool:
         async with self.changed:
             self.changed.notify_all()
 
-    async def _bury_dead(self) -> None:
+    async def _drop_all_dead(self) -> None:
         """Drops engines that are known to be dead; one that is still loading counts as alive."""
         await asyncio.gather(*(self._drop_if_dead(handle) for handle in self.handles))
 
