@@ -24,7 +24,7 @@ def ask(uri: str, work: Callable[[], T], limit_s: float | None = None) -> T:
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # noqa: BLE001: raised again where it was asked
+        except BaseException as error:  # raised again where it was asked
             errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
