@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trainable.command.outcome import Outcome, carry_out
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-from tune.driver.signals import Interrupted, heed, say
+from tune.driver.signals import Interrupted, pause_on_signals, say
 from tune.plan.flags import build_parser
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ NOTHING_STARTED = "no trial was at work; the same command goes on"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        with heed(NOTHING_STARTED):
+        with pause_on_signals(NOTHING_STARTED):
             return carry_out(build_parser(), run, arguments)
     except Interrupted as interrupted:
         say(interrupted, NOTHING_STARTED)

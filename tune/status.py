@@ -95,13 +95,13 @@ class View:
         from trainable.storage.remote import bring_events
         from tune.folder.disk import describe_usage
         from tune.folder.lock import find_owner, read_since
-        from tune.folder.pulse import watch
+        from tune.folder.remote_lock import find_remote_owner
 
         self.owner = find_owner(self.folder)
         self.progress.since_s = read_since(self.folder) if self.owner else None
         if self.owner is None:
             bring_events(self.folder)
-            self.owner = watch(self.folder)
+            self.owner = find_remote_owner(self.folder)
         self._read_on()
         if time.monotonic() - self.weighed_s >= WEIGH_S:
             self.usage, self.weighed_s = describe_usage(self.folder), time.monotonic()

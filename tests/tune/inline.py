@@ -11,7 +11,7 @@ from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.trial import TrialFailed
 from trainable.worker.lease import Lease, Report
-from trainable.worker.weigh import weigh
+from trainable.worker.objective import apply_objective
 from tune.driver.sweep import compose_header
 from tune.folder.recorder import Recorder, write_header
 from tune.search.config import SweepConfig
@@ -55,7 +55,7 @@ def carry_out(lease: Lease) -> Iterator[Report]:
         _, n_dialogues, replies, bias = lease.find_reached(seen)
         evaluation = finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
         try:
-            evaluation = weigh(lease.objective, evaluation, lease.config, n_dialogues)
+            evaluation = apply_objective(lease.objective, evaluation, lease.config, n_dialogues)
         except TrialFailed as error:
             yield Report(trial=lease.trial, failure=str(error))
             return

@@ -19,7 +19,7 @@ import yaml
 
 import tune
 from analysis.records import read_sweep
-from tune.workers.fate import RAYS_PATIENCE
+from tune.workers.watchdog import HEAD_TIMEOUT_VARIABLE
 
 TEMPLATES = Path(tune.__path__[0]) / "cluster"
 MACHINES = Path(__file__).parent / "slurm" / "machines.sh"
@@ -83,7 +83,7 @@ def test_the_slurm_script_runs_a_sweep_on_several_nodes(
             SWEEP_CLASSIC=classic,
             SLURM_SUBMIT_DIR=str(tmp_path),
             RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT="100",
-            **{RAYS_PATIENCE: "10"},
+            **{HEAD_TIMEOUT_VARIABLE: "10"},
         ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -120,7 +120,7 @@ def test_a_slurm_job_that_is_warned_requeues_itself_and_goes_on_by_name(
     machines = [*UNSHARE, str(MACHINES), str(short_folder), "1", "bash", "-c", slurm, "slurm"]
     done = subprocess.run(
         [*machines, str(tmp_path), *script, "--storage", str(tmp_path)],
-        env=environment(SLURM_SUBMIT_DIR=str(tmp_path), **{RAYS_PATIENCE: "10"}),
+        env=environment(SLURM_SUBMIT_DIR=str(tmp_path), **{HEAD_TIMEOUT_VARIABLE: "10"}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ from search_spaces.lora_modules import SELECTIONS
 from search_spaces.space import find_space
 from trainable.solo.toy import DIALOGUES
 from trainable.trial import ConfigError, TrialConfig
-from tune.driver.sweep import has_work
+from tune.driver.conclusion import has_work
 from tune.plan.checks import check_space
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
 from tune.search.config import count_fresh_seeds

@@ -19,8 +19,8 @@ from drivers import Sweep
 from trainable.trial import ConfigError
 from tune.run import main
 from tune.workers import connect, session
-from tune.workers.connect import announced, await_door, settle_token
-from tune.workers.session import LONGEST_FOLDER, RAYS, open_session
+from tune.workers.connect import announced, await_listener, settle_token
+from tune.workers.session import LONGEST_FOLDER, RAY_FOLDER, open_session
 
 TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy")
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN", "WANDB_API_KEY")
@@ -42,9 +42,12 @@ def test_sockets_get_a_short_folder_that_is_private(
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setenv(variable, str(long_folder))
     with open_session() as folder:
-        assert len(os.fsencode(folder / RAYS)) <= LONGEST_FOLDER and (folder / RAYS).is_dir()
+        assert (
+            len(os.fsencode(folder / RAY_FOLDER)) <= LONGEST_FOLDER
+            and (folder / RAY_FOLDER).is_dir()
+        )
         assert folder.stat().st_mode & 0o77 == 0
-    shutil.rmtree(folder)  # as the guard does
+    shutil.rmtree(folder)  # as the watchdog does
     assert not list(long_folder.iterdir())
     with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as short:
         monkeypatch.setenv("RAY_TMPDIR", short)
@@ -78,17 +81,17 @@ def test_nobody_at_the_address_is_one_line_in_time(monkeypatch: pytest.MonkeyPat
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         with pytest.raises(ConfigError, match=r"nothing answers there after 0.1 s \(.*\): start"):
-            await_door(address, "start one", print)
+            await_listener(address, "start one", print)
     for wrong in ("head", "head:", "head:port"):
         with pytest.raises(ConfigError, match=r"must be HOST:PORT or auto"):
-            await_door(wrong, "start one", print)
+            await_listener(wrong, "start one", print)
 
 
-def test_a_door_that_opens_late_is_waited_for() -> None:
+def test_a_listener_that_comes_late_is_waited_for() -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
-        await_door(f"127.0.0.1:{listening.getsockname()[1]}", "", print)
+        await_listener(f"127.0.0.1:{listening.getsockname()[1]}", "", print)
 
 
 def test_a_failed_start_leaves_nothing_so_that_the_same_command_may_be_given_again(
@@ -203,7 +206,7 @@ def test_no_key_is_in_what_ray_writes_and_nothing_of_it_stays(
         assert driver.wait(timeout=100) == (-9 if is_killed else 0), sweep.console
         deadline_s = time.monotonic() + 60
         while list(Path(short).iterdir()) and time.monotonic() < deadline_s:
-            time.sleep(0.1)  # the guard outlives a killed driver
+            time.sleep(0.1)  # the watchdog outlives a killed driver
         assert not list(Path(short).iterdir())
     assert not list(find_text(sweep.folder, "planted-"))
 
@@ -219,7 +222,7 @@ def test_a_cluster_that_asks_for_a_token_is_one_line_that_names_it(
 
     monkeypatch.setattr("ray.init", init)
     monkeypatch.setattr("ray.shutdown", lambda: None)
-    monkeypatch.setattr(connect, "await_door", lambda *_: None)
+    monkeypatch.setattr(connect, "await_listener", lambda *_: None)
     with pytest.raises(ConfigError, match="asks for a token: set RAY_AUTH_MODE=token, and") as told:
         connect._join(ray, "127.0.0.1:1", print)
     assert "(Failed to connect to Ray cluster at 127.0.0.1:1)" in str(told.value)
@@ -257,9 +260,11 @@ def test_a_head_that_asks_for_a_token(tmp_path: Path) -> None:
     ],
 )
 def test_what_ray_raises_when_it_is_lost_is_one_line(error: str, words: str) -> None:
-    text = "from tune.workers.fate import Watch\n"
-    text += "watch = Watch({'the head': ('127.0.0.1', 1)}, 0.1, 'python -m tune.run --resume s')\n"
-    text += f"watch.explain(RuntimeError({error!r}))"
+    text = "from tune.workers.watchdog import RayMonitor\n"
+    text += (
+        "ray = RayMonitor({'the head': ('127.0.0.1', 1)}, 0.1, 'python -m tune.run --resume s')\n"
+    )
+    text += f"ray.explain(RuntimeError({error!r}))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and words in done.stderr, done.stderr
     assert done.stderr.strip().endswith("paused; go on with python -m tune.run --resume s")

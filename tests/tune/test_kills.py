@@ -14,7 +14,7 @@ from drivers import PATIENCE_S, Sweep
 from test_search import summarise
 
 from analysis.leaderboard import render
-from tune.workers.fate import find_session
+from tune.workers.watchdog import find_session
 
 SOLO = ("--set", "base_model=toy:0.001", "--trials", "14", "--concurrent", "1")
 PACKED = ("--set", "base_model=toy:0.002", "--trials", "8", "--pack", "2", "--asha", "off")

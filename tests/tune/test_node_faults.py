@@ -21,7 +21,7 @@ from trainable.trial import Missing, TrialConfig, TrialFailed
 from trainable.worker import entry, node
 from trainable.worker.lease import NodeFault, Report
 from trainable.worker.node import Unfit, find_fault
-from tune.driver.sweep import conclude
+from tune.driver.conclusion import conclude
 from tune.search.profiles import BASES
 from tune.search.search import Search
 from tune.workers.pool import Pool

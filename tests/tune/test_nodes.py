@@ -13,7 +13,7 @@ import pytest
 from drivers import Sweep, compute_undisturbed, trace
 from test_search import summarise
 
-from tune.workers.fate import RAYS_PATIENCE
+from tune.workers.watchdog import HEAD_TIMEOUT_VARIABLE
 
 WORKER, ENGINE = ("ray::Resource", "ray::Dialogue"), ("ray::Engine",)  # as Ray names the processes
 
@@ -94,7 +94,9 @@ def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
 
     flags = ("--set", "base_model=toy:0.002", "--trials", "4", "--concurrent", "1")
     cluster.add_node(num_cpus=1)
-    sweep = Sweep(tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address, RAYS_PATIENCE: "5"})
+    sweep = Sweep(
+        tmp_path / "sweep", flags, {"RAY_ADDRESS": cluster.address, HEAD_TIMEOUT_VARIABLE: "5"}
+    )
     driver = sweep.start()
     sweep.await_evals(3)
     cluster.head_node.kill_gcs_server(check_alive=False)

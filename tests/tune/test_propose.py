@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from inline import Killed, carry_out, make_config, open_search, run_inline
-from test_control import open_control
+from test_request_handler import open_handler
 from test_resume import KillAfter
 from test_search import summarise
 
@@ -16,8 +16,8 @@ from analysis.records import read_sweep
 from qlora_search import ConfigError, open_sweep
 from search_spaces.notation import read_space
 from search_spaces.space import find_space
-from tune.driver import control as control_module
-from tune.driver.control import Control
+from tune.driver import request_handler as handler_module
+from tune.driver.request_handler import RequestHandler
 from tune.folder.lock import own_folder
 from tune.folder.requests import Request, send
 from tune.plan.flags import build_parser
@@ -32,7 +32,7 @@ TRIALS = 10
 
 @pytest.fixture(autouse=True)
 def _always_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_module, "LOOK_S", 0.0)
+    monkeypatch.setattr(handler_module, "LOOK_S", 0.0)
 
 
 def foreign(n: int) -> dict[str, Any]:
@@ -41,17 +41,17 @@ def foreign(n: int) -> dict[str, Any]:
     return whole if n % 2 else {"lora_modules": "attention"}
 
 
-def drive(control: Control) -> None:
+def drive(handler: RequestHandler) -> None:
     """One trial at a time; after trials 2, 5 and 8, when nothing is half done, somebody proposes
     the next."""
-    search = control.search
+    search = handler.search
     while True:
         n = (2, 5, 8, 99)[sum(t.proposal is not None for t in search.proposed)]
         is_idle = not any(t.state == "QUEUED" for t in search.searched)
         if len(search.proposed) >= n and is_idle:
             values = {"trial": None, "set": foreign(n), "why": f"a hunch after {n}"}
             send(search.recorder.folder, "propose", values)
-            control.look()
+            handler.look()
         lease = search.lease()
         if lease is None:
             break
@@ -67,12 +67,12 @@ def test_a_third_of_foreign_proposals_and_every_resume_is_exact(
     tmp_path: Path, every: int, seeds: int
 ) -> None:
     settings = {"trials": TRIALS * seeds, "seeds": seeds}
-    drive(open_control(tmp_path, name="whole", **settings))
+    drive(open_handler(tmp_path, name="whole", **settings))
     reference = read_sweep(tmp_path / "whole")
     kills = 0
     while True:
         try:
-            drive(open_control(tmp_path, KillAfter(every), name="killed", **settings))
+            drive(open_handler(tmp_path, KillAfter(every), name="killed", **settings))
             break
         except Killed:
             kills += 1
@@ -103,12 +103,12 @@ def test_what_cannot_be_tried_is_told_at_once(
         assert message in error and error.count("\n") == 1
     assert main([*name, "--set", "learning_rate=0.003", "--why", "once more", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["done"] is False
-    control = open_control(tmp_path, trials=3)  # the next driver takes it up, on top
-    made = control.search.searched[-1]
+    handler = open_handler(tmp_path, trials=3)  # the next driver takes it up, on top
+    made = handler.search.searched[-1]
     assert made.params["learning_rate"] == 0.003 and made.proposal["why"] == "once more"
     again = {"trial": None, "set": dict(made.params), "why": ""}
     with pytest.raises(ConfigError, match="has just this point"):
-        control._take(Request(id="9-9", verb="propose", values=again))
+        handler._take(Request(id="9-9", verb="propose", values=again))
 
 
 def test_ask_is_what_the_sampler_would_try_and_tell_is_tried(
@@ -122,12 +122,12 @@ def test_ask_is_what_the_sampler_would_try_and_tell_is_tried(
     first = sweep.ask()
     assert first.params == search.suggest() and set(first.space.searched) == set(space.searched)
     assert sweep.tell({"learning_rate": 0.004}, why="halfway") is None  # nobody drives it
-    control = open_control(tmp_path, trials=4)
-    made = control.search.searched[0]
+    handler = open_handler(tmp_path, trials=4)
+    made = handler.search.searched[0]
     assert made.params["learning_rate"] == 0.004
 
     def answer_as_the_driver_does(*_: Any) -> None:
-        control.look()
+        handler.look()
 
     with own_folder(config.folder):
         monkeypatch.setattr("tune.folder.requests.time.sleep", answer_as_the_driver_does)

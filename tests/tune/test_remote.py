@@ -23,7 +23,7 @@ from trainable.storage.remote import Remote, bring_checkpoints, bring_sweep, loc
 from trainable.storage.remote_checkpoints import prune, pull_last, push_checkpoint
 from trainable.trial import ConfigError
 from tune import baseline
-from tune.folder import pulse
+from tune.folder import remote_lock
 from tune.folder.lock import check_not_elsewhere, own_folder
 from tune.folder.recorder import Recorder
 from tune.run import main
@@ -97,12 +97,12 @@ def test_a_bucket_that_is_not_there_is_one_line(
 
 
 @pytest.fixture
-def quick_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulse, "BEAT_S", 0.1)
-    monkeypatch.setattr(pulse, "PATIENCE_S", 2.0)
+def quick_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_lock, "RENEW_S", 0.1)
+    monkeypatch.setattr(remote_lock, "PATIENCE_S", 2.0)
 
 
-@pytest.mark.usefixtures("quick_pulse")
+@pytest.mark.usefixtures("quick_lock")
 def test_a_sweep_has_one_driver_on_all_machines(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +119,7 @@ def test_a_sweep_has_one_driver_on_all_machines(
         check_not_elsewhere(there)
 
 
-@pytest.mark.usefixtures("quick_pulse", "s3")
+@pytest.mark.usefixtures("quick_lock", "s3")
 def test_who_drives_next_has_the_last_driver_s_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +144,7 @@ def test_who_drives_next_has_the_last_driver_s_last_words(
     ]
 
 
-@pytest.mark.usefixtures("quick_pulse", "s3")
+@pytest.mark.usefixtures("quick_lock", "s3")
 def test_a_driver_that_was_taken_for_dead_ends(
     capsys: pytest.CaptureFixture, request: pytest.FixtureRequest
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_sweep_killed_on_one_machine_goes_on_on_another(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str
 ) -> None:
     flags = ("--set", "base_model=toy:0.001", "--trials", "5", "--pack", pack, "--asha", "off")
-    watched = {"QLORA_SEARCH_PULSE_PATIENCE_S": "12"}  # for the pulse of the driver that is killed
+    watched = {"QLORA_SEARCH_PULSE_PATIENCE_S": "12"}  # for the lock of the driver that is killed
     sweep = Sweep(tmp_path / "sweep", flags, watched, address=STORAGE)
     driver = sweep.start()
     sweep.await_evals(4)

@@ -12,7 +12,7 @@ from test_search import summarise
 from analysis.records import read_sweep
 from search_spaces.space import find_space
 from trainable.trial import ConfigError
-from tune.driver.sweep import has_work
+from tune.driver.conclusion import has_work
 from tune.plan.resumed import lengthen
 from tune.search.rebuild import check_widened
 

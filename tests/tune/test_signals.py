@@ -14,7 +14,7 @@ import pytest
 from drivers import Sweep, compute_undisturbed
 from test_search import summarise
 
-from tune.driver.signals import Interrupted, heed, is_command, is_main_thread, renew
+from tune.driver.signals import Interrupted, is_command, is_main_thread, pause_on_signals, renew
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 @pytest.mark.parametrize("number", SIGNALS)
 def test_nobody_else_s_handlers_are_taken_and_ours_end_with_the_block(number: int) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted) as caught, heed("go on"):
+    with pytest.raises(Interrupted) as caught, pause_on_signals("go on"):
         signal.signal(number, lambda *_: None)  # as Ray and Ray Tune do
         os.kill(os.getpid(), number)
         time.sleep(5)
@@ -32,7 +32,7 @@ def test_nobody_else_s_handlers_are_taken_and_ours_end_with_the_block(number: in
 
 
 def test_an_interrupt_that_another_takes_the_place_of_keeps_its_code() -> None:
-    with pytest.raises(Interrupted, match="SIGUSR1"), heed("go on"):
+    with pytest.raises(Interrupted, match="SIGUSR1"), pause_on_signals("go on"):
         try:
             os.kill(os.getpid(), signal.SIGUSR1)
             time.sleep(5)
@@ -43,7 +43,7 @@ def test_an_interrupt_that_another_takes_the_place_of_keeps_its_code() -> None:
 def test_what_was_ignored_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with heed("go on"):
+        with pause_on_signals("go on"):
             os.kill(os.getpid(), signal.SIGHUP)  # as under nohup
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -55,7 +55,7 @@ def test_who_does_not_end_in_time_or_is_told_twice_ends_at_once(times: int) -> N
         "import os, signal, time\n"
         "from tune.driver import signals\n"
         f"signals.PATIENCE_S = {0.2 if times == 1 else 60}\n"
-        "with signals.heed('go on with X'):\n"
+        "with signals.pause_on_signals('go on with X'):\n"
         f"    for _ in range({times}):\n"
         "        try:\n"
         "            os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -99,7 +99,7 @@ def test_a_thread_s_sweep_leaves_signals_to_the_main_thread() -> None:
     ran: list[bool] = []
 
     def work() -> None:
-        with heed("go on"):
+        with pause_on_signals("go on"):
             renew()
             ran.append(is_main_thread())
 

@@ -138,12 +138,12 @@ def test_a_lock_or_a_request_is_not_written_through_a_link(folder: Path, victim:
     ],
 )
 def test_a_request_that_cannot_be_read_is_answered(folder: Path, content: str) -> None:
-    from test_control import open_control
+    from test_request_handler import open_handler
 
     (folder / FOLDER).mkdir()
     (folder / FOLDER / "1-2.json").write_text(content)
     assert [r.verb for r in read_requests(folder)] == [""]
-    open_control(folder.parent, trials=2)
+    open_handler(folder.parent, trials=2)
     assert not list((folder / FOLDER).glob("1-2.json"))
     assert "is no request of this version's" in read_sweep(folder).notes[-1]
 

@@ -1,6 +1,6 @@
 """Responses in one form, so that systems with different slot names and tokenisers compare.
 
-Source: evaluation spec, section 1. Hypotheses and references go through the same door.
+Source: evaluation spec, section 1. Hypotheses and references go through the same function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A storage that is no folder: s3://bucket/prefix, or whatever else pyarrow opens.
+"""Object storage: s3://bucket/prefix, or whatever else pyarrow opens.
 
 Whole files are copied between it and a local folder of the same layout. What is there counts; the
 local folder, in the user's cache, is where a driver or a worker works on it.
@@ -26,7 +26,7 @@ MARK = ".remote"  # in a storage's local folder: its URI
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "file")
 GOOGLES = ("gs://", "gcs://")
 GOOGLES_PATIENCE = "retry_limit_seconds=20"  # pyarrow's own is 15 minutes, deaf to signals
-PULSE = "pulse.json"  # beside a sweep's records while it is driven
+DRIVER_LOCK = "pulse.json"  # beside a sweep's records while it is driven
 
 
 def is_remote(storage: str) -> bool:
@@ -102,7 +102,7 @@ def bring_sweep(folder: Path) -> None:
     remote = find_remote(folder)
     if remote is not None:
         with explained(remote.uri):
-            there = (n for n in ask(remote.uri, remote.list_files) if n != PULSE)
+            there = (n for n in ask(remote.uri, remote.list_files) if n != DRIVER_LOCK)
             names = [n for n in there if not n.startswith("checkpoints/")]
             ask(remote.uri, lambda: remote.pull(folder, names))
 

@@ -1,4 +1,4 @@
-"""A trial's checkpoints on a storage that is no folder: as on a disk, the manifest last."""
+"""A trial's checkpoints on object storage: as on a disk, the manifest last."""
 
 from __future__ import annotations
 

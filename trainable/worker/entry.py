@@ -19,7 +19,7 @@ from trainable.solo.choose import open_finetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.storage.remote_checkpoints import pull_last, push_checkpoint
 from trainable.system.activity import forget, tell
-from trainable.system.beacon import Beacon
+from trainable.system.heartbeat import Heartbeat
 from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import (
@@ -32,8 +32,8 @@ from trainable.trial import (
 )
 from trainable.worker.lease import Lease, Report
 from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
+from trainable.worker.objective import apply_objective
 from trainable.worker.pooled import PooledFinetuner
-from trainable.worker.weigh import weigh
 
 SIGNS_NAMESPACE = "sweep"
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
@@ -83,7 +83,7 @@ class DialogueTrial(ray_tune.Trainable):
 
     def _open(self) -> tuple[str, ...]:
         """Meets the model, and goes back to the last whole checkpoint if there is one."""
-        light_beacon().trial = self.lease.trial
+        start_heartbeat().trial = self.lease.trial
         tell("loading")
         check_versions(self.lease.versions)
         retry_io(self._reach_storage)
@@ -119,7 +119,9 @@ class DialogueTrial(ray_tune.Trainable):
         self.finetuner.train_until(milestone.turns)
         turns, n_dialogues, replies, bias = self.lease.find_reached(self.finetuner.turns_seen)
         evaluation = self.finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
-        evaluation = weigh(self.lease.objective, evaluation, self.lease.config, n_dialogues)
+        evaluation = apply_objective(
+            self.lease.objective, evaluation, self.lease.config, n_dialogues
+        )
         result, objective = evaluation.result, self.lease.objective.name
         score = result.value if replies else result.nats_per_word
         if score is None or not math.isfinite(score):
@@ -175,18 +177,18 @@ class DialogueTrial(ray_tune.Trainable):
 
 
 @lru_cache(maxsize=1)
-def light_beacon() -> Beacon:
+def start_heartbeat() -> Heartbeat:
     """This process's, for all its trials: the driver looks for the signs of its Ray job."""
     from ray.experimental import internal_kv
 
     job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
     key = f"{job}:{os.uname().nodename}:{os.getpid()}"
-    beacon = Beacon(
+    heartbeat = Heartbeat(
         lambda sign: (
             ray.is_initialized()  # else nobody looks any more
             and internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE)
         ),
         str(gpus[0]) if gpus else None,
     )
-    beacon.start()
-    return beacon
+    heartbeat.start()
+    return heartbeat

@@ -209,13 +209,13 @@ def spell(checkpoint: Path | None) -> TrialConfig:
     )  # fmt: skip
 
 
-WAYS = {"lab": measure_lab, "stock": measure_stock, "engine": measure_engine}
+MEASUREMENTS = {"lab": measure_lab, "stock": measure_stock, "engine": measure_engine}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--checkpoint", type=Path, help="of a sweep's LoRA trial: replies end")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--ways", nargs="+", default=list(MEASUREMENTS), choices=MEASUREMENTS)
     parser.add_argument("--processes", type=int, default=8, help="of the stock way")
     parser.add_argument("--reply-batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--dialogues", type=int, default=64, help="that stock replies to")
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of training")
     flags = parser.parse_args()
     for way in flags.ways:
-        for row in WAYS[way](spell(flags.checkpoint), flags):
+        for row in MEASUREMENTS[way](spell(flags.checkpoint), flags):
             print(json.dumps(row), flush=True)
         give_back_memory()  # the next way may be of other processes
 

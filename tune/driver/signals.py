@@ -15,7 +15,7 @@ from tune.terminal import stderr
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 IGNORABLE = (signal.SIGINT, signal.SIGHUP)  # by who starts the driver: nohup, a background job
-PATIENCE_S = 8.0  # for Ray to end; what is left of it then is killed by its guard
+PATIENCE_S = 8.0  # for Ray to end; what is left of it then is killed by the watchdog
 
 _install = signal.signal
 
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def heed(hint: str) -> Iterator[None]:
+def pause_on_signals(hint: str) -> Iterator[None]:
     """Inside the block a signal raises Interrupted in the main thread. Where the block does not end
     in time, or a second signal comes, the process prints the line and ends at once."""
     if not is_main_thread():  # no signals come here

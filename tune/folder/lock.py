@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from trainable.storage.remote import bring_sweep
 from trainable.system.inside import check_links, stay_inside
 from trainable.trial import ConfigError
-from tune.folder.pulse import keep_pulse, watch
 from tune.folder.recorder import write_json
+from tune.folder.remote_lock import find_remote_owner, hold_remote_lock
 
 PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
 
@@ -38,7 +38,7 @@ def own_folder(folder: Path) -> Iterator[None]:
         ) from None
     try:
         write_json(owner, {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()})
-        with keep_pulse(folder):
+        with hold_remote_lock(folder):
             bring_sweep(folder)  # the last driver's last words, too
             yield
         with contextlib.suppress(OSError):  # it tells nothing once the lock is free
@@ -59,7 +59,7 @@ def find_owner(folder: Path) -> str | None:
 
 def check_not_elsewhere(folder: Path) -> None:
     """Raises ConfigError when the driver is where no request of this machine reaches it."""
-    if find_owner(folder) is None and (who := watch(folder, is_told=True)) is not None:
+    if find_owner(folder) is None and (who := find_remote_owner(folder, is_told=True)) is not None:
         raise ConfigError(f"{folder.name} is driven elsewhere ({who}): ask for it on that machine")
 
 

@@ -115,7 +115,7 @@ class Recorder:
         return (self.folder / "sweep.json").exists()
 
     def publish(self, names: Iterable[str]) -> None:
-        """Copies files to a storage that is no folder."""
+        """Copies files to object storage."""
         if self.remote is not None:
             remote, listed = self.remote, list(names)
             retry_io(lambda: remote.push(self.folder, listed), self.say)

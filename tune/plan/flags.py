@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXIT_REFUSED = 1
 DESCRIPTION = "Starts or resumes a sweep: python -m tune.run --space lora_modules"
-EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that mean no folder
+EMBEDDED = ("tiny", "cambridge", "multiwoz")  # names that are not folders
 PLACES = ("adapter", "base_model", "corpus")  # fields of TrialConfig that may name a folder
 WHAT = "what is searched"
 
@@ -161,8 +161,8 @@ def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:
 
 
 def open_folder(flags: argparse.Namespace, command: str) -> Path:
-    """The folder of the sweep that a command names; of a storage that is no folder, its local copy.
-    Raises ConfigError."""
+    """The folder of the sweep that a command names; its local copy where that lies on object
+    storage. Raises ConfigError."""
     if is_remote(flags.name):
         storage, _, flags.name = flags.name.rstrip("/").rpartition("/")
         flags.storage = locate(storage)

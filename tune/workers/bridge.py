@@ -18,7 +18,7 @@ from trainable.system.retries import StorageFault
 from trainable.worker.lease import Lease
 from tune.search.search import Search
 from tune.terminal.live import Display
-from tune.workers.lookout import Lookout
+from tune.workers.heartbeats import HeartbeatReader
 
 SURVEY_S = 2.0
 SIGNS_S = 1.0  # between looks at what the workers are at
@@ -112,14 +112,14 @@ class ControlCallback(Unpickled, ray_tune.Callback):
 class SignsCallback(Unpickled, ray_tune.Callback):
     """Lets the live table know what the workers are at, once a second."""
 
-    def __init__(self, lookout: Lookout, display: Display) -> None:
-        self.lookout, self.display = lookout, display
+    def __init__(self, heartbeats: HeartbeatReader, display: Display) -> None:
+        self.heartbeats, self.display = heartbeats, display
         self.next_s = 0.0
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self.display.live is not None and time.monotonic() >= self.next_s:
             self.next_s = time.monotonic() + SIGNS_S
-            self.display.progress.signs = self.lookout.look()
+            self.display.progress.signs = self.heartbeats.look()
 
 
 def end_worker(trial: Any) -> None:

@@ -22,8 +22,8 @@ from trainable.system.environment import list_variables
 from trainable.trial import ConfigError
 from tune.folder.versions import list_packages
 from tune.terminal import stderr
-from tune.workers.fate import EXIT_PAUSED, Guard
-from tune.workers.session import RAYS, open_session
+from tune.workers.session import RAY_FOLDER, open_session
+from tune.workers.watchdog import EXIT_PAUSED, Watchdog
 
 Say = Callable[[str], None]
 SAID_AFTER_S = 10.0
@@ -44,7 +44,7 @@ def connect(say: Say) -> Iterator[Path | None]:
     with contextlib.ExitStack() as stack:
         if address == "local":
             folder = stack.enter_context(open_session())
-            stack.enter_context(Guard(folder))
+            stack.enter_context(Watchdog(folder))
         with announced(f"Ray ({address})", START_S, say):
             if folder is not None:
                 _start(ray, folder)
@@ -64,7 +64,7 @@ def _start(ray: Any, folder: Path) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=False,
-                _temp_dir=str(folder / RAYS),
+                _temp_dir=str(folder / RAY_FOLDER),
             )
             return
         except Exception as error:  # of whatever part of Ray
@@ -79,7 +79,7 @@ def _start(ray: Any, folder: Path) -> None:
 def _join(ray: Any, address: str, say: Say) -> None:
     remedy = "start a head there (ray start --head), or unset RAY_ADDRESS for a Ray of our own"
     if address != "auto" and "://" not in address:
-        await_door(address, remedy, say)
+        await_listener(address, remedy, say)
     with stderr.overhear() as read:  # where Ray may tell once a second that it wants a token
         try:
             ray.init(
@@ -105,7 +105,7 @@ def spell_environment() -> dict[str, Any]:
     return {"py_modules": list_packages(), "env_vars": list_variables()}
 
 
-def await_door(address: str, remedy: str, say: Say) -> None:
+def await_listener(address: str, remedy: str, say: Say) -> None:
     """Until somebody listens at HOST:PORT; raises ConfigError when nobody does in time."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():

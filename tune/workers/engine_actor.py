@@ -12,7 +12,7 @@ from typing import Any
 from trainable.model.packable import is_toy
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
-from trainable.worker.entry import light_beacon
+from trainable.worker.entry import start_heartbeat
 from trainable.worker.node import Unfit, check_versions, find_fault, find_here
 from trainable.worker.pooled import read_files, write_files
 
@@ -36,7 +36,7 @@ class EngineActor:
         self.engine: Any = None
         self.failure: Unfit | TrialFailed | None = None
         sys.setswitchinterval(SWITCH_S)
-        light_beacon()
+        start_heartbeat()
         try:
             check_versions(versions or {})
             self.engine = open_engine(config, slots, max_rank, gpu_share)

@@ -19,8 +19,8 @@ from trainable.trial import TrialConfig
 from tune.search.config import SweepConfig
 from tune.search.search import Search
 from tune.workers.connect import connect
-from tune.workers.fate import Watch, choose_patience, find_doors
 from tune.workers.shares import Node, avoid, count_on, count_room, read_nodes, split
+from tune.workers.watchdog import RayMonitor, choose_patience, find_endpoints
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
 SETTINGS = {
@@ -86,7 +86,7 @@ class Workers:
         return f"up to {room} trials at a time, {packing} ({self.why})"
 
 
-def staff(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
+def plan_workers(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
     """Decides on packing, and starts the pool where there is any."""
     from tune.workers.packing import choose_slots, measure_on_gpu
     from tune.workers.pool import base_of, close_pool, start_pool
@@ -151,7 +151,7 @@ def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[F
             folder = None if ray.is_initialized() else stack.enter_context(connect(say))
             _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
-            watch = stack.enter_context(Watch(find_doors(), choose_patience(), command))
+            watch = stack.enter_context(RayMonitor(find_endpoints(), choose_patience(), command))
             yield Fleet(nodes=read_nodes(), check=watch.check, explain=watch.explain, folder=folder)
 
 
@@ -190,7 +190,7 @@ def _send_logs(handler: logging.Handler) -> None:
     warnings.filterwarnings("ignore", module="ray")
 
 
-def run_leases(
+def run_ray_tune(
     adapters: tuple[Any, ...], share: Mapping[str, float], folder: Path | None = None
 ) -> None:
     """Runs Ray Tune with a searcher, a scheduler and callbacks, until the searcher says that it

@@ -15,7 +15,7 @@ from trainable.trial import ConfigError
 LONGEST_FOLDER = 43  # bytes: a socket's path has 107, and /session_.../sockets/plasma_store 64
 SHORT_FOLDERS = ("/tmp", "/dev/shm", "/var/tmp")
 PREFIX = "ray-"
-RAYS = "r"  # Ray's own folder in it, to which Ray lets everybody in
+RAY_FOLDER = "r"  # Ray's own folder in it, to which Ray lets everybody in
 LONGEST_PLACE = LONGEST_FOLDER - len("/ray-12345678/r")
 LOCK = "driver.lock"  # held by the driver whose folder it is, so that others know it is alive
 
@@ -24,13 +24,13 @@ LOCK = "driver.lock"  # held by the driver whose folder it is, so that others kn
 def open_session() -> Iterator[Path]:
     """A new folder of mode 700, with one for Ray in it whose path is short enough: where Ray itself
     would put its sessions, or elsewhere if that is too long for a socket or cannot be written. What
-    dead drivers left there is removed; this one, by the guard. Raises ConfigError."""
+    dead drivers left there is removed; this one, by the watchdog. Raises ConfigError."""
     folder = _make_folder()
     draft = folder / f"{LOCK}.new"
     with draft.open("x") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         draft.rename(folder / LOCK)  # it is never seen unlocked
-        (folder / RAYS).mkdir()
+        (folder / RAY_FOLDER).mkdir()
         yield folder
 
 

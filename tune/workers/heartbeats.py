@@ -14,7 +14,7 @@ from tune.terminal.signs import Signs, merge
 STALE_S = 20.0  # without a new sign a process is taken for dead
 
 
-class Lookout:
+class HeartbeatReader:
     """Reads the signs of this Ray job's processes."""
 
     def __init__(self) -> None:

@@ -17,27 +17,27 @@ from typing import Any
 from trainable.system.activity import ALONE, read_activities
 
 PERIOD_S = 1.0
-PULSE_S = 5.0  # also sent when nothing has changed: it is alive
+UNCHANGED_S = 5.0  # after so long it is sent though nothing has changed: the process is alive
 GPU_QUERY = "utilization.gpu,memory.used,memory.total"
 
 
-class Beacon(threading.Thread):
+class Heartbeat(threading.Thread):
     """`send` takes a sign's bytes; `gpu` is what nvidia-smi knows the process's GPU by."""
 
     def __init__(self, send: Callable[[bytes], object], gpu: str | None) -> None:
-        super().__init__(name="beacon", daemon=True)
+        super().__init__(name="heartbeat", daemon=True)
         self.send, self.gpu = send, gpu
         self.trial = ""  # the one that has this process to itself
 
     def run(self) -> None:
         last: dict[str, Any] = {}
-        use, pulse_s = None, -PULSE_S
+        use, sent_s = None, -UNCHANGED_S
         while True:
-            is_pulse = time.monotonic() - pulse_s >= PULSE_S
-            if is_pulse:
-                use, pulse_s = measure_gpu(self.gpu), time.monotonic()
+            is_due = time.monotonic() - sent_s >= UNCHANGED_S
+            if is_due:
+                use, sent_s = measure_gpu(self.gpu), time.monotonic()
             sign = {"trials": self._list_trials(), "node": os.uname().nodename, "gpu": use}
-            if is_pulse or sign != last:
+            if is_due or sign != last:
                 self.send(json.dumps({**sign, "time_s": time.time()}).encode())
                 last = sign
             time.sleep(PERIOD_S)

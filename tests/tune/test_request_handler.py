@@ -9,8 +9,8 @@ from test_resume import KillAfter
 from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
-from tune.driver import control as control_module
-from tune.driver.control import Control, Paused
+from tune.driver import request_handler as handler_module
+from tune.driver.request_handler import Paused, RequestHandler
 from tune.folder.recorder import replay_events
 from tune.folder.requests import read_requests, send
 from tune.search.budget import Budget
@@ -19,30 +19,32 @@ from tune.search.search import Search
 
 @pytest.fixture(autouse=True)
 def _always_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_module, "LOOK_S", 0.0)
+    monkeypatch.setattr(handler_module, "LOOK_S", 0.0)
 
 
-def open_control(storage: Path, *listeners: Any, **settings: Any) -> Control:
+def open_handler(storage: Path, *listeners: Any, **settings: Any) -> RequestHandler:
     """A sweep, new or resumed, that nobody runs yet."""
     config, space = make_config(storage, **settings)
     search, records = open_search(config, space, listeners)
     budget = Budget(search)
     budget.replay(replay_events(records) if records else ())
-    control = Control(search, budget)
-    control.open()
+    handler = RequestHandler(search, budget)
+    handler.open()
     search.recorder.listeners.append(budget)
-    return control
+    return handler
 
 
-def run(control: Control, asked: dict[int, tuple[str, dict[str, Any]]] | None = None) -> Search:
+def run(
+    handler: RequestHandler, asked: dict[int, tuple[str, dict[str, Any]]] | None = None
+) -> Search:
     """One trial at a time; before the n-th report something may be asked."""
-    search, n = control.search, 0
+    search, n = handler.search, 0
     while (lease := search.lease()) is not None:
         for report in carry_out(lease):
             for verb, values in [asked[n]] if asked and n in asked else []:
                 send(search.recorder.folder, verb, values)
             n += 1
-            stopped = control.look()
+            stopped = handler.look()
             if lease.trial in stopped or not search.report(report):
                 break
     if search.closing is None:
@@ -59,9 +61,9 @@ def find(records: SweepRecords, trial: str) -> TrialRecord:
 
 
 def test_a_stopped_trial_is_pruned_and_the_others_go_on(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=4, asha="off")
-    run(control, {2: ("stop", {"trial": "0000", "now": False})})
-    records = read_sweep(control.search.config.folder)
+    handler = open_handler(tmp_path, trials=4, asha="off")
+    run(handler, {2: ("stop", {"trial": "0000", "now": False})})
+    records = read_sweep(handler.search.config.folder)
     assert records.count_states() == {"COMPLETE": 3, "PRUNED": 1}
     stopped = find(records, "0000")
     assert stopped.state == "PRUNED" and stopped.reason == "stopped by request at 400 turns"
@@ -71,22 +73,22 @@ def test_a_stopped_trial_is_pruned_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 def test_a_stopped_sweep_is_resumed_to_the_undisturbed_one(tmp_path: Path) -> None:
-    whole = run(open_control(tmp_path, name="whole", trials=5))
-    control = open_control(tmp_path, trials=5)
-    run(control, {4: ("stop", {"trial": None, "now": False})})
-    closing = control.search.closing
+    whole = run(open_handler(tmp_path, name="whole", trials=5))
+    handler = open_handler(tmp_path, trials=5)
+    run(handler, {4: ("stop", {"trial": None, "now": False})})
+    closing = handler.search.closing
     assert closing is not None and closing.why == "stopped by request" and closing.code == 0
-    run(open_control(tmp_path, trials=5))
+    run(open_handler(tmp_path, trials=5))
     assert summarise(read_sweep(tmp_path / "s")) == summarise(read_sweep(whole.config.folder))
-    control = open_control(tmp_path, name="now", trials=5)
+    handler = open_handler(tmp_path, name="now", trials=5)
     with pytest.raises(Paused):
-        run(control, {4: ("stop", {"trial": None, "now": True})})
+        run(handler, {4: ("stop", {"trial": None, "now": True})})
 
 
 def test_a_clone_in_the_space_is_known_to_the_study(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=6)
-    run(control, {2: clone_of("0000", learning_rate=5e-3)})
-    records = read_sweep(control.search.config.folder)
+    handler = open_handler(tmp_path, trials=6)
+    run(handler, {2: clone_of("0000", learning_rate=5e-3)})
+    records = read_sweep(handler.search.config.folder)
     clone = next(t for t in records.trials if t.origin)
     assert clone.origin["in_study"] and clone.params["learning_rate"] == 5e-3
     assert len(records.proposed) == 6 and len(records.searched) == 7
@@ -95,20 +97,20 @@ def test_a_clone_in_the_space_is_known_to_the_study(tmp_path: Path) -> None:
 
 
 def test_a_clone_outside_the_space_is_raced_but_not_studied(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=6)
-    run(control, {2: clone_of("0000", lora_rank=32, schedule="wsd", decay_fraction=0.2)})
-    records = read_sweep(control.search.config.folder)
+    handler = open_handler(tmp_path, trials=6)
+    run(handler, {2: clone_of("0000", lora_rank=32, schedule="wsd", decay_fraction=0.2)})
+    records = read_sweep(handler.search.config.folder)
     clone = next(t for t in records.trials if t.origin)
     assert not clone.origin["in_study"] and clone not in records.studied
     assert clone.params["lora_rank"] == 32 and clone.config["decay_fraction"] == 0.2
-    assert clone.id in control.search.rungs.values[400]
+    assert clone.id in handler.search.rungs.values[400]
     assert not records.warnings
 
 
 def test_a_warm_clone_starts_from_the_other_s_adapter(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=2, asha="off")
-    run(control, {2: clone_of("0000", warm=True, lora_rank=32)})
-    records = read_sweep(control.search.config.folder)
+    handler = open_handler(tmp_path, trials=2, asha="off")
+    run(handler, {2: clone_of("0000", warm=True, lora_rank=32)})
+    records = read_sweep(handler.search.config.folder)
     clone = next(t for t in records.trials if t.origin)
     cold = find(records, "0000")
     assert clone.evals[0].combined > cold.evals[0].combined + 5  # it has 400 turns behind it
@@ -134,9 +136,9 @@ def test_a_warm_clone_starts_from_the_other_s_adapter(tmp_path: Path) -> None:
 def test_what_cannot_be_is_answered_and_changes_nothing(
     tmp_path: Path, asked: tuple[str, dict[str, Any]], answer: str
 ) -> None:
-    control = open_control(tmp_path, trials=2)
-    run(control, {2: asked})
-    records = read_sweep(control.search.config.folder)
+    handler = open_handler(tmp_path, trials=2)
+    run(handler, {2: asked})
+    records = read_sweep(handler.search.config.folder)
     assert len(records.searched) == 2
     (path,) = (records.folder / "requests").glob("*.answer.json")
     assert answer in path.read_text() and '"done": false' in path.read_text()
@@ -150,12 +152,12 @@ def test_killed_again_and_again_clones_are_made_once(tmp_path: Path, every: int)
 
     def finish(name: str, listeners: Any) -> list[tuple]:
         settings = {"name": name, "trials": 6}
-        run(open_control(tmp_path, **{**settings, "trials": 1}))
+        run(open_handler(tmp_path, **{**settings, "trials": 1}))
         for verb, values in asked:
             send(tmp_path / name, verb, values)
         while True:
             try:
-                run(open_control(tmp_path, *listeners(), **settings))
+                run(open_handler(tmp_path, *listeners(), **settings))
                 return summarise(read_sweep(tmp_path / name))
             except Killed:
                 continue
@@ -167,31 +169,31 @@ def test_killed_again_and_again_clones_are_made_once(tmp_path: Path, every: int)
 
 def test_the_failure_limit_closes_the_sweep(tmp_path: Path) -> None:
     out_of_memory = {"lora_rank": 1024}
-    search = run(open_control(tmp_path, trials=30, max_failed_trials=3, fixed=out_of_memory))
+    search = run(open_handler(tmp_path, trials=30, max_failed_trials=3, fixed=out_of_memory))
     assert search.closing is not None and search.closing.code == 1
     assert search.closing.why == "4 trials failed, and no more than 3 may"
     assert len(search.searched) == 4
 
 
 def test_without_a_new_best_the_sweep_ends(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=60, stop_if_no_improvement=8)
-    run(control)
-    closing, records = control.search.closing, read_sweep(control.search.config.folder)
+    handler = open_handler(tmp_path, trials=60, stop_if_no_improvement=8)
+    run(handler)
+    closing, records = handler.search.closing, read_sweep(handler.search.config.folder)
     assert closing is not None and closing.why.startswith("8 points have ended or paused since")
     ends = [t.id for t in sorted(records.searched, key=lambda t: t.ended_s or 0)]
     scored = [t for t in records.searched if t.evals]
     leader = max(scored, key=lambda t: (t.evals[-1].turns_seen, t.evals[-1].combined))
     assert ends.index(leader.id) == len(ends) - 9 and len(ends) < 60
-    again = open_control(tmp_path, trials=60, stop_if_no_improvement=8)
+    again = open_handler(tmp_path, trials=60, stop_if_no_improvement=8)
     assert again.search.closing == closing
-    more = open_control(tmp_path, trials=60, stop_if_no_improvement=0)
+    more = open_handler(tmp_path, trials=60, stop_if_no_improvement=0)
     assert more.search.closing is None
 
 
 def test_pauses_count_where_nothing_ends_before_the_sweep_does(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=60, stop_if_no_improvement=8, asha="promote")
-    run(control)
-    assert control.search.closing is not None and len(control.search.searched) < 60
+    handler = open_handler(tmp_path, trials=60, stop_if_no_improvement=8, asha="promote")
+    run(handler)
+    assert handler.search.closing is not None and len(handler.search.searched) < 60
 
 
 @pytest.mark.parametrize("asha", ["stop", "promote"])
@@ -199,25 +201,25 @@ def test_points_without_a_new_best_count_once_however_many_their_seeds(
     tmp_path: Path, asha: str
 ) -> None:
     settings = {"trials": 90, "seeds": 3, "stop_if_no_improvement": 6, "asha": asha}
-    control = open_control(tmp_path, **settings)
-    run(control)
-    budget, closing = control.budget, control.search.closing
+    handler = open_handler(tmp_path, **settings)
+    run(handler)
+    budget, closing = handler.budget, handler.search.closing
     assert closing is not None and closing.why.startswith("6 points have ended or paused since")
-    points = control.search.race.proposed
-    later = [p for p in points if p.seeds[0].number > control.search.trials[budget.leader].number]
+    points = handler.search.race.proposed
+    later = [p for p in points if p.seeds[0].number > handler.search.trials[budget.leader].number]
     assert len(later) >= 6 and len(points) < 30
-    again = open_control(tmp_path, **settings)
+    again = open_handler(tmp_path, **settings)
     assert again.search.closing == closing and again.budget.best == budget.best
 
 
 def test_hours_are_spent_across_drivers(tmp_path: Path) -> None:
-    control = open_control(tmp_path, trials=3)
-    run(control)
-    spent = control.budget.hours
+    handler = open_handler(tmp_path, trials=3)
+    run(handler)
+    spent = handler.budget.hours
     assert 0 < spent < 0.1
-    again = open_control(tmp_path, trials=30, max_hours=spent / 2)
+    again = open_handler(tmp_path, trials=30, max_hours=spent / 2)
     assert again.search.closing is not None
     assert again.search.closing.remedy == "--max-hours N"
-    gpu = open_control(tmp_path, trials=30, max_gpu_hours=1e-9)
+    gpu = open_handler(tmp_path, trials=30, max_gpu_hours=1e-9)
     assert gpu.search.closing is not None and "GPU-hours are spent" in gpu.search.closing.why
-    assert open_control(tmp_path, trials=30).search.closing is None
+    assert open_handler(tmp_path, trials=30).search.closing is None

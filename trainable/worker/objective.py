@@ -16,7 +16,7 @@ from trainable.trial import Evaluation, TrialConfig
 SEMANTIC = "semantic"
 
 
-def weigh(
+def apply_objective(
     objective: Objective, evaluation: Evaluation, config: TrialConfig, n_dialogues: int | None
 ) -> Evaluation:
     """Of the first dialogues (None: all) of its split. Raises TrialFailed."""

@@ -1,4 +1,4 @@
-"""The driver's ear: carries out what `tune.stop`, `tune.clone` and `tune.propose` ask for."""
+"""The request handler: carries out what `tune.stop`, `tune.clone` and `tune.propose` ask for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Paused(Exception):
         self.code = code  # the command's exit code
 
 
-class Control:
+class RequestHandler:
     """`refuse`: why the sweep's workers cannot carry out a config; None: they can."""
 
     def __init__(self, search: Search, budget: Budget) -> None:

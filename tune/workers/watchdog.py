@@ -1,6 +1,6 @@
-"""A driver and its Ray share their fate: neither is left behind by the other's death.
+"""Watchdog: kills what a driver's Ray leaves behind, and ends a driver whose Ray is dead.
 
-Run as a script (by `Guard`), it waits for its driver's end and kills what that left behind.
+Run as a script (by `Watchdog`), it waits for its driver's end and kills the processes of its Ray.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ import psutil
 
 EXIT_PAUSED = 1
 PATIENCE_S = 3.0  # of a Ray of our own, without an answer
-RAYS_PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"  # with a cluster's head; 60 if unset
+HEAD_TIMEOUT_VARIABLE = (
+    "RAY_gcs_rpc_server_reconnect_timeout_s"  # with a cluster's head; 60 if unset
+)
 LOOK_S = 1.0
-ANEW = "WrongClusterID"  # in what Ray raises where the head is another than it has met
-SWEEPS = 20  # of the guard's broom: a dying raylet may still start a worker
-Doors = Mapping[str, tuple[str, int]]  # what listens there -> host, port
+OTHER_HEAD_ERROR = "WrongClusterID"  # in what Ray raises where the head is another than it has met
+KILL_ATTEMPTS = 20  # a dying raylet may still start a worker
+Endpoints = Mapping[str, tuple[str, int]]  # what listens there -> its host and port
 
 
-class Guard:
+class Watchdog:
     """Kills what is left of the Ray that this process starts inside the block when the driver has
     ended, in whatever way: an engine that outlives its driver keeps its GPU's memory. Then removes
     the folder of its session."""
@@ -49,15 +51,15 @@ class Guard:
         self.process.wait()
 
 
-class Watch:
+class RayMonitor:
     """Ends the driver when its Ray is dead: nothing of it can be relied on then, not even to say
     so, and all that counts is in the sweep's folder."""
 
-    def __init__(self, doors: Doors, patience_s: float, command: str) -> None:
-        self.doors, self.patience_s, self.command = doors, patience_s, command
+    def __init__(self, endpoints: Endpoints, patience_s: float, command: str) -> None:
+        self.endpoints, self.patience_s, self.command = endpoints, patience_s, command
         self.is_over = threading.Event()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> RayMonitor:
         for work in (self._look, self._ask):
             threading.Thread(target=work, daemon=True).start()
         return self
@@ -66,21 +68,21 @@ class Watch:
         self.is_over.set()
 
     def check(self) -> None:
-        """Returns when every door answers; ends the process when one does not for long."""
+        """Returns when every endpoint answers; ends the process when one does not for long."""
         since_s = time.monotonic()
-        while (closed := find_closed(self.doors)) and not self.is_over.is_set():
+        while (closed := find_unreachable(self.endpoints)) and not self.is_over.is_set():
             if time.monotonic() - since_s > self.patience_s:
                 self._end(f"{closed} does not answer")
             time.sleep(LOOK_S / 4)
 
     def explain(self, error: BaseException) -> None:
         """Ends the process where the error comes from a Ray that is lost."""
-        if ANEW in str(error):
+        if OTHER_HEAD_ERROR in str(error):
             self._end("its head was started anew, and knows nothing of this sweep")
         self.check()
 
     def _end(self, why: str) -> None:
-        from tune.terminal import stderr  # the guard has no package to import
+        from tune.terminal import stderr  # the watchdog's process has no package to import
 
         show_cursor = "\x1b[?25h" if sys.__stderr__ and sys.__stderr__.isatty() else ""
         stderr.write(f"{show_cursor}\nRay is lost ({why}): paused; go on with {self.command}\n")
@@ -95,7 +97,7 @@ class Watch:
             try:
                 internal_kv._internal_kv_exists("head")
             except Exception as error:  # of whatever part of Ray; only one kind is told here
-                if ANEW in str(error) and not self.is_over.is_set():
+                if OTHER_HEAD_ERROR in str(error) and not self.is_over.is_set():
                     self.explain(error)
 
     def _look(self) -> None:
@@ -108,12 +110,12 @@ def choose_patience() -> float:
     gives up, the driver must."""
     if os.environ.get("RAY_ADDRESS") in (None, "", "local"):
         return PATIENCE_S
-    return 0.8 * float(os.environ.get(RAYS_PATIENCE, 60))
+    return 0.8 * float(os.environ.get(HEAD_TIMEOUT_VARIABLE, 60))
 
 
-def find_closed(doors: Doors) -> str | None:
+def find_unreachable(endpoints: Endpoints) -> str | None:
     """The first that nobody listens at."""
-    for name, address in doors.items():
+    for name, address in endpoints.items():
         try:
             socket.create_connection(address, timeout=LOOK_S).close()
         except OSError:
@@ -121,7 +123,7 @@ def find_closed(doors: Doors) -> str | None:
     return None
 
 
-def find_doors() -> Doors:
+def find_endpoints() -> Endpoints:
     """Of the Ray that this process is connected to: its head, and the node of this process."""
     import ray
 
@@ -151,7 +153,7 @@ def find_session(driver: int) -> list[psutil.Process]:
 def main() -> None:
     sys.stdin.read()  # until the driver's end closes it
     driver, folder = sys.argv[1:]
-    for _ in range(SWEEPS):
+    for _ in range(KILL_ATTEMPTS):
         if not (left := find_session(int(driver))):
             break
         for process in left:

@@ -1,0 +1,113 @@
+"""A search carried out by Ray: its workers, its listeners, and Ray Tune's loop until it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.records import read_sweep
+from trainable.system.versions import read_versions
+from trainable.trial import TrialConfig
+from tune.driver.request_handler import RequestHandler
+from tune.driver.signals import renew
+from tune.folder.recorder import replay_events
+from tune.plan.checks import check_space
+from tune.plan.resumption import describe_move
+from tune.search.search import Search
+from tune.search.trials import ENDED
+
+
+def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandler) -> None:
+    """Everything that needs Ray."""
+    from tune.workers.connect import settle_token
+
+    settle_token()  # before what follows imports Ray
+    from rich.console import Console
+
+    from tune.folder.mirror import Mirror
+    from tune.folder.report_to import Reporter
+    from tune.terminal.live import Display
+    from tune.terminal.progress import Progress
+    from tune.workers.bridge import (
+        ControlCallback,
+        FaultCallback,
+        LeaseSearcher,
+        ReportScheduler,
+        SignsCallback,
+    )
+    from tune.workers.fleet import plan_workers, run_ray_tune, start_ray
+    from tune.workers.heartbeats import HeartbeatReader
+    from tune.workers.packing import find_misfit
+
+    config, folder = search.config, search.config.folder
+    console = Console(file=sys.stdout)
+    search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
+    log, say = folder / "logs" / "ray.log", search.recorder.say
+    with start_ray(log, config.resume_command, say) as fleet:
+        renew()
+        configs = list_configs(search)
+        workers = plan_workers(fleet, config, configs)
+        search.pool, search.versions = workers.pool, read_versions()
+        workers.survey(search)
+        handler.budget.share = fleet.count_units() / search.room
+        handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
+        mirror = Mirror(folder, config.name, search.space, config.direction)
+        display = Display(Progress(header, slots=search.room, now_s=search.recorder.now_s), console)
+        reporters = [Reporter(name, config.name, folder) for name in config.report_to]
+        records = read_sweep(folder)
+        for event in replay_events(records):
+            mirror.on_event(event)
+            for reporter in reporters:
+                reporter.on_event(event)
+            display.progress.ledger.add(event)
+        search.recorder.listeners += [handler.budget, mirror, LeaderboardWriter(folder), display]
+        search.recorder.listeners += reporters
+        search.recorder.record_note(workers.describe(search.room), room=search.room)
+        if moved := describe_move(records, fleet.has_gpus):
+            search.recorder.record_note(moved)
+        scheduler = ReportScheduler(search, workers.release)
+        adapters = (
+            LeaseSearcher(search, workers.survey),
+            scheduler,
+            FaultCallback(search, workers.release, fleet.check),
+            ControlCallback(search, handler.look, workers.release),
+            SignsCallback(HeartbeatReader(), display),
+        )
+        with display, contextlib.closing(workers):
+            try:
+                run_ray_tune(adapters, workers.share, fleet.folder)
+            except Exception as error:
+                fleet.explain(error)
+                raise
+        for failure in (mirror.failure, *(reporter.failure for reporter in reporters)):
+            if failure:
+                search.recorder.record_note(failure)
+
+
+def list_configs(search: Search) -> list[TrialConfig]:
+    """All kinds of trials that are to come: the space's corners, and clones."""
+    clones = [t.config for t in search.searched if t.origin and t.state not in ENDED]
+    return [*check_space(search.space, search.config.base), *clones]
+
+
+class LeaderboardWriter:
+    """Keeps the leaderboard's files current while the sweep runs: now and then, and never for
+    more than a hundredth of the time."""
+
+    every_s = 20.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.due_s = folder, time.monotonic() + self.every_s
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        from analysis.leaderboard import write_leaderboard
+
+        started_s = time.monotonic()
+        if event["event"] == "end" and started_s >= self.due_s:
+            write_leaderboard(self.folder)
+            now_s = time.monotonic()
+            self.due_s = now_s + max(self.every_s, 99 * (now_s - started_s))
