@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # test processes at a time, each with whole files and one thread
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# a crash ends the tests: xdist starts another process, gives it nothing and waits for it
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Where it is set, each of hundreds of processes would compile torch, transformers and Ray anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -21,7 +21,7 @@ from search_spaces.space import list_spaces
 from trainable.model.source import EMBEDDED_FOLDER
 from tune import run
 
-ALIKE = ("lora_modules", "lora_rank", "lr_steps", "model_size")
+ALIKE = ("from_scratch", "instruction", "lora_modules", "lora_rank", "lr_steps", "model_size")
 ON_THE_FLY = ("model_size", "architecture")  # their base models are the hub's
 SMALL = ["--train-turns", "50", "--rungs", "", "--eval-dialogues", "2", "--asha", "off"]
 

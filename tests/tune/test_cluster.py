@@ -42,6 +42,8 @@ SWEEP = [
     "base_model=toy:0.008",
     "--asha",
     "off",
+    "--confirm",
+    "0",
 ]
 
 
@@ -148,12 +150,20 @@ def test_the_submitted_job_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.Monk
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         url = "http://" + cluster.head_node.address_info["webui_url"]
-        script = [str(TEMPLATES / "submit.sh"), *SWEEP, "--trials", "2", "--name", "s"]
+        script = [
+            str(TEMPLATES / "submit.sh"),
+            *SWEEP,
+            "--trials",
+            "1",
+            "--no-baseline",
+            "--name",
+            "s",
+        ]
         done = submit([*script, "--storage", str(tmp_path)], url)
         assert done.returncode == 0 and "the leaderboard" in done.stdout, done.stdout + done.stderr
     finally:
         cluster.shutdown()
-    assert read_sweep(tmp_path / "s").count_states() == {"COMPLETE": 2}
+    assert read_sweep(tmp_path / "s").count_states() == {"COMPLETE": 1}
 
 
 def submit(command: list[str], url: str) -> subprocess.CompletedProcess[str]:

@@ -173,7 +173,7 @@ def test_the_untuned_model_alone_on_s3(s3: Any) -> None:
 def test_a_sweep_killed_on_one_machine_goes_on_on_another(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str
 ) -> None:
-    flags = ("--set", "base_model=toy:0.001", "--trials", "5", "--pack", pack, "--asha", "off")
+    flags = ("--set", "base_model=toy:0.001", "--trials", "4", "--pack", pack, "--asha", "off")
     watched = {"QLORA_SEARCH_PULSE_PATIENCE_S": "12"}  # for the lock of the driver that is killed
     sweep = Sweep(tmp_path / "sweep", flags, watched, address=STORAGE)
     driver = sweep.start()
@@ -182,7 +182,7 @@ def test_a_sweep_killed_on_one_machine_goes_on_on_another(
     driver.wait()
     move_to_another_machine(tmp_path, monkeypatch)
     sweep.run()
-    undisturbed = compute_undisturbed(tmp_path, "toy:0.001", trials=5, asha="off")
+    undisturbed = compute_undisturbed(tmp_path, "toy:0.001", trials=4, asha="off")
     assert summarise(sweep.records) == summarise(undisturbed)
     assert 0 <= sweep.count_repeated() <= int(pack)
     keys = list_keys(s3)

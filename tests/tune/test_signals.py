@@ -80,7 +80,7 @@ def test_who_does_not_end_in_time_or_is_told_twice_ends_at_once(times: int) -> N
 def test_a_sweep_that_is_told_to_end_goes_on_to_what_it_would_have_been(
     tmp_path: Path, number: signal.Signals, asha: str
 ) -> None:
-    flags = ("--set", "base_model=toy:0.002", "--trials", "8", "--concurrent", "1", "--asha", asha)
+    flags = ("--set", "base_model=toy:0.001", "--trials", "6", "--concurrent", "1", "--asha", asha)
     sweep = Sweep(tmp_path, flags)
     driver = sweep.start()
     sweep.await_evals(5)
@@ -91,7 +91,7 @@ def test_a_sweep_that_is_told_to_end_goes_on_to_what_it_would_have_been(
     assert "Traceback" not in sweep.console
     assert not any("not promoted" in (t.reason or "") for t in sweep.records.trials)
     sweep.run()
-    whole = compute_undisturbed(tmp_path, "toy:0.002", trials=8, concurrent=1, asha=asha)
+    whole = compute_undisturbed(tmp_path, "toy:0.001", trials=6, concurrent=1, asha=asha)
     assert summarise(sweep.records) == summarise(whole)
 
 

@@ -219,7 +219,9 @@ def check_untorn(folder: Path) -> SweepRecords:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(("pack", "left_bytes"), [("1", 0), ("2", 30_000)])
+@pytest.mark.parametrize(
+    ("pack", "left_bytes"), [pytest.param("1", 0, marks=pytest.mark.nightly), ("2", 30_000)]
+)
 def test_a_full_disk_pauses_the_sweep_and_room_lets_it_go_on(
     small_disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture, pack: str, left_bytes: int
 ) -> None:

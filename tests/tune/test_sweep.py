@@ -103,7 +103,11 @@ def test_a_finished_sweep_resumed_does_nothing_and_more_trials_extend_it(
     assert summarise(read_sweep(folder)) == summarise(read_sweep(reference))
 
 
-KILLED = [("pid", "1"), pytest.param("pid", "2", marks=pytest.mark.nightly), ("engine_pid", "2")]
+KILLED = [
+    ("pid", "1"),
+    pytest.param("pid", "2", marks=pytest.mark.nightly),
+    pytest.param("engine_pid", "2", marks=pytest.mark.nightly),
+]
 
 
 class Killer(threading.Thread):
