@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+ALIVE = 0  # as Ray's GcsNodeInfo has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,13 @@ def _one_of(n: int) -> float:
 
 
 def read_nodes() -> list[Node]:
-    """The cluster's, as it is now."""
+    """The cluster's, as it is now. `ray.nodes()` aborts this process where the head has been
+    started anew; the client below it raises."""
     import ray
 
-    offers = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    worker: Any = ray._private.worker.global_worker
+    found = worker.gcs_client.get_all_node_info(state_filter=ALIVE)
+    offers = {node.hex(): info.resources_total for node, info in found.items()}
     return [Node(id=n, cpus=o.get("CPU", 0), gpus=o.get("GPU", 0)) for n, o in offers.items()]
 
 
