@@ -36,6 +36,7 @@ class Terminal(io.StringIO):
         ("s3:///prefix", "names no bucket"),
         ("s3://bucket/a prefix", "a space"),
         ("s3://bucket/a\x1b[2J", "odd character"),
+        ("s3://bucket/../k", "has a part"),
     ],
 )
 def test_a_storage_that_cannot_be_is_one_line(

@@ -62,6 +62,8 @@ def check_uri(uri: str) -> str:
         raise ConfigError(f"--storage {uri} names no bucket: give {scheme}://BUCKET/PREFIX")
     if not rest.isprintable() or any(c in " \\" for c in rest):
         raise ConfigError(f"--storage {uri!r} holds a space or an odd character: choose another")
+    if {".", ".."} & set(rest.split("/")):
+        raise ConfigError(f"--storage {uri} has a part . or ..: write the place itself")
     return f"{scheme}://{rest}"
 
 
