@@ -33,7 +33,7 @@ MAY_IMPORT = {
         *("trainable.trial", "trainable.system"),
         *("trainable.dialogue", "trainable.corpus"),
     ),
-    "trainable.storage": ("trainable.trial", "trainable.system"),
+    "trainable.storage": ("trainable.trial", "trainable.finetuner", "trainable.system"),
     "trainable.engine.kernels": (),
 }
 # library -> the rooms that alone may import it
@@ -45,6 +45,7 @@ ONLY_IN = {
 # standard library alone: loaded by every command and every worker
 LIGHT = (
     "trainable.trial",
+    "trainable.finetuner",
     "trainable.system.garbage",
     "trainable.system.whole",
     "trainable.worker.lease",

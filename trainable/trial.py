@@ -1,4 +1,4 @@
-"""One trial: what decides its outcome, what it yields, and what every way of running it offers.
+"""One trial: what decides its outcome, and what it yields.
 
 Standard library only: the search, the spaces and the analysis import this without torch or Ray.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "initialisation": ("pretrained", "random"),
@@ -368,31 +367,3 @@ class Resolved:
     device: str = ""  # GPU model or "cpu"
     # of the base model: its weights' fingerprint, and how its tokenizer begins and ends a sequence
     base: dict[str, Any] = field(default_factory=dict)
-
-
-class Finetuner(Protocol):
-    """One trial in the making, wherever it runs: alone, as a slot of an engine, or a formula."""
-
-    resolved: Resolved
-
-    @property
-    def turns_seen(self) -> int: ...
-
-    def train_until(self, turns: int) -> None:
-        """Trains to the first step border at or after `turns`. Raises TrialFailed."""
-
-    def evaluate(
-        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Evaluation:
-        """Generates and scores the first `n_dialogues` (None: all) of the nested validation subset;
-        without `replies` measures the loss alone. With a `bias` the same dialogues are decoded once
-        more under that placeholder_bias, and scored beside the result."""
-
-    def save(self, folder: Path) -> None:
-        """Everything needed to go on bit for bit, in `folder`; the adapter in peft's format."""
-
-    def restore(self, folder: Path) -> None:
-        """Goes on from what `save` wrote."""
-
-    def close(self) -> None:
-        """Gives back memory or the slot."""

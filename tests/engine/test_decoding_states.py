@@ -76,7 +76,7 @@ def test_scored_on_the_end_to_end_board() -> None:
     )
     engine.join("a", config, None)
     engine.train_until("a", 400)
-    result = engine.evaluate("a", 4)().result
+    result = engine.evaluate("a", 4).score().result
     engine.close()
     assert result.states == "predicted" and result.dst is not None
     assert result.loss_nats is not None and 0 < result.loss_nats < 5

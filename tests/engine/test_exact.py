@@ -86,11 +86,14 @@ def test_an_engine_s_process_runs_alone_what_its_engine_cannot(
     told = engine.join("one", config, None)
     assert told.execution.startswith("solo: ")
     engine.train_until("one", 4)
-    engine.save("one", str(tmp_path / "saved"))
-    engine.join("two", config, str(tmp_path / "saved"))
+    engine.save("one", tmp_path / "saved")
+    engine.join("two", config, tmp_path / "saved")
     assert engine.turns_seen("two") == engine.turns_seen("one") >= 4
-    wanted, found = (engine.evaluate(key, 1)().result for key in ("one", "two"))
+    wanted, found = (engine.evaluate(key, 1).score().result for key in ("one", "two"))
     assert found.loss_nats == pytest.approx(wanted.loss_nats)
+    beside = engine.evaluate("two", 1, bias=2.0).score().result.calibrated
+    assert beside is not None and beside["bias"] == 2.0
+    assert engine.evaluate("two", 1, replies=False).score().result.combined is None
     engine.close()
 
 

@@ -67,11 +67,11 @@ def test_slots_of_one_engine_are_asked_for_different_things() -> None:
     engine = Engine(make_spec(EMBEDDED_FOLDER), slots=2, max_rank=4)
     for key in ("a", "b"):
         engine.join(key, make_config(EMBEDDED_FOLDER, max_new_tokens=24), None)
-    plain = engine.evaluate("a", 4)().result
-    beside = engine.evaluate("a", 4, "validation", True, 30.0)().result
+    plain = engine.evaluate("a", 4).score().result
+    beside = engine.evaluate("a", 4, bias=30.0).score().result
     biased = engine.generate("a", 4, bias=30.0).responses
     replies = engine.generate("a", 4).responses
-    loss = engine.evaluate("b", None, "validation", False)().result
+    loss = engine.evaluate("b", None, replies=False).score().result
     engine.close()
     assert (loss.combined, loss.bleu, loss.placeholders) == (None, None, None)
     assert loss.n_dialogues > 4 and loss.richness == {} and loss.intervals == {}

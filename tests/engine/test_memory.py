@@ -60,11 +60,11 @@ def test_passes_shrink_until_they_fit_and_nobody_notices(
         engine.join(key, make_config(bases["llama"], seed=ord(key)), None)
     assert set(train_together(engine, [*"abc"]).values()) == {None}
     assert refused and engine.pack.pass_tokens < 4096
-    engine.save("a", str(tmp_path / "short"))
+    engine.save("a", tmp_path / "short")
     roomy = Engine(make_spec(bases["llama"]), slots=1, max_rank=8)
     roomy.join("a", make_config(bases["llama"], seed=ord("a")), None)
     roomy.train_until("a", GOAL_TURNS)
-    roomy.save("a", str(tmp_path / "roomy"))
+    roomy.save("a", tmp_path / "roomy")
     roomy.close()
     found, expected = (
         load_file(tmp_path / name / "adapter_model.safetensors") for name in ("short", "roomy")

@@ -13,6 +13,7 @@ from search_spaces.space import find_space
 from trainable.storage.checkpoint import write_checkpoint
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Report
+from trainable.worker.wire import Place
 from tune.driver.sweep import compose_header
 from tune.folder.recorder import Recorder, write_header
 from tune.search.config import SweepConfig
@@ -34,18 +35,18 @@ def compose_sweep(storage: Path) -> SweepConfig:
 
 def run_trial(recorder: Recorder, trial: str, config: TrialConfig, n_dialogues: int) -> None:
     """What a worker and the search do with one trial, without Ray."""
-    from trainable.engine.finetuner import open_solo
+    from trainable.engine.finetuner import SoloFinetuner
 
     recorder.record_trial(trial, int(trial), TRIALS[trial], config)
     started_s = time.monotonic()
-    finetuner = open_solo(config, "cpu")
+    finetuner = SoloFinetuner(config, "cpu")
     try:
         finetuner.train_until(config.train_turns)
         evaluation = finetuner.evaluate(n_dialogues)
         write_checkpoint(recorder.folder / "checkpoints" / trial, finetuner, evaluation)
     finally:
         finetuner.close()
-    place = {"node": "secret-host", "gpu": None}
+    place = Place(node="secret-host", gpu=None, pid=1)
     recorder.record_resolved(trial, finetuner.resolved)
     recorder.record_eval(
         Report(

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trainable.engine.finetuner import open_solo
+from trainable.engine.finetuner import SoloFinetuner
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.storage.checkpoint import MANIFEST, _fingerprint
 from trainable.trial import ConfigError, TrialConfig
@@ -97,10 +97,8 @@ def test_prompts_of_another_tokenizer_are_refused(
     kept = json.loads((moved / "trainer.json").read_text())
     kept["base"]["prefix_ids"] = []
     (moved / "trainer.json").write_text(json.dumps(kept))
-    finetuner = open_solo(config, "cpu")
     with pytest.raises(ConfigError, match="begins every sequence with the tokens"):
-        finetuner.restore(moved)
-    finetuner.close()
+        SoloFinetuner(config, "cpu", moved)
 
 
 def test_an_export_on_other_weights_is_refused(

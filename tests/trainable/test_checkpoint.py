@@ -40,8 +40,7 @@ def save_at(folder: Path, *turns: int) -> ToyFinetuner:
 def test_the_toy_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     straight = save_at(tmp_path / "a", 100, 300)
     save_at(tmp_path / "b", 100)
-    resumed = ToyFinetuner(make_config())
-    resumed.restore(find_last_whole(tmp_path / "b")[0].path)
+    resumed = ToyFinetuner(make_config(), start=find_last_whole(tmp_path / "b")[0].path)
     resumed.train_until(300)
     assert asdict(resumed.evaluate(20)) == asdict(straight.evaluate(20))
 

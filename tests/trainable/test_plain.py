@@ -85,8 +85,7 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     assert all(not torch.equal(before[n], w) for n, w in weights(through).items())
     through.save(tmp_path)
     through.train_until(40)
-    resumed = open_finetuner(config, "cpu")
-    resumed.restore(tmp_path)
+    resumed = open_finetuner(config, "cpu", tmp_path)
     assert 16 <= resumed.turns_seen < 40
     resumed.train_until(40)
     assert resumed.turns_seen == through.turns_seen
@@ -133,8 +132,7 @@ def test_a_milestone_of_wsd_is_a_branch(
     straight.train_until(48)
     halfway.train_until(24)
     halfway.save(tmp_path)
-    resumed = open_finetuner(config, "cpu")
-    resumed.restore(tmp_path)
+    resumed = open_finetuner(config, "cpu", tmp_path)
     assert resumed.turns_seen >= 24
     for other in (halfway, resumed):
         other.train_until(48)
@@ -183,8 +181,7 @@ def test_models_that_cannot_be_packed_learn(
     assert trained.result.turns_seen >= 80 and trained.result.n_dialogues == 2
     assert finetuner.resolved.execution.startswith("solo: ")
     finetuner.save(tmp_path)
-    again = open_finetuner(config, "cpu")
-    again.restore(tmp_path)
+    again = open_finetuner(config, "cpu", tmp_path)
     assert again.evaluate(2).result.loss_nats == pytest.approx(trained.result.loss_nats)
     if config.method == "lora":
         warm = open_finetuner(replace(config, adapter=str(tmp_path)), "cpu").evaluate(2).result

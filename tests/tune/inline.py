@@ -34,10 +34,10 @@ def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
 
 def carry_out(lease: Lease) -> Iterator[Report]:
     """What `trainable.worker.entry` does, without Ray."""
-    finetuner, seen = ToyFinetuner(lease.config), -1
     checkpoint, notes = find_last_whole(lease.checkpoints)
+    start = None if checkpoint is None else checkpoint.path
+    finetuner, seen = ToyFinetuner(lease.config, start=start), -1
     if checkpoint is not None:
-        finetuner.restore(checkpoint.path)
         seen = checkpoint.turns_seen
         if seen > lease.reported_turns:
             yield Report(

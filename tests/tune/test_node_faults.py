@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from inline import carry_out, make_config, open_search
@@ -21,6 +20,7 @@ from trainable.trial import Missing, TrialConfig, TrialFailed
 from trainable.worker import entry, node
 from trainable.worker.lease import NodeFault, Report
 from trainable.worker.node import Unfit, find_fault
+from trainable.worker.wire import EnginePlace
 from tune.driver.conclusion import conclude
 from tune.search.profiles import BASES
 from tune.search.search import Search
@@ -148,9 +148,10 @@ def test_an_engine_starts_elsewhere_where_its_node_is_at_fault(
     with pytest.raises(Unfit) as caught:
         asyncio.run(pool.lease("0000", TINY))
     assert caught.value.fault.name == "bad" and not pool.handles
-    key, _, place = asyncio.run(pool.lease("0000", TINY, ("bad",)))
-    assert (key, place) == ("0000.2", {"node": "good", "slot": 0})
-    assert asyncio.run(pool.lease("0001", TINY))[2] == {"node": "good", "slot": 1}
+    slot = asyncio.run(pool.lease("0000", TINY, ("bad",)))
+    assert (slot.key, slot.place.node, slot.number) == ("0000.2", "good", 0)
+    slot = asyncio.run(pool.lease("0001", TINY))
+    assert (slot.place.node, slot.number) == ("good", 1)
 
 
 class Engine:
@@ -158,15 +159,15 @@ class Engine:
 
     def __init__(self, avoided: tuple[str, ...]) -> None:
         self.node = next(n for n in NODES if n not in avoided)
-        self.where = self.__ray_ready__ = self
+        self.find_place = self.__ray_ready__ = self
 
     def remote(self) -> Engine:
         return self
 
-    def future(self) -> Future[dict[str, Any]]:
-        done: Future[dict[str, Any]] = Future()
+    def future(self) -> Future[EnginePlace]:
+        done: Future[EnginePlace] = Future()
         if self.node == "bad":
             done.set_exception(Unfit(NodeFault(node="bad", name="bad", reason="no model")))
         else:
-            done.set_result({"node": self.node, "node_id": self.node})
+            done.set_result(EnginePlace(node=self.node, node_id=self.node, gpu=None, pid=1))
         return done

@@ -13,12 +13,11 @@ from ray import cloudpickle
 from analysis.records import read_sweep
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import TrialConfig
-from trainable.worker import entry
+from trainable.worker import engine_actor, entry
+from trainable.worker.engine_actor import EngineActor
 from trainable.worker.entry import DialogueTrial
 from tune.search.proposals import propose
 from tune.search.trials import view
-from tune.workers import engine_actor
-from tune.workers.engine_actor import EngineActor
 from tune.workers.pool import Pool
 
 

@@ -14,7 +14,7 @@ from trainable.storage.remote_checkpoints import prune, pull_last
 from trainable.system.environment import TRUST_REMOTE_CODE
 from trainable.system.inside import check_links, is_below, stay_inside
 from trainable.trial import ConfigError, TrialConfig
-from trainable.worker.pooled import write_files
+from trainable.worker.wire import Files
 from tune import baseline, evaluate, run
 from tune.folder.lock import find_owner, own_folder
 from tune.folder.requests import FOLDER, read_requests, send
@@ -177,13 +177,13 @@ def test_files_from_another_node_or_a_storage_stay_in_their_folder(
 ) -> None:
     for name in ("../victim/kept", str(victim / "kept")):
         with pytest.raises(ConfigError, match="leads out of"):
-            write_files(tmp_path / "here", {name: b"theirs"})
+            Files(contents={name: b"theirs"}).write(tmp_path / "here")
         with pytest.raises(ConfigError, match="leads out of"):
             Remote((tmp_path / "there").as_uri()).pull(tmp_path / "here", [name])
     (tmp_path / "here").mkdir(exist_ok=True)
     (tmp_path / "here" / "link").symlink_to(victim)
     with pytest.raises(ConfigError, match="leads out of"):
-        write_files(tmp_path / "here", {"link/kept": b"theirs"})
+        Files(contents={"link/kept": b"theirs"}).write(tmp_path / "here")
     assert (victim / "kept").read_text() == "mine"
 
 

@@ -1,6 +1,6 @@
 """The engine: one frozen base model, and slots in which trials train and generate together.
 
-A trial joins and leaves at any step. Its verbs may be called from many threads: they queue orders
+A trial joins and leaves at any step. Its methods may be called from many threads: they queue orders
 for the one thread that owns the device, and wait for it.
 """
 
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ import torch
 from trainable.engine.decode.replies import GenerationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot, SlotState
-from trainable.evaluation.validation import Calibrated, Generated, score
+from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.base import BaseSpec, load_base
 from trainable.system.activity import forget, tell
 from trainable.system.shortage import describe_shortage
-from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
+from trainable.trial import Resolved, TrialConfig, TrialFailed
 
 CHECK_EVERY = 16  # passes between looks at which slots have broken
 
@@ -49,7 +48,7 @@ class PendingRequest:
 
 
 class Engine:
-    """See the module. `max_rank` and `slots` fix the bank's memory; `pass_tokens` is what the
+    """See EngineProtocol. `max_rank` and `slots` fix the bank's memory; `pass_tokens` is what the
     training slots together bring to one pass (None: what the memory affords), `gpu_share` what part
     of the GPU's memory is this engine's, `dialogue_tokens` how long the longest dialogue is that is
     read. Raises ConfigError when the base model cannot be had, CannotPack where it is not computed
@@ -75,12 +74,10 @@ class Engine:
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
-    def join(self, key: str, config: TrialConfig, checkpoint: str | None) -> Resolved:
-        """Puts a trial into a free slot, fresh or from a checkpoint. Raises TrialFailed when the
-        trial does not fit this engine, ConfigError when its config does not fit the model."""
+    def join(self, key: str, config: TrialConfig, start: Path | None) -> Resolved:
         # On the calling thread: the others train on meanwhile
         self.pack.tasks.prepare(config)
-        state = None if checkpoint is None else SlotState.read(Path(checkpoint))
+        state = None if start is None else SlotState.read(start)
         return self._order(lambda: self.pack.join(key, config, state))
 
     def train_until(self, key: str, turns: int) -> None:
@@ -103,32 +100,26 @@ class Engine:
         return request.done.result()
 
     def evaluate(
-        self,
-        key: str,
-        n_dialogues: int | None,
-        split: str = "validation",
-        replies: bool = True,
-        bias: float | None = None,
-    ) -> Callable[[], Evaluation]:
-        """`generate`, with a `bias` once more under that one; what is returned scores it, in
-        another process if it can be: eight trials that score beside the device's thread take ten
-        times as long, and hold it up."""
-        generated = self.generate(key, n_dialogues, split, replies)
+        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Validation:
+        """Not scored here: eight trials that score beside the device's thread take ten times as
+        long, and hold it up."""
+        generated = self.generate(key, n_dialogues, replies=replies)
         if bias is None or not replies:
-            return partial(score, generated)
-        calibrated = self.generate(key, n_dialogues, split, bias=bias)
-        return partial(score, generated, Calibrated.of(calibrated, bias))
+            return Validation(generated=generated)
+        biased = self.generate(key, n_dialogues, bias=bias)
+        return Validation(generated=generated, calibrated=Calibrated.of(biased, bias))
 
-    def save(self, key: str, folder: str) -> None:
+    def save(self, key: str, folder: Path) -> None:
         """Waited for, cut up and written by the calling thread: the device works on."""
         cut_up = self._order(lambda: self.pack.copy_rows(key))
-        cut_up().write(Path(folder))
+        cut_up().write(folder)
 
     def turns_seen(self, key: str) -> int:
         return self._order(lambda: self.pack.slots[key].turns_seen)
 
     def leave(self, key: str) -> None:
-        """Frees the slot; a trial that is not there is no error. Whoever waits for it is told."""
+        """Whoever waits for the trial is told."""
         self._order(lambda: self._leave(key))
 
     def close(self) -> None:

@@ -52,6 +52,17 @@ class Calibrated:
         return cls(bias=bias, responses=generated.responses, generate_s=generated.generate_s)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """Replies that are yet to be scored, and those under a fixed bias beside them."""
+
+    generated: Generated
+    calibrated: Calibrated | None = None
+
+    def score(self) -> Evaluation:
+        return score(self.generated, self.calibrated)
+
+
 @lru_cache(maxsize=8)
 def load_evaluator(
     corpus: str, split: str, n_dialogues: int | None, response: str

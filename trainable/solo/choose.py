@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.finetuner import Finetuner
 from trainable.model.packable import is_toy, why_alone
-from trainable.trial import CannotPack, ConfigError, Finetuner, TrialConfig
+from trainable.trial import CannotPack, ConfigError, TrialConfig
 
 if TYPE_CHECKING:
     from trainable.solo.train import PlainFinetuner
 
 
-def open_finetuner(config: TrialConfig, device: str) -> Finetuner:
-    """A trial alone in this process: a formula, an engine with one slot, or, where the engine
-    cannot take it, transformers itself."""
+def open_finetuner(config: TrialConfig, device: str, start: Path | None = None) -> Finetuner:
+    """A trial alone in this process, from its beginning or from the checkpoint `start`: a formula,
+    an engine with one slot, or, where the engine cannot take it, transformers itself."""
     if is_toy(config):
         from trainable.solo.toy import ToyFinetuner
 
-        return ToyFinetuner(config)
+        return ToyFinetuner(config, start=start)
     if why_alone(config) is not None:
-        return open_plain(config, device)
+        return open_plain(config, device, start)
     from trainable.engine.device.memory import give_back_memory
-    from trainable.engine.finetuner import open_solo
+    from trainable.engine.finetuner import SoloFinetuner
 
     with suppress(CannotPack):  # the engine's check of itself; its verdict is kept
-        return open_solo(config, device)
+        return SoloFinetuner(config, device, start)
     give_back_memory()  # the engine's copy of the model goes before another is loaded
-    return open_plain(config, device)
+    return open_plain(config, device, start)
 
 
-def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
+def open_plain(config: TrialConfig, device: str, start: Path | None = None) -> PlainFinetuner:
     """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
     from trainable.model.base import BaseSpec, load_base
     from trainable.solo.seq2seq import Seq2SeqFinetuner
@@ -39,7 +41,7 @@ def open_plain(config: TrialConfig, device: str) -> PlainFinetuner:
     check_plain(config)
     base = load_base(BaseSpec.of(config, device=device))
     kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
-    return kind(config, base)
+    return kind(config, base, start)
 
 
 def check_plain(config: TrialConfig) -> None:

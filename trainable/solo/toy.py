@@ -41,7 +41,7 @@ class ToyFinetuner:
     """See the Finetuner protocol. Diverges with a learning rate from 0.5, is out of memory with a
     rank above 512."""
 
-    def __init__(self, config: TrialConfig, key: str = ALONE) -> None:
+    def __init__(self, config: TrialConfig, key: str = ALONE, start: Path | None = None) -> None:
         self.config, self.key = config, key
         self.sleep_s = _read_sleep(config.base_model)
         self._turns = 0
@@ -60,6 +60,9 @@ class ToyFinetuner:
             execution="formula",
             device="none",
         )
+        if start is not None:
+            state = json.loads((start / "toy.json").read_text(encoding="utf-8"))
+            self._turns, self._chain = state["turns"], state["chain"]
 
     @property
     def turns_seen(self) -> int:
@@ -110,10 +113,6 @@ class ToyFinetuner:
         (folder / "toy.json").write_text(json.dumps(state), encoding="utf-8")
         adapter = {"r": self.config.lora_rank, "turns": self._turns + self._ahead_turns}
         (folder / "adapter_config.json").write_text(json.dumps(adapter), encoding="utf-8")
-
-    def restore(self, folder: Path) -> None:
-        state = json.loads((folder / "toy.json").read_text(encoding="utf-8"))
-        self._turns, self._chain = state["turns"], state["chain"]
 
     def close(self) -> None:
         forget(self.key)

@@ -27,7 +27,7 @@ from trainable.engine.device.memory import give_back_memory, peak_gib
 from trainable.engine.slots.data_order import DataOrder, cut_step
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
-from trainable.evaluation.validation import Calibrated, Generated, score
+from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
 from trainable.solo.average import WeightAverage
@@ -51,7 +51,7 @@ IGNORED = -100  # torch's label of what is no target
 class PlainFinetuner:
     """See the Finetuner protocol."""
 
-    def __init__(self, config: TrialConfig, base: Any) -> None:
+    def __init__(self, config: TrialConfig, base: Any, start: Path | None = None) -> None:
         self.config, self.base = config, base
         self.task: Task = Tasks(base).of(config)
         self.model, modules = prepare(config, base)
@@ -79,6 +79,8 @@ class PlainFinetuner:
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
             base=base.identity,
         )
+        if start is not None:
+            self._restore(start)
 
     @property
     def turns_seen(self) -> int:
@@ -178,15 +180,21 @@ class PlainFinetuner:
     def evaluate(
         self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
     ) -> Evaluation:
+        return self.validate(n_dialogues, replies=replies, bias=bias).score()
+
+    def validate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Validation:
+        """`evaluate`, not scored yet."""
         generated = self.generate(n_dialogues, replies=replies)
         if bias is None or not replies:
-            return score(generated)
+            return Validation(generated=generated)
         own, self.config = self.config, replace(self.config, placeholder_bias=bias)
         try:
-            calibrated = self.generate(n_dialogues)
+            biased = self.generate(n_dialogues)
         finally:
             self.config = own
-        return score(generated, Calibrated.of(calibrated, bias))
+        return Validation(generated=generated, calibrated=Calibrated.of(biased, bias))
 
     def generate(
         self, n_dialogues: int | None, split: str = "validation", *, replies: bool = True
@@ -273,7 +281,7 @@ class PlainFinetuner:
         }
         (folder / "trainer.json").write_text(json.dumps(state, indent=1) + "\n")
 
-    def restore(self, folder: Path) -> None:
+    def _restore(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
         kept = json.loads((folder / "trainer.json").read_text())

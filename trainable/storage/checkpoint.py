@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.finetuner import Finetuner
 from trainable.system.inside import is_below
-from trainable.trial import EvalResult, Evaluation, Finetuner
+from trainable.trial import EvalResult, Evaluation
 
 MANIFEST = "manifest.json"
 EVALUATION = "evaluation.json"

@@ -9,33 +9,32 @@ from __future__ import annotations
 import math
 import os
 import time
-from functools import lru_cache
 from typing import Any
 
 import ray
 from ray import tune as ray_tune
 
+from trainable.finetuner import Finetuner
 from trainable.solo.choose import open_finetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.storage.remote_checkpoints import pull_last, push_checkpoint
 from trainable.system.activity import forget, tell
-from trainable.system.heartbeat import Heartbeat
 from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import (
     RESOURCE,
     ConfigError,
     Evaluation,
-    Finetuner,
     Milestone,
     TrialFailed,
 )
 from trainable.worker.lease import Lease, Report
 from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
 from trainable.worker.objective import apply_objective
-from trainable.worker.pooled import PooledFinetuner
+from trainable.worker.remote import PooledFinetuner
+from trainable.worker.signs import start_heartbeat
+from trainable.worker.wire import Place
 
-SIGNS_NAMESPACE = "sweep"
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
 
 
@@ -88,17 +87,15 @@ class DialogueTrial(ray_tune.Trainable):
         check_versions(self.lease.versions)
         retry_io(self._reach_storage)
         checkpoint, notes = find_last_whole(self.lease.checkpoints)
-        if checkpoint is not None:
-            self.last = read_evaluation(checkpoint.path)
+        start = None if checkpoint is None else checkpoint.path
+        if start is not None:
+            self.last = read_evaluation(start)
         if self.lease.pool is not None:
-            self.finetuner = PooledFinetuner(
-                self.lease, self.lease.pool, None if checkpoint is None else checkpoint.path
-            )
+            self.finetuner = PooledFinetuner(self.lease, self.lease.pool, start)
             forget()  # the engine tells
             return notes
-        self.finetuner = open_finetuner(self.lease.config, "cuda" if ray.get_gpu_ids() else "cpu")
-        if checkpoint is not None:
-            self.finetuner.restore(checkpoint.path)
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self.finetuner = open_finetuner(self.lease.config, device, start)
         return notes
 
     def _restored_evaluation(self, is_first: bool) -> Evaluation | None:
@@ -153,10 +150,13 @@ class DialogueTrial(ray_tune.Trainable):
         report = Report(trial=self.lease.trial, place=self._place(), worked_s=worked_s, **why)
         return {"report": report, RESOURCE: 0}
 
-    def _place(self) -> dict[str, Any]:
+    def _place(self) -> Place:
+        if isinstance(self.finetuner, PooledFinetuner):
+            slot, engine = self.finetuner.slot, self.finetuner.slot.place
+            there: dict[str, Any] = {"node": engine.node, "gpu": engine.gpu}
+            return Place(**there, pid=os.getpid(), engine_pid=engine.pid, slot=slot.number)
         gpus = ray.get_gpu_ids()
-        own = {"node": os.uname().nodename, "gpu": gpus[0] if gpus else None, "pid": os.getpid()}
-        return {**own, **getattr(self.finetuner, "place", {})}
+        return Place(node=os.uname().nodename, gpu=gpus[0] if gpus else None, pid=os.getpid())
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the checkpoints are in the sweep's folder."""
@@ -174,21 +174,3 @@ class DialogueTrial(ray_tune.Trainable):
         if self.finetuner is not None:
             self.finetuner.close()
             self.finetuner = None
-
-
-@lru_cache(maxsize=1)
-def start_heartbeat() -> Heartbeat:
-    """This process's, for all its trials: the driver looks for the signs of its Ray job."""
-    from ray.experimental import internal_kv
-
-    job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
-    key = f"{job}:{os.uname().nodename}:{os.getpid()}"
-    heartbeat = Heartbeat(
-        lambda sign: (
-            ray.is_initialized()  # else nobody looks any more
-            and internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE)
-        ),
-        str(gpus[0]) if gpus else None,
-    )
-    heartbeat.start()
-    return heartbeat

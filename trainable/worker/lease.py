@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.storage.remote import Remote
 from trainable.trial import Evaluation, Milestone, Resolved, TrialConfig
+from trainable.worker.wire import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,6 @@ class Report:
     lost: str | None = None  # the storage took no checkpoint, and why: not the trial's fault
     fault: NodeFault | None = None  # the node's: with `lost`, if nobody else has lost the storage
     resolved: Resolved | None = None  # with the first report of a worker
-    place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
+    place: Place | None = None
     worked_s: float = 0.0  # seconds of work for this report
     notes: tuple[str, ...] = ()  # what the operator should know: a torn checkpoint, say

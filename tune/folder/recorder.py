@@ -85,7 +85,8 @@ class Recorder:
         if evaluation.responses:
             retry_io(lambda: self._write_details(report.trial, evaluation), self.say)
             self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
-        place = {"place": dict(report.place), "started_s": self.now_s() - report.worked_s}
+        where = {} if report.place is None else report.place.to_dict()
+        place = {"place": where, "started_s": self.now_s() - report.worked_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 
     def record_rung(

@@ -8,7 +8,7 @@ import time
 import ray
 from ray.experimental import internal_kv
 
-from trainable.worker.entry import SIGNS_NAMESPACE
+from trainable.worker.signs import SIGNS_NAMESPACE
 from tune.terminal.signs import Signs, merge
 
 STALE_S = 20.0  # without a new sign a process is taken for dead

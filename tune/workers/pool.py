@@ -12,19 +12,23 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
+
+import ray
 
 from trainable.system.versions import read_versions
 from trainable.trial import BASE_FIELDS, TrialConfig, TrialFailed
+from trainable.worker.engine_actor import EngineActor
 from trainable.worker.node import Unfit
-from trainable.worker.pooled import POOL_NAMESPACE, plain
-from tune.workers.engine_actor import EngineActor
+from trainable.worker.remote import POOL_NAMESPACE, unwrap
+from trainable.worker.wire import EnginePlace, Slot
 from tune.workers.shares import avoid, read_nodes
 
 PING_S = 5.0
 START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
 Base = tuple[Any, ...]
 Nodes = Collection[str]  # by Ray's ids
+T = TypeVar("T")
 
 
 def base_of(config: TrialConfig) -> Base:
@@ -36,11 +40,13 @@ def base_of(config: TrialConfig) -> Base:
 class EngineHandle:
     """An engine as the pool knows it."""
 
-    actor: Any
+    actor: type[EngineActor]
     base: Base
-    place: dict[str, Any] = field(default_factory=dict)
-    node: str | None = None  # Ray's id; None: it is still starting
+    place: EnginePlace | None = None  # None: it is still starting
     slots: dict[str, int] = field(default_factory=dict)  # lease's key -> slot
+
+    def is_on(self, nodes: Nodes) -> bool:
+        return self.place is not None and self.place.node_id in nodes
 
 
 class Pool:
@@ -67,10 +73,8 @@ class Pool:
             for number in range(min(engines, self.capacity(()))):
                 self._start_engine(configs[number % len(configs)], ())
 
-    async def lease(
-        self, trial: str, config: TrialConfig, avoided: Nodes = ()
-    ) -> tuple[str, Any, dict[str, Any]]:
-        """(key, engine, place): waits until an engine has room, on none of the avoided nodes. What
+    async def lease(self, trial: str, config: TrialConfig, avoided: Nodes = ()) -> Slot:
+        """Waits until an engine has room, on none of the avoided nodes. What
         a dead worker of the same trial still held is freed. Raises TrialFailed, Unfit."""
         await self.release(trial)
         while True:
@@ -85,28 +89,27 @@ class Pool:
                 continue
             except (TrialFailed, Unfit) as error:
                 self._drop(handle)
-                raise plain(error) from None
+                raise unwrap(error) from None
             except Exception:
                 if handle in self.handles:
                     raise
                 continue  # another trial that waited for it gave it up
-            if handle.node in avoided:  # it was still starting
+            if handle.is_on(avoided):  # it was still starting
                 handle.slots.pop(key, None)
                 continue
-            return key, handle.actor, {**handle.place, "slot": handle.slots[key]}
+            number = handle.slots[key]
+            return Slot(key=key, number=number, actor=handle.actor, place=handle.place)
 
-    async def _find_place(self, handle: EngineHandle, avoided: Nodes) -> dict[str, Any]:
+    async def _find_place(self, handle: EngineHandle, avoided: Nodes) -> EnginePlace:
         """Where the engine runs, once it does. Raises TimeoutError where it never will: its GPU
         was lost with a node, or the model is not loaded in time."""
-        where = _as_future(handle.actor.where.remote())
+        where = _as_future(handle.actor.find_place.remote())
         deadline_s = time.monotonic() + START_S
         while not where.done():
             if self._count(avoided) > self.capacity(avoided) or time.monotonic() > deadline_s:
                 raise TimeoutError
             await asyncio.wait({where}, timeout=PING_S)
-        place: dict[str, Any] = where.result()
-        handle.node = place.pop("node_id", None)
-        return place
+        return where.result()
 
     async def _take_slot(
         self, trial: str, config: TrialConfig, avoided: Nodes
@@ -125,7 +128,7 @@ class Pool:
 
     async def release(self, trial: str) -> None:
         """Frees whatever the trial holds."""
-        held = [k for b in self.handles for k in b.slots if k.rpartition(".")[0] == trial]
+        held = [k for handle in self.handles for k in handle.slots if k.rpartition(".")[0] == trial]
         for key in held:
             await self.release_key(key)
 
@@ -133,13 +136,13 @@ class Pool:
         for handle in self.handles:
             if key in handle.slots:
                 with contextlib.suppress(Exception):  # a dead engine holds nothing
-                    await asyncio.wait_for(handle.actor.call.remote("leave", key), 60)
+                    await asyncio.wait_for(_as_future(handle.actor.leave.remote(key)), 60)
                 handle.slots.pop(key, None)
         await self._tell()
 
     async def drop_dead(self, key: str) -> None:
         """The engine that held this lease is dead."""
-        self.handles = [b for b in self.handles if key not in b.slots]
+        self.handles = [handle for handle in self.handles if key not in handle.slots]
         await self._tell()
 
     async def close(self) -> None:
@@ -156,34 +159,35 @@ class Pool:
 
     async def _drop_if_dead(self, handle: EngineHandle) -> None:
         try:
-            await asyncio.wait_for(_as_future(handle.actor.__ray_ready__.remote()), PING_S)
+            ready = cast(Any, handle.actor).__ray_ready__.remote()
+            await asyncio.wait_for(_as_future(ready), PING_S)
         except TimeoutError:
             return
         except Exception:
             self._drop(handle)
 
     def _drop(self, handle: EngineHandle) -> None:
-        import ray
-
         if handle in self.handles:
             self.handles.remove(handle)
-            ray.kill(handle.actor)
+            ray.kill(cast(Any, handle.actor))
 
     def _count(self, avoided: Nodes) -> int:
         """Engines on other nodes than these."""
-        return sum(handle.node not in avoided for handle in self.handles)
+        return sum(not handle.is_on(avoided) for handle in self.handles)
 
     def _find_room(self, base: Base, avoided: Nodes) -> EngineHandle | None:
         """The least filled engine with that base."""
-        there = [b for b in self.handles if b.node not in avoided]
-        fitting = [b for b in there if b.base == base and len(b.slots) < self.slots]
-        is_worth_another = len(there) < self.capacity(avoided) and all(b.slots for b in fitting)
-        return None if is_worth_another else min(fitting, key=lambda b: len(b.slots), default=None)
+        there = [handle for handle in self.handles if not handle.is_on(avoided)]
+        same_base = [handle for handle in there if handle.base == base]
+        fitting = [handle for handle in same_base if len(handle.slots) < self.slots]
+        if len(there) < self.capacity(avoided) and all(handle.slots for handle in fitting):
+            return None  # another engine is worth more than a slot beside other trials
+        return min(fitting, key=lambda handle: len(handle.slots), default=None)
 
     def _start_engine(self, config: TrialConfig, avoided: Nodes) -> EngineHandle | None:
         """A new engine, in place of an idle one with another base if need be."""
         if self._count(avoided) >= self.capacity(avoided):
-            idle = next((b for b in self.handles if not b.slots), None)
+            idle = next((handle for handle in self.handles if not handle.slots), None)
             if idle is None:
                 return None
             self._drop(idle)
@@ -192,14 +196,13 @@ class Pool:
         return handle
 
 
-def _as_future(reference: Any) -> Any:
+def _as_future(reference: ray.ObjectRef[T]) -> asyncio.Future[T]:
     return asyncio.wrap_future(reference.future())
 
 
 def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: int) -> Any:
     """The pool's actor, which starts engines as trials ask for them: `bases` of them on each GPU,
     or on the CPU where there are none."""
-    import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     engine = ray.remote(EngineActor)
@@ -230,8 +233,6 @@ def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: in
 
 def close_pool(pool: Any) -> None:
     """Ends the engines and the pool, for a cluster that outlives the sweep."""
-    import ray
-
     with contextlib.suppress(ray.exceptions.RayError):
         ray.get(pool.close.remote(), timeout=PING_S)
         ray.kill(pool)

@@ -1,0 +1,101 @@
+"""The two contracts that every way of running a trial keeps: what a trial offers to its worker
+(Finetuner), and what an engine offers to the trials in its slots (EngineProtocol).
+
+Standard library only. An engine may be in this process or in another: a trial in its slot does not
+know (SlotFinetuner).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from trainable.trial import Evaluation, Resolved, TrialConfig
+
+
+class Finetuner(Protocol):
+    """One trial in the making, wherever it runs: alone, in a slot of an engine, or a formula. Those
+    who construct one take `start`, a folder that `save` wrote, to go on from there bit for bit."""
+
+    resolved: Resolved
+
+    @property
+    def turns_seen(self) -> int: ...
+
+    def train_until(self, turns: int) -> None:
+        """Trains to the first step border at or after `turns`. Raises TrialFailed."""
+
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
+        """Generates and scores the first `n_dialogues` (None: all) of the nested validation subset;
+        without `replies` measures the loss alone. With a `bias` the same dialogues are decoded once
+        more under that placeholder_bias, and scored beside the result."""
+
+    def save(self, folder: Path) -> None:
+        """Everything needed to go on bit for bit, in `folder`; the adapter in peft's format."""
+
+    def close(self) -> None:
+        """Gives back memory or the slot."""
+
+
+class Unscored(Protocol):
+    """What an engine made of a validation: scored in whatever process has a core to spare."""
+
+    def score(self) -> Evaluation: ...
+
+
+class EngineProtocol(Protocol):
+    """Trials in the slots of one frozen base model, each known by a key. Every method may be called
+    from many threads, and returns once it is carried out."""
+
+    def join(self, key: str, config: TrialConfig, start: Path | None) -> Resolved:
+        """Puts a trial into a free slot, fresh or from what `save` wrote. Raises TrialFailed when
+        it does not fit this engine, ConfigError when its config does not fit the model."""
+
+    def turns_seen(self, key: str) -> int: ...
+
+    def train_until(self, key: str, turns: int) -> None:
+        """See `Finetuner.train_until`."""
+
+    def evaluate(
+        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Unscored:
+        """See `Finetuner.evaluate`."""
+
+    def save(self, key: str, folder: Path) -> None:
+        """See `Finetuner.save`."""
+
+    def leave(self, key: str) -> None:
+        """Frees the slot; a trial that is not there is no error."""
+
+    def close(self) -> None:
+        """Ends the engine and frees its memory."""
+
+
+class SlotFinetuner:
+    """A trial in a slot of an engine, as a Finetuner."""
+
+    def __init__(
+        self, engine: EngineProtocol, key: str, config: TrialConfig, start: Path | None = None
+    ) -> None:
+        self.engine, self.key = engine, key
+        self.resolved: Resolved = engine.join(key, config, start)
+
+    @property
+    def turns_seen(self) -> int:
+        return self.engine.turns_seen(self.key)
+
+    def train_until(self, turns: int) -> None:
+        self.engine.train_until(self.key, turns)
+
+    def evaluate(
+        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
+    ) -> Evaluation:
+        return self.engine.evaluate(self.key, n_dialogues, replies=replies, bias=bias).score()
+
+    def save(self, folder: Path) -> None:
+        self.engine.save(self.key, folder)
+
+    def close(self) -> None:
+        self.engine.leave(self.key)

@@ -1,0 +1,30 @@
+"""The heartbeat of a worker's process, or an engine's, by way of Ray."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import ray
+
+from trainable.system.heartbeat import Heartbeat
+
+SIGNS_NAMESPACE = "sweep"
+
+
+@lru_cache(maxsize=1)
+def start_heartbeat() -> Heartbeat:
+    """This process's, for all its trials: the driver looks for the signs of its Ray job."""
+    from ray.experimental import internal_kv
+
+    job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
+    key = f"{job}:{os.uname().nodename}:{os.getpid()}"
+    heartbeat = Heartbeat(
+        lambda sign: (
+            ray.is_initialized()  # else nobody looks any more
+            and internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE)
+        ),
+        str(gpus[0]) if gpus else None,
+    )
+    heartbeat.start()
+    return heartbeat
