@@ -9,7 +9,7 @@ from typing import Any
 from analysis.labels import label_objective
 from analysis.ranking import Entry
 from analysis.rows import searched_fields, to_cells, to_row
-from trainable.trial import OBJECTIVE
+from trainable.result import OBJECTIVE
 
 AFTER_SCORE = ("to first", "Bleu", "Success", "Inform", "Richness")
 ALWAYS_LAST = ("trainable", "turns", "seeds", "state")

@@ -19,8 +19,8 @@ from analysis.trials import (
     TrialRecord,
 )
 from analysis.values import NUMBER, check, check_value, pick, to_plain
+from trainable.result import Resolved
 from trainable.system.inside import is_trial_id
-from trainable.trial import Resolved
 
 MOST_NUMBERS = 10**8  # a number above is not given out after
 HIGHEST = {"bleu": 100, "inform": 100, "success": 100, "combined": 200}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainable.evaluation.bleu import compute_bleus
 from trainable.evaluation.bootstrap import draw_weights
-from trainable.trial import OBJECTIVE
+from trainable.result import OBJECTIVE
 
 PERCENT = ("rouge", "exact", "semantic")  # whose counts lie in 0..1
 Floats = NDArray[np.float64]

@@ -24,8 +24,9 @@ from analysis.trials import (
     list_levels,
 )
 from analysis.values import is_a
+from trainable.result import OBJECTIVE
 from trainable.storage.remote import bring_sweep, is_remote, locate
-from trainable.trial import OBJECTIVE, ConfigError, nearest
+from trainable.trial import ConfigError, nearest
 
 __all__ = [  # with what a reader of records needs beside them
     "BASE_ID",

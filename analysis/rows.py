@@ -36,6 +36,7 @@ PLACEHOLDERS = {
     "placeholder recall": "recall",
     "placeholder F1": "f1",
 }
+PERCENTAGES = ("Bleu", "Success", "Inform", "distinct replies")
 BOARDS = {"gold": "policy optimisation", "predicted": "end-to-end"}
 Row = dict[str, Any]
 
@@ -61,6 +62,7 @@ def to_row(entry: Entry) -> Row:
         **{metric.capitalize(): entry.mean(metric) for metric in ("bleu", "success", "inform")},
         **list_placeholders(entry),
         "Richness": entry.mean_richness("msttr"),
+        "distinct replies": entry.mean("distinct_replies"),
         label: entry.value,
         f"{label} low": low,
         f"{label} high": high,
@@ -141,7 +143,7 @@ def format_cell(name: str, value: Any) -> str:
         return format_count(value)
     if name == "nats a word":
         return f"{value:.3f}"
-    if name in ("Bleu", "Success", "Inform", "Av. len.", "Combined calibrated", *LABELS.values()):
+    if name in (*PERCENTAGES, "Av. len.", "Combined calibrated", *LABELS.values()):
         return f"{value:.1f}"
     if name in ("#uniq. words", "#uniq. 3-grams"):
         return f"{value:.0f}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainable.trial import EvalResult, Resolved
+from trainable.result import EvalResult, Resolved
 
 BASE_ID, BASE_NUMBER = "base", -1  # the untuned model
 RUNNING = "RUNNING"

@@ -27,7 +27,7 @@ from analysis.ranking import Entry, Interval, rank
 from analysis.records import SweepRecords
 from analysis.rows import format_behind
 from analysis.standing import Standing
-from trainable.trial import OBJECTIVE
+from trainable.result import OBJECTIVE
 
 LEVEL = 3.0  # points (see `count_points`): no difference worth having
 MORE_TRIALS = 16

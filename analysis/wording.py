@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from analysis.labels import count_points, count_things, format_score, format_share
 from analysis.standing import DIALOGUES
 from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict, find_level
-from trainable.trial import OBJECTIVE
+from trainable.result import OBJECTIVE
 
 MOST = 5  # choices named; of more, the others are counted
 SMALLEST_GAIN = 0.5  # points (see `count_points`) that are told

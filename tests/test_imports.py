@@ -17,7 +17,7 @@ FLOORS = ("qlora_search", "tune", "analysis", "search_spaces", "trainable")
 HEAVY = ("ray", "torch", "transformers", "peft", "datasets", "triton")
 # room -> what of ours it may import besides itself; its innermost folder named here decides
 MAY_IMPORT = {
-    "qlora_search": ("tune.api", "trainable.trial"),
+    "qlora_search": ("tune.api", "trainable.trial", "trainable.result"),
     "tune": ("tune", "analysis", "search_spaces", "trainable"),
     "tune.search": ("analysis", "search_spaces", "trainable", "tune.folder"),
     "tune.folder": ("analysis", "search_spaces", "trainable"),
@@ -28,12 +28,18 @@ MAY_IMPORT = {
     "trainable.system": ("trainable.trial",),
     "trainable.command": ("trainable.trial", "trainable.system", "trainable.storage"),
     "trainable.dialogue": ("trainable.trial", "trainable.system"),
-    "trainable.corpus": ("trainable.trial", "trainable.system", "trainable.dialogue"),
+    "trainable.corpus": (
+        *("trainable.trial", "trainable.result"),
+        *("trainable.system", "trainable.dialogue"),
+    ),
     "trainable.evaluation": (
-        *("trainable.trial", "trainable.system"),
+        *("trainable.trial", "trainable.result", "trainable.system"),
         *("trainable.dialogue", "trainable.corpus"),
     ),
-    "trainable.storage": ("trainable.trial", "trainable.finetuner", "trainable.system"),
+    "trainable.storage": (
+        *("trainable.trial", "trainable.result", "trainable.finetuner"),
+        "trainable.system",
+    ),
     "trainable.engine.kernels": (),
 }
 # library -> the rooms that alone may import it
@@ -45,6 +51,7 @@ ONLY_IN = {
 # standard library alone: loaded by every command and every worker
 LIGHT = (
     "trainable.trial",
+    "trainable.result",
     "trainable.finetuner",
     "trainable.system.garbage",
     "trainable.system.whole",

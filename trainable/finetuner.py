@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from trainable.trial import Evaluation, Resolved, TrialConfig
+from trainable.result import Evaluation, Resolved
+from trainable.trial import TrialConfig
 
 
 class Finetuner(Protocol):

@@ -1,4 +1,4 @@
-"""One trial: what decides its outcome, and what it yields.
+"""One trial: what decides its outcome. What it yields: `trainable.result`.
 
 Standard library only: the search, the spaces and the analysis import this without torch or Ray.
 """
@@ -6,7 +6,7 @@ Standard library only: the search, the spaces and the analysis import this witho
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
 
@@ -266,74 +266,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]}?)" if found else ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvalResult:
-    """One validation of one trial. Rates and BLEU lie in 0..100, Combined in 0..200
-    (evaluation spec, section 8). One that measured the loss alone has no replies: what is told of
-    replies is None or empty there."""
-
-    turns_seen: int  # system turns trained on: the resource of ASHA and the x-axis everywhere
-    steps: int  # optimizer steps
-    loss_nats: float | None  # mean over the target tokens of the dialogues evaluated
-    bleu: float | None
-    inform: float | None
-    success: float | None
-    combined: float | None
-    richness: dict[str, float]  # evaluation spec, section 7
-    n_dialogues: int
-    n_turns: int
-    split: str  # train | validation | test
-    states: str  # gold (policy optimisation board) | predicted (end-to-end board)
-    intervals: dict[str, tuple[float, float]]  # metric -> 95 % bootstrap interval over dialogues
-    dst: dict[str, float] | None = None  # evaluation spec, section 9; predicted states only
-    # The corpus's own replies under the model: nats a word (between spaces) of a reply and its end,
-    # so that tokenizers compare, and nats a placeholder; None: not measured, or there are none
-    nats_per_word: float | None = None
-    nats_per_placeholder: float | None = None
-    # per_reply, corpus_per_reply (numbers); precision, recall, f1 (0..100, turn by turn)
-    placeholders: dict[str, float] | None = None
-    # the same dialogues decoded with one fixed placeholder_bias: bias, bleu, inform, success,
-    # combined, and placeholders' figures; beside the headline, never in its place
-    calibrated: dict[str, float] | None = None
-    # what trials are compared by, where that is not Combined: its name, direction (max, min) and
-    # value, None where it was not measured; and what else was measured of the replies
-    objective: dict[str, Any] | None = None
-    metrics: dict[str, float] | None = None
-    train_s: float = 0.0  # seconds of training since the trial's start, evaluations left out
-    eval_s: float = 0.0  # seconds of this evaluation
-    generate_s: float | None = None  # of these, the device's share; None: not told apart
-    train_turns_per_s: float = 0.0
-    tokens_per_s: float = 0.0
-    peak_gib: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """The objective's."""
-        return OBJECTIVE if self.objective is None else str(self.objective["name"])
-
-    @property
-    def value(self) -> float | None:
-        """The objective's, as it is shown; None: it was not measured (no replies were made)."""
-        return self.combined if self.objective is None else self.objective["value"]
-
-    @property
-    def sign(self) -> int:
-        """Of the objective: -1 where lower is better."""
-        return -1 if self.objective and self.objective["direction"] == "min" else 1
-
-    @property
-    def score(self) -> float:
-        """The value with the sign that makes higher better, of an evaluation with replies."""
-        assert self.value is not None, f"nothing was measured at {self.turns_seen} turns"
-        return self.sign * self.value
-
-
-# The names that Ray's scheduler and Optuna see.
-RESOURCE = "turns_seen"
-OBJECTIVE = "combined"  # where nothing else is asked for
-LOWER_IS_BETTER = ("loss",)
-
-
 class Milestone(NamedTuple):
     """Where a trial is validated, and on what: the arguments of `Finetuner.evaluate`."""
 
@@ -341,29 +273,3 @@ class Milestone(NamedTuple):
     n_dialogues: int | None  # None: all of the split
     replies: bool = True
     bias: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """A result with what stands behind it, per dialogue and per turn."""
-
-    result: EvalResult
-    # dialogue id -> {"inform": 0|1, "success": 0|1,
-    #                 "bleu": [4 n-gram matches, 4 n-gram totals, hypothesis and reference tokens]}
-    dialogues: dict[str, dict[str, Any]]
-    # dialogue id -> one {"response": ...} a system turn: mwzeval's format
-    responses: dict[str, list[dict[str, Any]]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """What a trial's config came to on the model it met: recorded with its first result."""
-
-    modules: tuple[str, ...] = field(default_factory=tuple)  # full paths of the adapted modules
-    trainable_params: int = 0
-    total_params: int = 0
-    base_residency: str = ""  # nf4 | dequantized | 16 or 32 bit: how the frozen base is held
-    execution: str = ""  # packed | solo, and why solo when it could not be packed
-    device: str = ""  # GPU model or "cpu"
-    # of the base model: its weights' fingerprint, and how its tokenizer begins and ends a sequence
-    base: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,8 @@ from optuna.distributions import (
 )
 
 from analysis.noise import score_combined
-from trainable.trial import EvalResult, Resolved, TrialConfig
+from trainable.result import EvalResult, Resolved
+from trainable.trial import TrialConfig
 
 RUNGS_TURNS = (512, 2048, 8192)
 START_S = 1_750_000_000.0

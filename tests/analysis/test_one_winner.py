@@ -16,7 +16,8 @@ from analysis.leaderboard import render
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
 from analysis.rows import to_cells
-from trainable.trial import EvalResult, TrialConfig
+from trainable.result import EvalResult
+from trainable.trial import TrialConfig
 from tune.export.choice import is_exportable, pick_seed
 from tune.folder.recorder import write_json
 from tune.status import View

@@ -84,12 +84,14 @@ def test_scored_on_the_end_to_end_board() -> None:
 
 def test_lexicalised_replies_are_held_against_the_corpus_s_words() -> None:
     from trainable.corpus.load import load_corpus
+    from trainable.corpus.losses import Losses
     from trainable.corpus.subset import validation_subset
+    from trainable.result import TrainerState
 
     dialogues = validation_subset(load_corpus("cambridge").get_split("validation"), 4)
     words = {d.id: [{"response": turn.response} for turn in d.turns] for d in dialogues}
-    rest = dict(corpus="cambridge", split="validation", n_dialogues=4, loss_nats=1.0, steps=0)
-    rest |= dict(turns_seen=0, train_s=0.0, generate_s=0.0, tokens_seen=0, peak_gib=0.0)
+    rest = dict(corpus="cambridge", split="validation", n_dialogues=4, generate_s=0.0)
+    rest |= dict(losses=Losses(loss_nats=1.0), state=TrainerState(turns_seen=0, steps=0))
     bleu = {
         kind: score(Generated(**rest, responses=words, response=kind)).result.bleu  # type: ignore[arg-type]
         for kind in ("lexicalised", "delexicalised")

@@ -11,7 +11,7 @@ from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.evaluation.measure import measure
 from trainable.evaluation.objective import read_objective
 from trainable.evaluation.plain import PlainEvaluator
-from trainable.trial import EvalResult, Evaluation
+from trainable.result import EvalResult, Evaluation
 
 SAID = {"a": ["Good day, friend!", "It is [hotels_area] of here."], "b": ["No."]}
 REPLIES = {"a": ["good day  friend", "It is [hotels_area] of it."], "b": ["no."]}

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from trainable.corpus.losses import Losses
 from trainable.evaluation.validation import Calibrated, Generated, load_evaluator, score
+from trainable.result import TrainerState
 
 OWN = [{"response": "How about [name]? Call [phone]."}, {"response": "Done, it is [ref]."}]
 HALF = [{"response": "How about [name]?"}, {"response": "Done."}]  # informs, without success
@@ -17,19 +19,19 @@ BAD = [{"response": "No."}, {"response": "No."}]
 def make_generated(corpus: Path, responses: dict[str, Any], **changes: Any) -> Generated:
     fields: dict[str, Any] = {
         **{"corpus": str(corpus), "response": "delexicalised", "split": "test"},
-        **{"n_dialogues": len(responses), "responses": responses, "loss_nats": 1.5},
-        **{"turns_seen": 600, "steps": 40, "train_s": 20.0, "generate_s": 3.0},
-        **{"tokens_seen": 9000, "peak_gib": 0.25},
+        **{"n_dialogues": len(responses), "responses": responses, "generate_s": 3.0},
     }
-    return Generated(**{**fields, **changes})
+    way = {"turns_seen": 600, "steps": 40, "train_s": 20.0, "tokens_seen": 9000, "peak_gib": 0.25}
+    losses = Losses(loss_nats=1.5, nats_per_word=2.5, nats_per_placeholder=0.5)
+    parts = {"losses": losses, "state": TrainerState.of(**way)}
+    return Generated(**{**fields, **parts, **changes})
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_every_figure_stands_under_its_own_name(small_folder: Path) -> None:
     replies = {"sng04": HALF, "pmul05": BAD}
-    nats = {"nats_per_word": 2.5, "nats_per_placeholder": 0.5}
     other = Calibrated(bias=3.0, responses={"sng04": OWN, "pmul05": HALF}, generate_s=4.0)
-    evaluation = score(make_generated(small_folder, replies, **nats), other)
+    evaluation = score(make_generated(small_folder, replies), other)
     result = evaluation.result
     assert (result.inform, result.success) == (50, 0)
     scores = load_evaluator(str(small_folder), "test", 2, "delexicalised").score(replies)
@@ -40,6 +42,7 @@ def test_every_figure_stands_under_its_own_name(small_folder: Path) -> None:
     assert (result.nats_per_word, result.nats_per_placeholder) == (2.5, 0.5)
     assert result.calibrated is not None and result.calibrated["bias"] == 3
     assert (result.calibrated["inform"], result.calibrated["success"]) == (100, 50)
+    assert result.distinct_replies == 75  # No. twice
     assert (result.turns_seen, result.steps, result.n_turns) == (600, 40, 4)
     assert (result.train_turns_per_s, result.tokens_per_s) == (30, 450)
     assert (result.train_s, result.generate_s) == (20, 7) and 7 < result.eval_s < 60

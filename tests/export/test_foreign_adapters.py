@@ -59,5 +59,5 @@ def test_it_says_what_plain_peft_says(way: str, tmp_path: Path) -> None:
     finetuner: Any = open_finetuner(spell(folder), "cpu")
     made = finetuner.generate(DIALOGUES)
     finetuner.close()
-    assert made.loss_nats == pytest.approx(loss, rel=1e-5)
+    assert made.losses.loss_nats == pytest.approx(loss, rel=1e-5)
     assert {d: [t["response"] for t in turns] for d, turns in made.responses.items()} == wanted

@@ -10,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.corpus.encode import Window
+from trainable.result import MeanLosses
 
 Scored = tuple[Window, NDArray[np.float64]]  # a window, and each of its targets' loss in nats
 
 
 @dataclass(frozen=True, kw_only=True)
-class Losses:
-    """Means over some dialogues; None where there is nothing to take one of."""
+class Losses(MeanLosses):
+    """With each dialogue's own."""
 
-    loss_nats: float  # a target token
-    nats_per_word: float | None = None  # of the replies alone, their ends among the nats
-    nats_per_placeholder: float | None = None  # its tokens', brackets included
+    loss_nats: float  # always measured
     # dialogue id -> nats and words of its replies
     by_dialogue: dict[str, list[float]] = field(default_factory=dict)
 

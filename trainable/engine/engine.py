@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot, SlotState
 from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.base import BaseSpec, load_base
+from trainable.result import Resolved, TrainerState
 from trainable.system.activity import forget, tell
 from trainable.system.shortage import describe_shortage
-from trainable.trial import Resolved, TrialConfig, TrialFailed
+from trainable.trial import TrialConfig, TrialFailed
 
 CHECK_EVERY = 16  # passes between looks at which slots have broken
 
@@ -275,13 +276,15 @@ class Engine:
                     split=request.split,
                     n_dialogues=request.n_dialogues,
                     responses=responses,
-                    **asdict(losses),
-                    turns_seen=slot.turns_seen,
-                    steps=slot.steps,
-                    train_s=slot.train_s,
+                    losses=losses,
+                    state=TrainerState.of(
+                        turns_seen=slot.turns_seen,
+                        steps=slot.steps,
+                        train_s=slot.train_s,
+                        tokens_seen=slot.tokens_seen,
+                        peak_gib=self.pack.peak_gib(),
+                    ),
                     generate_s=share_s,
-                    tokens_seen=slot.tokens_seen,
-                    peak_gib=self.pack.peak_gib(),
                 )
             )
 

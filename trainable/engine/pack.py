@@ -33,7 +33,8 @@ from trainable.engine.train.loss import TargetLoss
 from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
-from trainable.trial import Resolved, TrialConfig, TrialFailed
+from trainable.result import Resolved
+from trainable.trial import TrialConfig, TrialFailed
 
 
 class Pack:

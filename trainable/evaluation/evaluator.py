@@ -24,6 +24,7 @@ from trainable.evaluation.predictions import Responses, check_responses
 from trainable.evaluation.rates import TOTAL, measure_rates
 from trainable.evaluation.richness import measure_richness
 from trainable.evaluation.states import estimate_domains, normalise_state
+from trainable.result import ReplyScores
 from trainable.system.garbage import pause_collection
 from trainable.trial import ConfigError
 
@@ -33,27 +34,15 @@ BOARDS = {"gold": "policy optimisation", "predicted": "end-to-end"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
-    """BLEU and the rates lie in 0..100 (rates rounded to 0.1, as published), Combined in 0..200;
-    None where the corpus has no goals."""
+class Scores(ReplyScores):
+    """With what stands behind the figures: by domain and by dialogue."""
 
-    bleu: float
-    inform: float | None
-    success: float | None
-    combined: float | None
+    bleu: float  # always measured
     per_domain: dict[str, dict[str, float]]  # "inform" and "success": goal domain -> rate
-    richness: dict[str, float]
-    states: States
-    n_dialogues: int
-    n_turns: int
-    # bleu, inform, success, combined (joint_accuracy) -> 95 % over dialogues
-    intervals: dict[str, Interval]
-    domain_intervals: dict[str, dict[str, Interval]]  # the same for per_domain
+    domain_intervals: dict[str, dict[str, Interval]]  # the same, 95 % over dialogues
     # dialogue id -> {"inform": 0|1, "success": 0|1,
     #                 "bleu": [4 n-gram matches, 4 n-gram totals, hypothesis, reference tokens]}
     dialogues: dict[str, dict[str, Any]]
-    dst: dict[str, float] | None = None  # predicted states only
-    placeholders: dict[str, float] | None = None  # see `measure_placeholders`
 
     @property
     def board(self) -> str:
@@ -113,15 +102,8 @@ class Evaluator:
             summary["dst"], summary["intervals"]["joint_accuracy"] = self._score_states(tracked)
         return Scores(
             **summary,
-            richness=measure_richness(text for dialogue in texts.values() for text in dialogue),
+            **describe_replies(responses, texts, self._dialogues),
             states=states,
-            placeholders=measure_placeholders(
-                (turn["response"], own.delexicalised)
-                for name, turns in responses.items()
-                for turn, own in zip(turns, self._dialogues[name].turns, strict=True)
-            ),
-            n_dialogues=len(responses),
-            n_turns=sum(map(len, responses.values())),
         )
 
     def _judge(
@@ -174,6 +156,29 @@ def choose_states(responses: Responses, states: States | None) -> States:
             "add it, or score with --states gold"
         )
     return states or ("gold" if lacking else "predicted")
+
+
+def describe_replies(
+    responses: Responses,
+    texts: Mapping[str, Sequence[str]],
+    dialogues: Mapping[str, Dialogue],
+    *,
+    has_slots: bool = True,
+) -> dict[str, Any]:
+    """The fields of Scores that need no goals. `texts`: the replies as they are counted."""
+    pairs = (
+        (turn["response"], own.delexicalised)
+        for name, turns in responses.items()
+        for turn, own in zip(turns, dialogues[name].turns, strict=True)
+    )
+    said = [turn["response"] for turns in responses.values() for turn in turns]
+    return {
+        "richness": measure_richness(text for dialogue in texts.values() for text in dialogue),
+        "placeholders": measure_placeholders(pairs) if has_slots else None,
+        "distinct_replies": 100 * len(set(said)) / len(said),
+        "n_dialogues": len(responses),
+        "n_turns": len(said),
+    }
 
 
 def _flag(outcome: Outcome | None) -> int:

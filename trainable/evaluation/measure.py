@@ -15,7 +15,8 @@ from typing import Any
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.likeness import is_exact, rouge_l, score_turns
 from trainable.evaluation.objective import COMBINED, Objective
-from trainable.trial import ConfigError, EvalResult, Evaluation, TrialFailed
+from trainable.result import EvalResult, Evaluation
+from trainable.trial import ConfigError, TrialFailed
 
 Alike = Callable[[str, str], float]  # of a reply and its reference, in 0..1
 ALIKE: dict[str, Alike] = {"rouge": rouge_l, "exact": is_exact}

@@ -12,7 +12,8 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainable.trial import LOWER_IS_BETTER, ConfigError, nearest
+from trainable.result import LOWER_IS_BETTER
+from trainable.trial import ConfigError, nearest
 
 PYTHON = "python:"
 # Combined lies in 0..200, the loss is in nats a word, the others lie in 0..100

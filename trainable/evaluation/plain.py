@@ -13,10 +13,9 @@ import numpy as np
 
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation import bleu, bootstrap, dst
-from trainable.evaluation.evaluator import Scores, States, choose_states
-from trainable.evaluation.placeholders import PLACEHOLDER, measure_placeholders
+from trainable.evaluation.evaluator import Scores, States, choose_states, describe_replies
+from trainable.evaluation.placeholders import PLACEHOLDER
 from trainable.evaluation.predictions import Responses, check_responses
-from trainable.evaluation.richness import measure_richness
 from trainable.trial import ConfigError
 
 
@@ -53,14 +52,11 @@ class PlainEvaluator:
             combined=None,
             per_domain={},
             domain_intervals={},
-            richness=measure_richness(text for name in names for text in texts[name]),
+            **describe_replies(responses, texts, self._dialogues, has_slots=self._has_slots),
             states=states,
-            n_dialogues=len(names),
-            n_turns=sum(map(len, texts.values())),
             intervals={"bleu": bootstrap.find_interval(bleu.compute_bleus(weights @ counts))},
             dialogues={n: {"bleu": row} for n, row in zip(names, counts.tolist(), strict=True)},
             dst=self._track(responses) if states == "predicted" else None,
-            placeholders=self._compare_slots(responses) if self._has_slots else None,
         )
 
     def _spell(self, text: str) -> str:
@@ -71,13 +67,6 @@ class PlainEvaluator:
         if not self._has_slots:
             return text
         return PLACEHOLDER.sub(lambda found: found.group(1).upper().replace(" ", "_"), text)
-
-    def _compare_slots(self, responses: Responses) -> dict[str, float] | None:
-        return measure_placeholders(
-            (turn["response"], own.delexicalised)
-            for name, turns in responses.items()
-            for turn, own in zip(turns, self._dialogues[name].turns, strict=True)
-        )
 
     def _track(self, responses: Responses) -> dict[str, float]:
         counts = [

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.losses import Losses
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.evaluator import Evaluator, Scores
 from trainable.evaluation.plain import PlainEvaluator
-from trainable.trial import EvalResult, Evaluation
+from trainable.result import EvalResult, Evaluation, ReplyScores, TrainerState
 
 RATES = ("bleu", "inform", "success", "combined")
 
@@ -27,16 +28,9 @@ class Generated:
     split: str
     n_dialogues: int | None  # of the split's fixed order; None: all
     responses: dict[str, list[dict[str, Any]]]  # mwzeval's format; empty: only the loss was asked
-    loss_nats: float  # see `trainable.corpus.losses.Losses`
-    nats_per_word: float | None = None
-    nats_per_placeholder: float | None = None
-    by_dialogue: dict[str, list[float]] = field(default_factory=dict)  # nats and words of each
-    turns_seen: int
-    steps: int
-    train_s: float
+    losses: Losses
+    state: TrainerState
     generate_s: float
-    tokens_seen: int
-    peak_gib: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,25 +93,17 @@ def score(generated: Generated, calibrated: Calibrated | None = None) -> Evaluat
     scores = score_replies(generated, generated.responses) if generated.responses else None
     beside = score_calibrated(generated, calibrated) if calibrated else None
     generate_s = generated.generate_s + (calibrated.generate_s if calibrated else 0.0)
-    train_s = max(generated.train_s, 1e-9)
-    result = EvalResult(
-        turns_seen=generated.turns_seen,
-        steps=generated.steps,
-        loss_nats=generated.loss_nats,
-        nats_per_word=generated.nats_per_word,
-        nats_per_placeholder=generated.nats_per_placeholder,
-        **(tell_scores(scores) if scores else count_dialogues(generated)),
+    result = EvalResult.join(
+        generated.state,
+        generated.losses,
+        scores or count_dialogues(generated),
         calibrated=beside,
         split=generated.split,
-        train_s=generated.train_s,
         eval_s=generate_s + time.perf_counter() - started_s,
         generate_s=generate_s,
-        train_turns_per_s=generated.turns_seen / train_s,
-        tokens_per_s=generated.tokens_seen / train_s,
-        peak_gib=generated.peak_gib,
     )
     dialogues: dict[str, dict[str, Any]] = {**scores.dialogues} if scores else {}
-    for name, counts in generated.by_dialogue.items():
+    for name, counts in generated.losses.by_dialogue.items():
         dialogues[name] = {**dialogues.get(name, {}), "loss": counts}
     return Evaluation(result=result, dialogues=dialogues, responses=generated.responses)
 
@@ -136,17 +122,8 @@ def score_calibrated(generated: Generated, calibrated: Calibrated) -> dict[str, 
     return {"bias": calibrated.bias, **rates, **(scores.placeholders or {})}
 
 
-def tell_scores(scores: Scores) -> dict[str, Any]:
-    """The fields of EvalResult that the replies decide."""
-    names = [*RATES, "richness", "placeholders", "n_dialogues", "n_turns", "states", "intervals"]
-    names.append("dst")
-    return {name: getattr(scores, name) for name in names}
-
-
-def count_dialogues(generated: Generated) -> dict[str, Any]:
-    """The same where there are no replies."""
+def count_dialogues(generated: Generated) -> ReplyScores:
+    """Where there are no replies: on how many dialogues and turns the loss was measured."""
     loaded = load_corpus(generated.corpus).get_split(generated.split)
     dialogues = validation_subset(loaded, generated.n_dialogues)
-    absent: dict[str, Any] = dict.fromkeys(RATES)
-    sizes = {"n_dialogues": len(dialogues), "n_turns": sum(len(d.turns) for d in dialogues)}
-    return {**absent, **sizes, "richness": {}, "intervals": {}, "states": "gold"}
+    return ReplyScores.absent(len(dialogues), sum(len(d.turns) for d in dialogues))

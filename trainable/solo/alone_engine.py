@@ -7,9 +7,10 @@ import threading
 from pathlib import Path
 
 from trainable.evaluation.validation import Validation
+from trainable.result import Resolved
 from trainable.solo.choose import open_plain
 from trainable.solo.train import PlainFinetuner
-from trainable.trial import Resolved, TrialConfig, TrialFailed
+from trainable.trial import TrialConfig, TrialFailed
 
 
 class AloneEngine:

@@ -15,16 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainable.result import EvalResult, Evaluation, Resolved
 from trainable.storage.adapter import read_adapter_config
 from trainable.system.activity import ALONE, forget, tell
-from trainable.trial import (
-    ConfigError,
-    EvalResult,
-    Evaluation,
-    Resolved,
-    TrialConfig,
-    TrialFailed,
-)
+from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 LAYER_PARAMS = {"all-linear": 1000, "ffn": 600, "attention": 400, "qv": 200}  # at rank 1
 DIVERGING_RATE = 0.5

@@ -6,8 +6,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainable.result import Evaluation, Resolved
 from trainable.solo.toy import ToyFinetuner
-from trainable.trial import Evaluation, Resolved, TrialConfig
+from trainable.trial import TrialConfig
 
 
 @dataclass(frozen=True)

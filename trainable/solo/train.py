@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
+from trainable.result import Evaluation, Resolved, TrainerState
 from trainable.solo.average import WeightAverage
 from trainable.solo.generate import (
     Prompt,
@@ -40,7 +41,7 @@ from trainable.solo.generate import (
 )
 from trainable.solo.model import load_weights, prepare
 from trainable.system.activity import forget, tell
-from trainable.trial import Evaluation, Resolved, TrialConfig, TrialFailed
+from trainable.trial import TrialConfig, TrialFailed
 
 PASS_TOKENS = 4096
 STABLE_RUN = "trunk.pt"
@@ -212,13 +213,15 @@ class PlainFinetuner:
             split=split,
             n_dialogues=n_dialogues,
             responses=group_by_dialogue(texts),
-            **asdict(self.task.measure_losses(scored)),
-            turns_seen=self.turns,
-            steps=self.steps,
-            train_s=self.train_s,
+            losses=self.task.measure_losses(scored),
+            state=TrainerState.of(
+                turns_seen=self.turns,
+                steps=self.steps,
+                train_s=self.train_s,
+                tokens_seen=self.tokens_seen,
+                peak_gib=peak_gib(self.device),
+            ),
             generate_s=time.perf_counter() - started_s,
-            tokens_seen=self.tokens_seen,
-            peak_gib=peak_gib(self.device),
         )
 
     def _reply(self, prompts: list[Prompt]) -> dict[tuple[str, int], str]:

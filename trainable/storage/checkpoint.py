@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from trainable.finetuner import Finetuner
+from trainable.result import EvalResult, Evaluation
 from trainable.system.inside import is_below
-from trainable.trial import EvalResult, Evaluation
 
 MANIFEST = "manifest.json"
 EVALUATION = "evaluation.json"

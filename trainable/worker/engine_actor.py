@@ -13,8 +13,9 @@ import ray
 
 from trainable.finetuner import EngineProtocol, Unscored
 from trainable.model.packable import is_toy
+from trainable.result import Resolved
 from trainable.system.shortage import describe_shortage, is_out_of_memory
-from trainable.trial import CannotPack, ConfigError, Resolved, TrialConfig, TrialFailed
+from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.node import Unfit, check_versions, find_fault, find_here
 from trainable.worker.signs import start_heartbeat
 from trainable.worker.wire import EnginePlace, Files, ValidationRequest

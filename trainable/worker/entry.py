@@ -15,19 +15,14 @@ import ray
 from ray import tune as ray_tune
 
 from trainable.finetuner import Finetuner
+from trainable.result import RESOURCE, Evaluation
 from trainable.solo.choose import open_finetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
 from trainable.storage.remote_checkpoints import pull_last, push_checkpoint
 from trainable.system.activity import forget, tell
 from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
-from trainable.trial import (
-    RESOURCE,
-    ConfigError,
-    Evaluation,
-    Milestone,
-    TrialFailed,
-)
+from trainable.trial import ConfigError, Milestone, TrialFailed
 from trainable.worker.lease import Lease, Report
 from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
 from trainable.worker.objective import apply_objective

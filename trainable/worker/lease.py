@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainable.evaluation.objective import COMBINED, Objective
+from trainable.result import Evaluation, Resolved
 from trainable.storage.remote import Remote
-from trainable.trial import Evaluation, Milestone, Resolved, TrialConfig
+from trainable.trial import Milestone, TrialConfig
 from trainable.worker.wire import Place
 
 

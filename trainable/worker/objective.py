@@ -11,7 +11,8 @@ from trainable.evaluation.measure import measure
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.evaluation.validation import to_references
 from trainable.model.packable import is_toy
-from trainable.trial import Evaluation, TrialConfig
+from trainable.result import Evaluation
+from trainable.trial import TrialConfig
 
 SEMANTIC = "semantic"
 

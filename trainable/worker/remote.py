@@ -9,7 +9,8 @@ import ray
 from ray.actor import ActorHandle
 
 from trainable.finetuner import SlotFinetuner, Unscored
-from trainable.trial import ConfigError, Resolved, TrialConfig, TrialFailed
+from trainable.result import Resolved
+from trainable.trial import ConfigError, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
 from trainable.worker.node import Unfit
 from trainable.worker.wire import Files, Slot, ValidationRequest

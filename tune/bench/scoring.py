@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from trainable.corpus.losses import Losses
 from trainable.engine.decode.replies import GenerationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
 from trainable.evaluation.validation import Generated, score
+from trainable.result import TrainerState
 
 
 def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Losses]:
@@ -35,13 +35,9 @@ def make_replies(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[st
             split="validation",
             n_dialogues=n_dialogues,
             responses=made[slot.key].responses,
-            turns_seen=slot.turns_seen,
-            steps=slot.steps,
-            train_s=slot.train_s,
+            losses=made[slot.key].losses,
+            state=TrainerState(turns_seen=slot.turns_seen, steps=slot.steps),
             generate_s=0.0,
-            tokens_seen=slot.tokens_seen,
-            peak_gib=0.0,
-            **asdict(made[slot.key].losses),
         )
         for slot, _, _, _, _ in asked
     }

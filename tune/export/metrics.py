@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from analysis.labels import LABELS, format_score, label_objective
 from analysis.ranking import METRICS, Interval
 from analysis.rows import BOARDS
-from trainable.trial import ConfigError, EvalResult
+from trainable.result import EvalResult
+from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult as HubEvalResult

@@ -15,7 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from search_spaces.space import Space
-from trainable.trial import OBJECTIVE, RESOURCE
+from trainable.result import OBJECTIVE, RESOURCE
 
 FILE = "optuna.journal"
 SHOWN = ("combined", "bleu", "inform", "success", "nats_per_word", "n_dialogues")

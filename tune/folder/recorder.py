@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from analysis.lines import EVENTS, is_event, is_torn, read_tail
 from analysis.records import FORMAT, SweepRecords
+from trainable.result import Evaluation, Resolved
 from trainable.storage.checkpoint import keep_best_and_last
 from trainable.storage.remote import find_remote
 from trainable.storage.remote_checkpoints import prune
@@ -21,7 +22,7 @@ from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import retry_io
 from trainable.system.whole import write_whole
-from trainable.trial import ConfigError, Evaluation, Resolved, TrialConfig
+from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Report
 
 Event = Mapping[str, Any]

@@ -26,7 +26,8 @@ from analysis.mlflow_export import (
     open_store,
     spell_store,
 )
-from trainable.trial import RESOURCE, ConfigError
+from trainable.result import RESOURCE
+from trainable.trial import ConfigError
 from tune.folder.recorder import write_json
 
 # backend -> (module it needs, package to install)

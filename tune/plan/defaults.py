@@ -8,7 +8,8 @@ from itertools import pairwise
 from optuna.distributions import CategoricalDistribution
 
 from search_spaces.space import Space
-from trainable.trial import OBJECTIVE, ConfigError, TrialConfig
+from trainable.result import OBJECTIVE
+from trainable.trial import ConfigError, TrialConfig
 from tune.plan.estimate import expect_reached
 from tune.search.config import RUNG_METRICS, SweepConfig, count_fresh_seeds
 from tune.search.profiles import SCALES

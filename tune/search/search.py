@@ -15,10 +15,11 @@ from typing import Any
 from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
 from search_spaces.space import Space
 from trainable.evaluation.objective import COMBINED, Objective
+from trainable.result import EvalResult
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
-from trainable.trial import ConfigError, EvalResult, Milestone, TrialConfig
+from trainable.trial import ConfigError, Milestone, TrialConfig
 from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.records import CONFIRMATION
-from trainable.trial import CONDITIONS, EvalResult, Milestone, TrialConfig
+from trainable.result import EvalResult
+from trainable.trial import CONDITIONS, Milestone, TrialConfig
 from tune.search.proposals import Tried
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from trainable.trial import Evaluation
+from trainable.result import Evaluation
 from trainable.worker.lease import Lease, Report
 from tune.search.search import Search
 from tune.simulate.curves import Curves, Stretch

@@ -12,8 +12,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from search_spaces.space import Space, find_space
+from trainable.result import EvalResult
 from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
-from trainable.trial import ConfigError, EvalResult, Milestone, TrialConfig
+from trainable.trial import ConfigError, Milestone, TrialConfig
 from tune.plan.estimate import FORWARD
 from tune.search.config import SweepConfig
 from tune.search.profiles import compose

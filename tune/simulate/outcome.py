@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from trainable.trial import Evaluation, TrialConfig
+from trainable.result import Evaluation
+from trainable.trial import TrialConfig
 from tune.folder.recorder import Recorder
 from tune.search.search import Search
 from tune.simulate.clock import Clock

@@ -11,7 +11,7 @@ from rich.live import Live
 
 from analysis.labels import format_score, label_objective, label_setting
 from analysis.records import Ledger
-from trainable.trial import OBJECTIVE
+from trainable.result import OBJECTIVE
 from tune.terminal.progress import Progress
 from tune.terminal.redraw import can_redraw
 from tune.terminal.table import render
