@@ -50,6 +50,7 @@ ONLY_IN = {
 }
 # standard library alone: loaded by every command and every worker
 LIGHT = (
+    "trainable.declared",
     "trainable.trial",
     "trainable.result",
     "trainable.finetuner",

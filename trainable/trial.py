@@ -5,90 +5,12 @@ Standard library only: the search, the spaces and the analysis import this witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, NamedTuple, Self
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "initialisation": ("pretrained", "random"),
-    "quantisation": ("nf4", "fp4", "int8", "bf16", "fp32"),
-    "method": ("lora", "full", "none"),
-    "schedule": ("constant", "linear", "cosine", "wsd"),
-    "format": ("dialogues", "turns"),
-    "layout": ("lines", "chat"),
-    "context": ("history", "history+state", "history+state+db"),
-    "response": ("delexicalised", "lexicalised"),
-    "target": ("response", "state+response"),
-    "decoding": ("greedy", "sampling", "beam", "contrastive"),
-}
-# field -> (lowest, highest) value allowed, both included
-RANGES: dict[str, tuple[float, float]] = {
-    "lora_rank": (1, 1024),
-    "alpha_over_rank": (1e-3, 1e3),
-    "lora_dropout": (0.0, 0.9),
-    "learning_rate": (1e-8, 10.0),
-    "warmup_turns": (0, 10**9),
-    "decay_fraction": (0.0, 1.0),
-    "batch_turns": (1, 10**6),
-    "train_turns": (0, 10**9),
-    "weight_decay": (0.0, 1.0),
-    "clip_norm": (1e-6, 1e6),
-    "averaging": (0.0, 1.0),
-    "max_length_tokens": (16, 10**6),
-    "max_new_tokens": (1, 4096),
-    "min_new_tokens": (0, 4096),
-    "placeholder_bias": (-100.0, 100.0),
-    "repetition_penalty": (0.1, 10.0),
-    "no_repeat_ngram_size": (0, 100),
-    "temperature": (1e-3, 100.0),
-    "top_k": (1, 10**6),
-    "top_p": (1e-6, 1.0),
-    "typical_p": (1e-6, 1.0),
-    "num_beams": (2, 64),
-    "length_penalty": (-10.0, 10.0),
-    "penalty_alpha": (0.0, 1.0),
-    "seed": (0, 2**31 - 1),
-}
-# (field that decides, its values, fields that exist only then): absent fields are None
-CONDITIONS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("quantisation", ("nf4", "fp4"), ("double_quantisation",)),
-    (
-        "method",
-        ("lora",),
-        ("lora_rank", "alpha_over_rank", "rslora", "lora_modules", "lora_dropout"),
-    ),
-    (
-        "method",
-        ("lora", "full"),
-        (
-            *("learning_rate", "schedule", "warmup_turns", "batch_turns"),
-            *("weight_decay", "clip_norm", "averaging"),
-        ),
-    ),
-    ("schedule", ("wsd",), ("decay_fraction",)),
-    ("decoding", ("sampling",), ("temperature", "top_p", "typical_p")),
-    ("decoding", ("sampling", "contrastive"), ("top_k",)),
-    ("decoding", ("beam",), ("num_beams", "length_penalty")),
-    ("decoding", ("contrastive",), ("penalty_alpha",)),
-    ("response", ("delexicalised",), ("placeholder_bias",)),
-)
-# type of a field -> what a value of it must be, in code and in words
-KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "str": ((str,), "a text"),
-    "bool": ((bool,), "true or false"),
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-}
-# A condition's field that may still be left out (None) where it has a meaning.
-OPTIONAL = frozenset(
-    {"temperature", "top_k", "top_p", "typical_p", "length_penalty", "placeholder_bias"}
-    | {"averaging"}
-)
-
-
-# what decides which base model a trial stands on
-BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
+from trainable.declared import Declared, declare
 
 
 class ConfigError(ValueError):
@@ -107,64 +29,170 @@ class TrialFailed(RuntimeError):
     """A trial that cannot go on (a loss that is not finite, no memory): its reason, in one line."""
 
 
+LORA = ("method", ("lora",))
+TRAINED = ("method", ("lora", "full"))
+SAMPLED = ("decoding", ("sampling",))
+BEAMS = ("decoding", ("beam",))
+DRAWN = ("decoding", ("sampling", "contrastive"))
+# what decides which base model a trial stands on
+BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
     """Everything that decides the outcome of one run, and nothing else. A field without a meaning
-    under the others' values is None (`CONDITIONS`). Raises ConfigError when a field is wrong."""
+    under the others' values is None (`Declared.only_with`). Raises ConfigError when a field is
+    wrong."""
 
     # the model
-    base_model: str = "tiny"  # "tiny" (embedded), "toy" (a formula), a hub id or a folder
-    initialisation: str = "pretrained"
-    quantisation: str = "nf4"
-    double_quantisation: bool | None = None
-    method: str = "lora"
-    adapter: str | None = None  # folder of an adapter to start from (or only to decode with)
+    base_model: str = declare("tiny", "tiny (embedded), toy (a formula), a hub id or a folder")
+    initialisation: str = declare(
+        "pretrained", "whether its weights are read or drawn", ("pretrained", "random")
+    )
+    quantisation: str = declare(
+        "nf4", "how the frozen base is held", ("nf4", "fp4", "int8", "bf16", "fp32")
+    )
+    double_quantisation: bool | None = declare(
+        None,
+        "quantises the scales of the 4-bit blocks, too",
+        only_with=("quantisation", ("nf4", "fp4")),
+    )
+    method: str = declare("lora", "what is trained", ("lora", "full", "none"))
+    adapter: str | None = declare(
+        None, "the folder of an adapter to start from (or only to decode with)"
+    )
     # LoRA
-    lora_rank: int | None = None
-    alpha_over_rank: float | None = None
-    rslora: bool | None = None  # scale alpha/sqrt(rank) in place of alpha/rank
-    lora_modules: str | None = None  # all-linear | attention | ffn | qv | regexp:<pattern>
-    lora_dropout: float | None = None
+    lora_rank: int | None = declare(None, "of the adapter's matrices", (1, 1024), LORA)
+    alpha_over_rank: float | None = declare(
+        None, "the scale of what the adapter adds", (1e-3, 1e3), LORA
+    )
+    rslora: bool | None = declare(
+        None, "scale alpha/sqrt(rank) in place of alpha/rank", only_with=LORA
+    )
+    lora_modules: str | None = declare(
+        None, "all-linear, attention, ffn, qv or regexp:PATTERN", only_with=LORA
+    )
+    lora_dropout: float | None = declare(
+        None, "share of an adapter's inputs that a step leaves out", (0, 0.9), LORA
+    )
     # training; the unit of all lengths is the system turn
-    learning_rate: float | None = None
-    schedule: str | None = None
-    warmup_turns: int | None = None
-    decay_fraction: float | None = None  # wsd: the share of the way to a milestone that decays
-    batch_turns: int | None = None  # a step takes whole dialogues until it holds this many turns
-    train_turns: int = 0
-    weight_decay: float | None = None
-    clip_norm: float | None = None
-    # the share of the steps so far whose mean of weights is scored, saved and exported; 0 or None:
-    # the last step's weights alone
-    averaging: float | None = None
+    learning_rate: float | None = declare(None, "the highest of the schedule", (1e-8, 10), TRAINED)
+    schedule: str | None = declare(
+        None,
+        "of the learning rate after the warmup",
+        ("constant", "linear", "cosine", "wsd"),
+        TRAINED,
+    )
+    warmup_turns: int | None = declare(
+        None, "over which the rate rises from 0", (0, 10**9), TRAINED
+    )
+    decay_fraction: float | None = declare(
+        None, "the share of the way to a milestone that decays", (0, 1), ("schedule", ("wsd",))
+    )
+    batch_turns: int | None = declare(
+        None, "a step takes whole dialogues until it holds so many", (1, 10**6), TRAINED
+    )
+    train_turns: int = declare(0, "where training ends", (0, 10**9))
+    weight_decay: float | None = declare(None, "AdamW's", (0, 1), TRAINED)
+    clip_norm: float | None = declare(None, "the longest gradient of a step", (1e-6, 1e6), TRAINED)
+    averaging: float | None = declare(
+        None,
+        "the share of the last steps whose mean weights are scored and saved; 0: the last step's",
+        (0, 1),
+        TRAINED,
+        is_optional=True,
+    )
     # the task
-    corpus: str = "cambridge"  # "cambridge" (embedded), "multiwoz", a folder or a dataset id
-    format: str = "dialogues"  # one sequence a dialogue, or one a turn with its history
-    layout: str = "lines"  # `user>` and `bot>` lines, or the base model's own chat template
-    context: str = "history"
-    response: str = "delexicalised"
-    target: str = "response"
-    instruction: str | None = None  # a line in front of every sequence
-    max_length_tokens: int = 1024
+    corpus: str = declare(
+        "cambridge", "cambridge (embedded), multiwoz, a file, a folder or a dataset id"
+    )
+    format: str = declare(
+        "dialogues",
+        "one sequence a dialogue, or one a turn with its history",
+        ("dialogues", "turns"),
+    )
+    layout: str = declare(
+        "lines", "user> and bot> lines, or the base model's own chat template", ("lines", "chat")
+    )
+    context: str = declare(
+        "history",
+        "what a reply is given to answer",
+        ("history", "history+state", "history+state+db"),
+    )
+    response: str = declare(
+        "delexicalised",
+        "whether replies have placeholders for values",
+        ("delexicalised", "lexicalised"),
+    )
+    target: str = declare(
+        "response",
+        "what is learnt: the reply, or the belief state and the reply",
+        ("response", "state+response"),
+    )
+    instruction: str | None = declare(None, "a line in front of every sequence")
+    max_length_tokens: int = declare(
+        1024, "of a sequence; the oldest turns are cut off", (16, 10**6)
+    )
     # decoding
-    decoding: str = "greedy"
-    max_new_tokens: int = 80
-    min_new_tokens: int = 0
-    placeholder_bias: float | None = None  # added to the scores of what opens one: more are given
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    typical_p: float | None = None
-    num_beams: int | None = None
-    length_penalty: float | None = None
-    penalty_alpha: float | None = None
-    seed: int = 0
+    decoding: str = declare(
+        "greedy", "how replies are chosen", ("greedy", "sampling", "beam", "contrastive")
+    )
+    max_new_tokens: int = declare(80, "of a reply", (1, 4096))
+    min_new_tokens: int = declare(0, "of a reply", (0, 4096))
+    placeholder_bias: float | None = declare(
+        None,
+        "added to the logits of what opens a placeholder",
+        (-100, 100),
+        ("response", ("delexicalised",)),
+        is_optional=True,
+    )
+    repetition_penalty: float = declare(
+        1.0, "divides the scores of tokens that were given", (0.1, 10)
+    )
+    no_repeat_ngram_size: int = declare(
+        0, "n-grams of that size are given once; 0: no rule", (0, 100)
+    )
+    temperature: float | None = declare(
+        None, "divides the logits", (1e-3, 100), SAMPLED, is_optional=True
+    )
+    top_k: int | None = declare(
+        None, "so many likeliest tokens are candidates", (1, 10**6), DRAWN, is_optional=True
+    )
+    top_p: float | None = declare(
+        None,
+        "the likeliest tokens of that probability together",
+        (1e-6, 1),
+        SAMPLED,
+        is_optional=True,
+    )
+    typical_p: float | None = declare(
+        None,
+        "likewise, the most typical ones (arXiv 2202.00666)",
+        (1e-6, 1),
+        SAMPLED,
+        is_optional=True,
+    )
+    num_beams: int | None = declare(None, "sequences that are kept", (2, 64), BEAMS)
+    length_penalty: float | None = declare(
+        None,
+        "exponent of the length that divides a beam's score",
+        (-10, 10),
+        BEAMS,
+        is_optional=True,
+    )
+    penalty_alpha: float | None = declare(
+        None,
+        "weight of the degeneration penalty (arXiv 2202.06417)",
+        (0, 1),
+        ("decoding", ("contrastive",)),
+    )
+    seed: int = declare(
+        0, "of the data order, the adapter's first weights, dropout and draws", (0, 2**31 - 1)
+    )
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            check_kind(f.name, getattr(self, f.name), str(f.type))
+        for name in FIELDS:
+            check_kind(name, getattr(self, name))
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         for name, (low, high) in RANGES.items():
@@ -180,8 +208,8 @@ class TrialConfig:
             )
         if self.layout == "chat" and self.target != "response":
             raise ConfigError(
-                f"target={self.target} has no place in a chat: give --set target=response, or "
-                "--set layout=lines"
+                f"target={self.target} needs --set layout=lines, for no chat template has belief "
+                "states: give that, or --set target=response"
             )
 
     def _check_condition(
@@ -190,7 +218,7 @@ class TrialConfig:
         applies = getattr(self, decider) in values
         for name in dependants:
             value = getattr(self, name)
-            if applies and value is None and name not in OPTIONAL:
+            if applies and value is None and not DECLARED[name].is_optional:
                 raise ConfigError(
                     f"{name} is needed with {decider}={getattr(self, decider)}: "
                     f"give it with --set {name}=VALUE"
@@ -225,21 +253,43 @@ class TrialConfig:
         return cls(**values)
 
 
-def check_kind(name: str, value: object, annotation: str) -> None:
-    """Against the field's annotation: `int`, `int | None`."""
-    kind, _, optional = annotation.partition(" | ")
+DECLARED: dict[str, Declared] = {f.name: f.metadata["declared"] for f in fields(TrialConfig)}
+KINDS = {f.name: str(f.type) for f in fields(TrialConfig)}  # int, float | None ...
+FIELDS = tuple(DECLARED)
+DEFAULTS = {f.name: f.default for f in fields(TrialConfig)}
+CHOICES = {name: known.choices for name, known in DECLARED.items() if known.choices}
+RANGES = {name: known.within for name, known in DECLARED.items() if known.within}
+# (field that decides, its values, fields that exist only then)
+CONDITIONS = tuple(
+    (*rule, tuple(name for name, known in DECLARED.items() if known.only_with == rule))
+    for rule in dict.fromkeys(known.only_with for known in DECLARED.values() if known.only_with)
+)
+# type of a field -> what a value of it must be, in code and in words
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
+
+
+def check_kind(name: str, value: object) -> None:
+    """Against the field's type."""
+    kind, _, optional = KINDS[name].partition(" | ")
     if value is None and optional:
         return
-    types, words = KINDS[kind]
+    types, words = TYPES[kind]
     if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
         raise ConfigError(f"{name} must be {words}, not {value!r} (--set {name}=)")
 
 
-def check_choice(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str | None, allowed: Collection[str]) -> None:
+    """`name`: a field of a trial, or a flag with its dashes."""
     if value is not None and value not in allowed:
+        remedy = "" if name.startswith("--") else f" (--set {name}=)"
         raise ConfigError(
             f"{name} must be one of {', '.join(allowed)}, not {value!r}"
-            f"{nearest(str(value), allowed)} (--set {name}=)"
+            f"{nearest(str(value), allowed)}{remedy}"
         )
 
 
@@ -250,10 +300,6 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
         raise ConfigError(
             f"{name} must lie in [{low:g}, {high:g}], not {value!r} (--set {name}=VALUE)"
         )
-
-
-FIELDS = tuple(f.name for f in fields(TrialConfig))
-DEFAULTS = {f.name: f.default for f in fields(TrialConfig)}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,17 @@ from typing import Any
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
-from trainable.trial import CHOICES, CONDITIONS, FIELDS, RANGES, ConfigError, TrialConfig, nearest
+from trainable.trial import (
+    CHOICES,
+    CONDITIONS,
+    DECLARED,
+    DEFAULTS,
+    FIELDS,
+    KINDS,
+    RANGES,
+    ConfigError,
+    nearest,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,19 +52,15 @@ def describe(name: str) -> dict[str, Any]:
     low, high = RANGES.get(name, (None, None))
     allowed = " | ".join(CHOICES.get(name, ())) or (None if low is None else f"{low:g} to {high:g}")
     whens = [f"{d}={' or '.join(v)}" for d, v, names in CONDITIONS if name in names]
-    profiles = {profile: base.get(name, default_of(name)) for profile, base in BASES.items()}
-    kind = str(TrialConfig.__annotations__[name]).partition(" | ")[0]
+    profiles = {profile: base.get(name, DEFAULTS[name]) for profile, base in BASES.items()}
     return {
         "field": name,
-        "kind": kind,
+        "kind": KINDS[name].partition(" | ")[0],
         "allowed": allowed,
         **profiles,
         "only with": ", ".join(whens),
+        "what it is": DECLARED[name].help,
     }
-
-
-def default_of(name: str) -> Any:
-    return TrialConfig.__dataclass_fields__[name].default
 
 
 def build_parser() -> Parser:

@@ -224,5 +224,5 @@ def test_a_trial_in_its_model_s_chat(tmp_path: Path) -> None:
 
 
 def test_a_chat_s_replies_hold_no_state() -> None:
-    with pytest.raises(ConfigError, match="has no place in a chat"):
+    with pytest.raises(ConfigError, match="needs --set layout=lines"):
         make_config(target="state+response")

@@ -66,7 +66,7 @@ def inherit(adapter: str | None) -> dict[str, Any]:
     """What is the adapter's own where nothing else is set: model, text, decoding, and its shape; of
     one that no trial left, the model and its shape. Raises ConfigError when the folder holds no
     adapter."""
-    check_kind("adapter", adapter, "str | None")
+    check_kind("adapter", adapter)
     if adapter is None:
         return {}
     folder = Path(adapter)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_type_hints
 from trainable.command.parser import spell_command
 from trainable.storage.remote import find_remote
 from trainable.system.inside import is_below
-from trainable.trial import ConfigError, Milestone, nearest
+from trainable.trial import ConfigError, Milestone, check_choice
 from tune.search.flag import Flag
 
 SWEEP, RACE = "the sweep", "the race"  # groups of flags
@@ -210,11 +210,8 @@ class SweepConfig:
     def _check_flags(self) -> None:
         for name, flag in FLAGS.items():
             value, spelt = getattr(self, name), flag.spell(name)
-            if flag.choices and value not in flag.choices:
-                near = nearest(str(value), flag.choices)
-                raise ConfigError(
-                    f"{spelt} must be one of {', '.join(flag.choices)}, not {value!r}{near}"
-                )
+            if flag.choices:
+                check_choice(spelt, value, flag.choices)
             if flag.low is not None and not value >= flag.low:
                 raise ConfigError(f"{spelt} must be at least {flag.low}, not {value}")
 
