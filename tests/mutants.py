@@ -22,6 +22,13 @@ MUTANTS = {
         ),
         ('if response == "lexicalised"', 'if response != "lexicalised"'),
     ),
+    ("trainable/evaluation/evaluator.py", "evaluation/test_validation.py"): (
+        ("100 * len(set(said)) / len(said)", "100 * len(said) / len(said)"),
+    ),
+    ("trainable/result.py", "evaluation/test_validation.py"): (
+        ("tokens_seen / seconds", "turns_seen / seconds"),
+        ("**vars(losses), ", ""),
+    ),
     ("trainable/corpus/prompt.py", "corpus/test_prompt.py"): (
         ("if n < 10", "if n <= 10"),
         ("if slots and domain", "if domain"),
