@@ -18,6 +18,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "its answer": {
         "report": ("analysis.report", "the answer as one HTML page"),
         "figure": ("analysis.static", "one of the report's figures as SVG or PNG"),
+        "notebook": ("analysis.notebook", "notebooks to read it in, and to start another"),
         "cost": ("analysis.cost", "what the answer cost, and would have cost by usual ways"),
         "scaling": ("analysis.scaling", "the same sweep on more GPUs, side by side"),
         "mlflow": ("analysis.mlflow_export", "its trials as an MLflow store"),

@@ -128,10 +128,16 @@ def plot_bleu_success(records: SweepRecords) -> go.Figure:
                 x=[e.mean("bleu") for e in members],
                 y=[e.mean("success") for e in members],
                 text=[f"trial {e.trial.id}: {label_params(e.trial.params)}" for e in members],
-                name=f"{level} turns" if level else "untuned",
+                name=_name_level(level, members),
                 mode="markers",
                 marker={"size": 9, "opacity": 0.75},
                 hovertemplate="%{text}<br>BLEU %{x:.1f}, Success %{y:.1f}<extra></extra>",
             )
         )
     return make_figure(traces, x="BLEU", y="Success")
+
+
+def _name_level(level: int, members: Iterable[Entry]) -> str:
+    if level:
+        return f"{level} turns"
+    return "untuned" if all(e.trial.is_base for e in members) else "nothing trained"

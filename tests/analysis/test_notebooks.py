@@ -1,60 +1,139 @@
-"""The notebooks run from a new kernel on the stored sweeps, and what is committed is what they
-give. Run this file with WRITE_NOTEBOOKS=1 to store their outputs anew."""
+"""The notebooks run in one kernel: a sweep is started, then read, and the stored example too.
+`WRITE_NOTEBOOKS=1 python -m pytest tests/analysis/test_notebooks.py` stores their outputs anew."""
 
+from __future__ import annotations
+
+import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.notebook import NAME_CELL, NOTEBOOKS
+from analysis.plots import CATALOGUE, NothingToPlot
+from analysis.readings import READINGS, read_figure
+from analysis.records import find_sweep, read_sweep
+from tune.__main__ import main
+
 nbformat: Any = pytest.importorskip("nbformat", reason="needs nbformat (extra: test)")
 
-ANALYSIS = Path(__file__).parents[2] / "analysis"
-NOTEBOOKS = sorted(ANALYSIS.glob("0*.ipynb"))
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+PLOTLY = "application/vnd.plotly.v1+json"
 
 
-def read_notebook(path: Path) -> Any:
-    return nbformat.read(path, as_version=4)
+def read_notebook(name: str) -> Any:
+    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_short_calls_without_a_trace_of_the_machine(path: Path) -> None:
-    notebook = read_notebook(path)
-    assert len(notebook.cells) <= 12
-    for cell in notebook.cells:
-        lines = cell.source.splitlines() if cell.cell_type == "code" else []
-        assert not any(line.lstrip().startswith(("def ", "class ")) for line in lines)
-    text = path.read_text()
-    assert not any(place in text for place in ("/home/", "/root", "/work", "/tmp", str(ANALYSIS)))
+def list_code(notebook: Any) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_notebooks_are_short_calls_without_a_trace_of_the_machine(name: str) -> None:
+    for source in list_code(read_notebook(name)):
+        assert not re.search(r"^\s*(def|class) ", source, re.MULTILINE)
+    text = (NOTEBOOKS / f"{name}.ipynb").read_text()
+    assert not any(place in text for place in ("/home/", "/root", "/work", "/tmp", str(ROOT)))
+
+
+def test_the_notebook_that_searches_is_the_documentation() -> None:
+    documented = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL
+    )
+    assert [code.rstrip() for code in documented] == list_code(read_notebook("search"))
+
+
+def test_the_notebook_that_reads_shows_every_figure() -> None:
+    shown = re.findall(r"sweep\.show\((.*)\)", "\n".join(list_code(read_notebook("sweep"))))
+    assert sorted(json.loads(f"[{','.join(shown)}]")) == sorted(READINGS)
+
+
+SWEEPS = ("example/sweep", "example/decoding", "analysis/results/smollm2/modules")
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_reading_is_two_sentences(name: str) -> None:
+    records = read_sweep(find_sweep(name))
+    for plot in CATALOGUE:
+        try:
+            figure = plot.draw(records)
+        except NothingToPlot:
+            continue
+        told = read_figure(plot, figure, records)
+        n_sentences = told.count(". ") + told.endswith(".")
+        assert plot.id not in READINGS or n_sentences == 2, told
+        assert not re.search(r"\bnan\b|None|\[|-0\.0\b|\{", told), told
+
+
+def test_readings_say_what_the_records_hold() -> None:
+    records = read_sweep(find_sweep("example/sweep"))
+    told = {p.id: READINGS[p.id](p.draw(records), records) for p in CATALOGUE[:3]}
+    assert "trial 0015" in told["curves"].lower() and "103.1" in told["curves"]
+    assert "5 of 16 trials trained for 1,600 turns" in told["curves"]
+    assert told["history"].startswith("The best of those that trained longest, 103.1,")
+    assert "16 trials reached 400 turns, 5 of them 1600" in told["funnel"]
+
+
+def test_the_command_copies_them_with_the_sweeps_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["notebook", "example/sweep", "--out", str(tmp_path / "here")]) == 0
+    copied = nbformat.read(tmp_path / "here" / "sweep.ipynb", as_version=4)
+    (cell,) = [code for code in list_code(copied) if code.startswith("NAME = ")]
+    assert read_sweep(Path(json.loads(cell.removeprefix("NAME = ")))).name == "sweep"
+    assert not any(c.outputs for c in copied.cells if c.cell_type == "code")
+    assert "jupyter lab" in capsys.readouterr().out
+    assert main(["notebook", "example/sweep", "--out", str(tmp_path / "here")]) == 2
+    assert "is there already" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_new_kernel_gives_the_stored_outputs(path: Path) -> None:
-    nbclient = pytest.importorskip("nbclient", reason="needs nbclient (extra: test)")
+@pytest.mark.timeout(600)
+def test_they_run_one_after_another_in_a_new_kernel(tmp_path: Path) -> None:
+    """The sweep that the one starts, and the example, are read by the other."""
+    nbclient: Any = pytest.importorskip("nbclient", reason="needs nbclient (extra: test)")
     pytest.importorskip("ipykernel", reason="needs ipykernel (extra: test)")
-    pytest.importorskip("matplotlib", reason="needs matplotlib (extra: analysis)")
-    pytest.importorskip("sklearn", reason="needs scikit-learn (extra: analysis)")
-    stored, notebook = read_notebook(path), read_notebook(path)
-    resources = {"metadata": {"path": str(ANALYSIS.parent)}}
-    nbclient.NotebookClient(notebook, timeout=240, resources=resources).execute()
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)  # when it ran
-    assert not [
-        o for c in notebook.cells for o in c.get("outputs", []) if o.get("name") == "stderr"
-    ]
+    search, example, own = read_notebook("search"), read_notebook("sweep"), read_notebook("sweep")
+    for cell in own.cells:
+        cell.source = cell.source.replace(NAME_CELL, "NAME = result.name")
+    checks = ["assert result.best.score is not None and result.folder.is_dir()"]
+    every = nbformat.v4.new_notebook(
+        cells=[*search.cells, *example.cells, *own.cells, nbformat.v4.new_code_cell(checks[0])]
+    )
+    for i, cell in enumerate(every.cells):
+        cell.id = str(i)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(every, timeout=540, resources=resources).execute()
+    assert list((tmp_path / "runs").glob("*/report.html"))
+    drawn = [o for o in list_outputs(every) if PLOTLY in o.get("data", {})]
+    assert len(drawn) > len(CATALOGUE)
     if os.environ.get("WRITE_NOTEBOOKS"):
-        nbformat.write(notebook, path)
-        return
-    assert collect_texts(notebook) == collect_texts(stored)
-    assert count_pictures(notebook) == count_pictures(stored)
+        store(search, "search")
+        store(example, "sweep")
 
 
-def collect_texts(notebook: Any) -> list[str]:
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    return [o.text if o.output_type == "stream" else o.data.get("text/plain", "") for o in outputs]
+def list_outputs(notebook: Any) -> list[Any]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
-def count_pictures(notebook: Any) -> int:
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-    return sum("image/png" in o.get("data", {}) for o in outputs)
+def store(notebook: Any, name: str) -> None:
+    """With a picture beside each figure, for where no script runs."""
+    import base64
+
+    import plotly.graph_objects as go
+
+    from analysis.static import DRAWN, draw_static
+
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"{name}-{i:02d}"
+        cell.metadata.pop("execution", None)  # when it ran
+    for output in list_outputs(notebook):
+        figure = go.Figure(output["data"][PLOTLY]) if PLOTLY in output.get("data", {}) else None
+        if figure and all(trace.type in DRAWN for trace in figure.data):
+            picture = draw_static(figure)._render("png")
+            output["data"]["image/png"] = base64.b64encode(picture).decode()
+    nbformat.write(notebook, NOTEBOOKS / f"{name}.ipynb")

@@ -178,6 +178,7 @@ def documented(command: str) -> set[str]:
         ("propose", "s", "--set", "learning_rate=0.004", "--storage", "{}"),
         ("report", "s", "--storage", "{}"),
         ("scaling", "s", "--storage", "{}"),
+        ("notebook", "s", "--storage", "{}", "--out", "{}/out"),
         ("simulate", "--trials", "3", "--seeds", "1", "--slots", "1", "--methods", "stop"),
         ("fields", "lora_rank"),
         ("completion", "zsh"),

@@ -1,6 +1,5 @@
-"""The search from Python: docs/python.md runs in a notebook, and what it gives is what it says."""
+"""The search from Python: what it gives is what it says."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,6 @@ import pytest
 from inline import make_config, open_search, run_inline
 
 from qlora_search import ConfigError, Event, open_sweep, resume, search
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +73,3 @@ def test_callbacks_hear_every_event_and_one_that_fails_ends_nothing(
     assert capsys.readouterr().err.count("callback fails failed: KeyError: 'mine'") == 1
     more = resume(result.name, storage=tmp_path, trials=3)
     assert len(more.records.proposed) == 3 and (result.folder / "sweep.yaml").is_file()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_documentation_runs_in_a_notebook(tmp_path: Path) -> None:
-    nbformat: Any = pytest.importorskip("nbformat", reason="needs nbformat (extra: test)")
-    nbclient: Any = pytest.importorskip("nbclient", reason="needs nbclient (extra: test)")
-    pytest.importorskip("ipykernel", reason="needs ipykernel (extra: test)")
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
-    check = "assert result.best.score is not None and result.folder.is_dir()"
-    cells = [nbformat.v4.new_code_cell(code) for code in (*blocks, check)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=540, resources=resources).execute()
-    assert len(blocks) == 4 and list((tmp_path / "runs").glob("*/report.html"))

@@ -97,6 +97,6 @@ def test_the_wheel_carries_every_file_that_the_code_reads(wheel: Path) -> None:
     kept = subprocess.run(
         ["git", "ls-files", *packages], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    tracked = {n for n in kept.stdout.splitlines() if not n.endswith((".ipynb", ".md"))}
+    tracked = {n for n in kept.stdout.splitlines() if not n.endswith(".md")}
     tracked = {n for n in tracked if not n.startswith("analysis/results/")}  # read by people
     assert tracked <= packed

@@ -106,6 +106,32 @@ class SweepResult:
 
         return summarise(self.folder)
 
+    @property
+    def answer(self) -> list[str]:
+        """What the sweep found, in the report's sentences, the verdict first."""
+        from analysis.answers import answer
+        from analysis.ranking import rank_trials
+
+        records = self.records
+        return answer(records, rank_trials(records))
+
+    def show(self, *figures: str) -> None:
+        """In a notebook: those figures of the report ("curves", "slices", ...), all of them where
+        none is named, each with two sentences that read it. Raises ConfigError on an unknown
+        name."""
+        from analysis.showing import show_figures
+
+        show_figures(self.records, figures)
+
+    def show_dialogues(self, count: int = 2) -> None:
+        """In a notebook: so many dialogues as the first three in rank continued them, then what
+        the corpus, the first and the untuned model speak of, and in which order."""
+        from analysis.showing import show_dialogues, show_topics
+
+        records = self.records
+        show_dialogues(records, count)
+        show_topics(records)
+
     def report(self, output: str | Path | None = None) -> Path:
         """Writes the answer as one HTML page, and says where."""
         from analysis.report import write_report
