@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TRAINING = frozenset(
     name for decider, _, names in CONDITIONS if decider in ("method", "schedule") for name in names
 )
+MODEL_FILES = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "trial.json")
 
 
@@ -152,8 +153,9 @@ def open_adapter(
     folder = fetch(name, ADAPTER_FILES)
     record = read_record(folder)
     if record and not (folder / ADAPTER_CONFIG).is_file():
-        folder = fetch(name, (f"{MERGED}/*", "trial.json"))
-        return open_model(str(folder / MERGED), settings, device)
+        folder = fetch(name, (*MODEL_FILES, f"{MERGED}/*"))
+        is_earlier = (folder / MERGED).is_dir()  # exports had the model in a folder of its own
+        return open_model(str(folder / MERGED if is_earlier else folder), settings, device)
     base = base_model or read_adapter_config(folder).get("base_model_name_or_path")
     if not base:
         raise ConfigError(f"--adapter {name} names no base model: give it with --base-model")

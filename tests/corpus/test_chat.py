@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from trainable.corpus.encode import Tokenise, encode, find_special
 from trainable.corpus.load import load_corpus
+from trainable.corpus.prompt import list_messages
 from trainable.dialogue.database import Database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.engine.pack import Pack
@@ -142,11 +143,10 @@ def test_every_assistant_turn_is_learnt_up_to_the_template_s_own_end(
     learnt = tokenizer.decode(window.ids[window.is_target].tolist()).split(end)
     assert [text.strip() for text in learnt] == [*(reply for _, reply in said), ""]
 
-    told = [{"role": "system", "content": system}] if system else []
-    if template == GEMMA and system:
-        first = replace(turns[0], user=f"{system}\n\n{turns[0].user}")
-        dialogue, told = replace(dialogue, turns=(first, turns[1])), []
-    whole = tokenizer.apply_chat_template([*told, *messages(dialogue, None)], tokenize=False)
+    assert special.chat is not None
+    told = list_messages(dialogue, config, Database({}), special.chat)
+    assert (told[0]["role"] == "system") == bool(system and template != GEMMA)
+    whole = tokenizer.apply_chat_template(told, tokenize=False)
     written = tokenizer.decode(window.ids.tolist()).removeprefix("<s>")
     assert whole.removeprefix("<s>").startswith(written)
 

@@ -9,17 +9,26 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entries
 from peft import PeftConfig
-from transformers import GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from trainable.corpus.encode import find_special
+from trainable.corpus.load import load_corpus
+from trainable.corpus.subset import validation_subset
+from trainable.model.source import EMBEDDED_FOLDER
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 from tune.export.command import main
-from tune.export.snippets import show_reply
+from tune.export.snippets import pick_example, show_pipeline, show_reply
 from tune.export.tokens import Tokens, spell_generation
 
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 NAMES = ("--base-model-id", "me/tiny", "--dataset-id", "me/cambridge")
 
 
@@ -64,7 +73,14 @@ def test_the_card_is_what_the_hub_reads(folder: Path, best: str) -> None:
         assert low <= result.metric_value <= high
         assert result.dataset_split == "validation"
     for heading in (
-        *("Loading it", "Asking it", "Intended use and limits", "Scores", "Learning curves"),
+        *(
+            "Loading it",
+            "Using it",
+            "As it was scored",
+            "Intended use and limits",
+            "Scores",
+            "Learning curves",
+        ),
         *("Cost", "Licence"),
     ):
         assert f"## {heading}\n" in card.text
@@ -150,6 +166,39 @@ def test_the_decoding_survives_its_file(decoding: dict, spelt: dict, tmp_path: P
     read = GenerationConfig.from_pretrained(tmp_path).to_dict()
     assert {name: read.get(name) for name in spelt} == spelt
     assert (read["eos_token_id"], read["pad_token_id"]) == (2, 0)
+
+
+def test_a_chat_s_card_asks_by_the_template_what_the_engine_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = CHATML
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED_FOLDER)
+    model.resize_token_embeddings(len(tokenizer))
+    fields = {"corpus": "cambridge", "layout": "chat", "instruction": "Be brief."}
+    decoding = {"context": "history+state+db", "max_new_tokens": 8}
+    config = TrialConfig(quantisation="fp32", method="none", **fields, **decoding)
+    special = find_special(config, tokenizer, (), tokenizer.eos_token_id)
+    ids = SpecialIds(prefix=(), eos=special.eos, pad=0, openers=())
+    spell_generation(config, Tokens(tokenizer=tokenizer, special=ids)).to_json_file(
+        tmp_path / "generation_config.json"
+    )
+    (dialogue,) = validation_subset(load_corpus("cambridge").get_split("validation"), 1)
+    responses = {dialogue.id: [{"response": "x"}] * len(dialogue.turns)}
+    example = pick_example(config, special.chat, "validation", responses)
+    assert [m["role"] for m in example.messages] == ["system", "user", "assistant", "user"]
+    code = show_pipeline(example, (), str(tmp_path), config)
+    capsys.readouterr()
+    exec(code.strip("`").removeprefix("python"), {"model": model, "tokenizer": tokenizer})
+    read: list[int] = []
+    for segment in example.segments:
+        read += tokenizer(segment.text, add_special_tokens=False).input_ids
+        read += [special.eos] * segment.is_target
+    settings = GenerationConfig.from_pretrained(tmp_path)
+    made = model.generate(input_ids=torch.tensor([read]), generation_config=settings)
+    reply = tokenizer.decode(made[0, len(read) :], skip_special_tokens=True)
+    assert capsys.readouterr().out.strip() == reply.strip()
 
 
 def test_the_card_says_placeholders_that_are_special_tokens() -> None:

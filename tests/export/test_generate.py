@@ -26,8 +26,7 @@ REPO = "user/dialogue"
 @pytest.fixture(scope="module")
 def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    names = ["--base-model-id", "me/tiny", "--merged"]
-    assert export([str(trained), "--out", str(out), *names]) == 0
+    assert export([str(trained), "--out", str(out), "--base-model-id", "me/tiny"]) == 0
     return out
 
 
@@ -73,10 +72,12 @@ def test_the_folder_scores_what_was_recorded(
     assert {metric: again[metric] for metric in METRICS} == recorded
 
 
+@pytest.mark.parametrize("flag", ["--model", "--adapter"])
 def test_the_merged_model_scores_the_same(
-    folder: Path, recorded: dict[str, float], tmp_path: Path
+    trained: Path, recorded: dict[str, float], tmp_path: Path, flag: str
 ) -> None:
-    scores = score(tmp_path, "--model", folder / "merged", *LIKE_VALIDATION)
+    assert export([str(trained), "--out", str(tmp_path / "whole"), "--merged"]) == 0
+    scores = score(tmp_path, flag, tmp_path / "whole", *LIKE_VALIDATION)
     assert {metric: scores[metric] for metric in METRICS} == recorded
 
 

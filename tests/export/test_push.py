@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -101,10 +102,11 @@ def test_public_branch_and_pull_request(push: Push, hub: Hub, exported: Path) ->
 
 
 def test_what_an_earlier_export_left_goes(push: Push, hub: Hub) -> None:
-    hub.put(REPO, {"merged/model.safetensors": b"old", "notes.md": b"mine", ".gitattributes": b""})
+    old = ("merged/model.safetensors", "model-00001-of-00002.safetensors")
+    hub.put(REPO, {**dict.fromkeys(old, b"old"), "notes.md": b"mine", ".gitattributes": b""})
     push()
     there = hub.repos[REPO].files("main")
-    assert "merged/model.safetensors" not in there
+    assert not {*old} & {*there}
     assert there["notes.md"] == b"mine"
 
 
@@ -192,6 +194,22 @@ def test_another_base_in_the_repository(push: Push, hub: Hub) -> None:
     with pytest.raises(ConfigError, match="holds an adapter of someone/else"):
         push()
     assert hub.commits(REPO) == 1
+
+
+@pytest.mark.parametrize("there", [b'{"merged": {}}', None])
+def test_an_adapter_and_a_merged_model_do_not_mix(
+    push: Push, hub: Hub, exported: Path, tmp_path: Path, there: bytes | None
+) -> None:
+    if there:  # a merged model is there, and an adapter comes
+        hub.put(REPO, {"trial.json": there, ".gitattributes": b""})
+        with pytest.raises(ConfigError, match="holds a merged model, and this is an adapter"):
+            push()
+        return
+    push()
+    whole = Path(shutil.copytree(exported, tmp_path / "whole"))
+    (whole / "adapter_config.json").unlink()
+    with pytest.raises(ConfigError, match="holds an adapter, and this is a merged model"):
+        push_folder(HfApi(endpoint=hub.url, token=TOKEN), whole, Target(repo=REPO), TITLE)
 
 
 def run_command(hub: Hub, home: Path, *arguments: object, **changes: str) -> tuple[int, str]:

@@ -31,7 +31,7 @@ METRICS = ("bleu", "inform", "success", "combined")
 CHECKS = """
 import json, os, sys
 assert not {"trainable", "tune", "analysis"} & set(sys.modules)
-made_here = [replies[0]]
+made_here = [piped, replies[0]]
 for conversation in json.load(open(sys.argv[1])):
     replies = []
 ASK
@@ -47,11 +47,13 @@ def chosen(trained: Path) -> Choice:
 
 
 @pytest.fixture(scope="module")
-def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("round") / "out"
-    wanted = ["--merged", "--base-model-id", BASE, "--repo", REPO, "--dry-run"]
-    assert main([str(trained), "--out", str(out), *wanted]) == 0
-    return out
+def folders(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The adapter, and the whole model."""
+    out = tmp_path_factory.mktemp("round")
+    wanted = [str(trained), "--base-model-id", BASE, "--repo", REPO, "--dry-run"]
+    assert main([*wanted, "--out", str(out / "adapter")]) == 0
+    assert main([*wanted, "--out", str(out / "merged"), "--merged"]) == 0
+    return {name: out / name for name in ("adapter", "merged")}
 
 
 def conversations(choice: Choice, responses: dict[str, Any]) -> tuple[list[Any], list[str]]:
@@ -67,11 +69,11 @@ def conversations(choice: Choice, responses: dict[str, Any]) -> tuple[list[Any],
     return asked, replies
 
 
-def compose_script(card: str, loading: str) -> str:
-    """The card's blocks for loading and asking, then its asking again for every conversation."""
-    blocks = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    (load,) = [b for b in blocks if loading in b]
-    (ask,) = [b for b in blocks if "conversation = [" in b]
+def compose_script(card: str) -> str:
+    """The card's blocks for loading, for `pipeline` and for asking as it was scored, then its
+    asking again for every conversation."""
+    load, use, ask = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    load += use.replace("print(", "piped = (")
     asking = ask.replace("print(", "replies.append(")
     loop = asking[asking.index("ids = [") :]
     indented = "".join(f"    {line}\n" for line in loop.splitlines())
@@ -111,15 +113,16 @@ def score(choice: Choice, replies: dict[str, list[dict[str, str]]]) -> dict[str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loading", ["PeftModel", 'subfolder="merged"'])
+@pytest.mark.parametrize("kind", ["adapter", "merged"])
 def test_the_card_gives_the_recorded_replies(
-    loading: str, folder: Path, chosen: Choice, tmp_path: Path
+    kind: str, folders: dict[str, Path], chosen: Choice, tmp_path: Path
 ) -> None:
     evaluation = read_evaluation(chosen.checkpoint)
     asked, recorded = conversations(chosen, evaluation.responses)
-    card = (folder / "README.md").read_text()
-    example, *made = run_script(compose_script(card, loading), folder, asked, tmp_path)
+    card = (folders[kind] / "README.md").read_text()
+    piped, example, *made = run_script(compose_script(card), folders[kind], asked, tmp_path)
     assert made == recorded
+    assert piped == recorded[0]
     assert f"it answered: `{example}`" in card
     assert score(chosen, regroup(made, asked, chosen)) == {
         metric: getattr(chosen.evaluation, metric) for metric in METRICS
@@ -140,7 +143,8 @@ def regroup(made: list[str], asked: list[Any], choice: Choice) -> dict[str, list
     return grouped
 
 
-def test_the_merge_is_measured(folder: Path) -> None:
+def test_the_merge_is_measured(folders: dict[str, Path]) -> None:
+    folder = folders["merged"]
     figures = json.loads((folder / "trial.json").read_text())["merged"]
     assert figures["dtype"] == "float32"
     assert figures["replies_as_recorded"] == 1.0
@@ -151,6 +155,8 @@ def test_the_merge_is_measured(folder: Path) -> None:
     card = (folder / "README.md").read_text()
     assert f"{other['weight_distance']:.1%}" in card
     assert "100.0% are those recorded" in card
+    assert "base_model_relation: finetune" in card and "library_name: transformers" in card
+    assert (folder / "model.safetensors").is_file() and "peft" not in card.partition("## Scores")[0]
 
 
 @pytest.mark.slow
@@ -158,7 +164,7 @@ def test_a_local_base_goes_out_merged_alone(trained: Path, tmp_path: Path) -> No
     out = tmp_path / "out"
     assert main([str(trained), "--out", str(out), "--merged"]) == 0
     assert not (out / "adapter_config.json").exists()
-    assert (out / "merged" / "model.safetensors").is_file()
+    assert (out / "model.safetensors").is_file()
     card = (out / "README.md").read_text()
     assert "PeftModel" not in card
     assert "library_name: transformers" in card

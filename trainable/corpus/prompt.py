@@ -72,11 +72,32 @@ def render_chat(
         lead = own.later if number else own.first
         words = "\n".join([turn.user, *list_context(turn, config, database)])
         if dialogue.system and own is chat and not number:
-            words = f"{dialogue.system}\n\n{words}"
+            words = join_system(dialogue.system, words)
         segments.append(Segment(f"{lead}{words}{own.reply}", False, number))
         text = f"{own.lead}{pick_response(turn, config)}{own.tail}"
         segments.append(Segment(text, True, number))
     return segments
+
+
+def join_system(system: str, words: str) -> str:
+    """A dialogue's system message in front of its first user's words."""
+    return f"{system}\n\n{words}"
+
+
+def list_messages(
+    dialogue: Dialogue, config: TrialConfig, database: Database, chat: Chat
+) -> list[dict[str, str]]:
+    """The dialogue as `apply_chat_template` takes it, for the text of `render_chat`."""
+    heads = [config.instruction, dialogue.system if chat.told else ""]
+    system = "\n".join(text for text in heads if text)
+    messages = [{"role": "system", "content": system}] if system else []
+    for number, turn in enumerate(dialogue.turns):
+        words = "\n".join([turn.user, *list_context(turn, config, database)])
+        if dialogue.system and not chat.told and not number:
+            words = join_system(dialogue.system, words)
+        messages.append({"role": "user", "content": words})
+        messages.append({"role": "assistant", "content": pick_response(turn, config)})
+    return messages
 
 
 def list_context(turn: Turn, config: TrialConfig, database: Database) -> list[str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from analysis.labels import format_count, format_value, label_modules, label_objective
 from analysis.ranking import METRICS, rank_trials
 from analysis.rows import to_cells
-from tune.export.choice import Choice
-from tune.export.guidance import describe_installation, describe_use
-from tune.export.metrics import Data, Scored, list_names, to_model_index
+from tune.export.content import Export
+from tune.export.guidance import describe_use
+from tune.export.metrics import Scored, list_names, to_model_index
 from tune.export.origin import MERGED
-from tune.export.snippets import Example, show_asking, show_loading
+from tune.export.usage import ask, load, use
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -24,41 +23,18 @@ TOP = 5  # configurations of the leaderboard
 AFTER_SCORE = ("to first", "Bleu", "Inform", "Success", "turns")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """All that a card tells."""
-
-    choice: Choice
-    where: str  # the repository, or the folder's own name
-    base: str | None  # the base's hub id; None: the merged model alone
-    record: Mapping[str, Any]  # trial.json
-    scores: Sequence[Scored]
-    data: Data
-    licence: str | None  # of the base model
-    dtype: str  # float32 | bfloat16: what the trial computed in
-    prefix_ids: tuple[int, ...]
-    silent_ids: tuple[int, ...]
-    example: Example
-
-    @property
-    def title(self) -> str:
-        """The task and the model."""
-        model = str(self.base or self.record["config"]["base_model"]).rpartition("/")[2]
-        kind = "a LoRA adapter" if self.base else "an adapter merged in,"
-        return f"{model} for task-oriented dialogue, {kind} trained on {self.data.name}"
-
-
 def write_card(export: Export) -> ModelCard:
     """The card. Raises ValueError where the client's classes refuse its metadata."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    has_adapter = export.base is not None
     data = ModelCardData(
         language="en",
         license=export.licence,
-        library_name="peft" if has_adapter else "transformers",
+        library_name="transformers" if export.is_merged else "peft",
         base_model=export.base,
-        base_model_relation="adapter" if has_adapter else None,
+        base_model_relation=("finetune" if export.is_merged else "adapter")
+        if export.base
+        else None,
         pipeline_tag="text-generation",
         datasets=[export.data.hub_id] if export.data.hub_id else None,
         tags=["task-oriented-dialogue", "lora", "qlora"],
@@ -66,7 +42,7 @@ def write_card(export: Export) -> ModelCard:
         eval_results=to_model_index(export.scores, export.data),
     )
     sections = (
-        *(introduce(export), load(export), ask(export)),
+        *(introduce(export), load(export), use(export), ask(export)),
         describe_use(export.choice.config, export.data.name),
         *(score(export), configure(export)),
         *(rank(export), CURVES, describe_merge(export), count_cost(export), license_(export)),
@@ -77,52 +53,19 @@ def write_card(export: Export) -> ModelCard:
 
 def introduce(export: Export) -> str:
     choice, config = export.choice, export.choice.config
-    what = "A LoRA adapter" if export.base else "A model with its LoRA adapter merged in"
-    on = f"of [{export.base}](https://huggingface.co/{export.base})" if export.base else ""
+    link = f"[{export.base}](https://huggingface.co/{export.base})"
+    what = f"A LoRA adapter of {link}"
+    if export.is_merged:
+        what = f"{link if export.base else 'A model'} with its LoRA adapter merged in,"
     question = choice.records.space.get("question")
     return "\n\n".join(
         [
             f"# {export.title}",
-            f"{what} {on} for the system's side of task-oriented dialogue, trained on "
+            f"{what} for the system's side of task-oriented dialogue, trained on "
             f"{choice.evaluation.turns_seen:,} system turns of {export.data.name} "
-            f"({config.response} replies, base held in {config.quantisation}).".replace("  ", " "),
+            f"({config.response} replies, base held in {config.quantisation}).",
             f"It is trial {choice.trial.id} of the hyperparameter search `{choice.records.name}`"
             + (f", which asked: {question}" if question else "."),
-        ]
-    )
-
-
-def load(export: Export) -> str:
-    needed = describe_installation(
-        export.choice.config, export.choice.records.versions, merged=export.base is None
-    )
-    parts = ["## Loading it", needed]
-    if export.base:
-        parts.append(show_loading(export.choice.config, export.base, export.where, export.dtype))
-        if export.choice.trial.resolved and (
-            export.choice.trial.resolved.base_residency == "dequantized"
-        ):
-            parts.append(
-                "`dequantize` gives the very numbers that the adapter was trained on; without it "
-                "bitsandbytes' own 4-bit kernels round differently in the last bits, and now and "
-                "then a reply changes."
-            )
-    if MERGED in export.record:
-        parts.append(f"The merged model, without peft and bitsandbytes, is in `{MERGED}/`:")
-        parts.append(show_loading(export.choice.config, None, export.where, export.dtype))
-    return "\n\n".join(parts)
-
-
-def ask(export: Export) -> str:
-    config = export.choice.config
-    return "\n\n".join(
-        [
-            "## Asking it",
-            f"A conversation is one text, each piece tokenised by itself (context: "
-            f"{config.context}; target: {config.target}); longer ones lose their first turns, down "
-            f"to {config.max_length_tokens} tokens. At validation it was asked this, among others:",
-            show_asking(export.example, export.prefix_ids, export.silent_ids, export.where, config),
-            f"and it answered: `{export.example.reply}`",
         ]
     )
 

@@ -35,7 +35,7 @@ def build_parser() -> Parser:
     )
     content = parser.add_argument_group("what goes out")
     content.add_argument(
-        "--merged", action="store_true", help="also the whole model, the adapter merged in"
+        "--merged", action="store_true", help="the whole model, the adapter merged in, in its place"
     )
     content.add_argument("--base-model-id", metavar="ID", help="hub id of the base, where local")
     content.add_argument("--dataset-id", metavar="ID", help="hub id of the data, where local")

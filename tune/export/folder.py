@@ -15,8 +15,9 @@ from typing import Any
 from trainable.model.special_ids import list_silent
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
-from tune.export.card import CURVE, Export, write_card
+from tune.export.card import CURVE, write_card
 from tune.export.choice import Choice
+from tune.export.content import Export
 from tune.export.metrics import (
     describe_data,
     read_scores,
@@ -47,7 +48,7 @@ class Wanted:
     dataset_id: str | None = None
     licence: str | None = None  # of the base model
     scores: Sequence[Path] = ()  # files of tune.evaluate --json
-    is_merged: bool = False
+    is_merged: bool = False  # the whole model, in the adapter's place
 
 
 @contextmanager
@@ -91,13 +92,13 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
     tokens = load_tokens(choice.config)
     generation = spell_generation(choice.config, tokens)
     dtype = pick_dtype(choice)
-    generation.to_json_file(folder / GENERATION)
-    if base is not None:
-        write_adapter(choice, base, folder)
     if wanted.is_merged:
         from tune.export.merge import write_merged
 
-        record[MERGED] = write_merged(choice, tokens, generation, dtype, folder / MERGED)
+        record[MERGED] = write_merged(choice, tokens, generation, dtype, folder)
+    else:
+        write_adapter(choice, str(base), folder)
+    generation.to_json_file(folder / GENERATION)
     draw_curve(choice, folder / CURVE)
     write_entries(to_entries(scores, data), folder, name=choice.config.corpus.rpartition("/")[2])
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -107,6 +108,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
         choice=choice,
         where=wanted.where,
         base=base,
+        is_merged=wanted.is_merged,
         record=record,
         scores=scores,
         data=data,

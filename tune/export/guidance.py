@@ -34,6 +34,18 @@ def describe_use(config: TrialConfig, data: str) -> str:
     )
 
 
+def describe_input(config: TrialConfig) -> str:
+    """What stands in front of a reply."""
+    parts = ["what was said so far"]
+    if config.target == "state+response":
+        parts.append("the state, which it writes itself before it replies")
+    elif "state" in config.context:
+        parts.append("the dialogue's state (`state>`)")
+    if config.context == "history+state+db":
+        parts.append("how many rows of the database match it (`db>`)")
+    return f"It reads {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."
+
+
 def describe_installation(config: TrialConfig, versions: Mapping[str, str], *, merged: bool) -> str:
     """The line that installs what the card's code needs, and what the trial ran with."""
     needed = ["torch", "transformers", *([] if merged else ["peft"])]

@@ -26,7 +26,6 @@ from trainable.solo.adapter import put_adapter
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
-from tune.export.origin import GENERATION
 from tune.export.tokens import Tokens, encode_dialogues
 
 MEASURED_DIALOGUES = 4  # of the validation's fixed order
@@ -57,7 +56,7 @@ def write_merged(
             "--merged needs a decoder-only model: an encoder-decoder goes out as an adapter"
         )
     dtype = getattr(torch, dtype_name)
-    model = write_shards(choice, tokens, generation, dtype, folder)
+    model = write_shards(choice, tokens, dtype, folder)
     windows, recorded = pick_windows(choice, tokens)
     probe = measure(model, tokens, windows, generation)
     is_greedy = choice.config.decoding == "greedy"
@@ -80,14 +79,13 @@ def write_merged(
 
 
 def write_shards(
-    choice: Choice, tokens: Tokens, generation: GenerationConfig, dtype: torch.dtype, folder: Path
+    choice: Choice, tokens: Tokens, dtype: torch.dtype, folder: Path
 ) -> PreTrainedModel:
     """Merges, writes, and returns the model as transformers reads it back."""
     merged = merge(choice, choice.config.quantisation, dtype)
     to_stored(merged)
     merged.save_pretrained(folder, max_shard_size=SHARD)
     tokens.tokenizer.save_pretrained(folder)
-    generation.to_json_file(folder / GENERATION)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     check_equal(merged.state_dict(), model.state_dict())
     return model

@@ -21,13 +21,13 @@ FORMAT = 1
 RECORD = "trial.json"
 ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model.safetensors"
 GENERATION = "generation_config.json"  # written unchecked: transformers refuses contrastive search
-MERGED = "merged"
+MERGED = "merged"  # of a record: the merge's figures; the folder of a model in earlier exports
 PRIVATE = ("place", "started_s", "time_s")  # fields of an evaluation: machines and hours
 
 
 def name_base(config: TrialConfig, given: str | None, *, is_merged: bool) -> str | None:
-    """The hub id under which others find the base model; None where there is none and the merged
-    model goes out in the adapter's place. Raises ConfigError."""
+    """The hub id under which others find the base model; None where there is none, and a merged
+    model goes out. Raises ConfigError where an adapter would have no base."""
     if given is not None:
         check_repo_name(given, "--base-model-id")
         return given

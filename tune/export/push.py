@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from tune.export.origin import ADAPTER_CONFIG, MERGED, RECORD, hash_file
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 
-OURS = (f"{MERGED}/", ".eval_results/")  # folders that an export owns: what is stale there goes
+# files that an export owns: what is stale of them goes
+OURS = (f"{MERGED}/*", ".eval_results/*", "model*.safetensors*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,9 @@ def find_repo(api: HfApi, repo: str) -> Any:
 
 
 def check_base(api: HfApi, folder: Path, repo: str) -> None:
-    """Raises ConfigError where the repository holds an adapter of another base model."""
+    """Raises ConfigError where the repository holds an adapter of another base model, or an adapter
+    where a merged model is to go, or the other way round."""
+    check_kind(api, folder, repo)
     ours = json.loads((folder / RECORD).read_text(encoding="utf-8"))["config"]["base_model"]
     for name, key in ((RECORD, "config"), (ADAPTER_CONFIG, None)):
         theirs = read_remote(api, repo, name)
@@ -99,6 +103,18 @@ def check_base(api: HfApi, folder: Path, repo: str) -> None:
                 "--repo"
             )
         return
+
+
+def check_kind(api: HfApi, folder: Path, repo: str) -> None:
+    kinds = {True: "an adapter", False: "a merged model"}
+    has_adapter = persist(lambda: api.file_exists(repo, ADAPTER_CONFIG))
+    is_export = has_adapter or persist(lambda: api.file_exists(repo, RECORD))
+    is_adapter = (folder / ADAPTER_CONFIG).is_file()
+    if is_export and has_adapter != is_adapter:
+        raise ConfigError(
+            f"{repo} holds {kinds[has_adapter]}, and this is {kinds[is_adapter]}: choose another "
+            "--repo"
+        )
 
 
 def read_remote(api: HfApi, repo: str, name: str) -> dict[str, Any] | None:
@@ -151,7 +167,7 @@ def list_deletions(api: HfApi, folder: Path, target: Target) -> list[CommitOpera
 
     here = set(list_files(folder))
     there = api.list_repo_files(target.repo, revision=target.revision)
-    stale = [name for name in there if name.startswith(OURS) and name not in here]
+    stale = [name for name in there if name not in here and any(fnmatch(name, o) for o in OURS)]
     return [CommitOperationDelete(path_in_repo=name) for name in stale]
 
 

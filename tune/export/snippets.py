@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from trainable.corpus.chat import Chat
 from trainable.corpus.load import load_corpus
-from trainable.corpus.prompt import Segment, render
+from trainable.corpus.prompt import Segment, list_messages, render
 from trainable.corpus.subset import validation_subset
 from trainable.model.packable import is_encoder_decoder
 from trainable.trial import TrialConfig
-from tune.export.origin import MERGED
 
 # arguments of `generate` for what has left transformers' core for a repository of the Hub
 OUTSIDE = {
@@ -26,6 +27,12 @@ class Example:
 
     segments: tuple[Segment, ...]
     reply: str
+    messages: tuple[Mapping[str, str], ...] = ()  # the same in the base model's chat; (): in lines
+
+    @property
+    def opening(self) -> str:
+        """The text up to the first reply."""
+        return "".join(s.text for s in takewhile(lambda s: not s.is_target, self.segments))
 
 
 def pick_example(
@@ -37,18 +44,21 @@ def pick_example(
     turn = min(1, len(dialogue.turns) - 1)
     known = replace(dialogue, turns=dialogue.turns[: turn + 1])
     segments = render(known, config, corpus.database, chat)
-    return Example(segments=tuple(segments[:-1]), reply=responses[dialogue.id][turn]["response"])
+    messages = list_messages(known, config, corpus.database, chat)[:-1] if chat else ()
+    return Example(
+        segments=tuple(segments[:-1]),
+        reply=responses[dialogue.id][turn]["response"],
+        messages=tuple(messages),
+    )
 
 
 def show_loading(config: TrialConfig, base: str | None, where: str, dtype: str) -> str:
-    """Five lines of Python at the most; `base` None: for the merged model."""
+    """Five lines of Python at the most; `base` None: for a merged model."""
     if base is None:
         return fence(
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
-            # without adapter_kwargs transformers takes the base that the adapter beside it names
-            f'model = AutoModelForCausalLM.from_pretrained("{where}", subfolder="{MERGED}", '
-            f'adapter_kwargs={{"subfolder": "{MERGED}"}}, dtype="{dtype}")',
-            f'tokenizer = AutoTokenizer.from_pretrained("{where}", subfolder="{MERGED}")',
+            f'model = AutoModelForCausalLM.from_pretrained("{where}", dtype="{dtype}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{where}")',
         )
     quantiser, ending = show_quantiser(config, dtype)
     kind = "AutoModelForSeq2SeqLM" if is_encoder_decoder(config) else "AutoModelForCausalLM"
@@ -75,6 +85,32 @@ def show_quantiser(config: TrialConfig, dtype: str) -> tuple[str, str]:
         )
         return f"BitsAndBytesConfig({settings})", ".dequantize()"
     return "", ""
+
+
+def show_pipeline(
+    example: Example, silent_ids: tuple[int, ...], where: str, config: TrialConfig
+) -> str:
+    """Three lines, after those that load the model; in chat a whole conversation as messages, in
+    lines the first user's words."""
+    said = json.dumps(example.opening, ensure_ascii=False)
+    messages = ["messages = [", *(f"    {spell(m)}," for m in example.messages), "]"]
+    arguments = [
+        "messages" if example.messages else f"{said}, add_special_tokens=True",
+        f'generation_config=GenerationConfig.from_pretrained("{where}")',
+        *(["skip_special_tokens=False"] if silent_ids else []),  # some are placeholders
+        "return_full_text=False",
+    ]
+    call = f"write({', '.join(arguments)}{OUTSIDE.get(config.decoding, '')})"
+    return fence(
+        "from transformers import GenerationConfig, pipeline",
+        *(messages if example.messages else ()),
+        'write = pipeline("text-generation", model=model, tokenizer=tokenizer)',
+        f'print({call}[0]["generated_text"].strip())',
+    )
+
+
+def spell(message: Mapping[str, str]) -> str:
+    return json.dumps(dict(message), ensure_ascii=False)
 
 
 def show_asking(
