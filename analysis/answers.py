@@ -40,11 +40,11 @@ def answer(records: SweepRecords, entries: Sequence[Entry]) -> list[str]:
 
 
 def _name_first(first: Entry) -> str:
-    where = f"after {first.level_turns:,} turns" if first.level_turns else "without training"
+    where = f" after {first.level_turns:,} turns" if first.level_turns else ""
     seeds = f", the mean of {len(first.trials)} seeds" if len(first.trials) > 1 else ""
     return (
         f"First in rank: trial {first.trial.id} with {label_objective(first.objective)} "
-        f"{format_score(first.value, first.objective)} {where}{seeds}"
+        f"{format_score(first.value, first.objective)}{where}{seeds}"
         f"{_list_parts(first)}: {label_params(first.trial.params) or 'all fixed'}."
     )
 

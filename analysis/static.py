@@ -84,6 +84,8 @@ def _draw_panel(axes: Any, traces: Sequence[Any], figure: go.Figure, name: str) 
         colour = _colour(trace, PALETTE[i % len(PALETTE)])
         if trace.type == "scatter":
             _draw_scatter(axes, trace, colour)
+        elif trace.type == "bar" and trace.orientation != "h":
+            axes.bar([str(x) for x in trace.x], trace.y, color=colour, label=trace.name)
         elif trace.type == "bar":
             bars.draw(axes, trace, i, colour)
         else:

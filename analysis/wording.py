@@ -76,8 +76,8 @@ def _ask_for_seeds(verdict: Verdict) -> list[str]:
     if verdict.is_settled or len(verdict.choices) < 2:
         return []
     return [
-        "How far another seed would move a score is not known, and so no probability is given: "
-        "--seeds 3 would tell, or --confirm 3 for three of them alone."
+        "One seed does not show how far another would move a score, so no probability is given: "
+        "--seeds 3 would tell, or --confirm 3 for the best three alone."
     ]
 
 
@@ -112,7 +112,7 @@ def _rest_on(verdict: Verdict) -> list[str]:
         noise = f"{verdict.holds} alone" if verdict.holds == DIALOGUES else verdict.holds
         corrected = f"; differences are corrected for {verdict.n_compared} compared at once"
         corrected = corrected if verdict.is_settled and verdict.n_compared > 2 else ""
-        lines.append(f"± and intervals are 95 % and hold the noise of {noise}{corrected}.")
+        lines.append(f"± and intervals are at 95 % and cover the noise of {noise}{corrected}.")
     if verdict.others and len(verdict.choices) > 1:
         lines.append(f"Stopped before the end: {_join(verdict.others)}.")
     return lines
@@ -136,7 +136,7 @@ def _name_chances(verdict: Verdict) -> list[str]:
     listed = ", ".join(f"{c.name} {format_share(c.chance or 0.0)}" for c in ranked)
     entry, gain = verdict.choices[0].entry, verdict.expected_gain
     best, change = ("highest", "raise") if entry.evals[0].sign > 0 else ("lowest", "lower")
-    lines = [f"Probability of the {best} true score: {listed}."]
+    lines = [f"Probability of having the {best} true score: {listed}."]
     if gain is not None:
         least = SMALLEST_GAIN * count_points(entry.objective, entry.value or 0.0)
         points = f"{gain:.{entry.digits}f} points" if gain >= least else "less than half a point"

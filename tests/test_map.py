@@ -1,7 +1,9 @@
-"""The README's map names every room of the packages, and none that is not there."""
+"""The README's map names every room of the packages, and none that is not there; GitHub's forms."""
 
 import re
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("tune", "search_spaces", "trainable", "analysis")
@@ -19,3 +21,14 @@ def test_the_map_is_the_tree() -> None:
     there = {next((m for m in MENTIONED_ONCE if str(f).startswith(m)), str(f)) for f in folders}
     there = {folder for folder in there if "__pycache__" not in folder}
     assert named == there | {"tests"}
+
+
+def test_issue_forms_are_what_github_takes() -> None:
+    kinds = {"textarea": {"label", "description", "render"}, "input": {"label", "description"}}
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert forms
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        assert form.keys() == {"name", "description", "body"}
+        for part in form["body"]:
+            assert "label" in part["attributes"] and part["attributes"].keys() <= kinds[part["type"]]
