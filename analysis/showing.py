@@ -21,7 +21,7 @@ from analysis.topics import (
 from trainable.trial import ConfigError, nearest
 
 COMPARED = 3  # trials whose dialogues stand side by side
-WRAPPED = {"text-align": "left", "white-space": "normal", "vertical-align": "top"}
+WRAPPED: dict[str, Any] = {"text-align": "left", "white-space": "normal", "vertical-align": "top"}
 
 
 def show_figures(records: SweepRecords, names: Sequence[str]) -> None:
@@ -96,4 +96,4 @@ def show_figure(figure: Any) -> None:
 def show_text(markdown: str) -> None:
     from IPython.display import Markdown, display
 
-    display(Markdown(markdown))  # type: ignore[no-untyped-call]
+    display(Markdown(markdown))

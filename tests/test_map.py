@@ -31,4 +31,6 @@ def test_issue_forms_are_what_github_takes() -> None:
         form = yaml.safe_load(path.read_text())
         assert form.keys() == {"name", "description", "body"}
         for part in form["body"]:
-            assert "label" in part["attributes"] and part["attributes"].keys() <= kinds[part["type"]]
+            assert (
+                "label" in part["attributes"] and part["attributes"].keys() <= kinds[part["type"]]
+            )

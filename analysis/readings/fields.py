@@ -93,9 +93,8 @@ def read_importance(figure: go.Figure, records: SweepRecords) -> str:
 def read_contour(figure: go.Figure, records: SweepRecords) -> str:
     heat = figure.data[0]
     rows = [(str(y), [v for v in z if v is not None]) for y, z in zip(heat.y, heat.z, strict=True)]
-    best = max if records.sign > 0 else min
     places = [
-        (turns, heat.x[list(z).index(best(known))])
+        (turns, heat.x[list(z).index(max(known, key=lambda v: records.sign * v))])
         for (turns, known), z in zip(rows, heat.z, strict=True)
     ]
     (early, first), (late, last) = places[0], places[-1]
@@ -129,8 +128,8 @@ def _differ(field: str, some: Sequence[TrialRecord], others: Sequence[TrialRecor
     functions; of choices, half the sum of the distances of their shares."""
     one, other = ([t.params.get(field) for t in group] for group in (some, others))
     if all(isinstance(v, int | float) for v in (*one, *other)):
-        steps = sorted({*one, *other})  # type: ignore[type-var]
-        gaps = [np.mean([v <= s for v in one]) - np.mean([v <= s for v in other]) for s in steps]  # type: ignore[operator]
+        steps = sorted({*one, *other})
+        gaps = [np.mean([v <= s for v in one]) - np.mean([v <= s for v in other]) for s in steps]
         return float(np.max(np.abs(gaps)))
     shares = [one.count(v) / len(one) - other.count(v) / len(other) for v in {*one, *other}]
     return sum(map(abs, shares)) / 2

@@ -22,12 +22,12 @@ SHOWN = 3  # groups
 
 
 def read_rates(figure: go.Figure, records: SweepRecords) -> str:
-    best = min if is_lower_better(records, common_turns(records)) else max
+    sign = -1 if is_lower_better(records, common_turns(records)) else 1
     tops = []
     for trace in figure.data:
-        value = best(trace.y)
+        value = max(trace.y, key=lambda y: sign * y)
         tops.append((value, trace.name, trace.x[list(trace.y).index(value)]))
-    tops.sort(reverse=best is max)
+    tops.sort(key=lambda top: -sign * top[0])
     listed = [f"{name} at {rate:.2g} ({show_compared(records, v)})" for v, name, rate in tops]
     only = f"a learning rate of {tops[0][2]:.2g} ({show_compared(records, tops[0][0])})"
     where = enumerate_texts(listed[:SHOWN]) if len(tops) > 1 else only

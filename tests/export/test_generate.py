@@ -31,6 +31,14 @@ def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def whole(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The merged model."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert export([str(trained), "--out", str(out), "--merged"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
 def recorded(trained: Path) -> dict[str, float]:
     (choice,) = choose_trials(read_sweep(trained), trial=None, metric="combined", top=1)
     return {metric: getattr(choice.evaluation, metric) for metric in METRICS}
@@ -74,10 +82,9 @@ def test_the_folder_scores_what_was_recorded(
 
 @pytest.mark.parametrize("flag", ["--model", "--adapter"])
 def test_the_merged_model_scores_the_same(
-    trained: Path, recorded: dict[str, float], tmp_path: Path, flag: str
+    whole: Path, recorded: dict[str, float], tmp_path: Path, flag: str
 ) -> None:
-    assert export([str(trained), "--out", str(tmp_path / "whole"), "--merged"]) == 0
-    scores = score(tmp_path, flag, tmp_path / "whole", *LIKE_VALIDATION)
+    scores = score(tmp_path, flag, whole, *LIKE_VALIDATION)
     assert {metric: scores[metric] for metric in METRICS} == recorded
 
 
