@@ -28,7 +28,8 @@ OTHERS = "The other fields vary along with it, so that its marks show their effe
 def read_slices(figure: go.Figure, records: SweepRecords) -> str:
     """The number that goes most closely with the score, the choice that sets it furthest apart."""
     what = name_compared(records)
-    numbers, choices = {}, {}
+    numbers: dict[str, Any] = {}
+    choices: dict[str, Any] = {}
     for i, trace in enumerate(figure.data):
         name = figure.layout[f"xaxis{i + 1 if i else ''}"].title.text
         is_choice = isinstance(trace.x[0], str)
@@ -126,7 +127,8 @@ def read_parallel(figure: go.Figure, records: SweepRecords) -> str:
 def _differ(field: str, some: Sequence[TrialRecord], others: Sequence[TrialRecord]) -> float:
     """How far apart a field lies in two groups, 0..1: the largest distance of their distribution
     functions; of choices, half the sum of the distances of their shares."""
-    one, other = ([t.params.get(field) for t in group] for group in (some, others))
+    one: list[Any] = [t.params.get(field) for t in some]
+    other: list[Any] = [t.params.get(field) for t in others]
     if all(isinstance(v, int | float) for v in (*one, *other)):
         steps = sorted({*one, *other})
         gaps = [np.mean([v <= s for v in one]) - np.mean([v <= s for v in other]) for s in steps]
