@@ -25,6 +25,7 @@ from search_spaces.conditions import (
     order_fields,
 )
 from search_spaces.distributions import check_distribution, contains, refuse_fractions
+from trainable.system.user_files import list_folders, search_too
 from trainable.trial import CONDITIONS, DEFAULTS, FIELDS, ConfigError, TrialConfig, nearest
 
 NO_SPACES = (
@@ -243,15 +244,16 @@ def find_space(name: str) -> Space:
     spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    if is_path:
+        search_too(list_folders(path))
     try:
         with refuse_fractions():
             spec.loader.exec_module(module)
     except ConfigError as error:
         raise ConfigError(f"--space {name}: {error}") from error
-    except Exception as error:  # a user's file may raise anything
-        raise ConfigError(
-            f"--space {name} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"--space {name} cannot be read: {what}") from error
     space = getattr(module, "SPACE", None)
     if not isinstance(space, Space):
         raise ConfigError(f"--space {name} must define SPACE = Space(...), and does not")

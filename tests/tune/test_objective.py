@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from inline import make_config, open_search, run_inline
 from analysis.leaderboard import render_markdown
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
+from trainable.evaluation.measure import call
 from trainable.evaluation.objective import Objective, read_objective
 from trainable.storage.checkpoint import list_checkpoints
 from trainable.trial import ConfigError
@@ -144,6 +146,21 @@ def test_a_function_that_the_file_lacks_is_named(file: Path) -> None:
     file.write_text("def f(:\n")
     with pytest.raises(ConfigError, match="cannot be read as Python"):
         read_objective(f"python:{file}:f")
+
+
+def test_a_function_imports_what_lies_beside_it_but_hides_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside_it.py").write_text("from colorsys import rgb_to_hsv as own\n")
+    (tmp_path / "colorsys.py").write_text("raise RuntimeError('hides the library')")
+    path = tmp_path / "own.py"
+    path.write_text(
+        "\ufefffrom beside_it import own\n"  # as editors of Windows begin a file
+        "def hue(dialogues, replies):\n    return own(0, 0, 3)[2]\n"
+    )
+    objective = read_objective(f"python:{path}:hue")
+    assert call(objective, [], []) == ({"hue": 3.0}, {})
 
 
 def test_python_runs_by_the_flag_of_this_very_command_alone(tmp_path: Path, file: Path) -> None:

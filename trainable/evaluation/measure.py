@@ -16,6 +16,7 @@ from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.likeness import is_exact, rouge_l, score_turns
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.result import EvalResult, Evaluation
+from trainable.system.user_files import search_too
 from trainable.trial import ConfigError, TrialFailed
 
 Alike = Callable[[str, str], float]  # of a reply and its reference, in 0..1
@@ -29,6 +30,7 @@ def load_function(objective: Objective) -> Callable[..., Any]:
     """Runs the objective's file. Raises TrialFailed."""
     module = ModuleType("objective")
     module.__file__ = objective.file
+    search_too(objective.folders)
     sys.modules.setdefault("objective", module)  # dataclasses look there
     try:
         exec(compile(objective.source, objective.file, "exec"), module.__dict__)

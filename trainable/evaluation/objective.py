@@ -9,10 +9,12 @@ bootstrap over dialogues then uses.
 from __future__ import annotations
 
 import hashlib
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainable.result import LOWER_IS_BETTER
+from trainable.system.user_files import list_folders
 from trainable.trial import ConfigError, nearest
 
 PYTHON = "python:"
@@ -29,6 +31,7 @@ class Objective:
     direction: str = "max"
     file: str = ""  # of a function, as it was given
     source: str = field(default="", repr=False)  # of that file: what is run
+    folders: tuple[str, ...] = field(default=(), repr=False)  # where its imports are looked for
 
     @property
     def is_python(self) -> bool:
@@ -67,7 +70,8 @@ def _read_function(text: str, direction: str) -> Objective:
         raise ConfigError(f"--objective takes python:FILE:FUNCTION, not {text!r}")
     path = Path(file).expanduser()
     try:
-        source = path.read_text(encoding="utf-8")
+        with tokenize.open(path) as lines:  # by its own encoding
+            source = lines.read()
         tree = compile(source, file, "exec")
     except (OSError, ValueError, SyntaxError) as error:
         raise ConfigError(f"--objective: {file} cannot be read as Python ({error})") from error
@@ -75,4 +79,6 @@ def _read_function(text: str, direction: str) -> Objective:
         raise ConfigError(
             f"--objective: {file} must define the function {name}{nearest(name, tree.co_names)}"
         )
-    return Objective(name=name, direction=direction, file=file, source=source)
+    return Objective(
+        name=name, direction=direction, file=file, source=source, folders=list_folders(path)
+    )

@@ -57,15 +57,19 @@ def connect(say: Say) -> Iterator[Path | None]:
 
 
 def _start(ray: Any, folder: Path) -> None:
+    from tune.workers.job import Job, ours_found
+
     for left in reversed(range(TRIES)):
         try:
-            ray.init(
-                "local",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=False,
-                _temp_dir=str(folder / RAY_FOLDER),
-            )
+            with ours_found():
+                ray.init(
+                    "local",
+                    job_config=Job(),
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=False,
+                    _temp_dir=str(folder / RAY_FOLDER),
+                )
             return
         except Exception as error:  # of whatever part of Ray
             ray.shutdown()
@@ -77,13 +81,17 @@ def _start(ray: Any, folder: Path) -> None:
 
 
 def _join(ray: Any, address: str, say: Say) -> None:
+    from tune.workers.job import Job
+
+    is_client = "://" in address  # whose server builds the job
     remedy = "start a head there (ray start --head), or unset RAY_ADDRESS for a Ray of our own"
-    if address != "auto" and "://" not in address:
+    if address != "auto" and not is_client:
         await_listener(address, remedy, say)
     with stderr.overhear() as read:  # where Ray may tell once a second that it wants a token
         try:
             ray.init(
                 address,
+                job_config=None if is_client else Job(),
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 runtime_env=spell_environment(),
