@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
+import gzip
+import io
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +93,59 @@ def test_the_same_chats_in_every_layout_and_file(tmp_path: Path) -> None:
     assert [("hello", "good day"), ("bye", "so long")] in turns
 
 
+PAIRS = [
+    (f"is {i} even?", 'she said: "yes", so' if i % 2 == 0 else "no;\nit is odd") for i in range(9)
+]
+
+
+def spell_csv(rows: list[Any], delimiter: str = ",") -> str:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows(rows)
+    return text.getvalue()
+
+
+def spell_lines(end: str = "\n") -> str:
+    return "".join(json.dumps({"prompt": p, "completion": c}) + end for p, c in PAIRS)
+
+
+TITLES = ("prompt", "completion")
+FILES: dict[str, bytes] = {
+    "plain.jsonl": spell_lines().encode(),
+    "bom.jsonl": spell_lines().encode("utf-8-sig"),
+    "crlf.ndjson": spell_lines("\r\n\r\n").encode(),
+    "from_powershell.jsonl": spell_lines("\r\n").encode("utf-16"),
+    "UPPER.JSONL": spell_lines().encode(),
+    "packed.jsonl.gz": gzip.compress(spell_lines().encode()),
+    "packed.json.xz": lzma.compress(spell_lines().encode()),
+    "commas.csv": spell_csv([TITLES, *PAIRS]).encode(),
+    "from_excel.csv": spell_csv([TITLES, *PAIRS], ";").encode("utf-8-sig"),
+    "tabs.tsv.bz2": bz2.compress(spell_csv([TITLES, *PAIRS], "\t").encode()),
+    "messages.csv": spell_csv([["messages"], *([json.dumps(say(*p))] for p in PAIRS)]).encode(),
+    "questions.json": json.dumps([{"question": p, "answer": c} for p, c in PAIRS]).encode(),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_pairs_in_every_kind_of_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FILES[name])
+    for place in (tmp_path / name, tmp_path):
+        splits = load_corpus(str(place)).splits
+        turns = [(t.user, t.response) for ds in splits.values() for d in ds for t in d.turns]
+        assert sorted(turns) == sorted(PAIRS)
+
+
+def test_one_json_file_may_hold_every_split(tmp_path: Path) -> None:
+    sizes = {"train": 6, "dev": 2, "test": 3}
+    place = tmp_path / "chats.json"
+    place.write_text(json.dumps({name: make_chats(n) for name, n in sizes.items()}))
+    corpus = load_corpus(str(place))
+    assert [len(corpus.splits[s]) for s in ("train", "validation", "test")] == [6, 2, 3]
+    assert not corpus.notes
+    place.write_text(json.dumps({"train": make_chats(9), "dev": [*make_chats(2), {"text": "a"}]}))
+    with pytest.raises(ConfigError, match=r"chats\.json, validation, row 3 has text"):
+        load_corpus(str(place))
+
+
 def test_files_of_splits_stay_apart(tmp_path: Path) -> None:
     for name, n in (("train", 6), ("my_dev", 2), ("test-00000-of-00001", 3)):
         write_lines(tmp_path / f"{name}.jsonl", make_chats(n))
@@ -114,6 +172,10 @@ def test_what_is_no_chat_is_dropped_and_told(tmp_path: Path) -> None:
         {"messages": say("a\ud800", "b")},
         {"messages": "hello"},
         {"messages": ["hello"]},
+        {"messages": [{"role": "user", "content": 2}, *say("b", first="assistant")]},
+        {"messages": [*say("a"), {"role": "assistant", "content": None}]},
+        {"messages": [*say("a"), {"role": "assistant", "content": None, "tool_calls": 3}]},
+        {"messages": [*say("a"), {"role": "assistant", "content": ["b", {"type": "text"}]}]},
     ]
     corpus = load_corpus(write_lines(tmp_path / "chats.jsonl", [*make_chats(10), *bad]))
     assert sum(map(len, corpus.splits.values())) == 10
@@ -176,13 +238,37 @@ def test_a_file_that_is_no_corpus_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_cannot_be_read_or_are_not_enough_are_named(tmp_path: Path) -> None:
-    (tmp_path / "torn.jsonl").write_text('{"messages": []}\n{"mess')
-    with pytest.raises(ConfigError, match=r"torn\.jsonl cannot be read \(line 2"):
-        load_corpus(str(tmp_path / "torn.jsonl"))
-    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ConfigError, match=r"torn\.parquet cannot be read"):
-        load_corpus(str(tmp_path / "torn.parquet"))
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("torn.jsonl", b'{"messages": []}\n{"mess', r"torn\.jsonl cannot be read \(line 2"),
+        ("torn.json", b'[{"messages": []}, {"mess', r"torn\.json cannot be read"),
+        ("torn.parquet", b"PAR1", r"torn\.parquet cannot be read"),
+        ("torn.arrow", b"ARROW1", r"torn\.arrow cannot be read"),
+        ("torn.jsonl.gz", gzip.compress(b"{}\n" * 999)[:-9], r"torn\.jsonl\.gz cannot be read"),
+        ("no.jsonl.gz", b"{}", r"no\.jsonl\.gz cannot be read"),
+        ("no.jsonl.xz", b"{}", r"no\.jsonl\.xz cannot be read"),
+        ("latin.jsonl", b'{"prompt": "caf\xe9"}', "must be text in UTF-8, and is not at byte 15"),
+        ("deep.jsonl", b"[" * 100_000, r"deep\.jsonl cannot be read"),
+        ("empty.jsonl", b"", "no dialogue of split train"),
+        ("empty.json", b"", r"empty\.json cannot be read"),
+        ("empty.csv", b"", "no dialogue of split train"),
+        ("wide.csv", b"prompt,completion\na,b,c\n", r"\(line 2: more cells than the first"),
+        ("short.csv", b"prompt,completion\na,b\nc\n", r"short\.csv, row 2 has prompt: rename"),
+        ("open.csv", b'prompt,completion\na,"b\n', r"open\.csv cannot be read \(unexpected end"),
+        ("alone.json", b'{"test": [{"prompt": "a"}]}', r"alone\.json, test, row 1 has prompt"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_corpus(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_not_enough_are_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "alone" / "test.jsonl", make_chats(9))
     with pytest.raises(ConfigError, match="has files of test alone: add a file called train"):
         load_corpus(str(tmp_path / "alone"))

@@ -20,7 +20,11 @@ from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError
 
 MESSAGES = ("messages", "conversations", "conversation")  # columns that hold a list of them
-PAIRS = (("prompt", "completion"), ("prompt", "response"), ("instruction", "output"))
+PAIRS = (
+    *(("prompt", "completion"), ("prompt", "response"), ("question", "answer")),
+    *(("instruction", "output"), ("instruction", "response")),
+)
+MORE = ("input", "context")  # what an instruction is about, in two layouts
 SPEAKER, WORDS = ("role", "from"), ("content", "value")  # of a message, in two layouts
 ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
@@ -110,14 +114,17 @@ def list_messages(row: Row, layout: tuple[str, ...]) -> list[Any]:
     """The row's messages. Raises Unusable where a column holds no such."""
     if len(layout) == 1:
         messages = row[layout[0]]
+        if isinstance(messages, str):  # as a CSV file has them
+            messages = _parse(messages)
         if not isinstance(messages, list):
             raise Unusable(f"{layout[0]} is not a list of messages")
         return messages
     asked, answered = (row[name] for name in layout)
     if isinstance(asked, list) and isinstance(answered, list):
         return [*asked, *answered]
-    more = row.get("input") if layout[0] == "instruction" else None
-    words = f"{asked}\n{more}" if isinstance(more, str) and more.strip() else asked
+    more = [row.get(name) for name in MORE if layout[0] == "instruction"]
+    about = [text for text in more if isinstance(text, str) and text.strip()]
+    words = "\n".join([asked, *about]) if isinstance(asked, str) else asked
     said = [{"role": "user", "content": words}, {"role": "assistant", "content": answered}]
     system = row.get("system")
     return [{"role": "system", "content": system}, *said] if system else said
@@ -208,16 +215,19 @@ def read_text(content: Any) -> str:
 
 
 def render_calls(message: Mapping[str, Any]) -> str:
-    calls = message.get("tool_calls") or ()
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise Unusable("calls of tools that are no list")
     spelt = []
-    for call in calls:
-        function = call.get("function", call) if isinstance(call, Mapping) else {}
+    for each in calls:
+        function = each.get("function", each) if isinstance(each, Mapping) else {}
         if not isinstance(function, Mapping) or "name" not in function:
             raise Unusable("a tool's call without a name")
         arguments = function.get("arguments", {})
         if isinstance(arguments, str):
             arguments = _parse(arguments)
-        value = json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)
+        call = {"name": function["name"], "arguments": arguments}
+        value = json.dumps(call, ensure_ascii=False, default=str)  # Parquet's may hold dates
         spelt.append(f"<tool_call>\n{value}\n</tool_call>")
     return "\n".join(spelt)
 

@@ -24,13 +24,14 @@ from trainable.trial import ConfigError, Missing
 SPLITS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 # Where the hub keeps its Parquet conversion of a repository with a loading script
 _CONVERTED = "refs/convert/parquet"
-TABLES, ROWS = (".parquet",), (".jsonl", ".json")
+TABLES = (".parquet",)
+ROWS = tuple(f"{kind}{packed}" for kind in (".jsonl", ".json", ".csv") for packed in ("", ".gz"))
 _CONFIG = "v2.2"  # of several that a mirror may hold
 
 
 def fetch_dataset(name: str) -> Path:
     """The local copy of a hub dataset's files, or of a part (OWNER/NAME/PART): Parquet, else JSON
-    lines or JSON. Raises ConfigError."""
+    lines, JSON or CSV. Raises ConfigError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -49,7 +50,7 @@ def fetch_dataset(name: str) -> Path:
                     repo, repo_type="dataset", revision=revision, allow_patterns=patterns
                 )
                 place = Path(folder) / part
-                if any(path.suffix in suffixes for path in place.rglob("*")):
+                if any(path.name.endswith(suffixes) for path in place.rglob("*")):
                     return place
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from trainable.corpus import sgd, spokenwoz
 from trainable.corpus.multiwoz import IN_CHECKOUT
-from trainable.corpus.tables import SUFFIXES
+from trainable.corpus.row_files import KINDS, find_kind
 
 # multiwoz, mirror (its Parquet files), spokenwoz: spans, states, goals, databases; sgd: spans and
 # states; chats: words alone
@@ -30,7 +30,7 @@ def recognise(place: Path) -> Layout:
         return "mirror" if tables else "multiwoz"
     if tables:
         return recognise_table(tables[0])
-    has_rows = any(path.suffix in SUFFIXES for path in place.rglob("*"))
+    has_rows = any(find_kind(path) in KINDS for path in place.rglob("*"))
     return "chats" if has_rows else "multiwoz"
 
 

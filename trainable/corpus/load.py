@@ -14,7 +14,7 @@ from trainable.corpus.chats import Tally, read_chats
 from trainable.corpus.goals import find_aims, read_aims
 from trainable.corpus.huggingface import fetch_dataset, find_tables, read_dialogues
 from trainable.corpus.layout import Kind, recognise
-from trainable.corpus.tables import complete_splits, find_rows, read_rows
+from trainable.corpus.tables import complete_splits, find_rows, read_rows, read_splits
 from trainable.dialogue.database import Database
 from trainable.dialogue.database import read_rows as read_database
 from trainable.dialogue.dialogue import Dialogue, Turn
@@ -25,6 +25,7 @@ from trainable.trial import ConfigError, Missing
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
 READER = "4"  # goes up when the same files would give other dialogues
+CHATS = "chats-2"  # likewise, of the reader of chats alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +119,14 @@ def read_chat_files(name: str, place: Path) -> Corpus:
         if "" not in files:
             raise ConfigError(
                 f"corpus {name} must have training dialogues, and has files of "
-                f"{' and '.join(named)} alone: add a file called train"
+                f"{' and '.join(named)} alone: add a file called train, and give their folder"
             )
         named["train"] = files[""]
 
     def read(tell: multiwoz.Tell) -> Parsed:
         tally = Tally()
         found = {
-            split: read_chats(read_rows(paths), split, tally) for split, paths in named.items()
+            split: read_chats(rows, split, tally) for split, rows in read_splits(named).items()
         }
         notes = tally.list_notes()
         for split, dialogues in found.items():
@@ -140,7 +141,7 @@ def read_chat_files(name: str, place: Path) -> Corpus:
         )
 
     sources = [*chain.from_iterable(named.values())]
-    return _restore(name, fingerprint_files(sources, READER, "chats"), read, "chats")
+    return _restore(name, fingerprint_files(sources, READER, CHATS), read, "chats")
 
 
 def read_sgd(name: str, folder: Path) -> Corpus:

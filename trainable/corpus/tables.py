@@ -1,8 +1,7 @@
-"""Rows of any corpus's files (JSON lines, JSON, Parquet, Arrow), by split."""
+"""Rows of any corpus's files, by split."""
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,17 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.corpus.row_files import KINDS, SPLIT_WORDS, find_kind, read_file
 from trainable.trial import ConfigError
 
 Row = Mapping[str, Any]
 
 SPLITS = ("train", "validation", "test")
-_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "evaluation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 # what tools write beside the rows
 _OTHERS = {"dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"}
 HELD_OUT = 0.1  # of the training dialogues, for a split that has no file
@@ -33,9 +27,11 @@ class Place:
 
     path: Path
     number: int  # from 1
+    split: str = ""  # of a file that holds several
 
     def __str__(self) -> str:
-        return f"{self.path.name}, row {self.number}"
+        split = f", {self.split}" if self.split else ""
+        return f"{self.path.name}{split}, row {self.number}"
 
 
 def find_rows(place: Path, name: str) -> dict[str, list[Path]]:
@@ -47,7 +43,7 @@ def find_rows(place: Path, name: str) -> dict[str, list[Path]]:
     found = [
         path
         for path in sorted(place.rglob("*"))
-        if path.suffix in SUFFIXES and path.name not in _OTHERS and path.is_file()
+        if find_kind(path) in KINDS and path.name not in _OTHERS and path.is_file()
         if not any(part.startswith(".") for part in path.relative_to(place).parts)
     ]
     by_part: dict[str, dict[str, list[Path]]] = {}
@@ -71,63 +67,32 @@ def name_split(name: str) -> str:
     ('train', 'validation', '')
     """
     words = re.split(r"[\W_]+", name.lower())
-    return next((_WORDS[word] for word in words if word in _WORDS), "")
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+
+
+def read_splits(files: Mapping[str, Sequence[Path]]) -> dict[str, list[tuple[Place, Row]]]:
+    """The rows of each split's files; of a file that holds several splits by their names, each to
+    its own. See `read_rows`."""
+    rows: dict[str, list[tuple[Place, Row]]] = {split: [] for split in files}
+    for split, paths in files.items():
+        for place, row in read_rows(paths):
+            rows.setdefault(place.split or split, []).append((place, row))
+    return rows
 
 
 def read_rows(paths: Sequence[Path]) -> Iterator[tuple[Place, Row]]:
     """Every row with its place. Raises ConfigError on a file that is not whole, or holds no
     objects."""
     for path in paths:
-        for number, row in enumerate(_read_file(path), start=1):
-            place = Place(path, number)
-            if not isinstance(row, Mapping):
-                raise ConfigError(
-                    f"a row of a corpus must be an object, and {place} is {type(row).__name__}: "
-                    "correct the file"
-                )
-            yield place, row
-
-
-def _read_file(path: Path) -> list[Any]:
-    try:
-        if path.suffix == ".parquet":
-            from pyarrow import parquet
-
-            return list(parquet.read_table(path).to_pylist())
-        if path.suffix == ".arrow":
-            import pyarrow as pa
-
-            with pa.memory_map(str(path)) as source:
-                return list(pa.ipc.open_stream(source).read_all().to_pylist())
-        return _read_json(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        first_line = str(error).strip().splitlines()[0]
-        raise ConfigError(f"{path} cannot be read ({first_line}): correct or fetch it again") from (
-            error
-        )
-
-
-def _read_json(path: Path) -> list[Any]:
-    """JSON lines whatever the suffix; or a list, or an object whose `data` is one."""
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".json":
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            if not error.msg.startswith("Extra data"):
-                raise
-        else:
-            if isinstance(value, Mapping) and isinstance(value.get("data"), list):
-                value = value["data"]
-            return value if isinstance(value, list) else [value]
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number}: {error}") from error
-    return rows
+        for split, rows in read_file(path).items():
+            for number, row in enumerate(rows, start=1):
+                place = Place(path, number, split)
+                if not isinstance(row, Mapping):
+                    raise ConfigError(
+                        f"a row of a corpus must be an object, and {place} is "
+                        f"{type(row).__name__}: correct the file"
+                    )
+                yield place, row
 
 
 def list_structs(value: Any) -> Sequence[Row]:
