@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.records import TrialRecord
+from trainable.evaluation.objective import name_spelt
 
 
 def label_modules(trial: TrialRecord) -> str:
@@ -42,7 +43,8 @@ def label_objective(spelt: str) -> str:
     >>> label_objective("bleu"), label_objective("python:my/file.py:helpfulness")
     ('BLEU', 'helpfulness')
     """
-    return LABELS.get(spelt, spelt.rpartition(":")[2])
+    name = name_spelt(spelt)
+    return LABELS.get(name, name)
 
 
 def count_digits(name: str, level: float) -> int:

@@ -24,6 +24,7 @@ from analysis.trials import (
     list_levels,
 )
 from analysis.values import is_a
+from trainable.evaluation.objective import name_spelt
 from trainable.result import OBJECTIVE
 from trainable.storage.remote import bring_sweep, is_remote, locate
 from trainable.trial import ConfigError, nearest
@@ -130,7 +131,7 @@ def name_objective(config: Mapping[str, Any]) -> str:
     >>> name_objective({"objective": "python:file.py:helpful"}), name_objective({})
     ('helpful', 'combined')
     """
-    return str(config.get("objective") or OBJECTIVE).rpartition(":")[2]
+    return name_spelt(str(config.get("objective") or OBJECTIVE))
 
 
 def find_sweep(name: str | Path, storage: str | Path = "runs") -> Path:

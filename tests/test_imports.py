@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "tune.folder": ("analysis", "search_spaces", "trainable"),
     "tune.terminal": ("analysis", "trainable"),
     "analysis": ("trainable",),
-    "search_spaces": ("trainable.trial",),
+    "search_spaces": ("trainable.trial", "trainable.system"),
     "trainable": ("trainable",),
     "trainable.system": ("trainable.trial",),
     "trainable.command": ("trainable.trial", "trainable.system", "trainable.storage"),

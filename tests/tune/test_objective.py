@@ -35,6 +35,13 @@ def quitting(dialogues, replies):
 def endless(dialogues, replies):
     return float("nan")
 
+def undefined(dialogues, replies):
+    return {"good": 1.0, "bad": float("nan")}
+
+def huge(dialogues, replies):
+    print("a word on the way")
+    return 10 ** 400
+
 def wordy(dialogues, replies):
     return "good"
 
@@ -105,6 +112,8 @@ def test_a_function_of_the_user_s_own(tmp_path: Path, file: Path) -> None:
         ("broken", r"broken raised IndexError: list index out of range \(.*own\.py, line 8\)"),
         ("quitting", "quitting raised SystemExit: enough"),
         ("endless", "endless is nan"),
+        ("undefined", r"undefined \(bad\) is nan"),
+        ("huge", "huge is inf"),
         ("wordy", "must be a number, not 'good'"),
         ("strange", "scored a dialogue that there is not: 'nobody'"),
         ("constant", "constant of .*own.py is no function"),
@@ -124,12 +133,25 @@ def test_a_function_that_fails_fails_its_trials_or_the_command(
     assert re.search(reason, capsys.readouterr().err) and not list(storage.glob("*/sweep.json"))
 
 
+def test_a_similarity_by_a_package_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    flags = ["--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy"]
+    asked = [*flags, "--objective", "semantic:all-MiniLM-L6-v2", "--storage", str(tmp_path / "no")]
+    assert main(asked) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "pip install sentence-transformers, or give semantic" in error
+    assert not list((tmp_path / "no").glob("*/sweep.json"))
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["rogue"], r"--objective must be one of .*\(did you mean rouge\?\)"),
         (["python:nowhere.py:f"], "nowhere.py cannot be read as Python"),
         (["python:f"], "takes python:FILE:FUNCTION"),
+        (["python:own.py:bleu"], "bleu is a metric of ours: rename the function"),
         (["loss", "max"], "has the direction min: leave out --direction"),
         (["bleu", "up"], "--direction must be max or min, not 'up'"),
     ],

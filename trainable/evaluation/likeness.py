@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 from rapidfuzz.distance import LCSseq
 
+# of replies and the reference of each: in 0..1, one number a pair
+Alike = Callable[[Sequence[str], Sequence[str]], Sequence[float]]
 _WORD = re.compile(r"\[[\w\s]+\]|\w+")  # a placeholder is one word
 
 
@@ -32,8 +34,9 @@ def is_exact(reply: str, reference: str) -> float:
     return float(reply.lower().split() == reference.lower().split())
 
 
-def score_turns(
-    alike: Callable[[str, str], float], replies: Sequence[str], references: Sequence[str]
-) -> list[float]:
-    """[sum over a dialogue's turns, turns]."""
-    return [sum(map(alike, replies, references)), float(len(references))]
+def pairwise(alike: Callable[[str, str], float]) -> Alike:
+    """The same for many pairs."""
+    return lambda replies, references: [*map(alike, replies, references)]
+
+
+ALIKE: dict[str, Alike] = {"rouge": pairwise(rouge_l), "exact": pairwise(is_exact)}

@@ -7,22 +7,42 @@ import numbers
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from trainable.dialogue.dialogue import Dialogue
-from trainable.evaluation.likeness import is_exact, rouge_l, score_turns
+from trainable.evaluation.likeness import ALIKE, Alike
 from trainable.evaluation.objective import COMBINED, Objective
-from trainable.result import EvalResult, Evaluation
+from trainable.result import Evaluation
 from trainable.system.user_files import search_too
 from trainable.trial import ConfigError, TrialFailed
 
-Alike = Callable[[str, str], float]  # of a reply and its reference, in 0..1
-ALIKE: dict[str, Alike] = {"rouge": rouge_l, "exact": is_exact}
 Replies = list[list[str]]  # of each dialogue, one a system turn
 Counts = dict[str, list[float]]  # dialogue -> [sum, number of things summed]
+Responses = Mapping[str, Sequence[Mapping[str, Any]]]  # mwzeval's format
+
+
+class Scored(Protocol):
+    """What an evaluator made of the replies: Scores, or an EvalResult."""
+
+    @property
+    def bleu(self) -> float | None: ...
+    @property
+    def combined(self) -> float | None: ...
+    @property
+    def placeholders(self) -> dict[str, float] | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Replies by an objective."""
+
+    value: float | None  # None: replies alone do not tell it
+    metrics: Mapping[str, float]  # that were measured besides, a function's own among them
+    counts: Counts  # what each dialogue has to do with the value, where that is a mean
 
 
 @lru_cache(maxsize=4)
@@ -65,26 +85,18 @@ def measure(
     do as it should."""
     if objective == COMBINED:
         return evaluation
-    result = evaluation.result
-    metrics: dict[str, float] = {}
-    counts: Counts = {}
-    if evaluation.responses:
-        known = [d for d in dialogues if d.id in evaluation.responses]
-        replies = [[turn["response"] for turn in evaluation.responses[d.id]] for d in known]
-        metrics, own = compare(known, replies, result, {**ALIKE, **(more or {})})
-        counts = own.get(objective.name, {})
-    value = metrics.get(objective.name)
-    if objective.is_python and evaluation.responses:
-        returned, scores = call(objective, known, replies)
-        value, metrics = next(iter(returned.values())), {**metrics, **returned}
-        counts = {name: [score, 1.0] for name, score in scores.items()}
-    elif objective.name == "loss" and not objective.is_python:
+    result, responses = evaluation.result, evaluation.responses
+    measured = Measured(value=None, metrics={}, counts={})
+    if responses:
+        measured = measure_replies(objective, responses, result, dialogues, more)
+    value, counts = measured.value, measured.counts
+    if objective.name == "loss":
         value = result.nats_per_word
         counts = {n: row["loss"] for n, row in evaluation.dialogues.items() if "loss" in row}
     told = {"name": objective.name, "direction": objective.direction, "value": value}
     return replace(
         evaluation,
-        result=replace(result, objective=told, metrics=metrics or None),
+        result=replace(result, objective=told, metrics=dict(measured.metrics) or None),
         dialogues={
             name: {**row, **({"objective": counts[name]} if name in counts else {})}
             for name, row in evaluation.dialogues.items()
@@ -92,24 +104,47 @@ def measure(
     )
 
 
-def compare(
+def measure_replies(
+    objective: Objective,
+    responses: Responses,
+    scored: Scored,
     dialogues: Sequence[Dialogue],
-    replies: Replies,
-    result: EvalResult,
-    metrics_of_pairs: Mapping[str, Alike],
+    more: Mapping[str, Alike] | None = None,
+) -> Measured:
+    """See `measure`."""
+    known = [d for d in dialogues if d.id in responses]
+    replies = [[turn["response"] for turn in responses[d.id]] for d in known]
+    metrics, counts = compare(known, replies, {**ALIKE, **(more or {})})
+    own = {"bleu": scored.bleu, "slots": (scored.placeholders or {}).get("f1")}
+    metrics = {**{name: value for name, value in own.items() if value is not None}, **metrics}
+    if objective.is_python:
+        returned, scores = call(objective, known, replies)
+        return Measured(
+            value=next(iter(returned.values())),
+            metrics={**metrics, **returned},
+            counts={name: [score, 1.0] for name, score in scores.items()},
+        )
+    value = scored.combined if objective == COMBINED else metrics.get(objective.name)
+    return Measured(value=value, metrics=metrics, counts=counts.get(objective.name, {}))
+
+
+def compare(
+    dialogues: Sequence[Dialogue], replies: Replies, metrics: Mapping[str, Alike]
 ) -> tuple[dict[str, float], dict[str, Counts]]:
     """(metric -> value in 0..100, metric -> its counts) of replies beside the references."""
-    known = {"bleu": result.bleu, "slots": (result.placeholders or {}).get("f1")}
-    metrics = {name: value for name, value in known.items() if value is not None}
+    references = [turn.delexicalised for dialogue in dialogues for turn in dialogue.turns]
+    flat = [reply for said in replies for reply in said]
+    values: dict[str, float] = {}
     counts: dict[str, Counts] = {}
-    for name, alike in metrics_of_pairs.items():
+    for name, alike in metrics.items():
+        scores = list(map(float, alike(flat, references)))
+        values[name] = 100 * sum(scores) / len(scores)
+        rest = iter(scores)
         counts[name] = {
-            dialogue.id: score_turns(alike, said, [t.delexicalised for t in dialogue.turns])
+            dialogue.id: [sum(islice(rest, len(said))), float(len(said))]
             for dialogue, said in zip(dialogues, replies, strict=True)
         }
-        sums, turns = zip(*counts[name].values(), strict=True)
-        metrics[name] = 100 * sum(sums) / sum(turns)
-    return metrics, counts
+    return values, counts
 
 
 def call(
@@ -145,9 +180,13 @@ def _check(objective: Objective, name: str, value: Any) -> float:
     what = f"objective {objective.name}{f' ({name})' if name else ''}"
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TrialFailed(f"{what} must be a number, not {value!r:.60} ({objective.file})")
-    if not math.isfinite(value):
-        raise TrialFailed(f"{what} is {float(value)} ({objective.file})")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise TrialFailed(f"{what} is {number} ({objective.file})")
+    return number
 
 
 def rehearse(objective: Objective, dialogues: Sequence[Dialogue]) -> None:

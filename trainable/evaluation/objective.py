@@ -17,7 +17,7 @@ from trainable.result import LOWER_IS_BETTER
 from trainable.system.user_files import list_folders
 from trainable.trial import ConfigError, nearest
 
-PYTHON = "python:"
+PYTHON, SEMANTIC = "python:", "semantic:"
 # Combined lies in 0..200, the loss is in nats a word, the others lie in 0..100
 OWN = ("combined", "loss", "bleu", "rouge", "exact", "slots", "semantic")
 DIRECTIONS = ("max", "min")
@@ -32,6 +32,7 @@ class Objective:
     file: str = ""  # of a function, as it was given
     source: str = field(default="", repr=False)  # of that file: what is run
     folders: tuple[str, ...] = field(default=(), repr=False)  # where its imports are looked for
+    encoder: str = ""  # of semantic: a sentence-transformers model; empty: the base model itself
 
     @property
     def is_python(self) -> bool:
@@ -53,21 +54,35 @@ def read_objective(text: str, direction: str | None = None) -> Objective:
         raise ConfigError(f"--direction must be max or min, not {direction!r}")
     if text.startswith(PYTHON):
         return _read_function(text, direction or "max")
+    text, _, encoder = text.partition(":") if text.startswith(SEMANTIC) else (text, "", "")
     if text not in OWN:
         raise ConfigError(
-            f"--objective must be one of {', '.join(OWN)}, or python:FILE:FUNCTION, not {text!r}"
-            f"{nearest(text, OWN)}"
+            f"--objective must be one of {', '.join(OWN)}, semantic:MODEL, or "
+            f"python:FILE:FUNCTION, not {text!r}{nearest(text, OWN)}"
         )
     own = "min" if text in LOWER_IS_BETTER else "max"
     if direction not in (None, own):
         raise ConfigError(f"--objective {text} has the direction {own}: leave out --direction")
-    return Objective(name=text, direction=own)
+    is_folder = bool(encoder) and Path(encoder).expanduser().is_dir()
+    place = str(Path(encoder).expanduser().resolve()) if is_folder else encoder
+    return Objective(name=text, direction=own, encoder=place)
+
+
+def name_spelt(text: str) -> str:
+    """The name of an objective as a flag or a record spells it.
+
+    >>> name_spelt("python:my/file.py:helpful"), name_spelt("semantic:all-MiniLM-L6-v2")
+    ('helpful', 'semantic')
+    """
+    return text.rpartition(":")[2] if text.startswith(PYTHON) else text.partition(":")[0]
 
 
 def _read_function(text: str, direction: str) -> Objective:
     file, _, name = text.removeprefix(PYTHON).rpartition(":")
     if not file or not name.isidentifier():
         raise ConfigError(f"--objective takes python:FILE:FUNCTION, not {text!r}")
+    if name in OWN:
+        raise ConfigError(f"--objective: {name} is a metric of ours: rename the function")
     path = Path(file).expanduser()
     try:
         with tokenize.open(path) as lines:  # by its own encoding

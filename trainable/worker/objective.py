@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from trainable.corpus.load import load_corpus
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue, Turn
+from trainable.evaluation.likeness import Alike
 from trainable.evaluation.measure import measure
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.evaluation.validation import to_references
 from trainable.model.packable import is_toy
 from trainable.result import Evaluation
 from trainable.trial import TrialConfig
-
-SEMANTIC = "semantic"
 
 
 def apply_objective(
@@ -23,19 +20,23 @@ def apply_objective(
     """Of the first dialogues (None: all) of its split. Raises TrialFailed."""
     if objective == COMBINED:
         return evaluation
+    more = open_metrics(objective, config.base_model)
     if is_toy(config):
-        return measure(objective, evaluation, imagine(evaluation))
+        return measure(objective, evaluation, imagine(evaluation), more)
     split = evaluation.result.split
     dialogues = validation_subset(load_corpus(config.corpus).get_split(split), n_dialogues)
-    is_semantic = objective.name == SEMANTIC and not objective.is_python
-    more = {SEMANTIC: _open_likeness(config.base_model)} if is_semantic else {}
     return measure(objective, evaluation, to_references(dialogues, config.response), more)
 
 
-def _open_likeness(base_model: str) -> Callable[[str, str], float]:
-    from trainable.model.likeness import open_likeness  # torch, which a toy's worker needs not load
+def open_metrics(objective: Objective, base_model: str) -> dict[str, Alike]:
+    """What the objective asks of models, by its name. Raises ConfigError."""
+    if objective.name != "semantic":
+        return {}
+    # torch, which a toy's worker needs not load
+    from trainable.model.likeness import open_likeness, open_sentences
 
-    return open_likeness(base_model)
+    encoder = objective.encoder
+    return {objective.name: open_sentences(encoder) if encoder else open_likeness(base_model)}
 
 
 def imagine(evaluation: Evaluation) -> tuple[Dialogue, ...]:

@@ -11,6 +11,7 @@ from search_spaces.space import Space
 from trainable.evaluation.objective import Objective, read_objective
 from trainable.model.packable import is_toy
 from trainable.trial import ConfigError, TrialConfig
+from trainable.worker.weigh import open_metrics
 from tune.plan.defaults import why_no_loss
 from tune.plan.flags import EMBEDDED
 from tune.search.config import SweepConfig
@@ -117,7 +118,14 @@ def trust_again(config: SweepConfig, text: str | None, direction: str | None) ->
 
 
 def rehearse_objective(objective: Objective, config: TrialConfig) -> None:
-    """Tries a Python objective on a few of the corpus's own replies."""
+    """Tries a Python objective on a few of the corpus's own replies; of another one, that its model
+    is there."""
+    if objective.encoder:
+        from tune.terminal.quiet import quieten
+
+        quieten()
+        print(f"loading {objective.encoder}, by which replies are compared", flush=True)
+        open_metrics(objective, config.base_model)
     if not objective.is_python:
         return
     from trainable.evaluation.measure import rehearse
@@ -209,7 +217,7 @@ def _measure(dialogue: Dialogue) -> int:
 
 def spell(objective: Objective, text: str | None) -> Mapping[str, Any]:
     """The fields of SweepConfig that tell it."""
-    spelt = text if objective.is_python and text else objective.name
+    spelt = text if text and (objective.is_python or objective.encoder) else objective.name
     return {
         "objective": spelt,
         "direction": objective.direction,

@@ -79,7 +79,7 @@ class SweepConfig:
         str,
         Flag(
             "what trials are compared by at the end: combined, loss, bleu, rouge, exact, slots, "
-            "semantic or python:FILE:FUNCTION (docs/corpus.md)",
+            "semantic, semantic:MODEL or python:FILE:FUNCTION (docs/corpus.md)",
             RACE,
             metavar="NAME",
             auto="combined where the corpus has goals, else bleu; of chats the loss",
