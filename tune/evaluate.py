@@ -21,28 +21,20 @@ from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-from tune.generate import add_corpus, add_generation, add_system
+from tune.generate import (
+    Replies,
+    add_corpus,
+    add_generation,
+    add_system,
+    make_replies,
+    open_system,
+)
+from tune.plan.checks import tell_notes
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from trainable.corpus.load import Corpus
     from trainable.evaluation.evaluator import Scores
     from trainable.evaluation.predictions import Responses
-    from tune.generate import Replies
-
-# the official table's columns: title, where Scores keeps it, format
-COLUMNS = (
-    ("BLEU", "bleu", ".1f"),
-    ("Inform", "inform", ".1f"),
-    ("Success", "success", ".1f"),
-    ("Combined", "combined", ".1f"),
-    ("Av. len.", "avg_lengths", ".2f"),
-    ("CBE", "cond_entropy", ".2f"),
-    ("#uniq. words", "num_unigrams", "d"),
-    ("#uniq. 3-grams", "num_trigrams", "d"),
-)
-WIDTH = 100  # characters
 
 
 def build_parser() -> Parser:
@@ -58,6 +50,12 @@ def build_parser() -> Parser:
         "one, else the corpus's)",
     )
     parser.add_argument("--partial", action="store_true", help="score the dialogues that are there")
+    parser.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="also measured, as in a sweep: rouge, exact, slots, semantic, semantic:MODEL or "
+        "python:FILE:FUNCTION",
+    )
     add_generation(parser.add_argument_group("with --adapter or --model"))
     parser.add_argument("--responses", type=Path, metavar="OUT", help="keep the replies here")
     add_trust(parser)
@@ -83,20 +81,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def evaluate(args: argparse.Namespace) -> Outcome:
     """Generates where asked to, scores, prints, writes. Code 1 where a cross-check found
-    differences."""
-    from trainable.corpus.load import load_corpus
-    from trainable.evaluation.predictions import read_predictions
-    from tune.generate import Replies, generate_replies
-    from tune.plan.checks import tell_notes
+    differences, or the objective failed."""
+    from tune.plan.gauge import open_gauge
+    from tune.terminal.scores import print_scores
 
     out = None if args.json is True else args.json
     check_places({"--responses": args.responses, "--json": out})
     if args.predictions:
-        refuse_generation(args)
-        responses = read_predictions(args.predictions)
-        replies = Replies(responses=responses, corpus=load_corpus(args.corpus or "multiwoz"))
+        replies = read_replies(args)
+        gauge = open_gauge(args.objective, replies.corpus, args.split)
     else:
-        replies = generate_replies(args)
+        system, corpus = open_system(args)
+        config = system.config
+        gauge = open_gauge(args.objective, corpus, args.split, config.response, config.base_model)
+        replies = make_replies(system, corpus, args)
     tell_notes(replies.corpus)
     scores = score_replies(replies, args)
     if args.split == "test":
@@ -104,11 +102,23 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     print_scores(scores, replies.corpus, args.split)
     if args.responses:
         write_json(replies.responses, args.responses, "--responses")
+    measured = gauge.measure(replies.responses, scores) if gauge else None
     record = spell_scores(scores, replies.corpus, args.split, replies.adapter_sha256)
+    record |= {"objective": measured} if measured else {}
     if out:
         write_json(record, out, "--json")
+    has_failed = measured is not None and measured["value"] is None
     code = cross_check(replies.responses, scores) if args.cross_check else 0
-    return Outcome(facts=record, code=code)
+    return Outcome(facts=record, code=max(code, int(has_failed)))
+
+
+def read_replies(args: argparse.Namespace) -> Replies:
+    from trainable.corpus.load import load_corpus
+    from trainable.evaluation.predictions import read_predictions
+
+    refuse_generation(args)
+    responses = read_predictions(args.predictions)
+    return Replies(responses=responses, corpus=load_corpus(args.corpus or "multiwoz"))
 
 
 def check_places(places: Mapping[str, Path | None]) -> None:
@@ -172,82 +182,6 @@ def cross_check(responses: Responses, scores: Scores) -> int:
     if not differences:
         print("mwzeval agrees on every score")
     return 1 if differences else 0
-
-
-def print_scores(scores: Scores, corpus: Corpus, split: str) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console = Console(width=max(console.width, WIDTH))  # numbers are never cut off
-    board = "" if scores.combined is None else f", {scores.states} states: the {scores.board} board"
-    console.print(
-        f"{corpus.name}, {split} split: {scores.n_dialogues} dialogues, {scores.n_turns} turns"
-        f"{board}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(build_table(scores))
-    if scores.per_domain:
-        console.print(build_domains(scores))
-    if scores.placeholders:
-        console.print(
-            "placeholders a reply: {per_reply:.2f}, the corpus {corpus_per_reply:.2f}; turn by "
-            "turn: precision {precision:.1f}, recall {recall:.1f}, F1 {f1:.1f}".format(
-                **scores.placeholders
-            ),
-            highlight=False,
-        )
-    if scores.dst:
-        spread = scores.intervals.get("joint_accuracy")
-        console.print(
-            f"state tracking: joint accuracy {scores.dst['joint_accuracy']:.1f}"
-            f"{f' ({show_interval(spread)})' if spread else ''}, "
-            f"slot F1 {scores.dst['slot_f1']:.1f}",
-            highlight=False,
-        )
-
-
-def build_table(scores: Scores) -> Table:
-    """The official table's columns, and under them the 95 % intervals over dialogues."""
-    from rich import box
-    from rich.table import Table
-
-    values = {**scores.richness, **asdict(scores)}
-    columns = [column for column in COLUMNS if values[column[1]] is not None]
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for title, _, _ in columns:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_row(*(format(values[name], spec) for _, name, spec in columns))
-    table.add_row(
-        *(
-            show_interval(scores.intervals[name]) if name in scores.intervals else ""
-            for _, name, _ in columns
-        ),
-        style="dim",
-    )
-    return table
-
-
-def build_domains(scores: Scores) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE)
-    table.add_column("Domain")
-    for metric in ("inform", "success"):
-        table.add_column(metric.capitalize(), justify="right")
-        table.add_column("95 %", justify="right", style="dim")
-    for domain in scores.per_domain["inform"]:
-        cells = [domain]
-        for metric in ("inform", "success"):
-            cells.append(f"{scores.per_domain[metric][domain]:.1f}")
-            cells.append(show_interval(scores.domain_intervals[metric][domain]))
-        table.add_row(*cells)
-    return table
-
-
-def show_interval(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.1f}–{interval[1]:.1f}"
 
 
 def spell_scores(

@@ -111,6 +111,12 @@ def add_generation(group: argparse._ActionsContainer) -> None:
 
 def generate_replies(args: argparse.Namespace) -> Replies:
     """Those of the adapter or model that the flags name. Raises ConfigError."""
+    system, corpus = open_system(args)
+    return make_replies(system, corpus, args)
+
+
+def open_system(args: argparse.Namespace) -> tuple[System, Corpus]:
+    """What the flags name, before any weight is loaded. Raises ConfigError."""
     quieten()
     from trainable.corpus.load import load_corpus
     from tune.plan.flags import parse_settings
@@ -127,7 +133,11 @@ def generate_replies(args: argparse.Namespace) -> Replies:
             "--cross-check has no meaning with response=lexicalised: mwzeval's references are "
             "delexicalised"
         )
-    corpus = load_corpus(system.config.corpus)
+    return system, load_corpus(system.config.corpus)
+
+
+def make_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Replies:
+    """Raises ConfigError."""
     there = len(corpus.get_split(args.split))
     n_dialogues = there if args.dialogues is None else args.dialogues
     if not 1 <= n_dialogues <= there:

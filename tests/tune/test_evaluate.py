@@ -46,6 +46,51 @@ def test_json_holds_every_score(arguments: list[str], tmp_path: Path) -> None:
     assert set(record["dialogues"]) == {"sng04", "pmul05"}
 
 
+def test_any_objective_is_measured_beside_them(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scores.json"
+    assert main([*arguments, "--objective", "rouge", "--json", str(out)]) == 0
+    told = json.loads(out.read_text())["objective"]
+    assert told["name"] == "rouge" and told["interval"][0] <= told["value"] <= told["interval"][1]
+    assert f"ROUGE-L: {told['value']:.1f} (" in capsys.readouterr().out
+    own = tmp_path / "own.py"
+    own.write_text(
+        "def brave(dialogues, replies):\n"
+        "    assert len(dialogues) == 1, 'not these'\n"
+        "    return {'brave': 1, 'words': sum(len(r.split()) for r in replies[0])}\n"
+    )
+    responses = json.dumps({"sng04": OWN})
+    Path(arguments[1]).write_text(responses)
+    function = ["--partial", "--objective", f"python:{own}:brave"]
+    assert main([*arguments, *function]) == 2  # tried on the corpus's own replies, of which 2
+    assert "brave raised AssertionError: not these" in capsys.readouterr().err
+    own.write_text(own.read_text().replace("len(dialogues) == 1", "len(dialogues) > 1"))
+    assert (
+        main([*arguments, *function, "--json"]) == 1
+    )  # and here there is one: the scores are told
+    captured = capsys.readouterr()
+    assert "brave raised AssertionError" in captured.err
+    record = json.loads(captured.out)
+    assert record["objective"]["value"] is None and record["bleu"] > 0
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("rogue", "did you mean rouge?"),
+        ("loss", "is no matter of replies"),
+        ("semantic", "--predictions name none: give semantic:MODEL"),
+    ],
+)
+def test_an_objective_that_replies_do_not_tell_is_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], objective: str, message: str
+) -> None:
+    assert main([*arguments, "--objective", objective]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and message in captured.err
+
+
 def test_partial_and_other_splits(arguments: list[str], tmp_path: Path) -> None:
     predictions = tmp_path / "few.json"
     predictions.write_text(json.dumps({"sng04": OWN}))

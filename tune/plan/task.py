@@ -74,18 +74,23 @@ def choose_objective(
     objective = read_objective(text, direction)
     if objective == read_objective("semantic") and any(map(is_toy, configs)):
         raise ConfigError("--objective semantic needs a base model's embeddings: a toy has none")
-    lacking = {"combined": kinds - {"multiwoz"}, "slots": kinds & {"chats"}}
-    if not objective.is_python and lacking.get(objective.name):
-        what = "goals" if objective.name == "combined" else "annotated slots"
-        raise ConfigError(
-            f"--objective {objective.name} needs a corpus with {what}, and this one has none: give "
-            "loss, bleu, rouge, exact or python:FILE:FUNCTION"
-        )
+    check_kinds(objective, kinds)
     if objective.name == "loss" and not objective.is_python and (why := why_no_loss(configs)):
         raise ConfigError(
             f"--objective loss cannot compare these trials ({why}): give another --objective"
         )
     return objective
+
+
+def check_kinds(objective: Objective, kinds: Iterable[str]) -> None:
+    """Corpora of those kinds have what the objective asks for."""
+    lacking = {"combined": ("goals", {"chats", "sgd"}), "slots": ("annotated slots", {"chats"})}
+    what, without = lacking.get(objective.name, ("", set()))
+    if without & {*kinds}:
+        raise ConfigError(
+            f"--objective {objective.name} needs a corpus with {what}, and this one has none: give "
+            "loss, bleu, rouge, exact or python:FILE:FUNCTION"
+        )
 
 
 def trust_again(config: SweepConfig, text: str | None, direction: str | None) -> Objective:
