@@ -16,8 +16,8 @@ TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy"
 
 
 def run_sweep(storage: Path, environment: dict[str, str], *flags: str) -> str:
-    """What it printed."""
-    command = [sys.executable, "-m", "tune.run", *TOY, "--storage", str(storage), *flags]
+    """What it printed. As the console script: without the working folder on the path."""
+    command = [sys.executable, "-P", "-m", "tune.run", *TOY, "--storage", str(storage), *flags]
     done = subprocess.run(
         command,
         cwd=storage,
@@ -45,6 +45,8 @@ def test_nodes_run_the_driver_s_code_whatever_they_have(
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
         environment = {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+        for name in ("analysis", "tune", "trainable", "datasets"):  # the user's own
+            (tmp_path / f"{name}.py").write_text("raise ImportError('hides a package')")
         printed = run_sweep(tmp_path, environment, "--trials", "2", "--pack", "2")
         assert "the leaderboard" in printed and "starts again" not in printed
     finally:

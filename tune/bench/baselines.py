@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.corpus.encode import Window
 from trainable.engine import throughput as measure
 from trainable.engine.device.memory import give_back_memory
@@ -212,21 +214,34 @@ def spell(checkpoint: Path | None) -> TrialConfig:
 MEASUREMENTS = {"lab": measure_lab, "stock": measure_stock, "engine": measure_engine}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--checkpoint", type=Path, help="of a sweep's LoRA trial: replies end")
-    parser.add_argument("--ways", nargs="+", default=list(MEASUREMENTS), choices=MEASUREMENTS)
-    parser.add_argument("--processes", type=int, default=8, help="of the stock way")
-    parser.add_argument("--reply-batches", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--dialogues", type=int, default=64, help="that stock replies to")
-    parser.add_argument("--engine-dialogues", type=int, default=100, help="that the engine does")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of training")
-    flags = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), measure_ways, arguments)
+
+
+def measure_ways(flags: argparse.Namespace) -> Outcome:
+    """Prints a line a rate, as soon as it is measured."""
+    rows = []
     for way in flags.ways:
         for row in MEASUREMENTS[way](spell(flags.checkpoint), flags):
             print(json.dumps(row), flush=True)
+            rows.append(row)
         give_back_memory()  # the next way may be of other processes
+    return Outcome(facts={"rows": rows})
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.bench.baselines", __doc__, name="bench.baselines")
+    parser.add_argument("--checkpoint", type=Path, help="of a sweep's LoRA trial: replies end")
+    parser.add_argument("--ways", nargs="+", default=list(MEASUREMENTS), choices=MEASUREMENTS, help="measured")
+    parser.add_argument("--processes", type=int, default=8, help="of the stock way")
+    parser.add_argument(
+        "--reply-batches", type=int, nargs="+", default=[1, 16], help="of the lab's way"
+    )
+    parser.add_argument("--dialogues", type=int, default=64, help="that stock replies to")
+    parser.add_argument("--engine-dialogues", type=int, default=100, help="that the engine does")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of training")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainable.trial import CannotPack, ConfigError, TrialConfig
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.trial import CannotPack, ConfigError, TrialConfig, nearest
 from tune.bench.tiny_models import MODELS, write_model
 
 NEAR_LOG_P = 1e-4  # nats, the largest difference of a target's log probability
@@ -52,25 +54,30 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
+    return carry_out(build_parser(), judge_all, arguments)
+
+
+def judge_all(flags: argparse.Namespace) -> Outcome:
+    """Prints the table, a row at a time."""
     unknown = [name for name in flags.names if name not in MODELS]
     if unknown:
-        print(f"error: no model is called {unknown[0]}: {', '.join(MODELS)}", file=sys.stderr)
-        return 2
+        near = nearest(unknown[0], MODELS)
+        raise ConfigError(f"no model is called {unknown[0]}{near}: {', '.join(MODELS)}")
     from tune.terminal.quiet import quieten
 
     quieten()
     print("| " + " | ".join(HEADER) + " |\n|" + " --- |" * len(HEADER))
-    is_right = True
+    rows: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name in flags.names or MODELS:
             started_s = time.perf_counter()
             cells = judge(name, Path(scratch))
-            is_right &= not cells[-1].startswith("WRONG")
+            rows.append(dict(zip(HEADER, (name, *cells), strict=True)))
             spent_s = time.perf_counter() - started_s
             print("| " + " | ".join((name, *cells)) + " |", flush=True)
             print(f"{name}: {spent_s:.1f} s", file=sys.stderr)
-    return 0 if is_right else 1
+    is_right = not any(row["verdict"].startswith("WRONG") for row in rows)
+    return Outcome(facts={"rows": rows}, code=0 if is_right else 1)
 
 
 def judge(name: str, scratch: Path) -> tuple[str, ...]:
@@ -199,10 +206,8 @@ def compare_training(pack: Any, reference: Any) -> float:
     return float(reference.distance(pack.copy_state("mine").adapter))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.bench.exactness", description=__doc__, allow_abbrev=False
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.bench.exactness", __doc__, name="bench.exactness")
     parser.add_argument("names", nargs="*", metavar="NAME", help="architectures (all of them)")
     return parser
 

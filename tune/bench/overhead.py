@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from tune.folder.versions import find_ours
 
 if TYPE_CHECKING:
@@ -44,10 +46,14 @@ class Cost:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    flags = build_parser().parse_args(arguments)
+    return carry_out(build_parser(), compare_sides, arguments)
+
+
+def compare_sides(flags: argparse.Namespace) -> Outcome:
     if flags.side:
-        print(json.dumps(asdict(measure_here(flags))), flush=True)
-        return 0
+        cost = asdict(measure_here(flags))
+        print(json.dumps(cost), flush=True)
+        return Outcome(facts={"sides": {flags.side: [cost]}})
     print(f"{flags.trials} trials, {flags.concurrent} at a time, {os.cpu_count()} cores")
     costs: dict[str, list[Cost]] = {side: [] for side in SIDES}
     for side in (*SIDES, *reversed(SIDES)):
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("|---|--:|--:|--:|--:|--:|")
     for side, name in SIDES.items():
         print(f"| {name} | {render(costs[side])} |")
-    return 0
+    return Outcome(facts={"sides": {side: [*map(asdict, own)] for side, own in costs.items()}})
 
 
 def render(costs: Sequence[Cost]) -> str:
@@ -183,11 +189,9 @@ def make_trainable(config: SweepConfig, space: Space) -> Any:
     return Toy
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.bench.overhead", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("--trials", type=int, default=1000)
+def build_parser() -> Parser:
+    parser = Parser("tune.bench.overhead", __doc__, name="bench.overhead")
+    parser.add_argument("--trials", type=int, default=1000, help="of each sweep")
     parser.add_argument("--concurrent", type=int, default=8, help="trials at a time")
     parser.add_argument("--side", choices=SIDES, help="measure one side in this process")
     return parser

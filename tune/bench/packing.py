@@ -10,16 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.corpus.encode import Window
 from trainable.engine.device.memory import give_back_memory, peak_gib
 from trainable.engine.pack import Pack
@@ -239,25 +241,33 @@ def render(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--shape", choices=SHAPES, required=True)
-    parser.add_argument("--work", nargs="+", default=["1x512", "4x256"], help="sequences x tokens")
-    parser.add_argument("--slots", nargs="+", type=int, default=[1, 4, 8, 16])
-    parser.add_argument("--how", nargs="+", default=["dequantized"])
-    parser.add_argument("--no-peft", dest="peft", action="store_false")
-    parser.add_argument("--budget-s", type=float, default=3.0, help="for timing one case")
-    parser.add_argument("--shares", action="store_true", help="where the time of a step goes")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), measure_all, arguments)
+
+
+def measure_all(flags: argparse.Namespace) -> Outcome:
+    """Prints a row as soon as it is measured, and the table."""
     rows = []
-    for row in measure(arguments):
+    for row in measure(flags):
         print(json.dumps(row), flush=True)
         rows.append(row)
     print(render(rows))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return Outcome(facts={"rows": rows})
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.bench.packing", __doc__, name="bench.packing")
+    parser.add_argument("--shape", choices=SHAPES, required=True, help="of the model")
+    parser.add_argument("--work", nargs="+", default=["1x512", "4x256"], help="sequences x tokens")
+    parser.add_argument(
+        "--slots", nargs="+", type=int, default=[1, 4, 8, 16], help="trials on one base model"
+    )
+    parser.add_argument("--how", nargs="+", default=["dequantized"], help="weights are held")
+    parser.add_argument("--no-peft", dest="peft", action="store_false", help="not beside")
+    parser.add_argument("--budget-s", type=float, default=3.0, help="for timing one case")
+    parser.add_argument("--shares", action="store_true", help="where the time of a step goes")
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,6 +31,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.engine.pack import Pack
 from trainable.engine.slots.optimizer import average_weight
 from trainable.engine.slots.slot import Slot, restore_slot
@@ -156,7 +158,10 @@ def pick_mean(trial: Trial, way: str) -> Tensor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
+    return carry_out(build_parser(), race_all, arguments)
+
+
+def race_all(options: argparse.Namespace) -> Outcome:
     started_s = time.perf_counter()
     race = Race(options)
     print(
@@ -172,16 +177,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.write_text("".join(json.dumps(line) + "\n" for line in race.lines))
     print_table(race.lines)
     print(f"{time.perf_counter() - started_s:.0f} s")
-    return 0
+    return Outcome(facts={"out": options.out, "rows": race.lines})
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.bench.remedies",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.bench.remedies", __doc__, name="bench.remedies")
     parser.add_argument("--profile", choices=("tiny", "lab"), default="tiny")
     parser.add_argument("--space", default="qlora")
     parser.add_argument("--model", default="tiny")

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import SlotState
 from trainable.model.base import BaseSpec, load_base
@@ -53,7 +55,12 @@ def measure(pack: Pack, weights: str, n_loss: int, n_reply: int) -> dict[str, fl
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
+    return carry_out(build_parser(), compare_companies, arguments)
+
+
+def compare_companies(options: argparse.Namespace) -> Outcome:
+    """Adds a line a score to --out, as soon as it is measured."""
+    rows = []
     config = replace(spell_trial(options.profile, options.set), train_turns=options.turns)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for company in options.packs:
@@ -68,17 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with options.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(f"pack {company}, {weights}: {found}", flush=True)
+            rows.append(line)
         del pack
-    return 0
+    return Outcome(facts={"out": options.out, "rows": rows})
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tune.bench.same_trial",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def build_parser() -> Parser:
+    parser = Parser("tune.bench.same_trial", __doc__, name="bench.same_trial")
     add_trial_flags(parser)
     parser.add_argument(
         "--packs",

@@ -70,7 +70,7 @@ def open_gauge(
     from trainable.corpus.subset import validation_subset
     from trainable.evaluation.measure import rehearse
     from trainable.evaluation.validation import to_references
-    from trainable.worker.weigh import open_metrics
+    from trainable.worker.objective import open_metrics
 
     if text is None:
         return None

@@ -11,7 +11,7 @@ from search_spaces.space import Space
 from trainable.evaluation.objective import Objective, read_objective
 from trainable.model.packable import is_toy
 from trainable.trial import ConfigError, TrialConfig
-from trainable.worker.weigh import open_metrics
+from trainable.worker.objective import open_metrics
 from tune.plan.defaults import why_no_loss
 from tune.plan.flags import EMBEDDED
 from tune.search.config import SweepConfig
