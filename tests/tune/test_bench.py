@@ -1,6 +1,7 @@
 """The lab's row of speeds, and what fits."""
 
 import json
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from trainable.engine import throughput as measure
 from tune.bench import command as bench
+from tune.bench import packing
 
 TINY = ["--profile", "tiny", "--device", "cpu"]
 
@@ -68,3 +70,22 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture) -> None:
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture) -> None:
     assert bench.main([*TINY, "--pack", "0"]) == 2
     assert "must be above 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_packing_tells_its_rows_as_json(capsys: pytest.CaptureFixture) -> None:
+    quick = ["--shape", "toy", "--work", "1x32", "--slots", "1", "--no-peft", "--budget-s", "0.01"]
+    assert packing.main([*quick, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("command") == "bench.packing" and told.pop("format") == 1
+    assert set(told) == {"rows"} and told["rows"][0]["tokens_per_s"] > 0
+
+
+@pytest.mark.parametrize("name", ["exactness", "overhead", "packing", "remedies", "same_trial"])
+def test_every_benchmark_tells_a_wrong_flag_in_one_line(
+    name: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        import_module(f"tune.bench.{name}").main(["--jsn"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and error.count("\n") == 1 and "did you mean --json?" in error
