@@ -232,7 +232,9 @@ def measure_ways(flags: argparse.Namespace) -> Outcome:
 def build_parser() -> Parser:
     parser = Parser("tune.bench.baselines", __doc__, name="bench.baselines")
     parser.add_argument("--checkpoint", type=Path, help="of a sweep's LoRA trial: replies end")
-    parser.add_argument("--ways", nargs="+", default=list(MEASUREMENTS), choices=MEASUREMENTS, help="measured")
+    parser.add_argument(
+        "--ways", nargs="+", default=list(MEASUREMENTS), choices=MEASUREMENTS, help="measured"
+    )
     parser.add_argument("--processes", type=int, default=8, help="of the stock way")
     parser.add_argument(
         "--reply-batches", type=int, nargs="+", default=[1, 16], help="of the lab's way"
