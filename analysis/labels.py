@@ -13,7 +13,7 @@ from trainable.evaluation.objective import name_spelt
 def label_modules(trial: TrialRecord) -> str:
     """The adapted modules by name, for a narrow column.
 
-    >>> from trainable.trial import Resolved
+    >>> from trainable.result import Resolved
     >>> modules = ("layers.0.q_proj", "layers.0.v_proj", "layers.1.q_proj", "layers.1.v_proj")
     >>> config = {"method": "lora", "lora_modules": "qv"}
     >>> resolved = Resolved(modules=modules)

@@ -11,29 +11,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.likeness import ALIKE, Alike
 from trainable.evaluation.objective import COMBINED, Objective
-from trainable.result import Evaluation
+from trainable.result import Evaluation, ReplyScores
 from trainable.system.user_files import search_too
 from trainable.trial import ConfigError, TrialFailed
 
 Replies = list[list[str]]  # of each dialogue, one a system turn
 Counts = dict[str, list[float]]  # dialogue -> [sum, number of things summed]
 Responses = Mapping[str, Sequence[Mapping[str, Any]]]  # mwzeval's format
-
-
-class Scored(Protocol):
-    """What an evaluator made of the replies: Scores, or an EvalResult."""
-
-    @property
-    def bleu(self) -> float | None: ...
-    @property
-    def combined(self) -> float | None: ...
-    @property
-    def placeholders(self) -> dict[str, float] | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +96,7 @@ def measure(
 def measure_replies(
     objective: Objective,
     responses: Responses,
-    scored: Scored,
+    scored: ReplyScores,
     dialogues: Sequence[Dialogue],
     more: Mapping[str, Alike] | None = None,
 ) -> Measured:
