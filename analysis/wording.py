@@ -77,7 +77,7 @@ def _ask_for_seeds(verdict: Verdict) -> list[str]:
         return []
     return [
         "One seed does not show how far another would move a score, so no probability is given: "
-        "--seeds 3 would tell, or --confirm 3 for the best three alone."
+        "--seeds 3 would tell, or --confirm 3 for the first three alone."
     ]
 
 

@@ -155,10 +155,11 @@ def test_chats_of_a_dataset_id_and_of_a_part(
 ) -> None:
     """Nothing converted, rows in JSON lines, two configurations."""
     said = [{"role": "user", "content": "tea?"}, {"role": "assistant", "content": "yes"}]
+    hub = tmp_path / "hub"
     for part in ("green", "black"):
-        (tmp_path / part).mkdir()
+        (hub / part).mkdir(parents=True)
         lines = [json.dumps({"messages": said})] * 5
-        (tmp_path / part / "train.jsonl").write_text("\n".join(lines))
+        (hub / part / "train.jsonl").write_text("\n".join(lines))
     asked = []
 
     def snapshot(name: str, *, allow_patterns: list[str], revision: str | None, **more: Any) -> str:
@@ -167,7 +168,7 @@ def test_chats_of_a_dataset_id_and_of_a_part(
             from huggingface_hub.errors import RevisionNotFoundError
 
             raise RevisionNotFoundError("none", response=httpx.Response(404, request=REQUEST))
-        return str(tmp_path)
+        return str(hub)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     corpus = load_corpus("someone/teas/green")
