@@ -95,7 +95,7 @@ MUTANTS = {
     ),
     ("analysis/cost.py", "analysis/test_cost.py"): (
         ("work.replies / rates.reply_turns_per_s", "2 * work.replies / rates.reply_turns_per_s"),
-        ("sum(e.n_turns for e in done)", "done[-1].n_turns"),
+        ("sum(e.n_turns for e in done if e.bleu is not None)", "done[-1].n_turns"),
         ("rates.train_turns_per_s * rates.tokens_a_turn", "rates.train_turns_per_s"),
         ("t.number <= answer.trial.number", "t.number < answer.trial.number"),
     ),

@@ -1,9 +1,11 @@
-"""The README's map names every room of the packages, and none that is not there; GitHub's forms."""
+"""The README's map names every room of the packages, and none that is not there; GitHub's forms; the
+lines that deliberate faults replace."""
 
 import re
 from pathlib import Path
 
 import yaml
+from mutants import MUTANTS
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("tune", "search_spaces", "trainable", "analysis")
@@ -34,3 +36,10 @@ def test_issue_forms_are_what_github_takes() -> None:
             assert (
                 "label" in part["attributes"] and part["attributes"].keys() <= kinds[part["type"]]
             )
+
+
+def test_each_deliberate_fault_finds_its_line() -> None:
+    for (name, tests), faults in MUTANTS.items():
+        text = (ROOT / name).read_text()
+        assert [old for old, _ in faults if text.count(old) != 1] == [], name
+        assert (ROOT / "tests" / tests).is_file()
