@@ -1,5 +1,5 @@
-"""The README's map names every room of the packages, and none that is not there; GitHub's forms; the
-lines that deliberate faults replace."""
+"""What files say of other files: README's map of the rooms, GitHub's forms, the lines that deliberate
+faults replace."""
 
 import re
 from pathlib import Path
