@@ -1,5 +1,4 @@
-"""What files say of other files: README's map of the rooms, GitHub's forms, the lines that deliberate
-faults replace."""
+"""What files say of other files: README of the rooms, GitHub's forms, mutants of their lines."""
 
 import re
 from pathlib import Path
