@@ -78,10 +78,7 @@ def main() -> None:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         with serving([running]) as address:
-            page = open_page(browser, address)
-            page.locator("button.open").first.click()
-            page.get_by_role("dialog").locator(".plot.drawn").first.wait_for()
-            page.screenshot(path=PICTURES / "page.png")
+            open_page(browser, address).screenshot(path=PICTURES / "page.png")
         report = write_report(ENDED, Path(scratch) / "report.html")
         open_page(browser, report.as_uri()).screenshot(path=PICTURES / "report.png")
         browser.close()
