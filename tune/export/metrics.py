@@ -60,7 +60,9 @@ class Scored:
             return ""
         low_high = self.intervals.get(metric)
         interval = f" [{low_high[0]:.1f}, {low_high[1]:.1f}]" if low_high else ""
-        return f"{format_score(self.values[metric], metric)}{interval}"
+        value = self.values[metric]
+        told = f"{value:.1f}" if metric in METRICS else format_score(value, metric)
+        return f"{told}{interval}"
 
 
 @dataclass(frozen=True, kw_only=True)
