@@ -6,10 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
+from math import fsum, inf
 from typing import Any, Protocol
-
-import numpy as np
 
 from analysis.records import RUNNING, EvalRecord, TrialRecord, find_level, list_levels
 
@@ -45,14 +43,15 @@ class PointResult:
             value, sign = getattr(evaluation, metric), evaluation.sign if metric == "value" else 1
             return -evaluation.turns_seen, inf if value is None else -sign * value, trial.number
 
-        return sorted(range(len(self.trials)), key=rank)
+        places = range(len(self.trials))
+        return sorted(places, key=rank) if len(places) > 1 else [0]
 
     def mean(self, metric: str) -> float | None:
         """Over the seeds; None where no evaluation has it."""
         values = [v for e in self.evals if (v := getattr(e, metric)) is not None]
-        return float(np.mean(values)) if values else None
+        return fsum(values) / len(values) if values else None
 
-    @property
+    @cached_property
     def value(self) -> float | None:
         """The objective's, as it is shown."""
         return self.mean("value")
@@ -92,8 +91,9 @@ def group_seeds(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, ...]]:
     """Trials that differ in their seed only, together."""
     groups: dict[Any, list[TrialRecord]] = {}
     for trial in trials:
-        config = frozenset((k, v) for k, v in trial.config.items() if k != "seed")
-        groups.setdefault((trial.is_base, config), []).append(trial)
+        config = dict(trial.config)
+        config.pop("seed", None)
+        groups.setdefault((trial.is_base, frozenset(config.items())), []).append(trial)
     return [tuple(group) for group in groups.values()]
 
 

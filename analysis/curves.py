@@ -32,8 +32,8 @@ def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> li
     searched = [t for t in trials if not t.is_base and not t.is_confirmation]
     rungs = []
     for turns, following in zip(rungs_turns, [*rungs_turns[1:], None], strict=False):
-        there = [e for t in searched if (e := t.eval_at(turns))]
-        ended = [t for t in searched if t.state == "PRUNED" and t.eval_at(turns)]
+        reached = [(t, e) for t in searched if (e := t.eval_at(turns))]
+        there, ended = [e for _, e in reached], [t for t, _ in reached if t.state == "PRUNED"]
         stopped = [t for t in ended if following is None or not t.eval_at(following)]
         scores = [e for e in there if e.value is not None]
         losses = [e.nats_per_word for e in there if e.nats_per_word is not None]
@@ -158,6 +158,30 @@ def measure_gpu_hours(trials: Iterable[TrialRecord]) -> dict[str, float]:
     return hours
 
 
+def count_gpu_hours(trials: Iterable[TrialRecord]) -> float:
+    """The sum of what `measure_gpu_hours` tells: the time in which some trial was at work, over all
+    GPUs."""
+    spans: dict[Gpu, list[tuple[float, float]]] = defaultdict(list)
+    for trial in trials:
+        for e in trial.evals:
+            if e.started_s:
+                spans[gpu_of(e)].append((e.started_s, e.time_s))
+    return sum(map(_cover_s, spans.values())) / 3600.0
+
+
+def _cover_s(spans: Iterable[tuple[float, float]]) -> float:
+    """Seconds that lie in at least one of the spans.
+
+    >>> _cover_s([(4.0, 6.0), (0.0, 2.0), (1.0, 3.0)])
+    5.0
+    """
+    total_s, seen_s = 0.0, 0.0
+    for started_s, ended_s in sorted(spans):
+        total_s += max(ended_s - max(started_s, seen_s), 0.0)
+        seen_s = max(seen_s, ended_s)
+    return total_s
+
+
 def _share_time(spans: Sequence[tuple[float, float, str]]) -> dict[str, float]:
     """Seconds by trial: between two events each running span gets an equal part."""
     events = sorted(
@@ -186,12 +210,8 @@ def worked_s(
     """Seconds of a sweep's work: those in which some trial was at work under former drivers, and
     all from when the present one began at `since_s` (unix time; None: there is none) to `until_s`
     (None: now)."""
-    total_s, seen_s = 0.0, 0.0
     evals = [e for t in trials for e in t.evals if since_s is None or e.time_s <= since_s]
-    evals = [e for e in evals if e.started_s]
-    for started_s, ended_s in sorted((e.started_s, e.time_s) for e in evals):
-        total_s += max(ended_s - max(started_s, seen_s), 0.0)
-        seen_s = max(seen_s, ended_s)
+    total_s = _cover_s((e.started_s, e.time_s) for e in evals if e.started_s)
     if since_s is None:
         return total_s
     return total_s + (time.time() if until_s is None else until_s) - since_s

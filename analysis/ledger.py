@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from analysis.lines import Numbered, name_line
@@ -18,7 +17,7 @@ from analysis.trials import (
     RungDecision,
     TrialRecord,
 )
-from analysis.values import NUMBER, check, check_value, pick, to_plain
+from analysis.values import NUMBER, build, check, check_value, pick, to_plain
 from trainable.result import Resolved
 from trainable.system.inside import is_trial_id
 
@@ -37,6 +36,7 @@ class Ledger:
         self.decisions: list[RungDecision] = []
         self.order: dict[Happening, None] = {}  # what happened, in the order in which it did
         self.n_numbers = 0  # all below may have been given out, also to trials that are lost
+        self.n_told = 0  # events; nothing changes without one
         self._left_out: list[str] = []
         self._waiting: dict[str, list[Numbered]] = defaultdict(list)  # for their trial's own line
 
@@ -53,6 +53,7 @@ class Ledger:
 
     def add(self, event: Mapping[str, Any], line: int = 0) -> None:
         """Takes one event. `line`: of evals.jsonl; 0: it comes from the recorder itself."""
+        self.n_told += 1
         try:
             self._add(event, line)
         except (KeyError, TypeError, ValueError) as error:
@@ -113,9 +114,8 @@ class Ledger:
 
     def _resolved(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
         values = pick(Resolved, event)
-        return replace(
-            trial, resolved=Resolved(**{**values, "modules": tuple(values.get("modules", ()))})
-        )
+        modules = tuple(values.get("modules", ()))
+        return change(trial, resolved=Resolved(**{**values, "modules": modules}))
 
     def _eval(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
         result = read_eval(event)
@@ -124,7 +124,7 @@ class Ledger:
         self.order.setdefault(("eval", trial.id, result.turns_seen))
         if ("end", trial.id, 0) in self.order:  # lines changed places: an end is the last
             self._end_last(trial.id)
-        return replace(trial, evals=evals)
+        return change(trial, evals=evals)
 
     def _end(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
         state = event["state"]
@@ -136,7 +136,7 @@ class Ledger:
             raise ValueError(f"trial {trial.id} is not evaluated at its end: it is not complete")
         reason = event.get("reason")
         self._end_last(trial.id)
-        return replace(
+        return change(
             trial,
             state=state,
             reason=None if reason is None else check(str, "reason", reason),
@@ -146,6 +146,13 @@ class Ledger:
     def _end_last(self, trial: str) -> None:
         self.order.pop(("end", trial, 0), None)
         self.order["end", trial, 0] = None
+
+
+def change(trial: TrialRecord, **values: Any) -> TrialRecord:
+    """As `dataclasses.replace`, in a fifth of its time."""
+    changed = object.__new__(TrialRecord)
+    changed.__dict__.update(trial.__dict__, **values)
+    return changed
 
 
 def check_again(known: TrialRecord, trial: TrialRecord) -> None:
@@ -212,5 +219,5 @@ def read_eval(values: Mapping[str, Any]) -> EvalRecord:
             raise ValueError(f"{name} must lie in [0, {highest}], not {known[name]!r}")
     if known.get("objective") is not None:
         check_objective(known["objective"])
-    intervals = {k: (float(a), float(b)) for k, (a, b) in known["intervals"].items()}
-    return EvalRecord(**{**known, "intervals": intervals})
+    known["intervals"] = {k: (float(a), float(b)) for k, (a, b) in known["intervals"].items()}
+    return build(EvalRecord, known)

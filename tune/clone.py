@@ -17,7 +17,8 @@ from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-from tune.plan.flags import open_folder, parse_settings, tell, tell_waiting
+from tune.folder.find import open_folder
+from tune.plan.flags import parse_settings, tell, tell_waiting
 
 BEST = "best"  # the leaderboard's first, in the place of a trial's name
 

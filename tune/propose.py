@@ -18,7 +18,8 @@ from trainable.command.flags import add_name, add_set
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
-from tune.plan.flags import open_folder, parse_settings, tell, tell_waiting
+from tune.folder.find import open_folder
+from tune.plan.flags import parse_settings, tell, tell_waiting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,8 @@ from trainable.command.flags import add_name
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser, spell_command
 from trainable.system.environment import speak_utf8
-from tune.plan.flags import open_folder
+from trainable.system.garbage import pause_collection
+from tune.folder.find import open_folder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,10 +66,11 @@ def show(view: View, *, once: bool) -> None:
     from tune.terminal.redraw import can_redraw
 
     console = Console()
-    view.look()
-    if once or not can_redraw(console) or view.owner is None:
-        console.print(view.render())
-        return
+    with pause_collection():
+        view.look()
+        if once or not can_redraw(console) or view.owner is None:
+            console.print(view.render())
+            return
     with Live(view.render(), console=console, auto_refresh=False) as live:
         while view.owner is not None:
             time.sleep(LOOK_S)

@@ -15,7 +15,8 @@ from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-from tune.plan.flags import open_folder, tell
+from tune.folder.find import open_folder
+from tune.plan.flags import tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from synthetic import Plan, write_sweep
 from analysis.answers import answer
 from analysis.curves import (
     common_turns,
+    count_gpu_hours,
     count_rungs,
     is_by_loss,
     measure_gpu_hours,
@@ -106,6 +107,7 @@ def make_trial(name: str, *spans: tuple[float, float]) -> TrialRecord:
 def test_a_shared_gpu_is_paid_once() -> None:
     shared = [make_trial("a", (3600, 7200)), make_trial("b", (5400, 7200))]
     assert measure_gpu_hours(shared) == pytest.approx({"a": 0.75, "b": 0.25})
+    assert count_gpu_hours(shared) == pytest.approx(1.0)
 
 
 def test_what_does_not_say_when_it_ran_has_cost_nothing_that_is_known() -> None:

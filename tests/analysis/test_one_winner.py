@@ -17,9 +17,9 @@ from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
 from analysis.rows import to_cells
 from trainable.result import EvalResult
+from trainable.system.whole import write_json
 from trainable.trial import TrialConfig
 from tune.export.choice import is_exportable, pick_seed
-from tune.folder.recorder import write_json
 from tune.status import View
 
 END, RUNG = 8192, 2048

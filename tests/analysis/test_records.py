@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from synthetic import START_S, write_header, write_sweep
 
+from analysis.lines import parse_together
 from analysis.records import Ledger, find_sweep, read_sweep
 from trainable.trial import ConfigError, TrialConfig
 
@@ -125,3 +126,19 @@ def test_stations_of_training(sweep: Path) -> None:
     assert records.levels_turns == (0, 512, 2048, 8192)
     assert [records.level_turns(n) for n in (0, 511, 519, 8200)] == [0, 0, 512, 8192]
     assert records.created_s == START_S
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [b'{"a": 1}, {"b": 2}', b'{"x": [{}', b"{}]}"],  # two objects, and one of two lines
+        [b'{"a": 1}', b"[]"],
+        [b'{"a": NaN}'],
+        [b'{"a": 1', b"}"],
+        [b"[" * 100_000],
+    ],
+)
+def test_lines_are_read_together_only_where_each_is_an_object(texts: list[bytes]) -> None:
+    assert parse_together(texts) is None
+    whole = [b'{"a": [{}, 1]}', b"", b'{"b": "\\u001b"}']
+    assert parse_together(whole) == [{"a": [{}, 1]}, {}, {"b": "\N{REPLACEMENT CHARACTER}"}]

@@ -1,5 +1,7 @@
 """--seeds N: a point is judged by all of its seeds together, at every rung and after any kill."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +14,13 @@ from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 from trainable.worker.lease import Report
+from tune.search.points import view_point
 from tune.search.search import Search
+
+
+@dataclass
+class Hear:
+    on_event: Callable[[object], None]
 
 
 def list_points(records: SweepRecords, seeds: int) -> list[tuple[TrialRecord, ...]]:
@@ -96,3 +104,16 @@ def evaluate(search: Search, trial: str, turns: int) -> Report:
     finetuner = ToyFinetuner(search.trials[trial].config)
     finetuner.train_until(turns)
     return Report(trial=trial, evaluation=finetuner.evaluate(20))
+
+
+def test_what_the_sampler_sees_of_a_point_follows_its_seeds(tmp_path: Path) -> None:
+    """It is kept between proposals, and made anew once a seed has moved."""
+    config, space = make_config(tmp_path, trials=4, seeds=2, asha="promote")
+    search, _ = open_search(config, space)
+
+    def compare(event: object) -> None:
+        for point in search.race.proposed:
+            assert point.view() == view_point(point.seeds)
+
+    search.recorder.listeners.append(Hear(compare))
+    run_inline(search)

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
@@ -47,6 +45,8 @@ def recall(key: str, build: Callable[[], Any]) -> Any:
     path = find_cache_folder() / "parsed" / f"{key}.json.gz"
     if (kept := _read(path)) is not None:
         return kept
+    from filelock import FileLock
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if (kept := _read(path)) is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_whole(path: Path, data: bytes, *, is_awaited: bool = False) -> None:
@@ -20,3 +22,9 @@ def write_whole(path: Path, data: bytes, *, is_awaited: bool = False) -> None:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all, and on disk."""
+    data = json.dumps(content, indent=1, allow_nan=False).encode()
+    write_whole(path, data, is_awaited=True)

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from trainable.storage.remote import bring_sweep
 from trainable.system.inside import check_links, stay_inside
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError
-from tune.folder.recorder import write_json
 from tune.folder.remote_lock import find_remote_owner, hold_remote_lock
 
+OWNER = "owner.json"  # there while a driver holds the folder, or after one was killed
 PATIENCE_S = 1.0  # `find_owner` holds the lock for an instant
 
 
@@ -27,7 +26,9 @@ def own_folder(folder: Path) -> Iterator[None]:
     when a live driver has it, or a link leads out of it."""
     folder.mkdir(parents=True, exist_ok=True)
     check_links(folder)
-    owner = folder / "owner.json"
+    from filelock import FileLock, Timeout
+
+    owner = folder / OWNER
     lock = FileLock(folder / ".lock", timeout=PATIENCE_S)
     try:
         lock.acquire()
@@ -49,12 +50,16 @@ def own_folder(folder: Path) -> Iterator[None]:
 
 def find_owner(folder: Path) -> str | None:
     """Who drives the sweep now, in words; None: nobody. For any node that sees the folder."""
+    if not (folder / OWNER).exists():
+        return None
+    from filelock import FileLock, Timeout  # of a thirtieth of a second
+
     lock = FileLock(stay_inside(folder, ".lock"), timeout=0)
     try:
         with lock:
             return None
     except Timeout:
-        return _describe(folder / "owner.json")
+        return _describe(folder / OWNER)
 
 
 def check_not_elsewhere(folder: Path) -> None:
@@ -66,7 +71,7 @@ def check_not_elsewhere(folder: Path) -> None:
 def read_since(folder: Path) -> float | None:
     """Unix time at which the present driver began; None: there is none."""
     try:
-        owner = json.loads((folder / "owner.json").read_text(encoding="utf-8"))
+        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
         return float(owner["since_s"]) if find_owner(folder) else None
     except (OSError, ValueError, KeyError):
         return None

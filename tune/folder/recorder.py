@@ -21,7 +21,7 @@ from trainable.storage.remote_checkpoints import prune
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import retry_io
-from trainable.system.whole import write_whole
+from trainable.system.whole import write_json, write_whole
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Report
 
@@ -180,12 +180,6 @@ class Recorder:
             # without an indent and a wait for the disk: these are large, and no record of them
             # is missed where a power cut takes them
             write_whole(folder / name, json.dumps(content, allow_nan=False).encode())
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all, and on disk."""
-    data = json.dumps(content, indent=1, allow_nan=False).encode()
-    write_whole(path, data, is_awaited=True)
 
 
 def write_header(folder: Path, header: Mapping[str, Any]) -> None:

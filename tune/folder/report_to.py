@@ -27,8 +27,8 @@ from analysis.mlflow_export import (
     spell_store,
 )
 from trainable.result import RESOURCE
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError
-from tune.folder.recorder import write_json
 
 # backend -> (module it needs, package to install)
 BACKENDS = {

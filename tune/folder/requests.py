@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from trainable.system.inside import stay_inside
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 from tune.folder.lock import find_owner
-from tune.folder.recorder import write_json
 
 FOLDER = "requests"
 ANSWER = ".answer"

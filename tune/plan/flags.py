@@ -19,7 +19,6 @@ from trainable.command.flags import (
 )
 from trainable.command.outcome import Outcome
 from trainable.command.parser import Parser
-from trainable.storage.remote import bring_headers, is_remote, locate
 from trainable.trial import ConfigError
 from tune.search.config import FLAGS, KINDS, MACHINE, SWEEP, SweepConfig
 from tune.search.flag import Flag
@@ -148,26 +147,6 @@ def complete_spaces(prefix: str, **_: Any) -> Sequence[str]:
     from search_spaces.space import list_spaces
 
     return list_spaces()
-
-
-def find_folder(name: str, storage: Path, flag: str = "--resume") -> Path:
-    """The sweep's folder: under the storage, or a path. Raises ConfigError if there is none."""
-    from analysis.records import describe_missing
-
-    for folder in (storage / name, Path(name)):
-        if (folder / "sweep.json").is_file():
-            return folder.absolute()
-    raise ConfigError(f"{flag}: {describe_missing(name, storage)}")
-
-
-def open_folder(flags: argparse.Namespace, command: str) -> Path:
-    """The folder of the sweep that a command names; its local copy where that lies on object
-    storage. Raises ConfigError."""
-    if is_remote(flags.name):
-        storage, _, flags.name = flags.name.rstrip("/").rpartition("/")
-        flags.storage = locate(storage)
-    bring_headers(Path(flags.storage))
-    return find_folder(flags.name, Path(flags.storage), command)
 
 
 def tell(answer: Answer) -> Outcome:

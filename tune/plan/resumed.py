@@ -13,11 +13,11 @@ from trainable.system.environment import set_environment
 from trainable.system.inside import check_links
 from trainable.trial import ConfigError
 from tune.folder.disk import measure_bytes
+from tune.folder.find import find_folder
 from tune.folder.report_to import check_backends
 from tune.plan.checks import RESUMED, check_disk, check_materials, check_space
 from tune.plan.defaults import choose_rung_metric
 from tune.plan.estimate import estimate
-from tune.plan.flags import find_folder
 from tune.plan.new import Plan
 from tune.plan.resumption import check_files, check_same_bases, check_trials
 from tune.plan.task import rehearse_objective, trust_again

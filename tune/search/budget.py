@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from analysis.curves import measure_gpu_hours, worked_s
+from analysis.curves import count_gpu_hours, worked_s
 from analysis.records import Ledger, TrialRecord
 from trainable.system.clock import now_s
 from tune.search.config import SweepConfig
@@ -137,7 +137,7 @@ class Budget:
         """As recorded, and what is under way as far as it can be told."""
         trials: list[TrialRecord] = list(self.ledger.trials.values())
         under_way_s = sum(now_s() - trial.since_s for trial in self.search.running)
-        return sum(measure_gpu_hours(trials).values()) + self.share * under_way_s / HOUR_S
+        return count_gpu_hours(trials) + self.share * under_way_s / HOUR_S
 
 
 def limit_failures(config: SweepConfig) -> int:

@@ -21,6 +21,7 @@ class Point:
     size: int  # seeds that it is to have
     seeds: list[Progress] = field(default_factory=list)  # in the order of their numbers
     decisions: dict[int, bool] = field(default_factory=dict)  # milestone -> whether it went on
+    seen: tuple[Any, Tried] | None = None  # how its seeds stood, and what the sampler saw of them
 
     @property
     def has_ended(self) -> bool:
@@ -39,6 +40,14 @@ class Point:
         if missing or len(self.seeds) < self.size:
             return []
         return [t for t in self.seeds if milestone in t.scores and t.state != "FAIL"]
+
+    def view(self) -> Tried:
+        """As the sampler sees it; made anew where a seed has moved, since every proposal asks for
+        all of them."""
+        stand = [(t.state, t.turns_seen, len(t.scores)) for t in self.seeds]
+        if self.seen is None or self.seen[0] != stand:
+            self.seen = stand, view_point(self.seeds)
+        return self.seen[1]
 
     def find_due(self) -> int | None:
         """The milestone that its foremost seed under way has reached; None: it has none."""

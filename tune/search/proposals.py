@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
+from heapq import nlargest
 from typing import Any
 
 import optuna
@@ -53,6 +55,15 @@ class Tried:
     steps: Mapping[int, float] = field(default_factory=dict)  # milestone in turns -> score
     infeasible: bool = False  # it failed by its own doing: diverged, or no memory
 
+    @cached_property
+    def key(self) -> Key:
+        return _key(self.params)
+
+    @cached_property
+    def reached(self) -> tuple[int, float]:
+        """Its last step and the score there."""
+        return max(self.steps.items())
+
 
 def propose(
     space: Space,
@@ -65,7 +76,7 @@ def propose(
 ) -> dict[str, Any] | None:
     """A point of the space not tried before, first points first (or the `given` one, made whole);
     None when there is none left."""
-    taken = {_key(t.params) for t in history}
+    taken = {t.key for t in history}
     first = given or _find_first(space, history, taken)
     if first is not None and (whole := _complete(space, first)) and _key(whole) not in taken:
         return whole
@@ -160,8 +171,8 @@ def _select(history: Sequence[Tried]) -> Sequence[Tried]:
     and whatever runs."""
     older, latest = history[:-LATEST], history[-LATEST:]
     scored = (i for i, t in enumerate(older) if t.steps and not t.infeasible and t.state != "FAIL")
-    ranked = sorted(scored, key=lambda i: max(older[i].steps.items()), reverse=True)
-    kept = {*ranked[:BEST], *(i for i, t in enumerate(older) if t.state == "RUNNING")}
+    best = nlargest(BEST, scored, key=lambda i: older[i].reached)
+    kept = {*best, *(i for i, t in enumerate(older) if t.state == "RUNNING")}
     return [*(older[i] for i in sorted(kept)), *latest]
 
 
@@ -177,7 +188,7 @@ class _Past(FrozenTrial):
 
 def _freeze(space: Space, tried: Tried) -> FrozenTrial:
     params = {n: v for n, v in tried.params.items() if n in space.searched}
-    last = tried.steps[max(tried.steps)] if tried.steps else None
+    last = tried.reached[1] if tried.steps else None
     state = TrialState.PRUNED if tried.infeasible else TrialState[tried.state]
     trial = _Past(
         number=-1,  # as in the study
@@ -192,7 +203,8 @@ def _freeze(space: Space, tried: Tried) -> FrozenTrial:
         system_attrs={},
         intermediate_values=dict(tried.steps),
     )
-    trial.set_constraint(INFEASIBLE, 1.0 if tried.infeasible else -1.0)
+    if tried.infeasible:  # the others violate nothing
+        trial.set_constraint(INFEASIBLE, 1.0)
     return trial
 
 

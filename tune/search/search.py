@@ -26,7 +26,7 @@ from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import list_unconfirmed
 from tune.search.nodes import Nodes
-from tune.search.points import Point, Race, view_point
+from tune.search.points import Point, Race
 from tune.search.proposals import check_point, propose
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
@@ -237,7 +237,7 @@ class Search:
         """The point that the sampler would try next, `given` fields as they are; None: the space
         has none left. Nothing is decided by it."""
         points = dict.fromkeys(self.race.points[t.id] for t in self.searched if is_studied(t))
-        history = [view_point(point.seeds) for point in points]
+        history = [point.view() for point in points]
         seed, sampler = self.config.seed, self.config.sampler
         return propose(self.space, history, seed, self.next_number, sampler=sampler, given=given)
 

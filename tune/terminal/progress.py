@@ -33,6 +33,8 @@ class Progress:
         self.ledger = Ledger()
         self.signs = Signs()
         self.since_s, self.now_s = since_s, now_s
+        self._trials: tuple[int, list[TrialRecord]] = (0, [])  # after so many events
+        self._best: tuple[int, PointResult | None] = (0, None)  # as well
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         """Takes in one event."""
@@ -43,7 +45,11 @@ class Progress:
     @property
     def trials(self) -> list[TrialRecord]:
         """The searched ones, copied: the live table reads from its own thread."""
-        return [t for t in list(self.ledger.trials.values()) if not t.is_base]
+        n_told = self.ledger.n_told
+        if n_told != self._trials[0]:
+            known = list(self.ledger.trials.values())
+            self._trials = n_told, [t for t in known if not t.is_base]
+        return self._trials[1]
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -58,8 +64,11 @@ class Progress:
 
     @property
     def best(self) -> PointResult | None:
-        """The leaderboard's first."""
-        return choose_best(self)
+        """The leaderboard's first; sought anew only where something has happened."""
+        n_told = self.ledger.n_told
+        if n_told != self._best[0]:
+            self._best = n_told, choose_best(self)
+        return self._best[1]
 
     @property
     def at_work(self) -> list[TrialRecord]:

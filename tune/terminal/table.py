@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.choice import PointResult
-from analysis.curves import Rung, count_rungs, gpu_of, measure_gpu_hours, name_hours
+from analysis.curves import Rung, count_gpu_hours, count_rungs, gpu_of, name_hours
 from analysis.labels import format_hours, format_score, label_objective, label_setting
 from analysis.records import RUNNING, STATES, TrialRecord
 from tune.terminal.bars import make_bar
@@ -148,7 +148,7 @@ def describe_gpus(gpus: Sequence[GpuUse]) -> str:
 
 def _describe_spent(progress: Progress) -> str:
     trials = list(progress.ledger.trials.values())
-    hours, unit = sum(measure_gpu_hours(trials).values()), name_hours(trials)
+    hours, unit = count_gpu_hours(trials), name_hours(trials)
     left = progress.forecast(hours)
     more = f", about {format_hours(left, unit)} to come" if left else ""
     return f"{format_hours(hours, unit)}{more}"

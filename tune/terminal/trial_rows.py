@@ -22,6 +22,8 @@ CURVE_POINTS, BAR = 8, 8
 LONG_CELLS, SHORT_CELLS = 40, 14  # of a value, before it is abbreviated
 MORE_CELLS = 4  # "+12"
 
+Scale = tuple[float, float]  # a curve's lowest and highest value
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -62,7 +64,8 @@ def render_trials(progress: Progress, width: int, n_rows: int) -> Table:
     curve = "loss curve" if is_loss else "curve"
     table.add_column(curve.replace(" ", "\n"), no_wrap=True, min_width=layout.curve)
     table.add_column("now", no_wrap=True, min_width=11 + BAR if layout.has_bars else 10)
-    cells = [[*_show_trial(t, progress, layout, is_loss)] for t in shown]
+    scale = _find_scale(progress.trials, is_loss)
+    cells = [[*_show_trial(t, progress, layout, scale, is_loss=is_loss)] for t in shown]
     room = width - _measure(table, cells, layout.gap)
     fields, n_more = fit_fields(list_fields(shown, LONG_CELLS), room, layout.gap)
     if n_more:
@@ -98,16 +101,17 @@ def _list_open(progress: Progress) -> list[TrialRecord]:
 
 
 def _show_trial(
-    trial: TrialRecord, progress: Progress, layout: Layout, is_loss: bool
+    trial: TrialRecord, progress: Progress, layout: Layout, scale: Scale, *, is_loss: bool
 ) -> list[RenderableType]:
     scores = [e.value for e in trial.replied if e.value is not None]
     losses = [e.nats_per_word for e in trial.evals if e.nats_per_word is not None]
+    curve = (losses if is_loss else scores)[-layout.curve :]
     return [
         trial.id,
         str(_count_turns(trial, progress)),
         format_score(scores[-1], progress.objective) if scores else "",
         f"{losses[-1]:.3f}" if losses else "",
-        _draw_curve(losses if is_loss else scores, progress, is_loss, layout.curve),
+        draw_sparkline(curve, low=scale[0], high=scale[1]),
         _show_now(trial, progress, layout),
     ]
 
@@ -125,15 +129,13 @@ def _has_score_curves(trials: Sequence[TrialRecord]) -> bool:
     return not known or any(len(t.replied) > 1 for t in known)
 
 
-def _draw_curve(values: list[float], progress: Progress, is_loss: bool, n_points: int) -> str:
-    trials = progress.trials
+def _find_scale(trials: Sequence[TrialRecord], is_loss: bool) -> Scale:
+    """Of all curves: from 0 to the highest objective, or from the lowest loss to the highest."""
+    evals = [e for t in trials for e in t.evals]
     if not is_loss:
-        known = [e.value for t in trials for e in t.replied if e.value is not None]
-        return draw_sparkline(values[-n_points:], high=max(known, default=100.0))
-    known = [e.nats_per_word for t in trials for e in t.evals if e.nats_per_word is not None]
-    return draw_sparkline(
-        values[-n_points:], low=min(known, default=0.0), high=max(known, default=1.0)
-    )
+        return 0.0, max((e.value for e in evals if e.value is not None), default=100.0)
+    known = [e.nats_per_word for e in evals if e.nats_per_word is not None]
+    return min(known, default=0.0), max(known, default=1.0)
 
 
 def _show_now(trial: TrialRecord, progress: Progress, layout: Layout) -> RenderableType:
