@@ -50,6 +50,7 @@ class Round:
     asha: str  # stop | promote | off
     pack: int  # 1: each trial alone
     seeds: int = 1
+    confirm: int = 0  # points that are repeated with fresh seeds at the end
     trials: int = 8
     base_model: str = "toy:0.005"
     deaths: Counter[str] = field(default_factory=Counter)
@@ -58,7 +59,7 @@ class Round:
     def __post_init__(self) -> None:
         self.draw, self.said = random.Random(self.seed), 0  # bytes on the console
         settings = {"trials": self.trials, "asha": self.asha, "seeds": self.seeds}
-        settings |= {"concurrent": 1, "pack": self.pack}
+        settings |= {"concurrent": 1, "pack": self.pack, "confirm": self.confirm}
         flags = [f"--{name}={value}" for name, value in settings.items()]
         flags += ["--set", f"base_model={self.base_model}", "--rung-metric=auto"]
         self.sweep = Sweep(self.storage / "killed", tuple(flags))
@@ -164,13 +165,15 @@ def list_family(driver: subprocess.Popen) -> list[tuple[psutil.Process, str]]:
 
 
 def plan_round(storage: Path, number: int, base_model: str) -> Round:
-    """Solo and packed, both types of ASHA, one seed a point and two, in turn."""
+    """Solo and packed, both types of ASHA, one seed a point and two, without confirmation and with
+    it, in turn."""
     return Round(
         storage=storage,
         seed=number,
         asha=("promote", "stop")[number % 2],
         pack=(1, 2)[number // 2 % 2],
         seeds=(1, 2)[number // 4 % 2],
+        confirm=(0, 1)[number // 8 % 2],
         base_model=base_model,
     )
 
@@ -192,6 +195,7 @@ def main() -> None:
         line = json.dumps(
             {
                 **{"round": number, "asha": done.asha, "pack": done.pack, "seeds": done.seeds},
+                **{"confirm": done.confirm},
                 **{"base_model": flags.base_model, "deaths": dict(sorted(done.deaths.items()))},
                 **{"longest_signal_s": round(done.longest_s, 1), "is_same": True},
                 **{"seconds": round(time.monotonic() - started_s)},
