@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,6 +135,61 @@ def test_a_slurm_job_that_is_warned_requeues_itself_and_goes_on_by_name(
     assert "paused by SIGUSR1" in done.stdout and "job 77 is requeued" in done.stdout
     assert "the first ended with 138" in done.stdout
     assert read_sweep(tmp_path / "sweep-77").count_states() == {"COMPLETE": 4}
+
+
+STAND_INS = {  # of what the script calls; the first driver works until it is warned
+    "scontrol": 'case $1 in show) echo node1 ;; *) echo "job $2 is $1d" ;; esac',
+    "srun": 'while [[ $1 == -* ]]; do shift; done; exec "$@"',
+    "ray": """
+        [[ $2 == --help ]] && exit 0
+        while [[ $1 != -- ]]; do shift; done; shift; exec "$@"
+    """,
+    "python": """
+        echo "$@" >>"$SEEN"
+        [[ $* == *--resume* ]] && exit 0
+        trap 'exit 138' USR1
+        sleep 60 & echo $! >"$SEEN.sleep"
+        wait
+    """,
+}
+
+
+def test_a_warned_job_is_requeued_and_resumes_by_its_number(tmp_path: Path) -> None:
+    """As the nightly test, with stand-ins for Slurm, Ray and the driver."""
+    for name, text in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    seen, storage = tmp_path / "seen", tmp_path / "runs"
+    job = {"SLURM_JOB_ID": "77", "SLURM_JOB_NODELIST": "node1", "SLURM_JOB_NUM_NODES": "1"}
+    own = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SEEN": str(seen)}
+    settings = {**os.environ, **job, **own, "SLURM_SUBMIT_DIR": str(tmp_path)}
+    command = ["bash", str(TEMPLATES / "sweep.sbatch"), "--space", "qlora", "--storage", "runs"]
+
+    def start(**more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, cwd=tmp_path, env={**settings, **more}, stdout=subprocess.PIPE, text=True
+        )
+
+    first = start()
+    while not (tmp_path / "seen.sleep").exists():
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.send_signal(signal.SIGUSR1)
+    out, _ = first.communicate(timeout=60)
+    os.kill(int((tmp_path / "seen.sleep").read_text()), signal.SIGKILL)
+    assert first.returncode == 138 and "job 77 is requeued" in out
+    (storage / "sweep-77").mkdir(parents=True)
+    (storage / "sweep-77" / "sweep.json").touch()
+    again = start(SLURM_RESTART_COUNT="1")
+    out, _ = again.communicate(timeout=60)
+    assert again.returncode == 0 and "requeued" not in out
+    assert seen.read_text().splitlines() == [
+        "-m tune.run --space qlora --storage runs --name sweep-77",
+        "-m tune.run --resume sweep-77 --storage runs",
+    ]
+    asked = (TEMPLATES / "sweep.sbatch").read_text()
+    assert "#SBATCH --signal=B:USR1@" in asked and "#SBATCH --requeue\n" in asked
+    assert not list(tmp_path.glob(".sweep-*"))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from test_search import summarise
 
 from analysis.records import read_sweep
 from trainable.trial import ConfigError, TrialConfig
+from tune.driver.sweep import compose_header, note_resumption
 from tune.plan.checks import check_space
 from tune.plan.resumption import check_files, check_same_bases, check_trials, describe_move
 from tune.run import main
@@ -75,18 +76,39 @@ def test_another_machine_goes_on_from_the_folder_alone(tmp_path: Path, asha: str
         ("H200", False, "begun on H200, goes on without a GPU: results may differ"),
         ("cpu", False, None),
         ("H200", True, None),
+        ("NVIDIA H200", True, None),
+        (
+            "NVIDIA A100-SXM4-80GB",
+            True,
+            "begun on NVIDIA A100-SXM4-80GB, goes on with H200: results",
+        ),
         ("none", True, None),  # the toy's
     ],
 )
-def test_a_move_between_cpu_and_gpu_is_told(
+def test_a_move_between_cpu_and_gpus_of_any_model_is_told(
     tmp_path: Path, device: str, has_gpus: bool, note: str | None
 ) -> None:
     config, space = make_config(tmp_path, trials=1)
     finish(config, space)
     records = read_sweep(config.folder)
     trials = [replace(t, resolved=replace(t.resolved, device=device)) for t in records.trials]  # type: ignore[type-var]
-    told = describe_move(replace(records, trials=tuple(trials)), has_gpus)
+    models = {"H200"} if has_gpus else set()
+    told = describe_move(replace(records, trials=tuple(trials)), has_gpus, models)
     assert told == note or (note and told and told.startswith(note))
+
+
+def test_other_versions_go_on_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = "tune.driver.sweep.read_versions"
+    config, space = make_config(tmp_path, trials=2)
+    began = {"torch": "2.11.0", "transformers": "5.1", "bitsandbytes": "0.49"}
+    monkeypatch.setattr(where, lambda: began)
+    open_search(config, space)
+    monkeypatch.setattr(where, lambda: {"torch": "2.12.0", "transformers": "5.1"})
+    search, records = open_search(config, space)
+    assert records is not None
+    line = note_resumption(search, compose_header(config, space, records), records)
+    assert "torch 2.11.0 -> 2.12.0; bitsandbytes 0.49 -> none; results may differ" in line
+    assert "transformers" not in line and read_sweep(config.folder).notes == (line,)
 
 
 @pytest.fixture

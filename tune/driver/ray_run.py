@@ -67,7 +67,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         search.recorder.listeners += [handler.budget, mirror, LeaderboardWriter(folder), display]
         search.recorder.listeners += reporters
         search.recorder.record_note(workers.describe(search.room), room=search.room)
-        if moved := describe_move(records, fleet.has_gpus):
+        if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):
             search.recorder.record_note(moved)
         scheduler = ReportScheduler(search, workers.release)
         adapters = (

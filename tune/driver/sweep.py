@@ -145,7 +145,8 @@ def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRec
     exhausted_at = len(search.proposed) if search.is_exhausted else None
     before = {"commit": records.commit, **records.versions}
     now = {"commit": header["commit"], **header["versions"]}
-    changes = [f"{n} {before.get(n)} -> {now[n]}" for n in now if before.get(n) != now[n]]
+    names = [n for n in {**now, **before} if before.get(n) != now.get(n)]
+    changes = [f"{n} {before.get(n) or 'none'} -> {now.get(n) or 'none'}" for n in names]
     changes += ["results may differ in their last digits from now on"] if changes else []
     line = f"resumed with {'; '.join([text or 'no trials', *changes])}"
     search.recorder.record_note(line, exhausted_at=exhausted_at)

@@ -50,11 +50,12 @@ def own_folder(folder: Path) -> Iterator[None]:
 
 def find_owner(folder: Path) -> str | None:
     """Who drives the sweep now, in words; None: nobody. For any node that sees the folder."""
+    place = stay_inside(folder, ".lock")
     if not (folder / OWNER).exists():
         return None
     from filelock import FileLock, Timeout  # of a thirtieth of a second
 
-    lock = FileLock(stay_inside(folder, ".lock"), timeout=0)
+    lock = FileLock(place, timeout=0)
     try:
         with lock:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from analysis.records import SweepRecords
@@ -33,12 +33,21 @@ def check_files(folder: Path) -> None:
             )
 
 
-def describe_move(records: SweepRecords, has_gpus: bool) -> str | None:
-    """What to know where a sweep begun on a CPU goes on with GPUs, or the other way round."""
+def describe_move(
+    records: SweepRecords, has_gpus: bool, models: Collection[str] = ()
+) -> str | None:
+    """What to know where a sweep begun on a CPU goes on with GPUs, or the other way round, or on
+    GPUs of other `models` (H200, ...)."""
     devices = {t.resolved.device for t in records.trials if t.resolved} - {"", "none"}
-    if not devices or has_gpus != (devices == {"cpu"}):
+    if not devices:
         return None
-    began, now = ", ".join(sorted(devices)), "with a GPU" if has_gpus else "without a GPU"
+    if has_gpus == (devices == {"cpu"}):
+        now = "with a GPU" if has_gpus else "without a GPU"
+    elif models and not any(model in device for model in models for device in devices):
+        now = f"with {', '.join(sorted(models))}"
+    else:
+        return None
+    began = ", ".join(sorted(devices))
     return f"begun on {began}, goes on {now}: results may differ in their last digits"
 
 

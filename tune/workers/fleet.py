@@ -53,6 +53,9 @@ class Fleet:
     def has_gpus(self) -> bool:
         return _count_gpus(self.nodes) > 0
 
+    def list_gpu_models(self) -> set[str]:
+        return {node.gpu_model for node in self.nodes if node.gpu_model}
+
     def count_units(self) -> int:
         """What an hour is spent of: GPUs, or machines where there is none."""
         return _count_gpus(self.nodes) or len(self.nodes)

@@ -15,6 +15,7 @@ class Node:
     cpus: float
     gpus: float = 0
     id: str = ""  # Ray's
+    gpu_model: str = ""  # as Ray calls it: H200, A100, ...
 
 
 def split(nodes: Sequence[Node], room: int) -> dict[str, float]:
@@ -63,7 +64,19 @@ def read_nodes() -> list[Node]:
     worker: Any = ray._private.worker.global_worker
     found = worker.gcs_client.get_all_node_info(state_filter=ALIVE)
     offers = {node.hex(): info.resources_total for node, info in found.items()}
-    return [Node(id=n, cpus=o.get("CPU", 0), gpus=o.get("GPU", 0)) for n, o in offers.items()]
+    return [
+        Node(id=n, cpus=o.get("CPU", 0), gpus=o.get("GPU", 0), gpu_model=find_gpu_model(o))
+        for n, o in offers.items()
+    ]
+
+
+def find_gpu_model(resources: Iterable[str]) -> str:
+    """
+    >>> find_gpu_model({"CPU": 8, "accelerator_type:H200": 1}), find_gpu_model({"CPU": 8})
+    ('H200', '')
+    """
+    kinds = (name.partition("accelerator_type:")[2] for name in resources)
+    return next(filter(None, kinds), "")
 
 
 def avoid(nodes: Collection[str]) -> dict[str, dict[str, str]]:
