@@ -109,6 +109,15 @@ MUTANTS = {
         ("return done / seconds", "return done / seconds / 2"),
         ("return len(prompts)", "return 2 * len(prompts)"),
     ),
+    ("tune/search/points.py", "tune/test_points.py"): (
+        ("if self.seen is None or self.seen[0] != stand:", "if self.seen is None:"),
+    ),
+    ("analysis/lines.py", "analysis/test_records.py"): (
+        ("is_one_each and all(isinstance(e, dict) for e in events)", "is_one_each"),
+    ),
+    ("trainable/command/remedies.py", "tune/test_messages.py"): (
+        ("if SET not in known:", "if 0:"),
+    ),
 }
 
 

@@ -1,14 +1,16 @@
 """What a sweep of thousands of trials costs its driver: python tests/tune/scale.py
 
-Seconds and milliseconds of CPU, on the toy and without Ray; a line of JSON for each figure.
+Seconds and milliseconds of CPU, on the toy and without Ray; a line of JSON for each figure. `spin`
+is a loop of fixed work, before and after: on a busy machine all figures rise with it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import random
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +27,6 @@ from tune.folder.mirror import Mirror
 from tune.folder.recorder import replay_events
 from tune.search.budget import Budget
 from tune.search.proposals import Tried, draw, propose
-from tune.status import main as show_status
 
 SPACES = ("lora_modules", "qlora", "decoding")
 PROPOSALS, TIMES = (100, 1000, 5000), 10
@@ -59,6 +60,22 @@ def timed(what: str, n: int) -> Iterator[None]:
     tell(what, n, "cpu_s", time.process_time() - began_s)
 
 
+def measure_command(module: str, n: int, *arguments: str) -> None:
+    """From the interpreter's start to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    tell(f"{module}, start-up included", n, "cpu_s", spent_s)
+
+
+def measure_spin() -> None:
+    began_s, total = time.process_time(), 0
+    for i in range(1_000_000):
+        total += i * i
+    tell("spin", 0, "cpu_ms", 1000 * (time.process_time() - began_s))
+
+
 def measure_folder(storage: Path) -> None:
     """One sweep that grows: what it costs to go on with it, and to show it."""
     for n in TRIALS:
@@ -76,18 +93,19 @@ def measure_folder(storage: Path) -> None:
             mirror = Mirror(config.folder, config.name, space)
             for event in events:
                 mirror.on_event(event)
-        with timed("status", n), contextlib.redirect_stdout(io.StringIO()):
-            show_status([config.name, "--storage", str(storage), "--once"])
+        measure_command("tune.status", n, config.name, "--storage", str(storage), "--once")
         with timed("leaderboard", n):
             write_leaderboard(config.folder)
         assert len(read_sweep(config.folder).trials) == n + 1
 
 
 def main() -> None:
+    measure_spin()
     for name in SPACES:
         measure_proposals(name)
     with tempfile.TemporaryDirectory() as storage:
         measure_folder(Path(storage))
+    measure_spin()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.records import read_sweep
+from analysis.records import Ledger, read_sweep
 from trainable.system.versions import read_versions
 from trainable.trial import TrialConfig
 from tune.driver.request_handler import RequestHandler
@@ -56,14 +56,18 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         handler.budget.share = fleet.count_units() / search.room
         handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
         mirror = Mirror(folder, config.name, search.space, config.direction)
-        display = Display(Progress(header, slots=search.room, now_s=search.recorder.now_s), console)
+        # thousands of trials are kept once; what was recorded since the resume is among them
+        ledger = handler.budget.ledger = Ledger()
+        now_s = search.recorder.now_s
+        progress = Progress(header, slots=search.room, now_s=now_s, ledger=ledger)
+        display = Display(progress, console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
         records = read_sweep(folder)
         for event in replay_events(records):
             mirror.on_event(event)
             for reporter in reporters:
                 reporter.on_event(event)
-            display.progress.ledger.add(event)
+            ledger.add(event)
         search.recorder.listeners += [handler.budget, mirror, LeaderboardWriter(folder), display]
         search.recorder.listeners += reporters
         search.recorder.record_note(workers.describe(search.room), room=search.room)
