@@ -147,8 +147,8 @@ STAND_INS = {  # of what the script calls; the first driver works until it is wa
     "python": """
         echo "$@" >>"$SEEN"
         [[ $* == *--resume* ]] && exit 0
-        trap 'exit 138' USR1
-        sleep 60 & echo $! >"$SEEN.sleep"
+        trap 'kill $!; exit 138' USR1
+        sleep 60 >/dev/null & touch "$SEEN.works"
         wait
     """,
 }
@@ -171,12 +171,11 @@ def test_a_warned_job_is_requeued_and_resumes_by_its_number(tmp_path: Path) -> N
         )
 
     first = start()
-    while not (tmp_path / "seen.sleep").exists():
+    while not (tmp_path / "seen.works").exists():
         assert first.poll() is None
         time.sleep(0.02)
     first.send_signal(signal.SIGUSR1)
     out, _ = first.communicate(timeout=60)
-    os.kill(int((tmp_path / "seen.sleep").read_text()), signal.SIGKILL)
     assert first.returncode == 138 and "job 77 is requeued" in out
     (storage / "sweep-77").mkdir(parents=True)
     (storage / "sweep-77" / "sweep.json").touch()

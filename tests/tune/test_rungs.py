@@ -2,9 +2,10 @@
 
 import random
 
+import numpy as np
 import pytest
 
-from tune.search.rungs import PromoteRungs, StopRungs
+from tune.search.rungs import PromoteRungs, StopRungs, find_quantile
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -34,10 +35,19 @@ def test_a_trial_at_the_quantile_goes_on() -> None:
     """Of 1 to 4, with eta 3, the quantile is 3."""
     for value, goes_on in ((3.0, True), (2.999, False)):
         rungs = StopRungs([10], 3)
-        rungs.values[10] = {name: n for name, n in zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True)}
+        for name, known in zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True):
+            rungs.report(name, 10, known)
         assert rungs.report("e", 10, value) is goes_on
     equals = StopRungs([10], 3)
     assert all(equals.report(name, 10, 1.0) for name in "abcdef")
+
+
+def test_a_quantile_is_numpy_s_to_the_last_bit() -> None:
+    draw = random.Random(0)
+    for _ in range(300):
+        values = sorted(draw.uniform(-5, 200) for _ in range(draw.randrange(1, 40)))
+        share = 1 - 1 / draw.choice((2, 2.5, 3, 4, 7))
+        assert find_quantile(values, share) == np.percentile(values, share * 100)
 
 
 def test_a_repeated_report_changes_nothing() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 200  # training dialogues that the length of a turn is read from
 SAMPLED = 16  # trials that a sweep is judged by
-DRAWS = 20  # races played out
+RACES, RACED = 20, 2000  # played out at most; points in all of them, where there are many
 # How much better the last proposal is than the first, in widths of what trials differ by: with it
 # the races let as many on as six recorded sweeps did (analysis/results/smollm2, analysis/example).
 LEARNT = 0.75
@@ -118,7 +118,8 @@ def expect_reached(config: SweepConfig) -> tuple[float, ...]:
     """The rungs' own rule, played out on trials whose scores at two rungs agree by half, and who
     get better as the search learns."""
     stations = (*config.rungs_turns, config.train_turns)
-    races = [_race(config, stations, random.Random(seed)) for seed in range(DRAWS)]
+    n_races = max(2, min(RACES, RACED // count_points(config)))
+    races = [_race(config, stations, random.Random(seed)) for seed in range(n_races)]
     seeds = config.trials / count_points(config)
     return tuple(seeds * fmean(column) for column in zip(*races, strict=True))
 
