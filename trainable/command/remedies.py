@@ -23,12 +23,11 @@ def fit_flags(message: str, known: Collection[str]) -> str:
     'no such model (tune.run --set base_model=)'
     """
     message = PAIR.sub(lambda m: m[1] if m[1] in known else f"{SET} {m[2]}=", message)
-    if SET not in known:
-        return SETTING.sub(lambda m: _spell(m[1], m[2], known), message)
-    for field in FIELDS:
-        flag = spell_flag(field)
+    for flag, field in ((spell_flag(field), field) for field in FIELDS):
         if flag not in known:
             message = re.sub(rf"{flag}(?![\w-])", f"{SET} {field}=", message)
+    if SET not in known:
+        message = SETTING.sub(lambda m: _spell(m[1], m[2], known), message)
     return message
 
 
