@@ -220,4 +220,5 @@ def read_eval(values: Mapping[str, Any]) -> EvalRecord:
     if known.get("objective") is not None:
         check_objective(known["objective"])
     known["intervals"] = {k: (float(a), float(b)) for k, (a, b) in known["intervals"].items()}
-    return build(EvalRecord, known)
+    record: EvalRecord = build(EvalRecord, known)
+    return record

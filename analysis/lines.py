@@ -37,9 +37,9 @@ class Lines:
             *lines, tail = file.read().split(b"\n")
         self.offset += sum(len(line) + 1 for line in lines)
         texts = [line.removeprefix(BOM).strip() for line in lines]
-        events = parse_together(texts) or [None] * len(texts)
-        for text, event in zip(texts, events, strict=True):
-            if (found := self._take(text, event)) is not None:
+        events = parse_together(texts)
+        for i, text in enumerate(texts):
+            if (found := self._take(text, events[i] if events else None)) is not None:
                 yield self.n_lines, found
         tail = tail.removeprefix(BOM).strip()
         if is_whole and tail and (found := self._take(tail, is_last=True)) is not None:

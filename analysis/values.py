@@ -9,10 +9,9 @@ from dataclasses import MISSING, fields
 from functools import cache
 from math import isfinite
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any
 
 NUMBER = (int, float, NoneType)
-T = TypeVar("T")
 PLAIN = frozenset({str, int, bool, NoneType})
 TYPES: dict[str, tuple[type, ...]] = {
     **{
@@ -73,7 +72,7 @@ def pick(of: type, values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def build(of: type[T], values: Mapping[str, Any]) -> T:
+def build(of: Any, values: Mapping[str, Any]) -> Any:
     """A frozen dataclass of those fields, which `pick` has checked, and its defaults: without its
     __init__, which takes as long as all the rest of reading it."""
     made = object.__new__(of)
@@ -82,7 +81,7 @@ def build(of: type[T], values: Mapping[str, Any]) -> T:
 
 
 @cache
-def _list_defaults(of: type) -> dict[str, Any]:
+def _list_defaults(of: Any) -> dict[str, Any]:
     """Shared ones are of mappings that nobody changes."""
     known = {f.name: f.default for f in fields(of) if f.default is not MISSING}
     made = {f.name: f.default_factory() for f in fields(of) if f.default_factory is not MISSING}
