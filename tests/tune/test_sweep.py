@@ -70,9 +70,10 @@ def test_the_mirror_tells_what_the_records_tell(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_packed_trials_learn_what_lone_ones_do(tmp_path: Path) -> None:
     flags = ("--trials", "6", "--asha", "off", "--no-baseline")
-    _, alone = run(tmp_path / "alone", *flags, "--pack", "1", "--concurrent", "1")
-    _, packed = run(tmp_path / "packed", *flags, "--pack", "3")
-    assert curves(read_sweep(packed)) == curves(read_sweep(alone))
+    slow = "toy:0.0005"  # so that one does not end before the next begins
+    alone = compute_undisturbed(tmp_path, slow, trials=6, asha="off", baseline=False)
+    _, packed = run(tmp_path / "packed", *flags, "--pack", "3", base_model=slow)
+    assert curves(read_sweep(packed)) == curves(alone)
     places = [e.place for t in read_sweep(packed).trials for e in t.evals]
     assert len({p["slot"] for p in places}) > 1
     assert len({p["engine_pid"] for p in places}) == 1
