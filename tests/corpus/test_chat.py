@@ -203,10 +203,11 @@ def test_a_model_without_a_template_is_refused_before_anything_starts() -> None:
 
 @pytest.mark.slow
 def test_a_trial_in_its_model_s_chat(tmp_path: Path) -> None:
-    """Trained, and asked again: what it was taught comes back."""
+    """Trained, and asked again: what it was taught comes back, and ends with the template's own
+    token, which is not the end of the sequence."""
     shutil.copytree(EMBEDDED_FOLDER, tmp_path / "base")
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
-    tokenizer.chat_template = CHATML.replace(END, tokenizer.eos_token).replace("<|im_start|>", "# ")
+    tokenizer.chat_template = CHATML.replace(END, tokenizer.bos_token).replace("<|im_start|>", "# ")
     tokenizer.save_pretrained(tmp_path / "base")
     spec = BaseSpec(base_model=str(tmp_path / "base"), quantisation="fp32", device="cpu")
     pack = Pack(load_base(spec), 1, max_rank=4)
