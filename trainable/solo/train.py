@@ -144,7 +144,7 @@ class PlainFinetuner:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed)
 
     def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
-        """The summed loss over the windows' targets, and their number."""
+        """The summed loss (a number, in nats) over the windows' targets, and how many there are."""
         logits, labels = self.predict(windows)
         nats = F.cross_entropy(logits, labels, reduction="sum")
         return nats, int((labels != IGNORED).sum())

@@ -21,7 +21,8 @@ from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 LOGIT_ROWS = 2048  # rows whose logits exist at a time
-Grow = Callable[[Tensor, Tensor, "Branches"], Tensor]  # ids, positions -> hidden states
+# ids, positions [rows, branches] -> hidden states [rows, branches, width]
+Grow = Callable[[Tensor, Tensor, "Branches"], Tensor]
 
 
 class Branches(Cached):

@@ -29,15 +29,15 @@ class RowCache(ABC):
 
     @abstractmethod
     def copy(self, side: Tensor) -> Tensor:
-        """Every row's prefix of it."""
+        """Every row's prefix of a side [tokens, kv_heads, width] of the prefill."""
 
     @abstractmethod
     def keep(self, rows: Tensor) -> None:
-        """Only these go on."""
+        """Only these rows go on: their numbers, int64."""
 
     @abstractmethod
     def view(self, lengths: Tensor) -> Cached:
-        """For a pass of rows that are so long by now."""
+        """For a pass of rows that are so long by now: [rows]."""
 
 
 class PaddedCache(RowCache):

@@ -63,7 +63,8 @@ class Batch:
         *,
         is_branching: bool,
     ) -> Batch:
-        """Copies each row's prefix out of the prefill `kept`, emptying it layer by layer."""
+        """Copies each row's prefix out of the prefill `kept` (of each layer its keys and values,
+        [tokens, kv_heads, width]), emptying it layer by layer."""
         batch = cls(rows, len(tokens.layout.counts), max_new, hidden.device)
         begins = batch.find_prompts(tokens)
         batch.hidden = hidden[begins + batch.lengths - 1]
@@ -80,6 +81,7 @@ class Batch:
         return starts[torch.tensor([row.window for row in self.rows], device=starts.device)]
 
     def positions(self) -> Tensor:
+        """[rows, 1]: of the tokens that come next."""
         return self.lengths[:, None]
 
     def cached(self) -> Cached:

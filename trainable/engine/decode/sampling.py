@@ -95,12 +95,13 @@ class Chooser:
         return draw(scores, self.keys[rows], step)
 
     def append(self, tokens: Tensor) -> None:
+        """tokens [rows]: the newest of each row."""
         self.last = tokens
         if self.needs_history:
             self.history = torch.cat([self.history, tokens[:, None]], dim=1)
 
     def keep(self, alive: Tensor) -> None:
-        """Only these rows go on."""
+        """Only these rows go on: their numbers, int64."""
         self.slots = self.slots[alive.cpu().numpy()]
         self.keys, self.last, self.history = self.keys[alive], self.last[alive], self.history[alive]
         self.ends = self.ends[alive]

@@ -154,6 +154,7 @@ class CachedFlat(Cached):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules
     ) -> Tensor:
+        """As `Cached.attend`."""
         keys, values = self.keys[layer], self.values[layer]
         newest = self.starts + self.lengths
         keys[newest], values[newest] = key[:, :, 0], value[:, :, 0]
@@ -176,7 +177,8 @@ def packed_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention signature; the pass is in the keyword argument `packing`."""
+    """transformers' attention signature, and its shapes (`Packing.attend`, `Cached.attend`); the
+    pass is in the keyword argument `packing`."""
     packing = kwargs["packing"]
     rules = read_rules(module, query.shape[-1], scaling, kwargs)
     if isinstance(packing, Cached):

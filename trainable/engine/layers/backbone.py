@@ -43,7 +43,7 @@ def find_own_attention(model: Any) -> str | None:
     is_known = getattr(model, "_supports_attention_backend", False)
     if is_known or getattr(model, "_supports_sdpa", False):
         return None
-    return f"the attention of {type(model).__name__} is its own"
+    return f"{type(model).__name__} computes attention in a way that cannot be packed"
 
 
 def set_attention(model: Any, name: str) -> None:

@@ -22,7 +22,7 @@ from trainable.engine.kernels import BLOCK_TOKENS
 
 @dataclass(frozen=True)
 class Blocks:
-    """The verbs of a `Layout`. Each count is a multiple of BLOCK_TOKENS."""
+    """As a `Layout`. Each count is a multiple of BLOCK_TOKENS."""
 
     counts: tuple[int, ...]  # tokens of each slot of the range
     device: torch.device
@@ -49,6 +49,7 @@ class Blocks:
         return Blocks.of((0,) * low + self.counts + (0,) * behind, self.device)
 
     def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
+        """x [tokens, in], w [slots, in, out], scale [slots, 1, 1] -> [tokens, out]"""
         if x.is_cuda:
             from trainable.engine.kernels.block_products import multiply_blocks
 
@@ -57,6 +58,7 @@ class Blocks:
         return product if scale is None else product.mul_(self._spread(scale))
 
     def add_product(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        """y [tokens, out] + `multiply(x, w)`"""
         if x.is_cuda:
             from trainable.engine.kernels.block_products import multiply_blocks
 
@@ -64,6 +66,7 @@ class Blocks:
         return y + self.multiply(x, w)
 
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        """total [slots, a, b] += left^T right of each slot's tokens: [tokens, a], [tokens, b]"""
         if left.is_cuda:
             from trainable.engine.kernels.block_products import add_gradients
 

@@ -59,7 +59,7 @@ class Layout:
         total += torch.bmm(self.split(left).mT, self.split(right))
 
     def pick(self, rows: Tensor) -> Tensor:
-        """Of one row a slot, those of the slots that have tokens."""
+        """rows [slots, ...] -> [present, ...]: those of the slots that have tokens."""
         return rows if self.present is None else rows[self.present]
 
     def split(self, x: Tensor) -> Tensor:
@@ -71,6 +71,6 @@ class Layout:
         return F.pad(x, (0, 0, 0, 1))[self.to_even]
 
     def join(self, even: Tensor) -> Tensor:
-        """The way back."""
+        """The way back: [present, most, features] -> [tokens, features]."""
         flat = even.flatten(0, 1)
         return flat if self.from_even is None else flat[self.from_even]

@@ -35,8 +35,9 @@ class Output:
         return self.shape(F.linear(hidden, self.weight, self.bias))
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """The same in 32 bits. In 16 they are steps of 1/8 nat where they are large, and of two
-        tokens on the same step the one with the lower id would be taken as the likeliest."""
+        """`logits` in 32 bits, [..., vocabulary]. In 16 they are steps of 1/8 nat where they are
+        large, and of two tokens on the same step the one with the lower id would be taken as the
+        likeliest."""
         if hidden.is_cuda and hidden.dtype != torch.float32:
             flat = torch.mm(hidden.flatten(0, -2), self.weight.T, out_dtype=torch.float32)
             logits = flat.view(*hidden.shape[:-1], -1)
@@ -45,7 +46,7 @@ class Output:
         return self.shape(logits if self.bias is None else logits + self.bias)
 
     def shape(self, logits: Tensor) -> Tensor:
-        """Scaled and capped."""
+        """[..., vocabulary] -> the same, scaled and capped."""
         if self.scale != 1.0:
             logits = logits * self.scale
         if self.cap is not None:
@@ -53,7 +54,7 @@ class Output:
         return logits
 
     def slope(self, logits: Tensor) -> Tensor | None:
-        """The derivative of these logits in what the cap is put on; None: there is none."""
+        """The derivative [..., vocabulary] of these logits in what is capped; None: no cap."""
         return None if self.cap is None else 1.0 - (logits / self.cap).square()
 
     def input_gradient(self, grad_logits: Tensor, slope: Tensor | None) -> Tensor:

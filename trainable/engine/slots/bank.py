@@ -133,7 +133,7 @@ class SlotBank:
 
     @property
     def rows(self) -> tuple[Tensor, ...]:
-        """The tensors that hold one row a slot."""
+        """The tensors that hold one row a slot: [slots, ...] each."""
         return *self._wide_rows, self.scales
 
     def clear(self, slot: int) -> None:
