@@ -39,9 +39,10 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         ReportScheduler,
         SignsCallback,
     )
-    from tune.workers.fleet import plan_workers, run_ray_tune, start_ray
+    from tune.workers.fleet import plan_workers, start_ray
     from tune.workers.heartbeats import HeartbeatReader
     from tune.workers.packing import find_misfit
+    from tune.workers.ray_tune import run_ray_tune
 
     config, folder = search.config, search.config.folder
     console = Console(file=sys.stdout)

@@ -6,11 +6,9 @@ import contextlib
 import io
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from trainable.trial import TrialConfig
 from tune.search.config import SweepConfig
 from tune.search.search import Search
 from tune.workers.connect import connect
-from tune.workers.shares import Node, avoid, count_on, count_room, read_nodes, split
+from tune.workers.shares import Node, count_on, count_room, read_nodes, split
 from tune.workers.watchdog import RayMonitor, choose_patience, find_endpoints
 
 # Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
@@ -191,65 +189,3 @@ def _send_logs(handler: logging.Handler) -> None:
         logger.handlers = [handler]
         logger.propagate = False
     warnings.filterwarnings("ignore", module="ray")
-
-
-def run_ray_tune(
-    adapters: tuple[Any, ...], share: Mapping[str, float], folder: Path | None = None
-) -> None:
-    """Runs Ray Tune with a searcher, a scheduler and callbacks, until the searcher says that it
-    is finished. What it writes goes below the folder, and is removed."""
-    from ray import tune as ray_tune
-
-    from trainable.worker.entry import DialogueTrial
-
-    searcher, scheduler, *callbacks = adapters
-    with tempfile.TemporaryDirectory(prefix="sweep-", dir=folder) as scratch, keep_keys():
-        ray_tune.Tuner(
-            ray_tune.with_resources(DialogueTrial, partial(_ask, share)),
-            tune_config=ray_tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,  # until the searcher ends it
-                reuse_actors=True,
-                trial_name_creator=_name_lease,
-                trial_dirname_creator=_name_folder,
-            ),
-            run_config=ray_tune.RunConfig(
-                name="leases",
-                storage_path=scratch,
-                verbose=0,
-                callbacks=callbacks,
-                checkpoint_config=ray_tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
-
-
-@contextlib.contextmanager
-def keep_keys() -> Iterator[None]:
-    """Inside the block Ray Tune hands no key of this environment to its workers, for whatever it
-    hands over is in Ray's logs in clear text: they have those that their node was started with."""
-    from ray.tune.execution import class_cache
-
-    before = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {n for n in before if not n.startswith("AWS_")}
-    try:
-        yield
-    finally:
-        class_cache.ENV_VARS_TO_PROPAGATE = before
-
-
-def _ask(share: Mapping[str, float], config: Mapping[str, Any]) -> Any:
-    """What Ray is asked for, for one lease."""
-    from ray.tune import PlacementGroupFactory
-
-    bundle = {name.upper(): amount for name, amount in share.items()}
-    others = [*avoid(config["lease"].avoided).values()] or None
-    return PlacementGroupFactory([bundle], bundle_label_selector=others)
-
-
-def _name_lease(trial: Any) -> str:
-    return f"{trial.config['lease'].trial}-{trial.trial_id}"
-
-
-def _name_folder(trial: Any) -> str:
-    return str(trial.trial_id)
