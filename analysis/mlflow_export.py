@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import SweepRecords, TrialRecord, find_sweep, read_sweep
+from analysis.training import list_metrics, read_training
 from trainable.command.flags import add_name
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
@@ -26,7 +27,10 @@ METRICS = (
     *("nats_per_word", "nats_per_placeholder", "train_s", "eval_s"),
     *("train_turns_per_s", "tokens_per_s", "peak_gib"),
 )
+KIND = "custom_model_development"  # of an experiment: mlflow opens it with runs, not with traces
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+MOST_METRICS = 900  # a batch takes a thousand at most
+Told = tuple[str, float, int, int]  # metric, value, unix time in ms, turns trained on
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
 
@@ -34,7 +38,8 @@ def export_sweep(records: SweepRecords, store: Path) -> int:
     """Writes the ended trials that the store (a file) lacks; returns how many. Raises ConfigError
     without mlflow."""
     client = open_store(spell_store(store))
-    number = open_experiment(client, records.name, store.with_name(ARTIFACTS))
+    question = str(records.space.get("question") or "")
+    number = open_experiment(client, records.name, store.with_name(ARTIFACTS), question)
     known = {run.data.tags.get("trial") for run in client.search_runs([number], max_results=50_000)}
     new = [t for t in records.trials if t.state in STATUS and t.id not in known]
     for trial in new:
@@ -57,14 +62,15 @@ def open_store(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
-def open_experiment(client: Any, name: str, artifacts: Path | None) -> str:
+def open_experiment(client: Any, name: str, artifacts: Path | None, question: str) -> str:
     """Its number, new or the one of before; `artifacts`: where its files go, None: where the store
-    keeps them."""
+    keeps them; `question`: what the sweep is to answer."""
     known = client.get_experiment_by_name(name)
     if known:
         return str(known.experiment_id)
     place = artifacts.absolute().as_uri() if artifacts else None
-    return str(client.create_experiment(name, artifact_location=place))
+    tags = {"mlflow.note.content": question, "mlflow.experimentKind": KIND}
+    return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
 def log_corpus(client: Any, run: str, config: Mapping[str, Any]) -> None:
@@ -87,7 +93,7 @@ def log_files(client: Any, run: str, folder: Path) -> None:
 
 
 def _export_trial(client: Any, experiment: str, trial: TrialRecord, folder: Path) -> None:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Param
 
     tags = {"trial": trial.id, "state": trial.state, "mlflow.runName": trial.id}
     if trial.reason:
@@ -95,18 +101,30 @@ def _export_trial(client: Any, experiment: str, trial: TrialRecord, folder: Path
     started_ms = round(1000 * trial.started_s)
     run = client.create_run(experiment, start_time=started_ms, tags=tags)
     params = [Param(name, str(value)) for name, value in trial.config.items()]
-    metrics = [Metric(*values) for values in _list_metrics(trial)]
-    for start in range(0, max(len(metrics), 1), 900):  # a batch takes a thousand at most
-        batch = metrics[start : start + 900]
-        client.log_batch(run.info.run_id, metrics=batch, params=params if start == 0 else [])
+    client.log_batch(run.info.run_id, params=params)
+    log_metrics(client, run.info.run_id, [*_list_metrics(trial), *_list_steps(trial, folder)])
     log_corpus(client, run.info.run_id, trial.config)
     log_files(client, run.info.run_id, folder / "trials" / trial.id)
     ended_ms = round(1000 * (trial.ended_s or trial.started_s))
     client.set_terminated(run.info.run_id, STATUS[trial.state], end_time=ended_ms)
 
 
-def _list_metrics(trial: TrialRecord) -> Iterator[tuple[str, float, int, int]]:
-    """(name, value, unix time in ms, turns trained on)"""
+def log_metrics(client: Any, run: str, told: Sequence[Told]) -> None:
+    from mlflow.entities import Metric
+
+    metrics = [Metric(*values) for values in told]
+    for start in range(0, len(metrics), MOST_METRICS):
+        client.log_batch(run, metrics=metrics[start : start + MOST_METRICS])
+
+
+def _list_steps(trial: TrialRecord, folder: Path) -> Iterator[Told]:
+    points = read_training(folder, trial.id)
+    for point, (turns, metrics) in zip(points, list_metrics(points), strict=True):
+        for name, value in metrics.items():
+            yield name, value, round(1000 * (trial.started_s + point.train_s)), turns
+
+
+def _list_metrics(trial: TrialRecord) -> Iterator[Told]:
     for e in trial.evals:
         values = {name: getattr(e, name) for name in METRICS} | dict(e.richness)
         values |= {**(e.metrics or {}), e.name: e.value}

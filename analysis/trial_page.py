@@ -15,8 +15,10 @@ from analysis.labels import (
     label_setting,
 )
 from analysis.records import BASE_ID, EvalRecord, SweepRecords, TrialRecord
+from analysis.training import list_speeds, read_trainings, thin
 
 BEFORE_SCORE, AFTER_SCORE = ("turns", "dialogues", "loss"), ("Bleu", "Inform", "Success")
+STEPS_SHOWN = 60  # points of a curve
 
 
 def show_trials(records: SweepRecords) -> str:
@@ -37,7 +39,7 @@ def show_trial(records: SweepRecords, trial: TrialRecord) -> str:
         f'<h2 tabindex="-1">Trial {escape(trial.id)}</h2>'
         f"<p>{escape(label_setting(trial.number, trial.params))}</p>"
         f'<dl class="facts">{show_facts(facts)}</dl>'
-        f"{_show_curve(trial)}{_show_evals(trial.evals)}"
+        f"{_show_curve(trial)}{_show_evals(trial.evals)}{_show_training(records, trial)}"
         f"{show_commands(list_commands(records, trial))}"
         f'<details><summary>Configuration</summary><pre tabindex="0">{escape(config)}</pre>'
         "</details>"
@@ -49,7 +51,7 @@ def show_facts(facts: dict[str, str]) -> str:
 
 
 def _show_curve(trial: TrialRecord) -> str:
-    """The objective, or the loss where rungs generate nothing, for the page to draw."""
+    """The objective, or the loss where rungs generate nothing."""
     scored = [(e.turns_seen, e.value) for e in trial.replied]
     losses = [(e.turns_seen, e.nats_per_word) for e in trial.evals if e.nats_per_word is not None]
     has_scores = len(scored) > 1
@@ -57,12 +59,47 @@ def _show_curve(trial: TrialRecord) -> str:
     points = scored if has_scores else losses
     if len(points) < 2:
         return ""
-    data = {"title": title, "x": [x for x, _ in points], "y": [y for _, y in points]}
+    return _show_line(trial, title, [x for x, _ in points], [y for _, y in points])
+
+
+def _show_line(
+    trial: TrialRecord,
+    title: str,
+    x: Sequence[int],
+    y: Sequence[float | None],
+    scale: str = "linear",
+) -> str:
+    """For the page to draw; `scale`: linear, from 0, or log."""
+    data = {"title": title, "scale": scale, "x": x, "y": y}
     label = escape(f"{title} of trial {trial.id} over turns")
     return (
         f'<div class="curve" role="group" aria-label="{label}" '
-        f'data-curve="{escape(json.dumps(data))}"></div>'
+        f'data-curve="{escape(json.dumps(data, separators=(",", ":")))}"></div>'
     )
+
+
+def _show_training(records: SweepRecords, trial: TrialRecord) -> str:
+    """Its training step by step, where that was kept."""
+    every = read_trainings(records).get(trial.id, ())
+    if len(every) < 2:
+        return ""
+    speeds = dict(zip((p.steps for p in every), list_speeds(every), strict=True))
+    points = thin(every, STEPS_SHOWN)
+    lines: list[tuple[str, list[float | None], str]] = [
+        ("training loss, nats", [p.loss_nats for p in points], "linear"),
+        ("gradient norm", [p.gradient_norm for p in points], "log"),
+        ("learning rate", [p.learning_rate for p in points], "from 0"),
+        ("tokens a second", [speeds[p.steps] for p in points], "from 0"),
+        ("GPU, per cent", [p.gpu_percent for p in points], "from 0"),
+        ("GPU memory, GiB", [p.gpu_gib for p in points], "from 0"),
+    ]
+    x = [p.turns_seen for p in points]
+    drawn = (
+        _show_line(trial, title, x, y, scale)
+        for title, y, scale in lines
+        if any(value is not None for value in y)
+    )
+    return f'<h3>Training, step by step</h3><div class="steps">{"".join(drawn)}</div>'
 
 
 def _show_evals(evals: Sequence[EvalRecord]) -> str:

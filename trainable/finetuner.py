@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trainable.result import Evaluation, Resolved
+from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
 
 
@@ -22,6 +23,10 @@ class Finetuner(Protocol):
 
     @property
     def turns_seen(self) -> int: ...
+
+    @property
+    def curve(self) -> TrainingCurve:
+        """Its training so far, by optimizer steps; empty where it is not there any more."""
 
     def train_until(self, turns: int) -> None:
         """Trains to the first step border at or after `turns`. Raises TrialFailed."""
@@ -56,6 +61,9 @@ class EngineProtocol(Protocol):
 
     def turns_seen(self, key: str) -> int: ...
 
+    def curve(self, key: str) -> TrainingCurve:
+        """See `Finetuner.curve`."""
+
     def train_until(self, key: str, turns: int) -> None:
         """See `Finetuner.train_until`."""
 
@@ -86,6 +94,10 @@ class SlotFinetuner:
     @property
     def turns_seen(self) -> int:
         return self.engine.turns_seen(self.key)
+
+    @property
+    def curve(self) -> TrainingCurve:
+        return self.engine.curve(self.key)
 
     def train_until(self, turns: int) -> None:
         self.engine.train_until(self.key, turns)

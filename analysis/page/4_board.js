@@ -74,20 +74,23 @@ function showTrial(id) {
   body.replaceChildren(template.content.cloneNode(true));
   trialWindow.dataset.trial = id;
   if (!trialWindow.open) trialWindow.showModal();
-  const curve = body.querySelector(".curve");
-  if (curve) drawCurve(curve);
+  body.querySelectorAll(".curve").forEach(drawCurve);
   dispatchEvent(new CustomEvent("trialshown", { detail: id }));
 }
 
 function drawCurve(curve) {
-  const { title, x, y } = JSON.parse(curve.dataset.curve);
+  const { title, scale, x, y } = JSON.parse(curve.dataset.curve);
+  const mode = x.length > 20 ? "lines" : "lines+markers";
   draw(curve, {
-    data: [{ x, y, mode: "lines+markers", hovertemplate: "%{x} turns: %{y:.3~f}<extra></extra>" }],
+    data: [{ x, y, mode, hovertemplate: "%{x} turns: %{y:.4~g}<extra></extra>" }],
     layout: {
-      height: 260, margin: { l: 56, r: 16, t: 8, b: 44 }, font: { family: "system-ui, sans-serif" },
+      height: curve.clientHeight, margin: { l: 56, r: 16, t: 8, b: 44 }, font: { family: "system-ui, sans-serif" },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       xaxis: { title: { text: "system turns trained on" }, gridcolor: "rgba(128,128,128,0.25)" },
-      yaxis: { title: { text: title }, gridcolor: "rgba(128,128,128,0.25)" },
+      yaxis: {
+        title: { text: title }, type: scale === "log" ? "log" : "linear", automargin: true,
+        rangemode: scale === "from 0" ? "tozero" : "normal", gridcolor: "rgba(128,128,128,0.25)",
+      },
     },
   });
 }

@@ -16,6 +16,13 @@ from analysis.plots.search import (
     plot_rung_correlation,
     plot_seeds,
 )
+from analysis.plots.steps import (
+    plot_gpu,
+    plot_gradient_norm,
+    plot_schedules,
+    plot_speed,
+    plot_training_loss,
+)
 from analysis.plots.style import NothingToPlot
 from analysis.plots.trade_offs import plot_bleu_success, plot_parameters, plot_pareto
 from analysis.plots.training import plot_curves, plot_funnel, plot_history, plot_timeline
@@ -30,6 +37,8 @@ __all__ = [
     "plot_curves",
     "plot_distribution",
     "plot_funnel",
+    "plot_gpu",
+    "plot_gradient_norm",
     "plot_history",
     "plot_importance",
     "plot_parallel",
@@ -38,9 +47,12 @@ __all__ = [
     "plot_rates",
     "plot_regret",
     "plot_rung_correlation",
+    "plot_schedules",
     "plot_seeds",
     "plot_slices",
+    "plot_speed",
     "plot_timeline",
+    "plot_training_loss",
 ]
 
 
@@ -74,5 +86,10 @@ CATALOGUE = (
     Plot(id="rungs", title="What a rung foretells", draw=plot_rung_correlation),
     Plot(id="regret", title="Regret so far", draw=plot_regret),
     Plot(id="distribution", title="Distribution of scores", draw=plot_distribution),
+    Plot(id="training-loss", title="Training loss", draw=plot_training_loss, is_broad=True),
+    Plot(id="gradient-norm", title="Gradient norm", draw=plot_gradient_norm),
+    Plot(id="schedules", title="Learning rate by step", draw=plot_schedules),
+    Plot(id="speed", title="Tokens a second", draw=plot_speed),
+    Plot(id="gpu", title="The GPU meanwhile", draw=plot_gpu),
     Plot(id="timeline", title="Who ran where and when", draw=plot_timeline, is_broad=True),
 )

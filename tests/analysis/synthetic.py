@@ -19,7 +19,9 @@ from optuna.distributions import (
 )
 
 from analysis.noise import score_combined
+from analysis.training import TRAINING
 from trainable.result import EvalResult, Resolved
+from trainable.training_curve import TrainingCurve, TrainingPoint
 from trainable.trial import TrialConfig
 
 RUNGS_TURNS = (512, 2048, 8192)
@@ -135,6 +137,27 @@ def write_sweep(
         running = number >= trials - unfinished
         _write_trial(maker, number, tables, fails=number in failing, running=running)
     return folder
+
+
+def add_training(folder: Path, steps: int = 300) -> None:
+    """What each trial's training was, step by step."""
+    curve = TrainingCurve()
+    for step in range(1, steps + 1):
+        curve.add(
+            TrainingPoint(
+                turns_seen=16 * step,
+                steps=step,
+                loss_nats=1 + 3 / math.sqrt(step) + 0.05 * math.sin(5 * step),
+                learning_rate=1e-3 * (1 - step / (steps + 1)),
+                gradient_norm=2 + math.cos(3 * step),
+                tokens_seen=700 * step,
+                train_s=0.11 * step,
+                gpu_percent=90.0,
+                gpu_gib=31.5,
+            )
+        )
+    for place in (folder / "trials").iterdir():
+        (place / TRAINING).write_text(json.dumps(curve.to_dict()))
 
 
 def write_header(folder: Path, *, trials: int, plan: Plan | None = None, **changes: Any) -> None:

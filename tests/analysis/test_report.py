@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic import write_header, write_sweep
+from synthetic import add_training, write_header, write_sweep
 
 from analysis.report import OFFLINE, main, write_report
 
@@ -30,6 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.slow
 def test_neither_torch_nor_ray_is_imported_for_two_hundred_trials(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "big", trials=200, n_dialogues=100)
+    add_training(folder)
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(folder)], capture_output=True, text=True, check=False
     )
@@ -44,6 +45,17 @@ def test_the_page_holds_the_answer_the_board_the_figures_and_the_configuration(p
     assert "0002: the loss is not finite" in page
     assert "--set learning_rate=" in page
     assert "<mark>[name]</mark>" in page
+
+
+def test_training_is_drawn_step_by_step_where_it_was_kept(page: str, tmp_path: Path) -> None:
+    assert "no trial&#x27;s training was kept step by step" in page
+    assert "Training, step by step" not in page  # a sweep of an earlier version
+    folder = write_sweep(tmp_path / "kept", trials=6)
+    add_training(folder)
+    (folder / "trials" / "0001" / "training.json").write_text('{"stride": 2, "turns_seen": [16')
+    kept = write_report(folder).read_text()
+    assert kept.count("Training, step by step") == 6  # the untuned base and all but the damaged
+    assert 'id="figure-training-loss"' in kept and 'id="figure-gpu"' in kept
 
 
 def test_names_from_the_record_are_escaped(page: str) -> None:

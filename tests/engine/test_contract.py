@@ -186,11 +186,18 @@ def test_resumed_equals_uninterrupted_to_the_bit(bases: dict[str, Path], tmp_pat
     whole = open_pack(bases["llama"], slots=1)
     whole.join("mine", config, None)
     train(whole, {"mine": 40})
+    whole.meter.read()
     whole.copy_state("mine").write(tmp_path / "half")
     train(whole, {"mine": 80})
     resumed = open_pack(bases["llama"], slots=1)
     resumed.join("mine", config, SlotState.read(tmp_path / "half"))
     train(resumed, {"mine": 80})
+    curves = []
+    for pack in (whole, resumed):
+        pack.meter.read()
+        points = pack.slots["mine"].curve.points
+        curves.append([(p.steps, p.turns_seen, f"{p.loss_nats:.4f}") for p in points])
+    assert curves[0] == curves[1] and curves[0][-1][0] == whole.slots["mine"].steps
     for name in ("adapter_model.safetensors", "optimizer.safetensors"):
         whole.copy_state("mine").write(tmp_path / "whole")
         resumed.copy_state("mine").write(tmp_path / "resumed")
@@ -256,6 +263,9 @@ def test_a_milestone_of_wsd_is_a_branch_off_one_stable_run(
     assert again.slots["mine"].turns_seen >= 60
     train(again, {"mine": 120})
     assert_equal(found, weights(again, "mine", tmp_path / "again"), 0)
+    again.meter.read()
+    steps = [point.steps for point in again.slots["mine"].curve.points]
+    assert steps == [*range(1, again.slots["mine"].steps + 1)]  # the last branch, nothing twice
     straight = open_pack(bases["llama"], slots=1)
     straight.join("mine", make_config(bases["llama"], train_turns=120, **decaying), None)
     train(straight, {"mine": 120})

@@ -61,10 +61,13 @@ def test_passes_shrink_until_they_fit_and_nobody_notices(
     assert set(train_together(engine, [*"abc"]).values()) == {None}
     assert refused and engine.pack.pass_tokens < 4096
     engine.save("a", tmp_path / "short")
+    curve = engine.curve("a")
     roomy = Engine(make_spec(bases["llama"]), slots=1, max_rank=8)
     roomy.join("a", make_config(bases["llama"], seed=ord("a")), None)
     roomy.train_until("a", GOAL_TURNS)
     roomy.save("a", tmp_path / "roomy")
+    losses = [[p.loss_nats for p in c.points] for c in (curve, roomy.curve("a"))]
+    assert losses[0] and losses[0] == pytest.approx(losses[1], 1e-4)
     roomy.close()
     found, expected = (
         load_file(tmp_path / name / "adapter_model.safetensors") for name in ("short", "roomy")

@@ -15,6 +15,7 @@ from trainable.engine.slots.peft_format import PREFIX
 from trainable.model.base import load_base
 
 GOAL = 64  # turns
+Trained = tuple[Pack, Reference, list[list[float]]]
 UNLIKE = (
     {"lora_rank": 2, "lora_modules": "attention", "averaging": 0.5, "batch_turns": 8},
     {"lora_rank": 8, "lora_modules": "ffn", "weight_decay": 0.1, "clip_norm": 0.1, "rslora": True},
@@ -46,8 +47,8 @@ def to_peft(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def trained(bases: dict[str, Path], tmp_path: Path) -> tuple[Pack, Reference]:
-    """Three unlike trials, eight steps, by both."""
+def trained(bases: dict[str, Path], tmp_path: Path) -> Trained:
+    """Three unlike trials, eight steps, by both; the reference's losses, step by step."""
     folder = bases["llama"]
     pack = open_pack(folder, slots=len(UNLIKE))
     for number, changes in enumerate(UNLIKE):
@@ -55,18 +56,31 @@ def trained(bases: dict[str, Path], tmp_path: Path) -> tuple[Pack, Reference]:
         pack.join(str(number), config, None)
     model = load_base(make_spec(folder)).model.requires_grad_(False)
     reference = Reference(model, copy_adapters(pack, tmp_path))
-    for _ in range(8):
-        reference.train_step(GOAL)
+    losses = [reference.train_step(GOAL) for _ in range(8)]
     for number, adapter in enumerate(reference.adapters):
         slot = pack.slots[str(number)]
         while slot.steps < adapter.steps:
             slot.goal_turns = GOAL
             pack.train_pass([slot])
-    return pack, reference
+    return pack, reference, losses
 
 
-def test_the_engine_computes_the_reference(trained: tuple[Pack, Reference], tmp_path: Path) -> None:
-    pack, reference = trained
+def test_curves_have_the_reference_s_losses(trained: Trained) -> None:
+    """Though a step is several passes, and all are read at once."""
+    pack, reference, losses = trained
+    pack.broken_slots()
+    for number, adapter in enumerate(reference.adapters):
+        points = pack.slots[str(number)].curve.points
+        assert [p.loss_nats for p in points] == pytest.approx([row[number] for row in losses], 1e-4)
+        assert points[-1].turns_seen == adapter.turns_seen
+    norms = [[p.gradient_norm for p in slot.curve.points] for slot in pack.slots.values()]
+    assert min(map(min, norms)) > 0.1 and norms[0] != norms[1]
+    warmed = [p.learning_rate for p in pack.slots["2"].curve.points]
+    assert warmed[0] < warmed[2] > warmed[-1]
+
+
+def test_the_engine_computes_the_reference(trained: Trained, tmp_path: Path) -> None:
+    pack, reference, _ = trained
     for key, adapter in zip(pack.slots, reference.adapters, strict=True):
         assert adapter.turns_seen == pack.slots[key].turns_seen
         found = weights(pack, key, tmp_path / f"{key}-trained")

@@ -89,6 +89,8 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     assert 16 <= resumed.turns_seen < 40
     resumed.train_until(40)
     assert resumed.turns_seen == through.turns_seen
+    curves = [[(p.steps, f"{p.loss_nats:.4f}") for p in f.curve.points] for f in (resumed, through)]
+    assert curves[0] == curves[1] and curves[0][-1][0] == through.steps
     for one, other in (
         (weights(through), weights(resumed)),
         (through.average.values, resumed.average.values),

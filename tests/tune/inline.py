@@ -41,7 +41,10 @@ def carry_out(lease: Lease) -> Iterator[Report]:
         seen = checkpoint.turns_seen
         if seen > lease.reported_turns:
             yield Report(
-                trial=lease.trial, evaluation=read_evaluation(checkpoint.path), notes=notes
+                trial=lease.trial,
+                evaluation=read_evaluation(checkpoint.path),
+                curve=finetuner.curve,
+                notes=notes,
             )
     for milestone in lease.milestones:
         if milestone.turns <= seen:
@@ -49,7 +52,7 @@ def carry_out(lease: Lease) -> Iterator[Report]:
         try:
             finetuner.train_until(milestone.turns)
         except TrialFailed as error:
-            yield Report(trial=lease.trial, failure=str(error))
+            yield Report(trial=lease.trial, failure=str(error), curve=finetuner.curve)
             return
         seen = finetuner.turns_seen
         _, n_dialogues, replies, bias = lease.find_reached(seen)
@@ -60,9 +63,13 @@ def carry_out(lease: Lease) -> Iterator[Report]:
             yield Report(trial=lease.trial, failure=str(error))
             return
         write_checkpoint(lease.checkpoints, finetuner, evaluation)
-        resolved = finetuner.resolved
         yield Report(
-            trial=lease.trial, evaluation=evaluation, resolved=resolved, notes=notes, worked_s=1.0
+            trial=lease.trial,
+            evaluation=evaluation,
+            curve=finetuner.curve,
+            resolved=finetuner.resolved,
+            notes=notes,
+            worked_s=1.0,
         )
         notes = ()
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.training import TRAINING
+from trainable.training_curve import TrainingCurve, TrainingPoint
 from trainable.trial import ConfigError
 from tune.folder.report_to import Reporter, check_backends
 
@@ -17,17 +19,45 @@ SWEEP = "told"
 
 def tell(name: str, folder: Path, turns: list[int], *, ends: bool) -> Reporter:
     """A driver that has trial 0000 open, and (again, where it was resumed) these evaluations."""
+    write_header(folder)
     reporter = Reporter(name, SWEEP, folder)
     params = {"lora_rank": 8, "learning_rate": 0.001}
     setting = {"config": {**params, "corpus": "cambridge"}, "params": params, "number": 0}
     reporter.on_event({"event": "trial", "trial": "0000", **setting})
     for n in turns:
+        write_training(folder, n)
         scores = {"combined": n / 10, "bleu": 5.0, "loss_nats": None, "richness": {"msttr": 0.5}}
         reporter.on_event({"event": "eval", "trial": "0000", "turns_seen": n, **scores})
     if ends:
         reporter.on_event({"event": "end", "trial": "0000", "state": "COMPLETE"})
     assert reporter.failure is None
     return reporter
+
+
+def write_header(folder: Path) -> None:
+    distributions = {"lora_rank": {"choices": [8, 16]}, "learning_rate": {"low": 1e-5, "high": 0.1}}
+    searched = {name: {"name": "", "attributes": d} for name, d in distributions.items()}
+    header = {"format": 1, "space": {"question": "Which rank?", "searched": searched}}
+    (folder / "sweep.json").write_text(json.dumps(header))
+
+
+def write_training(folder: Path, turns: int) -> None:
+    """As a driver leaves it before the event: a point every 50 turns."""
+    curve = TrainingCurve()
+    for n in range(50, turns + 1, 50):
+        values = {
+            "loss_nats": 1 / n,
+            "learning_rate": 1e-3,
+            "gradient_norm": 2.0,
+            "train_s": n / 10,
+        }
+        curve.add(TrainingPoint(turns_seen=n, steps=n // 50, tokens_seen=10 * n, **values))
+    details = folder / "trials" / "0000"
+    details.mkdir(parents=True, exist_ok=True)
+    (details / TRAINING).write_text(json.dumps(curve.to_dict()))
+
+
+STEPS = [(50, 0.02), (100, 0.01), (150, 0.00667), (200, 0.005), (250, 0.004), (300, 0.00333)]
 
 
 def tell_resumed(name: str, folder: Path) -> None:
@@ -43,25 +73,32 @@ def test_tensorboard(tmp_path: Path) -> None:
     events = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "0000")).Reload()
     told = [(e.step, round(e.value, 3)) for e in events.Scalars("combined")]
     assert told == [(100, 10.0), (200, 20.0), (300, 30.0)]
-    assert {"bleu", "msttr"} <= set(events.Tags()["scalars"])
+    assert {"bleu", "msttr", "train/tokens_per_s"} <= set(events.Tags()["scalars"])
+    assert [(e.step, round(e.value, 5)) for e in events.Scalars("train/loss")] == STEPS
     plugin = events.SummaryMetadata("_hparams_/session_start_info").plugin_data
     assert plugin.plugin_name == "hparams" and b"lora_rank" in plugin.content
+    root = accumulators.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    columns = root.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    places = [columns.index(name) for name in (b"learning_rate", b"combined", b"success")]
+    assert places == sorted(places)
 
 
 @pytest.mark.slow
 def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "trials" / "0000").mkdir(parents=True)
-    (tmp_path / "trials" / "0000" / "responses.json").write_text("{}")
     tell_resumed("mlflow", tmp_path)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name(SWEEP).experiment_id])
+    experiment = client.get_experiment_by_name(SWEEP)
+    assert experiment.tags["mlflow.note.content"] == "Which rank?"
+    (run,) = client.search_runs([experiment.experiment_id])
     history = client.get_metric_history(run.info.run_id, "combined")
     assert [(m.step, m.value) for m in history] == [(100, 10.0), (200, 20.0), (300, 30.0)]
+    losses = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [(m.step, round(m.value, 5)) for m in losses] == STEPS
     assert run.info.status == "FINISHED" and run.data.params["lora_rank"] == "8"
     assert [i.dataset.name for i in run.inputs.dataset_inputs] == ["cambridge"]
-    assert [f.path for f in client.list_artifacts(run.info.run_id)] == ["responses.json"]
+    assert [f.path for f in client.list_artifacts(run.info.run_id)] == [TRAINING]
 
 
 @pytest.mark.slow
@@ -72,13 +109,14 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "reported.json").unlink()  # as where a driver died right after the trial's end
     tell("wandb", tmp_path, [100, 200, 300], ends=True)
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
-    steps = [step for path in sorted((tmp_path / "wandb").rglob("*.wandb")) for step in scan(path)]
-    assert sorted(steps) == [(100, 10.0), (200, 20.0), (300, 30.0)]
+    (path,) = (tmp_path / "wandb").rglob("*.wandb")
+    assert list(scan(path, "combined")) == [(100, 10.0), (200, 20.0), (300, 30.0)]
+    assert [(turns, round(loss, 5)) for turns, loss in scan(path, "train/loss")] == STEPS
     assert all(path.stem == f"run-{SWEEP}-0000" for path in tmp_path.rglob("*.wandb"))
 
 
-def scan(path: Path) -> Iterator[tuple[int, float]]:
-    """(turns, combined) of every line of an offline run's file."""
+def scan(path: Path, metric: str) -> Iterator[tuple[int, float]]:
+    """(turns, value) of every line of an offline run's file that has the metric."""
     from wandb.proto import wandb_internal_pb2
 
     for data in read_log(path.read_bytes()):
@@ -88,8 +126,8 @@ def scan(path: Path) -> Iterator[tuple[int, float]]:
             (item.key or ".".join(item.nested_key)): json.loads(item.value_json)
             for item in record.history.item
         }
-        if items:
-            yield items["turns_seen"], items["combined"]
+        if metric in items:
+            yield items["turns_seen"], items[metric]
 
 
 def read_log(content: bytes) -> Iterator[bytes]:
@@ -108,13 +146,18 @@ def read_log(content: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.slow
-def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "store"))
     trackio = pytest.importorskip("trackio")
     tell_resumed("trackio", tmp_path)
+    assert not capsys.readouterr().out  # the live table's, or --json's
     lines = trackio.sqlite_storage.SQLiteStorage.get_logs(SWEEP, "0000")
-    told = [(line["step"], line["combined"]) for line in lines]
+    told = [(line["step"], line["combined"]) for line in lines if "combined" in line]
     assert told == [(100, 10.0), (200, 20.0), (300, 30.0)]
+    steps = [(line["step"], line["train/loss"]) for line in lines if "train/loss" in line]
+    assert steps == STEPS
 
 
 @pytest.mark.parametrize("moment", ["__init__", "open"])
@@ -126,6 +169,7 @@ def test_a_backend_that_fails_ends_no_sweep(
     def fail(*_: object) -> None:
         raise RuntimeError("no route")
 
+    write_header(tmp_path)
     monkeypatch.setattr(TensorBoard, moment, fail)
     reporter = Reporter("tensorboard", SWEEP, tmp_path)
     for turns in (1, 2):

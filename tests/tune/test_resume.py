@@ -10,6 +10,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from test_search import summarise
 
 from analysis.records import read_sweep
+from analysis.training import read_training
 from search_spaces.space import find_space
 from trainable.trial import ConfigError
 from tune.driver.conclusion import has_work
@@ -54,6 +55,9 @@ def test_killed_again_and_again_gives_the_undisturbed_sweep(
             assert kills < 500
     assert kills > 2
     assert summarise(read_sweep(config.folder)) == reference
+    for trial in read_sweep(config.folder).searched:
+        points = [read_training(tmp_path / name, trial.id) for name in ("whole", "killed")]
+        assert points[0] == points[1] and len(points[0]) > 2, trial.id
 
 
 def test_a_finished_sweep_has_no_work_and_more_trials_extend_it(tmp_path: Path) -> None:

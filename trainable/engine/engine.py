@@ -26,6 +26,7 @@ from trainable.model.base import BaseSpec, load_base
 from trainable.result import Resolved, TrainerState
 from trainable.system.activity import forget, tell
 from trainable.system.shortage import describe_shortage
+from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig, TrialFailed
 
 CHECK_EVERY = 16  # passes between looks at which slots have broken
@@ -119,6 +120,10 @@ class Engine:
     def turns_seen(self, key: str) -> int:
         return self._order(lambda: self.pack.slots[key].turns_seen)
 
+    def curve(self, key: str) -> TrainingCurve:
+        """The trial's training, up to its last goal; empty where it has left its slot."""
+        return self._order(lambda: self._copy_curve(key))
+
     def leave(self, key: str) -> None:
         """Whoever waits for the trial is told."""
         self._order(lambda: self._leave(key))
@@ -138,6 +143,10 @@ class Engine:
         self.pack.aim(key, turns)
         self._training.append(request)
         return request.done
+
+    def _copy_curve(self, key: str) -> TrainingCurve:
+        curve = self.pack.slots[key].curve if key in self.pack.slots else TrainingCurve()
+        return TrainingCurve(curve.points, curve.stride)
 
     def _leave(self, key: str) -> None:
         forget(key)

@@ -30,6 +30,7 @@ from trainable.engine.slots.peft_format import load_adapter, shape_adapter
 from trainable.engine.slots.slot import Slot, SlotState, copy_rows, put_state, restore_slot
 from trainable.engine.slots.task import Tasks
 from trainable.engine.train.loss import TargetLoss
+from trainable.engine.train.meter import Meter
 from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
@@ -69,7 +70,7 @@ class Pack:
         self.train_together = TrainPass(
             self.add_gradients, can_record(base, training=True), is_compiled
         )
-        self.pace = Pace(self.device)
+        self.pace, self.meter = Pace(self.device), Meter()
         self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
             self.model.config, self.device, gpu_share
         )
@@ -146,16 +147,17 @@ class Pack:
         self.at_work = [slot.key for slot in slots]
         for row, slot in enumerate(slots, start=span.low):
             if slot.is_forking:
+                self.meter.read()
                 slot.stable_run = copy_rows(slot, self.bank, row)()
         pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
-        self._run(slots, pieces, span)
-        self.optimizer.step(
-            span, [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
-        )
+        nats = self._run(slots, pieces, span)
+        settings = [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
+        norms = self.optimizer.step(span, settings)
         self.pace.keep()
         self._charge(time.perf_counter() - started_s)
         for slot, piece in zip(slots, pieces, strict=True):
             slot.advance(piece)
+        self.meter.keep(slots, settings, nats, norms)
 
     def _charge(self, train_s: float) -> None:
         """The trials of the pass under way share the time."""
@@ -177,8 +179,9 @@ class Pack:
         self.rows[one], self.rows[other] = self.rows[other], self.rows[one]
         self.adapters.invalidate()
 
-    def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> None:
-        """Adds the gradient of each slot's piece to the slot's row."""
+    def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> Tensor:
+        """Adds the gradient of each slot's piece to the slot's row; the pieces' parts of their
+        steps' losses [slots], in nats."""
         windows = [[draw.window for draw in piece.draws] for piece in pieces]
         configs = [slot.config for slot in slots]
         tokens = pack_windows(windows, self.device, pads_to_bucket=self.pads_to_bucket)
@@ -188,17 +191,20 @@ class Pack:
             layout = tokens.layout.place(span.low, self.bank.slots)
             tokens, span = replace(tokens, layout=layout), SlotRange(0, self.bank.slots)
         modules = tuple(self.bank.used_modules(span))
-        self.train_together.run(Load(span, tokens, weights, dropout, modules))
+        nats = self.train_together.run(Load(span, tokens, weights, dropout, modules))
+        sums = torch.zeros(len(slots), device=self.device)
+        return sums.index_add_(0, tokens.target_slots, nats[: len(tokens.target_slots)])
 
-    def add_gradients(self, load: Load) -> None:
-        """To the bank's rows, of a load's weighted losses."""
+    def add_gradients(self, load: Load) -> Tensor:
+        """To the bank's rows, of a load's weighted losses; those losses [targets], in nats."""
         tokens = load.tokens
         dtype = self.base.compute_dtype
         self.adapters.begin_training(load.span, load.modules, tokens.layout, load.dropout, dtype)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
-        loss, _ = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
+        loss, nats = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
         loss.backward()
+        return nats * load.weights
 
     def generate(
         self, asked: Sequence[GenerationRequest | tuple[Slot, str, int]]
@@ -212,6 +218,7 @@ class Pack:
         pass under way, whose time this is."""
         started_s = time.perf_counter()
         broken = self.optimizer.is_broken.tolist()
+        self.meter.read()
         self._charge(time.perf_counter() - started_s)
         keys = [key for key, is_broken in zip(self.rows, broken, strict=True) if is_broken]
         return [self.slots[key] for key in keys if key is not None]
@@ -220,6 +227,7 @@ class Pack:
         """After a training pass ran out of memory: the steps under way begin anew in passes half
         as large. False: they cannot be smaller."""
         self.free_memory()
+        self.meter.read()
         self.bank.grads.zero_()
         for slot in self.slots.values():
             slot.restart_step()

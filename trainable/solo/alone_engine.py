@@ -10,6 +10,7 @@ from trainable.evaluation.validation import Validation
 from trainable.result import Resolved
 from trainable.solo.choose import open_plain
 from trainable.solo.train import PlainFinetuner
+from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig, TrialFailed
 
 
@@ -44,6 +45,9 @@ class AloneEngine:
     def save(self, key: str, folder: Path) -> None:
         with self._at_work:
             self._trials[key].save(folder)
+
+    def curve(self, key: str) -> TrainingCurve:
+        return self._trials[key].curve if key in self._trials else TrainingCurve()
 
     def leave(self, key: str) -> None:
         with self._at_work:

@@ -18,6 +18,7 @@ from typing import Any
 from trainable.result import EvalResult, Evaluation, Resolved
 from trainable.storage.adapter import read_adapter_config
 from trainable.system.activity import ALONE, forget, tell
+from trainable.training_curve import TrainingCurve, TrainingPoint
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 
 LAYER_PARAMS = {"all-linear": 1000, "ffn": 600, "attention": 400, "qv": 200}  # at rank 1
@@ -38,7 +39,7 @@ class ToyFinetuner:
     def __init__(self, config: TrialConfig, key: str = ALONE, start: Path | None = None) -> None:
         self.config, self.key = config, key
         self.sleep_s = _read_sleep(config.base_model)
-        self._turns = 0
+        self._turns, self._curve = 0, TrainingCurve()
         self._ahead_turns = 0  # what the adapter it starts from had seen
         if config.adapter is not None:
             self._ahead_turns = read_adapter_config(Path(config.adapter))["turns"]
@@ -57,10 +58,15 @@ class ToyFinetuner:
         if start is not None:
             state = json.loads((start / "toy.json").read_text(encoding="utf-8"))
             self._turns, self._chain = state["turns"], state["chain"]
+            self._curve = TrainingCurve.from_dict(state.get("curve") or {})
 
     @property
     def turns_seen(self) -> int:
         return self._turns
+
+    @property
+    def curve(self) -> TrainingCurve:
+        return self._curve
 
     def train_until(self, turns: int) -> None:
         if (self.config.lora_rank or 0) > MEMORY_RANK:
@@ -74,6 +80,21 @@ class ToyFinetuner:
             self._turns += step
             tell("training", self._turns, turns, key=self.key)
             self._chain = hashlib.sha256(f"{self._chain}{self._turns}".encode()).hexdigest()
+            self._curve.add(self._describe_step(step))
+
+    def _describe_step(self, batch_turns: int) -> TrainingPoint:
+        """The formula's loss, with noise out of the step's own digest."""
+        miss = 1 - _quality(self.config, self._turns + self._ahead_turns)
+        noise = int(self._chain[:4], 16) / 0xFFFF - 0.5
+        return TrainingPoint(
+            turns_seen=self._turns,
+            steps=self._turns // batch_turns,
+            loss_nats=4 * miss * (1 + 0.2 * noise),
+            learning_rate=self.config.learning_rate or 0.0,
+            gradient_norm=miss * (1 + 0.5 * noise),
+            tokens_seen=self._turns * TOKENS_A_TURN,
+            train_s=self._turns * TURN_S,
+        )
 
     def evaluate(
         self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
@@ -103,7 +124,7 @@ class ToyFinetuner:
         )
 
     def save(self, folder: Path) -> None:
-        state = {"turns": self._turns, "chain": self._chain}
+        state = {"turns": self._turns, "chain": self._chain, "curve": self._curve.to_dict()}
         (folder / "toy.json").write_text(json.dumps(state), encoding="utf-8")
         adapter = {"r": self.config.lora_rank, "turns": self._turns + self._ahead_turns}
         (folder / "adapter_config.json").write_text(json.dumps(adapter), encoding="utf-8")

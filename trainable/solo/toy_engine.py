@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainable.result import Evaluation, Resolved
 from trainable.solo.toy import ToyFinetuner
+from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
 
 
@@ -50,6 +51,9 @@ class ToyEngine:
 
     def save(self, key: str, folder: Path) -> None:
         self._trials[key].save(folder)
+
+    def curve(self, key: str) -> TrainingCurve:
+        return self._trials[key].curve if key in self._trials else TrainingCurve()
 
     def leave(self, key: str) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ finetuning's would round to nothing.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,6 +42,8 @@ from trainable.solo.generate import (
 )
 from trainable.solo.model import load_weights, prepare
 from trainable.system.activity import forget, tell
+from trainable.system.gpu import recall_gpu
+from trainable.training_curve import TrainingCurve, TrainingPoint
 from trainable.trial import TrialConfig, TrialFailed
 
 PASS_TOKENS = 4096
@@ -66,7 +69,7 @@ class PlainFinetuner:
             self.optimizer = torch.optim.AdamW(trained.values(), weight_decay=config.weight_decay)
             self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
         self.turns, self.steps, self.tokens_seen = 0, 0, 0
-        self.train_s = 0.0
+        self.train_s, self.curve = 0.0, TrainingCurve()
         self.stable_run: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
         self.resolved = Resolved(
@@ -88,15 +91,17 @@ class PlainFinetuner:
         return self.turns
 
     def train_until(self, turns: int) -> None:
-        started_s = time.perf_counter()
         if self.stable_run is not None and self.turns < turns:
             self._return_to(self.stable_run)
         while self.order is not None and self.turns < turns:
+            started_s = time.perf_counter()
             if self.stable_run is None and is_decaying(self.config, self.turns, turns):
                 self.stable_run = self._copy_state()
-            self._step(turns)
+            rate = learning_rate_at(self.config, self.turns, turns)
+            nats, norm = self._step(rate)
+            self.train_s += time.perf_counter() - started_s
+            self.curve.add(self._describe_step(rate, nats, norm))
             tell("training", self.turns, turns)
-        self.train_s += time.perf_counter() - started_s
 
     def _copy_state(self) -> dict[str, Any]:
         """What training goes on from, on the host."""
@@ -104,7 +109,7 @@ class PlainFinetuner:
         weights = {"weights": self.average.trained, "average": self.average.values}
         state = {**weights, "optimizer": self.optimizer.state_dict()}
         place = {"turns": self.turns, "steps": self.steps, "position": self.order.position}
-        return {**tree_map(copy_to_host, state), **place}
+        return {**tree_map(copy_to_host, state), **place, "curve": self.curve.to_dict()}
 
     def _return_to(self, stable_run: dict[str, Any]) -> None:
         assert self.order is not None
@@ -112,21 +117,26 @@ class PlainFinetuner:
         self.average.values = copy_to(stable_run.get("average", {}), self.device)
         self.optimizer.load_state_dict(stable_run["optimizer"])
         self.turns, self.steps = stable_run["turns"], stable_run["steps"]
+        self.curve = TrainingCurve.from_dict(stable_run.get("curve", {}))
         self.order.position, self.stable_run = stable_run["position"], None
 
-    def _step(self, goal_turns: int) -> None:
+    def _step(self, rate: float) -> tuple[float, float]:
+        """The loss in nats a target token, and the gradient's norm before clipping."""
         assert self.order is not None and self.config.clip_norm is not None
-        rate = learning_rate_at(self.config, self.turns, goal_turns)
         draws = self.order.next_step()
         # one stream of random numbers a step, so that a resumed trial goes on with the same
         torch.manual_seed(combine(self.config.seed, "dropout", self.steps))
+        loss = torch.zeros((), device=self.device)
         for piece in cut_step(draws, PASS_TOKENS):
             nats, _ = self.sum_nats([draw.window for draw in piece.draws])
-            (nats / piece.batch_targets).backward()
+            part = nats / piece.batch_targets
+            part.backward()
+            loss += part.detach()
             self.tokens_seen += piece.n_tokens
         trained = [p for p in self.model.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
-        if not torch.isfinite(norm):
+        measured: list[float] = torch.stack((loss, norm.float())).tolist()  # the step's only wait
+        if not math.isfinite(measured[1]):
             raise TrialFailed(
                 f"the loss or its gradient is not finite after {self.turns} turns "
                 f"(learning_rate={self.config.learning_rate})"
@@ -138,6 +148,19 @@ class PlainFinetuner:
         self.turns += sum(draw.window.n_turns for draw in draws)
         self.steps += 1
         self.average.follow(self.steps)
+        return measured[0], measured[1]
+
+    def _describe_step(self, rate: float, nats: float, norm: float) -> TrainingPoint:
+        return TrainingPoint(
+            turns_seen=self.turns,
+            steps=self.steps,
+            loss_nats=nats,
+            learning_rate=rate,
+            gradient_norm=norm,
+            tokens_seen=self.tokens_seen,
+            train_s=self.train_s,
+            **recall_gpu(),
+        )
 
     def autocast(self) -> Any:
         is_mixed = self.config.method == "full" and self.config.quantisation == "bf16"
@@ -279,6 +302,7 @@ class PlainFinetuner:
         state = {
             **{"turns_seen": self.turns, "steps": self.steps, "tokens_seen": self.tokens_seen},
             **{"train_s": self.train_s, "config": self.config.to_dict()},
+            "curve": self.curve.to_dict(),
             "position": 0 if self.order is None else self.order.position,
             KEY: self.base.identity,
         }
@@ -303,6 +327,7 @@ class PlainFinetuner:
                 self.stable_run = torch.load(folder / STABLE_RUN, weights_only=True)
         self.turns, self.steps = kept["turns_seen"], kept["steps"]
         self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
+        self.curve = TrainingCurve.from_dict(kept.get("curve") or {})
         if self.order is not None:
             self.order.position = kept["position"]
 

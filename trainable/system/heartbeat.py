@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from trainable.system.activity import ALONE, read_activities
+from trainable.system.gpu import measure_gpu
 
 PERIOD_S = 1.0
 UNCHANGED_S = 5.0  # after so long it is sent though nothing has changed: the process is alive
-GPU_QUERY = "utilization.gpu,memory.used,memory.total"
 
 
 class Heartbeat(threading.Thread):
@@ -49,27 +47,3 @@ class Heartbeat(threading.Thread):
             for key, activity in read_activities().items()
         }
         return {name: [a.what, a.done, a.total] for name, a in named.items() if name}
-
-
-def measure_gpu(gpu: str | None) -> dict[str, Any] | None:
-    """id, percent, used_gib and total_gib as nvidia-smi has them; None where it says nothing."""
-    if gpu is None or shutil.which("nvidia-smi") is None:
-        return None
-    command = ["nvidia-smi", "-i", gpu, f"--query-gpu={GPU_QUERY}"]
-    try:
-        asked = subprocess.run(
-            [*command, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        percent, used_mib, total_mib = (float(part) for part in asked.stdout.split(","))
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return {
-        "id": gpu,
-        "percent": percent,
-        "used_gib": used_mib / 1024,
-        "total_gib": total_mib / 1024,
-    }

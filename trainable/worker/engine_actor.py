@@ -15,6 +15,7 @@ from trainable.finetuner import EngineProtocol, Unscored
 from trainable.model.packable import is_toy
 from trainable.result import Resolved
 from trainable.system.shortage import describe_shortage, is_out_of_memory
+from trainable.training_curve import TrainingCurve
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.node import Unfit, check_versions, find_fault, find_here
 from trainable.worker.signs import start_heartbeat
@@ -78,6 +79,10 @@ class EngineActor:
     @ray.method
     def turns_seen(self, key: str) -> int:
         return self.engine.turns_seen(key)
+
+    @ray.method
+    def curve(self, key: str) -> TrainingCurve:
+        return self.engine.curve(key)
 
     @ray.method
     def train_until(self, key: str, turns: int) -> None:

@@ -58,15 +58,17 @@ class DialogueTrial(ray_tune.Trainable):
         except Exception as error:
             if fault := find_fault(error):
                 return self._end(started_s, fault=fault)
+            curve = None if self.finetuner is None else self.finetuner.curve
             if isinstance(error, TrialFailed | ConfigError):
-                return self._end(started_s, failure=str(error))
+                return self._end(started_s, failure=str(error), curve=curve)
             if is_out_of_memory(error):
-                return self._end(started_s, failure=describe_shortage(error))
+                return self._end(started_s, failure=describe_shortage(error), curve=curve)
             raise  # the machinery's fault: Ray tries again, from the last checkpoint
         assert self.finetuner is not None
         report = Report(
             trial=self.lease.trial,
             evaluation=evaluation,
+            curve=self.finetuner.curve,
             resolved=self.finetuner.resolved if is_first else None,
             place=self._place(),
             worked_s=time.monotonic() - started_s,

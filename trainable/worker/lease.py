@@ -9,6 +9,7 @@ from pathlib import Path
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.result import Evaluation, Resolved
 from trainable.storage.remote import Remote
+from trainable.training_curve import TrainingCurve
 from trainable.trial import Milestone, TrialConfig
 from trainable.worker.wire import Place
 
@@ -52,6 +53,7 @@ class Report:
     failure: str | None = None
     lost: str | None = None  # the storage took no checkpoint, and why: not the trial's fault
     fault: NodeFault | None = None  # the node's: with `lost`, if nobody else has lost the storage
+    curve: TrainingCurve | None = None  # of the training up to here, or to the failure
     resolved: Resolved | None = None  # with the first report of a worker
     place: Place | None = None
     worked_s: float = 0.0  # seconds of work for this report

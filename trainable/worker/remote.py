@@ -10,6 +10,7 @@ from ray.actor import ActorHandle
 
 from trainable.finetuner import SlotFinetuner, Unscored
 from trainable.result import Resolved
+from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
 from trainable.worker.node import Unfit
@@ -38,6 +39,9 @@ class RemoteEngine:
 
     def turns_seen(self, key: str) -> int:
         return self._wait(key, self.actor.turns_seen.remote(key))
+
+    def curve(self, key: str) -> TrainingCurve:
+        return self._wait(key, self.actor.curve.remote(key))
 
     def train_until(self, key: str, turns: int) -> None:
         self._wait(key, self.actor.train_until.remote(key, turns))

@@ -56,10 +56,10 @@ def profile_steps(pack: Pack, step: Callable[[], None], steps: int) -> Any:
     return profiler.events() or ()
 
 
-def ranged(work: Callable[..., None]) -> Callable[..., None]:
-    def step(*arguments: Any) -> None:
+def ranged(work: Callable[..., Any]) -> Callable[..., Any]:
+    def step(*arguments: Any) -> Any:
         with record_function(OPTIMIZER):
-            work(*arguments)
+            return work(*arguments)
 
     return step
 

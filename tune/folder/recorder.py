@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from analysis.lines import EVENTS, is_event, is_torn, read_tail
 from analysis.records import FORMAT, SweepRecords
+from analysis.training import TRAINING
 from trainable.result import Evaluation, Resolved
 from trainable.storage.checkpoint import keep_best_and_last
 from trainable.storage.remote import find_remote
@@ -22,6 +23,7 @@ from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import retry_io
 from trainable.system.whole import write_json, write_whole
+from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Report
 
@@ -89,6 +91,14 @@ class Recorder:
         where = {} if report.place is None else report.place.to_dict()
         place = {"place": where, "started_s": self.now_s() - report.worked_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
+
+    def keep_curve(self, trial: str, curve: TrainingCurve | None) -> None:
+        """The trial's training so far, in place of what was known of it; before its next event."""
+        if curve is None or not curve.points:
+            return
+        content = json.dumps(curve.to_dict(), allow_nan=False).encode()
+        retry_io(lambda: self._write_part(trial, TRAINING, content), self.say)
+        self.publish([f"trials/{trial}/{TRAINING}"])
 
     def record_rung(
         self, turns: int, trials: Sequence[str], metric: str, value: float, goes_on: bool
@@ -172,14 +182,17 @@ class Recorder:
         return size, max(map(float, times), default=0.0)
 
     def _write_details(self, trial: str, evaluation: Evaluation) -> None:
-        folder = stay_inside(self.folder, f"trials/{trial}")
-        folder.mkdir(exist_ok=True)
         seen = {"turns_seen": evaluation.result.turns_seen}
         dialogues = {**evaluation.dialogues, **seen}
         for name, content in zip(DETAILS, (dialogues, evaluation.responses), strict=True):
             # without an indent and a wait for the disk: these are large, and no record of them
             # is missed where a power cut takes them
-            write_whole(folder / name, json.dumps(content, allow_nan=False).encode())
+            self._write_part(trial, name, json.dumps(content, allow_nan=False).encode())
+
+    def _write_part(self, trial: str, name: str, content: bytes) -> None:
+        folder = stay_inside(self.folder, f"trials/{trial}")
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / name, content)
 
 
 def write_header(folder: Path, header: Mapping[str, Any]) -> None:

@@ -6,7 +6,9 @@ resumed sweep goes on with the same runs, tells what was missed and nothing twic
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -22,11 +24,15 @@ from analysis.mlflow_export import (
     STORE,
     log_corpus,
     log_files,
+    log_metrics,
     open_experiment,
     open_store,
     spell_store,
 )
+from analysis.records import name_objective, read_header
+from analysis.training import list_metrics, read_training
 from trainable.result import RESOURCE
+from trainable.system.clock import now_s
 from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 
@@ -38,7 +44,10 @@ BACKENDS = {
     "trackio": ("trackio", "trackio"),
 }
 TOLD = "reported.json"
+Lines = Sequence[tuple[int, Mapping[str, float]]]  # turns, rising -> metrics
 PLAIN = (bool, int, float, str)
+# columns of TensorBoard's HParams behind the objective's
+SCORES = ("bleu", "inform", "success", "nats_per_word", "train/loss", "train_s")
 
 
 class Backend(Protocol):
@@ -47,7 +56,7 @@ class Backend(Protocol):
     def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         """The trial's run, new or the one of before; `searched`: those fields of its config."""
 
-    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None: ...
+    def log(self, trial: str, lines: Lines) -> None: ...
 
     def end(self, trial: str, state: str) -> None: ...
 
@@ -79,6 +88,7 @@ class Reporter:
         self.backend: Backend | None = None  # until there is something to tell
         self.failure: str | None = None
         self.opened: set[str] = set()
+        self.heard: dict[str, int] = {}  # trial -> last turns told by this driver
         self.configs: dict[str, Mapping[str, Any]] = {}
         self.params: dict[str, Mapping[str, Any]] = {}
         self.told: dict[str, Any] = self._read().get(name, {})  # trial -> last turns, or its end
@@ -99,26 +109,45 @@ class Reporter:
         told = self.told.get(trial, -1)
         if kind not in ("eval", "end") or isinstance(told, str):
             return
+        told = max(told, self.heard.get(trial, -1))
         if kind == "eval" and event[RESOURCE] <= told:
             return
         self.backend = backend = self.backend or self.connect()
         if trial not in self.opened:
             backend.open(trial, self.configs.get(trial, {}), self.params.get(trial, {}))
             self.opened.add(trial)
+        steps = self._list_steps(trial, told, event.get(RESOURCE))
         if kind == "eval":
-            backend.log(trial, pick_metrics(event), event[RESOURCE])
+            backend.log(trial, [*steps, (event[RESOURCE], pick_metrics(event))])
+            self.heard[trial] = event[RESOURCE]
             if backend.holds:  # on no disk yet: a driver that resumes tells it anew
                 return
         else:
+            if steps:  # of a trial that failed on its way
+                backend.log(trial, steps)
             backend.end(trial, event["state"])
         self.told[trial] = event[RESOURCE] if kind == "eval" else event["state"]
         write_json(self.path, {**self._read(), self.name: self.told})
+
+    def _list_steps(self, trial: str, told: int, until: int | None) -> Lines:
+        """Of its training what is new; None: up to its end."""
+        lines = list_metrics(read_training(self.path.parent, trial))
+        return [p for p in lines if p[0] > told and (until is None or p[0] <= until)]
 
     def _read(self) -> dict[str, Any]:
         try:
             return dict(json.loads(self.path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
+
+
+def to_plain(value: Any) -> Any:
+    return value if isinstance(value, PLAIN) else str(value)
+
+
+def choose_example(attributes: Mapping[str, Any]) -> Any:
+    """A value of a searched field, of the kind that its values have."""
+    return to_plain(attributes["choices"][0] if "choices" in attributes else attributes["low"])
 
 
 def pick_metrics(event: Mapping[str, Any]) -> dict[str, float]:
@@ -137,6 +166,19 @@ class TensorBoard:
 
     def __init__(self, sweep: str, folder: Path) -> None:
         self.folder = folder / "tensorboard"
+        if not list(self.folder.glob("events.*")):
+            self._describe(read_header(folder))
+
+    def _describe(self, header: Mapping[str, Any]) -> None:
+        """The columns of the HParams tab: what is searched, and scores before all else."""
+        from tensorboardX.summary import hparams
+
+        searched = (header.get("space") or {}).get("searched") or {}
+        told = [name_objective(header.get("config") or {}), *SCORES]
+        examples = {name: choose_example(d["attributes"]) for name, d in searched.items()}
+        experiment, _, _ = hparams(examples, dict.fromkeys(told))
+        with self._write("") as writer:
+            writer.file_writer.add_summary(experiment)
 
     def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         with self._write(trial) as writer:
@@ -144,19 +186,22 @@ class TensorBoard:
             if searched:
                 from tensorboardX.summary import hparams
 
-                # the HParams tab makes its table from what all runs tell, and their scalars
-                known = {n: v if isinstance(v, PLAIN) else str(v) for n, v in searched.items()}
-                _, start, _ = hparams(known, {})
+                _, start, _ = hparams({n: to_plain(v) for n, v in searched.items()}, {})
                 writer.file_writer.add_summary(start)
 
-    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+    def log(self, trial: str, lines: Lines) -> None:
         with self._write(trial) as writer:
-            for name, value in metrics.items():
-                writer.add_scalar(name, value, turns)
+            for turns, metrics in lines:
+                for name, value in metrics.items():
+                    writer.add_scalar(name, value, turns)
 
     def end(self, trial: str, state: str) -> None:
         with self._write(trial) as writer:
             writer.add_text("state", state)
+            if state != "FAIL":
+                from tensorboardX.summary import hparams
+
+                writer.file_writer.add_summary(hparams({}, {})[2])
 
     def _write(self, trial: str) -> Any:
         from tensorboardX import SummaryWriter
@@ -177,7 +222,8 @@ class MLflow:
         self.folder = folder
         self.client = open_store(named or spell_store(folder / STORE))
         own = None if named else folder / ARTIFACTS
-        self.experiment = open_experiment(self.client, sweep, own)
+        question = str((read_header(folder).get("space") or {}).get("question") or "")
+        self.experiment = open_experiment(self.client, sweep, own, question)
         self.runs = {
             run.data.tags.get("trial"): run.info.run_id
             for run in self.client.search_runs([self.experiment], max_results=50_000)
@@ -192,9 +238,10 @@ class MLflow:
             self.client.log_param(self.runs[trial], name, value)
         log_corpus(self.client, self.runs[trial], config)
 
-    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
-        for name, value in metrics.items():
-            self.client.log_metric(self.runs[trial], name, value, step=turns)
+    def log(self, trial: str, lines: Lines) -> None:
+        now_ms = round(1000 * now_s())
+        told = [(n, v, now_ms, turns) for turns, metrics in lines for n, v in metrics.items()]
+        log_metrics(self.client, self.runs[trial], told)
 
     def end(self, trial: str, state: str) -> None:
         self.client.set_tag(self.runs[trial], "state", state)
@@ -211,11 +258,11 @@ class WandB:
         self.sweep, self.folder = sweep, folder
         self.holds = os.environ.get("WANDB_MODE", "offline") == "offline"
         self.configs: dict[str, Mapping[str, Any]] = {}
-        self.held: dict[str, dict[int, Mapping[str, float]]] = {}  # trial -> turns -> metrics
+        self.held: dict[str, list[tuple[int, Mapping[str, float]]]] = {}  # by trial
         self.runs: dict[str, Any] = {}
 
     def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        self.configs[trial], self.held[trial] = config, {}
+        self.configs[trial], self.held[trial] = config, []
         if not self.holds:
             self._open_run(trial)
 
@@ -225,6 +272,7 @@ class WandB:
         self.runs[trial] = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "qlora-dialogue-search"),
             group=self.sweep,
+            job_type="trial",
             name=trial,
             id=f"{self.sweep}-{trial}",
             resume="allow",
@@ -235,10 +283,14 @@ class WandB:
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )
 
-    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+    def log(self, trial: str, lines: Lines) -> None:
         if self.holds:
-            self.held[trial][turns] = metrics
+            self.held[trial] += lines
         else:
+            self._tell(trial, lines)
+
+    def _tell(self, trial: str, lines: Lines) -> None:
+        for turns, metrics in lines:
             self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
 
     def end(self, trial: str, state: str) -> None:
@@ -246,8 +298,7 @@ class WandB:
             for left in (self.folder / "wandb").glob(f"offline-run-*-{self.sweep}-{trial}"):
                 shutil.rmtree(left, ignore_errors=True)
             self._open_run(trial)
-            for turns, metrics in sorted(self.held[trial].items()):
-                self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
+            self._tell(trial, self.held[trial])
         self.runs[trial].summary["state"] = state
         self.runs[trial].finish(exit_code=int(state == "FAIL"))
 
@@ -264,15 +315,18 @@ class Trackio:
     def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         self.configs[trial] = config
 
-    def log(self, trial: str, metrics: Mapping[str, float], turns: int) -> None:
+    def log(self, trial: str, lines: Lines) -> None:
         import trackio
 
-        # trackio has one run open at a time: each is taken up for its line and put down again
-        trackio.init(
-            project=self.sweep, name=trial, config=dict(self.configs[trial]), resume="allow"
-        )
-        trackio.log(dict(metrics), step=turns)
-        trackio.finish()
+        # trackio has one run open at a time: each is taken up for its lines and put down again,
+        # which it tells on stdout
+        with contextlib.redirect_stdout(io.StringIO()):
+            trackio.init(
+                project=self.sweep, name=trial, config=dict(self.configs[trial]), resume="allow"
+            )
+            for turns, metrics in lines:
+                trackio.log(dict(metrics), step=turns)
+            trackio.finish()
 
     def end(self, trial: str, state: str) -> None:
         """trackio knows no states."""

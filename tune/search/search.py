@@ -140,6 +140,7 @@ class Search:
             trial.is_resolved = True
         if report.lost is not None or report.fault is not None:
             return self._go_elsewhere(trial, report)
+        self.recorder.keep_curve(trial.id, report.curve)
         if report.evaluation is None:
             return self._end(trial, "FAIL", report.failure or "the worker reported no metric")
         result = report.evaluation.result

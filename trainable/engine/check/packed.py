@@ -29,7 +29,7 @@ class Checked(Decodable, Protocol):
     bank: SlotBank
     pads_to_bucket: bool
 
-    def add_gradients(self, load: Load) -> None: ...
+    def add_gradients(self, load: Load) -> Tensor: ...
 
 
 def find(pack: Checked, samples: Samples, adapter: Adapter, firsts: Sequence[int]) -> Findings:

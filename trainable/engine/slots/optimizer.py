@@ -88,11 +88,12 @@ class SlotOptimizer:
         self.is_broken = torch.zeros(bank.slots, dtype=torch.bool, device=bank.device)
 
     @torch.no_grad()
-    def step(self, span: SlotRange, settings: list[StepSettings]) -> None:
+    def step(self, span: SlotRange, settings: list[StepSettings]) -> Tensor | None:
         """One AdamW step for the slots of the range that complete a batch; their gradients are
-        cleared. Bitwise independent per slot: every operation is elementwise or along a row."""
+        cleared. Bitwise independent per slot: every operation is elementwise or along a row.
+        Returns all the range's gradients' norms before clipping [slots]; None: no slot steps."""
         if not any(each.steps for each in settings):
-            return
+            return None
         rows = slice(span.low, span.high)
         numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
         columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [6, slots, 1]
@@ -110,6 +111,7 @@ class SlotOptimizer:
             norms,
             columns,
         )
+        return norms[:, 0]
 
     def swap(self, one: int, other: int) -> None:
         kept = self.is_broken[one].clone()

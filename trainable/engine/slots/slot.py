@@ -20,6 +20,7 @@ from trainable.engine.slots.peft_format import name_tensors, put_tensors, spell_
 from trainable.engine.slots.task import Task
 from trainable.model.identity import KEY, check_identity
 from trainable.storage.adapter import read_adapter_config
+from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's; where nothing is trained there are none
@@ -44,6 +45,9 @@ class Slot:
     stable_run: SlotState | None = None  # wsd: where the decay to the goal left it
     draws: list[Draw] = field(default_factory=list)  # of the step under way
     pieces: deque[Piece] = field(default_factory=deque)  # of it, still to be passed
+    is_beginning: bool = True  # whether the latest piece is the first of its step
+    curve: TrainingCurve = field(default_factory=TrainingCurve)
+    step_nats: float = 0.0  # the loss of the step under way, as far as the host has read it
 
     @property
     def is_training(self) -> bool:
@@ -61,7 +65,8 @@ class Slot:
         assert self.order is not None
         if not self.draws:
             self.draws = self.order.next_step()
-        if not self.pieces:
+        self.is_beginning = not self.pieces
+        if self.is_beginning:
             self.pieces.extend(cut_step(self.draws, pass_tokens))
         elif self.pieces[0].n_tokens > pass_tokens and len(self.pieces[0].draws) > 1:
             # it was cut when fewer slots shared a pass
@@ -158,6 +163,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
         "position": 0 if slot.order is None else slot.order.position,
         "tokens_seen": slot.tokens_seen,
         "train_s": slot.train_s,
+        "curve": slot.curve.to_dict(),
         "config": slot.config.to_dict(),
         KEY: slot.base,
     }
@@ -200,6 +206,7 @@ def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
         values = {k.removeprefix(prefix): v for k, v in kept if k.startswith(prefix)}
         put_tensors(slot.shape, bank, getattr(bank, kind), row, values)
     slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
+    slot.curve = TrainingCurve.from_dict(state.trainer.get("curve") or {})
     slot.stable_run = state.stable_run
     if slot.order is not None:
         slot.order.position = state.trainer["position"]

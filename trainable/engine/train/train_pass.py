@@ -46,13 +46,16 @@ class Load:
 class TrainPass:
     """Carries out `work`, and where it can be recorded does so for each kind of load."""
 
-    def __init__(self, work: Callable[[Load], None], is_recorded: bool, is_compiled: bool) -> None:
+    def __init__(
+        self, work: Callable[[Load], Tensor], is_recorded: bool, is_compiled: bool
+    ) -> None:
         """`is_compiled`: torch compiles parts of the work, perhaps anew for other shapes, which
         cannot be recorded."""
         self.work, self.is_recorded, self.is_compiled = work, is_recorded, is_compiled
         self.forget()
 
-    def run(self, load: Load) -> None:
+    def run(self, load: Load) -> Tensor:
+        """What `work` returns, until the next run."""
         if not self.is_recorded:
             return self.work(load)
         assert isinstance(load.tokens.layout, Blocks), "the tensors of others are not a load's"
@@ -60,14 +63,15 @@ class TrainPass:
         first_of = kind if self.is_compiled else load.dropout is None
         if first_of not in self.ready:  # it readies what a recording needs
             self.ready.add(first_of)
-            self.work(load)
+            result = self.work(load)
             self.is_recorded = not load.tokens.packing.is_laid_out
-            return None
+            return result
         if not self._has_recording(kind, load):
             return self.work(load)
         own, recording = self.recordings[kind] = self.recordings.pop(kind)  # the latest is last
         copy_all(load.tensors(), own.tensors())
-        recording.replay()
+        replayed: Tensor = recording.replay()
+        return replayed
 
     def _has_recording(self, kind: Any, load: Load) -> bool:
         """Made now if need be. Where the memory is short, or attention laid out by lengths, nothing
