@@ -25,6 +25,13 @@ MUTANTS = {
     ("trainable/evaluation/evaluator.py", "evaluation/test_validation.py"): (
         ("100 * len(set(said)) / len(said)", "100 * len(said) / len(said)"),
     ),
+    ("trainable/training_curve.py", "trainable/test_training_curve.py"): (
+        ("self.stride *= 2", "self.stride *= 1"),
+        ("if self.points and self.points[-1].n_steps < self.stride", "if False"),
+    ),
+    ("trainable/engine/train/meter.py", "engine/test_reference.py"): (
+        ("nats if stand.begins else slot.step_nats + nats", "nats"),
+    ),
     ("trainable/result.py", "evaluation/test_validation.py"): (
         ("tokens_seen / seconds", "turns_seen / seconds"),
         ("**vars(losses), ", ""),
@@ -53,7 +60,7 @@ MUTANTS = {
     ),
     ("trainable/solo/train.py", "trainable/test_plain.py"): (
         (
-            "(nats / piece.batch_targets)",
+            "nats / piece.batch_targets",
             "(nats / sum(len(d.window.targets) for d in piece.draws))",
         ),
     ),

@@ -50,7 +50,7 @@ def to_peft(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
 def trained(bases: dict[str, Path], tmp_path: Path) -> Trained:
     """Three unlike trials, eight steps, by both; the reference's losses, step by step."""
     folder = bases["llama"]
-    pack = open_pack(folder, slots=len(UNLIKE))
+    pack = open_pack(folder, slots=len(UNLIKE), pass_tokens=300)  # a dialogue or two a pass
     for number, changes in enumerate(UNLIKE):
         config = make_config(folder, seed=number, train_turns=GOAL, **changes)
         pack.join(str(number), config, None)
