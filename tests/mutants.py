@@ -79,10 +79,10 @@ MUTANTS = {
         ("Layout.of(counts.tolist()", "Layout.of(counts.tolist()[::-1]"),
     ),
     ("tune/search/rungs.py", "tune/test_rungs.py"): (
-        ("value >= float(", "value > float("),
-        ("(1 - 1 / self.eta) * 100", "100 / self.eta"),
+        ("value >= find_quantile", "value > find_quantile"),
+        ("(before, 1 - 1 / self.eta)", "(before, 1 / self.eta)"),
         ("self._promote(math.floor)", "self._promote(math.ceil)"),
-        ("sorted(self.values, reverse=True)", "sorted(self.values)"),
+        ("sorted(self.ranked, reverse=True)", "sorted(self.ranked)"),
     ),
     ("tune/search/search.py", "tune/test_search.py"): (
         ("return reached[-1] if", "return self.milestones(trial)[len(reached)] if"),

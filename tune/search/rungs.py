@@ -70,7 +70,7 @@ def find_quantile(ascending: Sequence[float], share: float) -> float:
     >>> find_quantile([1.0, 2.0, 4.0], 0.75)
     3.0
     """
-    place = (len(ascending) - 1) * (share * 100 / 100)
+    place = (len(ascending) - 1) * (share * 100 / 100)  # numpy is asked in per cent: its rounding
     low = math.floor(place)
     way = place - low
     before, after = ascending[low], ascending[min(low + 1, len(ascending) - 1)]
