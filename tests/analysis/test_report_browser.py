@@ -126,6 +126,7 @@ def test_a_row_opens_its_trial(page: Any, report: Path) -> None:
     assert "tune.clone sweep" in window.inner_text()
     window.locator(".curve .main-svg").first.wait_for()
     page.keyboard.press("Escape")
+    page.wait_for_function("!location.hash")
     page.goto(f"{report.as_uri()}#trial-0003")
     page.reload()
     page.get_by_role("dialog").get_by_text("the loss is not finite").first.wait_for()

@@ -106,4 +106,12 @@ def test_a_thread_s_sweep_leaves_signals_to_the_main_thread() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert ran == [False] and is_command()
+    assert ran == [False]
+
+
+def test_a_notebook_s_kernel_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    import IPython
+
+    assert is_command()  # though IPython is loaded
+    monkeypatch.setattr(IPython, "get_ipython", lambda: object())
+    assert not is_command()

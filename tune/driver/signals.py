@@ -99,8 +99,10 @@ def is_main_thread() -> bool:
 
 
 def is_command() -> bool:
-    """Whether the process may be ended: it is no notebook's kernel and no interactive Python."""
-    return "ipykernel" not in sys.modules and not hasattr(sys, "ps1")
+    """Whether the process may be ended: it is no notebook's kernel and no interactive Python. (That
+    a library has loaded IPython makes it none.)"""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is None and not hasattr(sys, "ps1")
 
 
 def say(interrupted: Interrupted, hint: str) -> None:
