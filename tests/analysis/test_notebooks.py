@@ -103,6 +103,9 @@ def test_they_run_one_after_another_in_a_new_kernel(tmp_path: Path) -> None:
     search, example, own = read_notebook("search"), read_notebook("sweep"), read_notebook("sweep")
     for cell in own.cells:
         cell.source = cell.source.replace(NAME_CELL, "NAME = result.name")
+    if not os.environ.get("WRITE_NOTEBOOKS"):  # to show that they run, the toy will do
+        for cell in search.cells:
+            cell.source = cell.source.replace('base_model="tiny"', 'base_model="toy"')
     checks = ["assert result.best.score is not None and result.folder.is_dir()"]
     every = nbformat.v4.new_notebook(
         cells=[*search.cells, *example.cells, *own.cells, nbformat.v4.new_code_cell(checks[0])]
