@@ -62,7 +62,8 @@ def test_sgd_in_its_own_layout(tmp_path: Path, local_ray: None) -> None:
             path.unlink()
     records = sweep(tmp_path / "runs", tmp_path / "sgd")
     check(records, "bleu")
-    last = next(t.last for t in records.searched if t.state == "COMPLETE")  # either may report first
+    # either of the two may report first, and go on
+    last = next(t.last for t in records.searched if t.state == "COMPLETE")
     assert last and last.placeholders and last.metrics and "slots" in last.metrics
 
 
