@@ -21,7 +21,15 @@ from search_spaces.space import list_spaces
 from trainable.model.source import EMBEDDED_FOLDER
 from tune import run
 
-ALIKE = ("from_scratch", "instruction", "lora_modules", "lora_rank", "lr_steps", "model_size")
+AT_NIGHT = (
+    "architecture",
+    "from_scratch",
+    "instruction",
+    "lora_modules",
+    "lora_rank",
+    "lr_steps",
+    "model_size",
+)
 ON_THE_FLY = ("model_size", "architecture")  # their base models are the hub's
 SMALL = ["--train-turns", "50", "--rungs", "", "--eval-dialogues", "2", "--asha", "off"]
 
@@ -40,8 +48,8 @@ def sweep(space: str, folder: Path, *flags: str) -> SweepRecords:
 
 
 def choose(name: str) -> Any:
-    """Spaces that run as another does are nightly."""
-    return pytest.param(name, marks=[pytest.mark.nightly] * (name in ALIKE))
+    """Spaces that run as another does, or whose parts have tests of their own, are nightly."""
+    return pytest.param(name, marks=[pytest.mark.nightly] * (name in AT_NIGHT))
 
 
 @pytest.mark.parametrize("name", [choose(n) for n in list_spaces() if n not in ON_THE_FLY])

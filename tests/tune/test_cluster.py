@@ -68,11 +68,8 @@ def can_unshare() -> bool:
     return subprocess.run(bridge, capture_output=True, check=False).returncode == 0
 
 
-THREE_NODES = pytest.param("1", 3, marks=pytest.mark.nightly)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("classic", "n_nodes"), [("", 2), THREE_NODES])
+@pytest.mark.nightly
+@pytest.mark.parametrize(("classic", "n_nodes"), [("", 2), ("1", 3)])
 def test_the_slurm_script_runs_a_sweep_on_several_nodes(
     short_folder: Path, tmp_path: Path, classic: str, n_nodes: int
 ) -> None:
@@ -191,7 +188,7 @@ def test_a_warned_job_is_requeued_and_resumes_by_its_number(tmp_path: Path) -> N
     assert not list(tmp_path.glob(".sweep-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_submitted_job_runs_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.cluster_utils import Cluster
 

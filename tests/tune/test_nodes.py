@@ -72,7 +72,7 @@ def report_restarts(sweep: Sweep, lost_s: float) -> int:
     return len(noted)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_dead_head_pauses_the_sweep_and_another_cluster_goes_on(
     tmp_path: Path, nodes: Any
 ) -> None:
