@@ -47,6 +47,7 @@ def base_loss() -> float:
     return measure_loss(load_plain())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_it_says_what_plain_peft_says(way: str, tmp_path: Path) -> None:
     settings, why = WAYS[way]

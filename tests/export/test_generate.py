@@ -58,6 +58,7 @@ def score(tmp_path: Path, *arguments: object) -> dict[str, object]:
     return scores
 
 
+@pytest.mark.slow
 def test_the_folder_scores_what_was_recorded(
     folder: Path, recorded: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_folder_scores_what_was_recorded(
     assert {metric: again[metric] for metric in METRICS} == recorded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--model", "--adapter"])
 def test_the_merged_model_scores_the_same(
     whole: Path, recorded: dict[str, float], tmp_path: Path, flag: str
@@ -88,6 +90,7 @@ def test_the_merged_model_scores_the_same(
     assert {metric: scores[metric] for metric in METRICS} == recorded
 
 
+@pytest.mark.slow
 def test_from_the_hub(
     folder: Path,
     recorded: dict[str, float],
@@ -109,6 +112,7 @@ def test_from_the_hub(
     assert {metric: scores[metric] for metric in METRICS} == recorded
 
 
+@pytest.mark.slow
 def test_test_scores_reach_the_card(folder: Path, trained: Path, tmp_path: Path) -> None:
     arguments = ("--adapter", folder, "--base-model", "tiny", "--dialogues", "3", "--device", "cpu")
     scores = score(tmp_path, *arguments)

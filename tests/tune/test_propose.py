@@ -61,6 +61,7 @@ def drive(handler: RequestHandler) -> None:
     search.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("every", [1, 7])
 def test_a_third_of_foreign_proposals_and_every_resume_is_exact(

@@ -33,6 +33,7 @@ def curves(records: SweepRecords) -> dict[str, list[tuple[int, float]]]:
     return {t.id: [(e.turns_seen, e.combined) for e in t.evals] for t in records.trials}
 
 
+@pytest.mark.slow
 def test_a_sweep_records_ranks_and_prints(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     code, folder = run(tmp_path, "--trials", "8", "--concurrent", "2")
     records = read_sweep(folder)
