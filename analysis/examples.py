@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.records import SweepRecords, TrialRecord
 from trainable.dialogue.dialogue import Dialogue
+from trainable.evaluation.predictions import Responses
 from trainable.trial import ConfigError
-
-Responses = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)

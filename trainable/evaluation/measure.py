@@ -16,13 +16,13 @@ from typing import Any
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.likeness import ALIKE, Alike
 from trainable.evaluation.objective import COMBINED, Objective
+from trainable.evaluation.predictions import Responses
 from trainable.result import Evaluation, ReplyScores
 from trainable.system.user_files import search_too
 from trainable.trial import ConfigError, TrialFailed
 
 Replies = list[list[str]]  # of each dialogue, one a system turn
 Counts = dict[str, list[float]]  # dialogue -> [sum, number of things summed]
-Responses = Mapping[str, Sequence[Mapping[str, Any]]]  # mwzeval's format
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -60,13 +61,10 @@ class Meter:
         numbers = iter(torch.cat(self._measured).tolist())
         waiting, self._measured, self._stands = self._stands, [], []
         for stands in waiting:
-            nats, norms = take(numbers, len(stands)), take(numbers, len(stands))
+            n_slots = len(stands)
+            nats, norms = list(islice(numbers, n_slots)), list(islice(numbers, n_slots))
             for stand, loss, norm in zip(stands, nats, norms, strict=True):
                 enter(stand, loss, norm)
-
-
-def take(numbers: Iterator[float], count: int) -> list[float]:
-    return [next(numbers) for _ in range(count)]
 
 
 def enter(stand: Stand, nats: float, norm: float) -> None:
