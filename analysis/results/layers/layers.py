@@ -1,4 +1,4 @@
-"""Which layers? Every selection at the rate with which the sweep `rates` gave it the lowest loss."""
+"""Which layers? Every selection at the rate that gave it the lowest loss in the sweep `rates`."""
 
 import sys
 from pathlib import Path

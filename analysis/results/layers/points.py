@@ -11,8 +11,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from search_spaces.lora_modules import SELECTIONS
 
 RANK = 8
-# A rank adds so many parameters to a layer of SmolLM2-135M: 10,176 on all of its linear modules,
-# 3,840 on those of attention, 6,336 of the feed-forward part, 1,920 on q and v, 3,264 on o and down.
+# A rank adds so many parameters to a layer of SmolLM2-135M: 10,176 on all linear modules, 3,840 on
+# attention's, 6,336 on the feed-forward part, 1,920 on q and v, 3,264 on o and down.
 EQUAL_RANKS = dict(zip(SELECTIONS, (8, 21, 13, 42, 25), strict=True))
 ARMS: tuple[dict[str, Any], ...] = tuple(
     {"lora_modules": name, "lora_rank": rank}
