@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import LlamaConfig
+from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.gpt_neox import modeling_gpt_neox
 from transformers.models.llama import modeling_llama
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 
 if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything imports Triton
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
@@ -19,10 +22,11 @@ if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything impor
 from trainable.engine.device.counter import mix
 from trainable.engine.kernels.block_products import add_gradients, multiply_blocks
 from trainable.engine.kernels.dropout_mask import mask_on_gpu
-from trainable.engine.kernels.fused import Gate, Norm, Rotate, derive_loss_here
+from trainable.engine.kernels.fused import Rotate, derive_loss_here
 from trainable.engine.kernels.row_attention import attend_rows
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import apply_mask, make_feature_keys
+from trainable.engine.layers.fusion import fuse_gate, fuse_norm
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.train.loss import derive_loss
 
@@ -43,19 +47,21 @@ def draw(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("width", [64, 96])
-def test_a_norm(width: int) -> None:
-    weight = torch.randn(width)
-    assert_alike(
-        lambda x: Norm.apply(x, weight, 1e-5),
-        lambda x: weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5),
-        draw(2, 7, width),
-    )
+@pytest.mark.parametrize("kind", [LlamaRMSNorm, Gemma3RMSNorm])
+def test_a_norm(kind: type[torch.nn.Module], width: int) -> None:
+    norm = kind(width, eps=1e-5)
+    torch.nn.init.normal_(norm.weight)
+    theirs = norm.forward
+    assert fuse_norm(norm)
+    assert_alike(norm.forward, theirs, draw(2, 7, width))
 
 
-def test_a_gate() -> None:
-    assert_alike(
-        Gate.apply, lambda g, u: torch.nn.functional.silu(g) * u, draw(2, 700, 3), draw(2, 700, 3)
-    )
+@pytest.mark.parametrize("activation", ["silu", "gelu_pytorch_tanh"])
+def test_a_gate(activation: str) -> None:
+    block = LlamaMLP(LlamaConfig(hidden_size=64, intermediate_size=40, hidden_act=activation))
+    theirs = block.forward
+    assert fuse_gate(block)
+    assert_alike(block.forward, theirs, draw(2, 70, 64))
 
 
 @pytest.mark.parametrize(

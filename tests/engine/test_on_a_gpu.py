@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from trainable.engine.decode.token_pass import TokenPass
 from trainable.engine.device.counter import mix
 from trainable.engine.layers.attention import Cached, CachedFlat
+from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.fusion import ROTARY, fuse
@@ -226,7 +227,8 @@ def test_fused_operations_compute_what_they_did(
         return logits, torch.autograd.grad((logits * slope).sum(), inputs)[0]
 
     before = run(plain)
-    fuse(fused)
+    fuse(fused, open_backbone(fused))
+    fused.set_attn_implementation("sdpa")
     for found, wanted in zip(run(fused), before, strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
     assert getattr(library, ROTARY).__name__ == "turn"  # not what torch would have compiled

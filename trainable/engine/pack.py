@@ -61,7 +61,7 @@ class Pack:
         self.run_backbone = open_backbone(self.model)
         # training passes, to sizes that come again
         self.pads_to_bucket = self.device.type == "cuda"
-        is_compiled = self.device.type == "cuda" and not fuse(self.model)
+        is_compiled = self.device.type == "cuda" and not fuse(self.model, self.run_backbone)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
         self.bank = SlotBank(shapes, slots, max_rank, self.device)

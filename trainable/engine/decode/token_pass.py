@@ -54,7 +54,8 @@ class TokenPass:
     def _record(self, tokens: Tensor) -> Callable[[Tensor], Tensor]:
         own = tokens.clone()
         recording = record(lambda: self._pass(own))
-        if recording is None:  # the memory is short
+        if recording is None:
+            self.is_recorded = False
             return self._pass
 
         def replay(tokens: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ one, take the host several times as long as the device."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -24,7 +25,8 @@ def can_record(base: Base, *, training: bool) -> bool:
 
 
 def record(work: Callable[[], Any], pool: Any = None) -> Recording | None:
-    """None where the memory is too short for what the recording would hold: nothing is done then.
+    """None where the memory is too short for what the recording would hold, or where the work waits
+    for the host on its way, as copies from there and looks at numbers do: nothing is done then.
     `pool`: the memory of recordings of which one is replayed at a time."""
     free, total = torch.cuda.mem_get_info()
     if free < SCARCE * total:
@@ -33,7 +35,8 @@ def record(work: Callable[[], Any], pool: Any = None) -> Recording | None:
         return Recording(work, pool)
     except RuntimeError as error:  # torch's own kind, or that of CUDA's graphs
         if "out of memory" not in str(error):
-            raise
+            reason = str(error).splitlines()[0]
+            warnings.warn(f"passes run unrecorded, more slowly: {reason}", stacklevel=2)
         return None
 
 

@@ -7,6 +7,7 @@ Imported only where there is a GPU: Triton comes with torch's builds for it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,12 +15,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+SILU = 1.0, 0.0  # an activation x * sigmoid(linear * x + cubic * x^3), as (linear, cubic)
+GELU_TANH = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
+
 BLOCK = 1024  # numbers that a program takes of what it takes one by one
 WIDE = 4096  # features of a row from which on more threads share it
 
 
 class Norm(torch.autograd.Function):
-    """x [..., width] over its root mean square, times a frozen weight [width]."""
+    """x [..., width] over its root mean square, times a frozen weight [width]. A weight of x's own
+    type meets what has been rounded to that type (Llama), one in 32 bits what has not (Gemma)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -44,22 +49,25 @@ class Norm(torch.autograd.Function):
 
 
 class Gate(torch.autograd.Function):
-    """silu(gates) * up."""
+    """gates * sigmoid(linear * gates + cubic * gates^3) * up: see `SILU` and `GELU_TANH`."""
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, up: Tensor) -> Tensor:
+    def forward(ctx: Any, gates: Tensor, up: Tensor, linear: float, cubic: float) -> Tensor:
         gates, up = gates.contiguous(), up.contiguous()
-        out = torch.empty_like(up)
-        _gate[(triton.cdiv(up.numel(), BLOCK),)](gates, up, out, up.numel(), BLOCK)
+        out, total = torch.empty_like(up), up.numel()
+        _gate[(triton.cdiv(total, BLOCK),)](gates, up, out, total, linear, cubic, BLOCK)
         ctx.save_for_backward(gates, up)
+        ctx.curve = linear, cubic
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (gates, up), grad = ctx.saved_tensors, grads[0].contiguous()
         d_gates, d_up, total = torch.empty_like(gates), torch.empty_like(up), up.numel()
-        _gate_back[(triton.cdiv(total, BLOCK),)](gates, up, grad, d_gates, d_up, total, BLOCK)
-        return d_gates, d_up
+        _gate_back[(triton.cdiv(total, BLOCK),)](
+            gates, up, grad, d_gates, d_up, total, *ctx.curve, BLOCK
+        )
+        return d_gates, d_up, None, None
 
 
 class Rotate(torch.autograd.Function):
@@ -111,8 +119,10 @@ def _norm(x, weight, out, epsilon, width, BLOCK: tl.constexpr):  # type: ignore[
     row = tl.load(x + place, mask=is_there, other=0.0)
     numbers = row.to(tl.float32)
     scale = tl.rsqrt(tl.sum(numbers * numbers, 0) / width + epsilon)
-    normed = (numbers * scale).to(row.dtype)  # rounded here too, as transformers does
+    normed = numbers * scale
     by = tl.load(weight + feature, mask=is_there, other=0.0)
+    if by.dtype == row.dtype:  # rounded here too, as transformers does
+        normed = normed.to(row.dtype)
     tl.store(out + place, (normed.to(tl.float32) * by.to(tl.float32)).to(row.dtype), mask=is_there)
 
 
@@ -133,18 +143,21 @@ def _norm_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _gate(gates, up, out, total, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _gate(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    gates, up, out, total, linear, cubic, BLOCK: tl.constexpr
+):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     is_there = place < total
     g = tl.load(gates + place, mask=is_there, other=0.0)
-    open_by = g.to(tl.float32) * tl.sigmoid(g.to(tl.float32))
+    x = g.to(tl.float32)
+    open_by = x * tl.sigmoid(x * (linear + cubic * x * x))
     u = tl.load(up + place, mask=is_there, other=0.0).to(tl.float32)
     tl.store(out + place, (open_by.to(g.dtype).to(tl.float32) * u).to(g.dtype), mask=is_there)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _gate_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    gates, up, grad, d_gates, d_up, total, BLOCK: tl.constexpr
+    gates, up, grad, d_gates, d_up, total, linear, cubic, BLOCK: tl.constexpr
 ):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     is_there = place < total
@@ -152,9 +165,9 @@ def _gate_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     grad_y = given.to(tl.float32)
     g = tl.load(gates + place, mask=is_there, other=0.0).to(tl.float32)
     u = tl.load(up + place, mask=is_there, other=0.0).to(tl.float32)
-    share = tl.sigmoid(g)
+    share = tl.sigmoid(g * (linear + cubic * g * g))
     tl.store(d_up + place, (grad_y * g * share).to(given.dtype), mask=is_there)
-    slope = share * (1.0 + g * (1.0 - share))
+    slope = share * (1.0 + g * (1.0 - share) * (linear + 3.0 * cubic * g * g))
     tl.store(d_gates + place, (grad_y * u * slope).to(given.dtype), mask=is_there)
 
 

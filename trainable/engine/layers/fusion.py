@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from trainable.engine.device.compiled import fused
+from trainable.engine.layers.attention import Packing
+from trainable.engine.layers.backbone import Run
 
 GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")  # what a gated feed-forward block has
 ROTARY = "apply_rotary_pos_emb"  # transformers' name for it, wherever a model has it
@@ -21,10 +23,10 @@ Turned = tuple[Tensor, Tensor]  # queries and keys
 REPLACED: dict[Callable[..., Turned], bool] = {}  # what took its place; whether it is ours
 
 
-def fuse(model: PreTrainedModel) -> bool:
+def fuse(model: PreTrainedModel, run_backbone: Run) -> bool:
     """In place: what our kernels compute as the model does, on a sample, they take over; the rest
     is compiled by torch, once for any number of tokens. Whether there is no such rest."""
-    is_ours = [fuse_rotary(model)]
+    is_ours = [fuse_rotary(model, run_backbone)]
     for module in model.modules():
         if type(module).__name__.endswith("RMSNorm"):
             is_ours.append(fuse_norm(module))
@@ -34,40 +36,55 @@ def fuse(model: PreTrainedModel) -> bool:
 
 
 def fuse_norm(module: Any) -> bool:
+    theirs = module.forward
+    found = next(
+        (norm for norm in list_norms(module) if agree(theirs, norm, draw_normed(module))), None
+    )
+    module.forward = found or torch.compile(theirs, dynamic=True)
+    return found is not None
+
+
+def list_norms(module: Any) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The norms that our kernel knows: times the weight, or times one more than it (Gemma)."""
     from trainable.engine.kernels.fused import Norm
 
-    epsilon = getattr(module, "variance_epsilon", None)
-    theirs, weight = module.forward, module.weight
+    epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if isinstance(epsilon, float) and isinstance(getattr(module, "weight", None), Tensor):
+        yield lambda x: Norm.apply(x, module.weight, epsilon)
+        more = 1.0 + module.weight.float()
+        yield lambda x: Norm.apply(x, more, epsilon)
 
-    def ours(x: Tensor) -> Tensor:
-        out: Tensor = Norm.apply(x, module.weight, epsilon)
-        return out
 
-    is_ours = epsilon is not None and agree(theirs, ours, draw_like(weight, 4, *weight.shape))
-    module.forward = ours if is_ours else torch.compile(theirs, dynamic=True)
-    return is_ours
+def draw_normed(module: Any) -> Tensor:
+    return draw_like(module.weight, 4, *module.weight.shape)
 
 
 def fuse_gate(block: Any) -> bool:
     """down(act(gate(x)) * up(x)), the middle of it as one kernel."""
-    from trainable.engine.kernels.fused import Gate
+    from trainable.engine.kernels.fused import GELU_TANH, SILU
 
     def theirs(gate: Tensor, up: Tensor) -> Tensor:
-        product: Tensor = block.act_fn(gate) * up
-        return product
+        return multiply_gated(block.act_fn, gate, up)
 
-    sample = next(block.parameters())
-    is_ours = agree(theirs, Gate.apply, *(draw_like(sample, 4, 64) for _ in range(2)))
-    multiply = (
-        Gate.apply if is_ours else partial(fused(multiply_gated, sample.device), block.act_fn)
-    )
+    device = next(block.parameters()).device
+    drawn = torch.linspace(-4, 4, 64, device=device), torch.linspace(2, -1, 64, device=device)
+    known = [partial(multiply_curved, curve) for curve in (SILU, GELU_TANH)]
+    found = next((ours for ours in known if agree(theirs, ours, *drawn)), None)
+    multiply = found or partial(fused(multiply_gated, device), block.act_fn)
 
     def forward(x: Tensor) -> Tensor:
         out: Tensor = block.down_proj(multiply(block.gate_proj(x), block.up_proj(x)))
         return out
 
     block.forward = forward
-    return is_ours
+    return found is not None
+
+
+def multiply_curved(curve: tuple[float, float], gate: Tensor, up: Tensor) -> Tensor:
+    from trainable.engine.kernels.fused import Gate
+
+    product: Tensor = Gate.apply(gate, up, *curve)
+    return product
 
 
 def multiply_gated(activation: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
@@ -75,17 +92,17 @@ def multiply_gated(activation: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
     return product
 
 
-def fuse_rotary(model: PreTrainedModel) -> bool:
+def fuse_rotary(model: PreTrainedModel, run_backbone: Run) -> bool:
     """The function is its module's own; another takes its place for all its models."""
     library = sys.modules[type(model).__module__]
     theirs = getattr(library, ROTARY, None)
-    rotary = getattr(model.base_model, "rotary_emb", None)
     if theirs is None:
         return True
     if theirs in REPLACED:
         return REPLACED[theirs]
     turn = rotate_like(theirs)
-    is_ours = rotary is not None and agree(theirs, turn, *draw_turning(model, rotary))
+    sample = watch_turning(library, model, run_backbone)
+    is_ours = sample is not None and agree(theirs, turn, *sample)
     turn = turn if is_ours else torch.compile(theirs, dynamic=True)
     REPLACED[turn] = is_ours
     setattr(library, ROTARY, turn)
@@ -103,13 +120,28 @@ def rotate_like(theirs: Callable[..., Turned]) -> Callable[..., Turned]:
     return turn
 
 
-def draw_turning(model: PreTrainedModel, rotary: nn.Module) -> tuple[Tensor, ...]:
-    """Queries, keys, and what turns them: five tokens, of two heads and one."""
-    sizes: Any = model.config
-    weight: Any = model.get_input_embeddings().weight
-    width = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
-    cos, sin = rotary(draw_like(weight, 1, 5, width), torch.arange(5, device=weight.device)[None])
-    return draw_like(weight, 1, 2, 5, width), draw_like(weight, 1, 1, 5, width), cos, sin
+@torch.no_grad()
+def watch_turning(library: Any, model: Any, run_backbone: Run) -> tuple[Any, ...] | None:
+    """What the model itself gives that function, of five tokens; None: it never calls it."""
+    theirs, seen = getattr(library, ROTARY), []
+
+    def watch(*given: Any, **named: Any) -> Turned:
+        seen.append((*given, *named.values()))
+        turned: Turned = theirs(*given, **named)
+        return turned
+
+    setattr(library, ROTARY, watch)
+    try:
+        packing = Packing((5,), model.device)
+        run_backbone(torch.arange(5, device=model.device)[None], packing.positions(), packing)
+    except Exception:  # the self-check runs it again, and says why it cannot
+        return None
+    finally:
+        setattr(library, ROTARY, theirs)
+    if not seen:
+        return None
+    q, k, *others = seen[0]
+    return draw_like(q, *q.shape), draw_like(k, *k.shape), *others
 
 
 def draw_like(weight: Tensor, *shape: int) -> Tensor:

@@ -23,6 +23,24 @@ def make_placeholder(device: torch.device) -> Tensor:
     return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
 
 
+def slice_lists(index: Any) -> Any:
+    """The same places without lists of one: torch makes a tensor of a list, and a copy of that from
+    the host to a GPU cannot be recorded.
+
+    >>> slice_lists((..., [-2], [0, 3]))
+    (Ellipsis, slice(-2, -1, None), [0, 3])
+    """
+    if not isinstance(index, tuple):
+        return index
+    return tuple(
+        slice(part[0], part[0] + 1 or None) if is_list_of_one(part) else part for part in index
+    )
+
+
+def is_list_of_one(part: object) -> bool:
+    return isinstance(part, list) and len(part) == 1 and type(part[0]) is int
+
+
 class OwnAttention(TorchFunctionMode):
     def __init__(self, packing: Packing | Cached, placeholder: Tensor) -> None:
         super().__init__()
@@ -36,6 +54,8 @@ class OwnAttention(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func is Tensor.__getitem__:
+            return args[0][slice_lists(args[1])]
         if func is not F.scaled_dot_product_attention:
             return func(*args, **(kwargs or {}))
         self.layer += 1

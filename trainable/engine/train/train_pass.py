@@ -74,8 +74,8 @@ class TrainPass:
         return replayed
 
     def _has_recording(self, kind: Any, load: Load) -> bool:
-        """Made now if need be. Where the memory is short, or attention laid out by lengths, nothing
-        is recorded from now on."""
+        """Made now if need be. Where it cannot be, or attention is laid out by lengths, nothing is
+        recorded from now on."""
         if kind in self.recordings:
             return True
         while len(self.recordings) >= MOST_RECORDINGS:
