@@ -59,7 +59,7 @@ def test_passes_shrink_until_they_fit_and_nobody_notices(
     for key in "abc":
         engine.join(key, make_config(bases["llama"], seed=ord(key)), None)
     assert set(train_together(engine, [*"abc"]).values()) == {None}
-    assert refused and engine.pack.pass_tokens < 4096
+    assert refused and engine.pack.memory.pass_tokens < 4096
     engine.save("a", tmp_path / "short")
     curve = engine.curve("a")
     roomy = Engine(make_spec(bases["llama"]), slots=1, max_rank=8)
@@ -87,7 +87,7 @@ def test_a_trial_too_large_by_itself_fails_alone(
     assert ends["small"] is None and ends["other"] is None
     assert isinstance(ends["big"], TrialFailed)
     assert str(ends["big"]).startswith("out of memory at ")
-    assert engine.pack.pass_tokens == 4096  # the one that did not fit is out
+    assert engine.pack.memory.pass_tokens == 4096  # the one that did not fit is out
 
 
 def test_a_join_without_room_fails_alone(
@@ -120,4 +120,4 @@ def test_replies_come_in_smaller_chunks(
 
     monkeypatch.setattr(replies, "take_chunk", limited)
     assert engine.generate("a", 4).responses == expected
-    assert engine.pack.cache_cut > 1
+    assert engine.pack.memory.cache_cut > 1

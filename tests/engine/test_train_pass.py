@@ -117,7 +117,7 @@ def test_filled_passes_train_as_others(bases: dict[str, Path], pass_tokens: int)
     trained = []
     for pads_to_bucket in (False, True):
         pack = make_pack(bases)
-        pack.pads_to_bucket, pack.pass_tokens = pads_to_bucket, pass_tokens
+        pack.pads_to_bucket, pack.memory.pass_tokens = pads_to_bucket, pass_tokens
         for _ in range(6):
             pack.train_pass(list(pack.slots.values()))
         assert all(slot.steps > 0 for slot in pack.slots.values())
@@ -157,7 +157,7 @@ def test_a_window_too_long_for_a_pass_does_not_scatter_the_others(pack: Pack) ->
 def test_slots_that_do_not_fit_one_pass_keep_their_rows(
     pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack.pass_tokens = pack.longest()
+    pack.memory.pass_tokens = pack.longest()
     slots = list(pack.slots.values())
     pack.train_pass(slots)
     monkeypatch.setattr(pack, "_swap", lambda *_: pytest.fail("rows were moved"))

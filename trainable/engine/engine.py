@@ -9,44 +9,23 @@ from __future__ import annotations
 import gc
 import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainable.engine.decode.replies import GenerationRequest
 from trainable.engine.pack import Pack
-from trainable.engine.slots.slot import Slot, SlotState
+from trainable.engine.pending import PendingRequest, PendingWork
+from trainable.engine.slots.slot import SlotState
 from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.base import BaseSpec, load_base
-from trainable.result import Resolved, TrainerState
-from trainable.system.activity import forget, tell
+from trainable.result import Resolved
+from trainable.system.activity import forget
 from trainable.system.shortage import describe_shortage
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig, TrialFailed
-
-CHECK_EVERY = 16  # passes between looks at which slots have broken
-
-
-@dataclass
-class PendingRequest:
-    """Something a slot waits for: training to a goal, or generated replies."""
-
-    key: str
-    done: Future[Any]
-    n_dialogues: int | None = None  # to validate on; None: all of the split
-    split: str = "validation"
-    replies: bool = True
-    bias: float | None = None
-
-    def is_like(self, other: PendingRequest) -> bool:
-        """Whether both are for the same kind of validation."""
-        one, two = ((w.split, w.replies, w.bias) for w in (self, other))
-        return one == two
 
 
 class Engine:
@@ -70,9 +49,7 @@ class Engine:
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
-        self._training: list[PendingRequest] = []
-        self._generating: list[PendingRequest] = []
-        self._n_passes = 0
+        self._pending = PendingWork(self.pack)
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
 
@@ -84,7 +61,7 @@ class Engine:
 
     def train_until(self, key: str, turns: int) -> None:
         """Waits until the trial has seen `turns` system turns. Raises TrialFailed."""
-        self._order(lambda: self._want_training(key, turns)).result()
+        self._order(lambda: self._pending.want_training(key, turns)).result()
 
     def generate(
         self,
@@ -98,7 +75,7 @@ class Engine:
         loss on the corpus's own: with `replies` False the loss alone. `bias`: a placeholder_bias
         in the place of the trial's own."""
         request = PendingRequest(key, Future(), n_dialogues, split, replies, bias)
-        self._order(lambda: self._generating.append(request))
+        self._order(lambda: self._pending.generating.append(request))
         return request.done.result()
 
     def evaluate(
@@ -138,19 +115,13 @@ class Engine:
         self._orders.put((work, done))
         return done.result()
 
-    def _want_training(self, key: str, turns: int) -> Future[None]:
-        request = PendingRequest(key, Future())
-        self.pack.aim(key, turns)
-        self._training.append(request)
-        return request.done
-
     def _copy_curve(self, key: str) -> TrainingCurve:
         curve = self.pack.slots[key].curve if key in self.pack.slots else TrainingCurve()
         return TrainingCurve(curve.points, curve.stride)
 
     def _leave(self, key: str) -> None:
         forget(key)
-        self._fail(key, TrialFailed("the trial left its slot while it was at work"))
+        self._pending.fail(key, TrialFailed("the trial left its slot while it was at work"))
         self.pack.leave(key)
 
     # What follows runs on the engine's own thread.
@@ -161,22 +132,19 @@ class Engine:
                 is_open = self._take_orders()
                 if not is_open:
                     break
-                self._work()
+                self._pending.work()
             except Exception as error:  # the engine's own fault: every trial hears of it
-                for request in [*self._training, *self._generating]:
-                    self._fail(request.key, error)
-        for request in [*self._training, *self._generating]:
-            self._fail(request.key, TrialFailed("the engine was closed"))
-        del self.pack
+                self._pending.fail_all(error)
+        self._pending.fail_all(TrialFailed("the engine was closed"))
+        del self.pack, self._pending
         gc.collect()  # fused methods hold the model that they are part of
 
     def _take_orders(self) -> bool:
         """Carries out what was asked; waits for it when there is nothing else to do. False: the
         engine is to end."""
         while True:
-            is_idle = not self._training and not self._generating
             try:
-                order = self._orders.get(block=is_idle)
+                order = self._orders.get(block=self._pending.is_empty)
             except queue.Empty:
                 return True
             if order is None:
@@ -192,116 +160,3 @@ class Engine:
                 done.set_exception(error)
             if is_short:
                 self.pack.free_memory()  # what the error held is gone by now
-
-    def _work(self) -> None:
-        self._report_goals()
-        if self._generating and self._should_generate():
-            self._generate_within_memory()
-        elif self._training:
-            self._train_within_memory()
-
-    def _train_within_memory(self) -> None:
-        """A pass; smaller ones from now on where the memory is short, and where a trial alone is
-        too large, the end of that trial."""
-        try:
-            self._train()
-            return
-        except torch.OutOfMemoryError as error:
-            shortage = TrialFailed(describe_shortage(error))
-        if not self.pack.shrink_passes():
-            self._fail(self.pack.at_work[-1], shortage)
-            self.pack.pass_tokens = self.pack.afforded_tokens
-
-    def _generate_within_memory(self) -> None:
-        """The same with replies: where even one at a time is too much, whoever asked last fails."""
-        try:
-            self._generate()
-            return
-        except torch.OutOfMemoryError as error:
-            shortage = TrialFailed(describe_shortage(error))
-        if not self.pack.shrink_cache():
-            self._fail(self._generating[-1].key, shortage)
-            self.pack.cache_cut = 1
-
-    def _train(self) -> None:
-        slots = [self.pack.slots[request.key] for request in self._training]
-        self.pack.train_pass(slots)
-        for slot in slots:
-            tell("training", slot.turns_seen, slot.goal_turns, key=slot.key)
-        self._n_passes += 1
-        if self._n_passes % CHECK_EVERY == 0:
-            self._fail_broken()
-
-    def _should_generate(self) -> bool:
-        """Replies are worth waiting for company: slots that are about to be due are let come. A
-        loss alone is measured at once."""
-        if not all(request.replies for request in self._generating):
-            return True
-        return len(self._generating) >= len(self._training)
-
-    def _report_goals(self) -> None:
-        reached = [w for w in self._training if not self.pack.slots[w.key].is_training]
-        if not reached:
-            return
-        self._fail_broken()
-        for request in reached:
-            if request in self._training:
-                self._training.remove(request)
-                request.done.set_result(None)
-
-    def _fail_broken(self) -> None:
-        for slot in self.pack.broken_slots():
-            rate = slot.config.learning_rate
-            self._fail(
-                slot.key,
-                TrialFailed(
-                    f"the loss or its gradient is not finite after {slot.turns_seen} turns "
-                    f"(learning_rate={rate})"
-                ),
-            )
-
-    def _generate(self) -> None:
-        self._fail_broken()  # by then the device has trained
-        due = {
-            request.key: request for request in sorted(self._generating, key=lambda w: w.replies)
-        }
-        chosen = [w for w in due.values() if w.is_like(next(iter(due.values())))]
-        started_s = time.perf_counter()
-        made = self.pack.generate(
-            [
-                GenerationRequest(self.pack.slots[w.key], w.split, w.n_dialogues, w.replies, w.bias)
-                for w in chosen
-            ]
-        )
-        share_s = (time.perf_counter() - started_s) / len(chosen)
-        for request in chosen:
-            responses, losses = made[request.key]
-            self._generating.remove(request)
-            slot = self.pack.slots[request.key]
-            request.done.set_result(
-                Generated(
-                    corpus=slot.config.corpus,
-                    response=slot.config.response,
-                    split=request.split,
-                    n_dialogues=request.n_dialogues,
-                    responses=responses,
-                    losses=losses,
-                    state=TrainerState.of(
-                        turns_seen=slot.turns_seen,
-                        steps=slot.steps,
-                        train_s=slot.train_s,
-                        tokens_seen=slot.tokens_seen,
-                        peak_gib=self.pack.peak_gib(),
-                    ),
-                    generate_s=share_s,
-                )
-            )
-
-    def _fail(self, key: str, error: Exception) -> None:
-        for requests in (self._training, self._generating):
-            for request in [w for w in requests if w.key == key]:
-                requests.remove(request)
-                request.done.set_exception(error)
-        slot: Slot | None = self.pack.slots.get(key)
-        if slot is not None:
-            slot.abandon()

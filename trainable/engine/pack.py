@@ -1,10 +1,9 @@
-"""The device's side of an engine: the slots' rows, and the passes they make together."""
+"""The device's side of an engine: the passes that its slots make together."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,22 +11,25 @@ from torch import Tensor
 
 from trainable.engine.check.check import SelfCheck
 from trainable.engine.decode.replies import Generation, GenerationRequest, generate
-from trainable.engine.device.memory import afford_cache, afford_pass, give_back_memory, peak_gib
+from trainable.engine.device.memory import (
+    MemoryBudget,
+    describe_device,
+    give_back_memory,
+    peak_gib,
+)
 from trainable.engine.device.recording import can_record
 from trainable.engine.device.transfer import Pace
 from trainable.engine.layers.adapters import Adapters
 from trainable.engine.layers.attention import Cached, Packing
 from trainable.engine.layers.backbone import open_backbone
-from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.fusion import fuse
 from trainable.engine.layers.lora import shape_of
 from trainable.engine.layers.output import Output
-from trainable.engine.layers.passes import make_dropout, pack_windows, target_weights
+from trainable.engine.slot_table import SlotTable
 from trainable.engine.slots.bank import SlotBank, SlotRange
 from trainable.engine.slots.data_order import DataOrder, Piece
-from trainable.engine.slots.optimizer import SlotOptimizer
-from trainable.engine.slots.peft_format import load_adapter, shape_adapter
-from trainable.engine.slots.slot import Slot, SlotState, copy_rows, put_state, restore_slot
+from trainable.engine.slots.peft_format import shape_adapter
+from trainable.engine.slots.slot import Slot, SlotState, copy_rows
 from trainable.engine.slots.task import Tasks
 from trainable.engine.train.loss import TargetLoss
 from trainable.engine.train.meter import Meter
@@ -38,7 +40,7 @@ from trainable.result import Resolved
 from trainable.trial import TrialConfig, TrialFailed
 
 
-class Pack:
+class Pack(SlotTable):
     """Slots over one base model. Not thread-safe: the engine's thread owns it."""
 
     def __init__(
@@ -64,22 +66,17 @@ class Pack:
         is_compiled = self.device.type == "cuda" and not fuse(self.model, self.run_backbone)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
-        self.bank = SlotBank(shapes, slots, max_rank, self.device)
-        self.adapters = Adapters(self.bank, self.model)
-        self.optimizer = SlotOptimizer(self.bank)
+        bank = SlotBank(shapes, slots, max_rank, self.device)
+        super().__init__(bank, Adapters(bank, self.model))
         self.train_together = TrainPass(
             self.add_gradients, can_record(base, training=True), is_compiled
         )
         self.pace, self.meter = Pace(self.device), Meter()
-        self.afforded_tokens = self.pass_tokens = pass_tokens or afford_pass(
-            self.model.config, self.device, gpu_share
+        self.memory = MemoryBudget(
+            self.model.config, base.compute_dtype, self.device, gpu_share, pass_tokens
         )
-        self.gpu_share = gpu_share
         self.tasks = Tasks(base)
-        self.slots: dict[str, Slot] = {}
-        self.rows: list[str | None] = [None] * slots  # bank row -> key
         self.at_work: list[str] = []  # the trials of the training pass under way
-        self.cache_cut: float = 1  # more once memory ran out for keys and values
         self.has_generated = False  # a token a row: what such passes compile is there
         if check is not None:
             check.finish(self)
@@ -91,7 +88,7 @@ class Pack:
         self.place(slot, state)
         return Resolved(
             modules=slot.shape.modules,
-            trainable_params=self._count_trainable(slot),
+            trainable_params=0 if slot.order is None else self.bank.layout.count(slot.shape),
             total_params=self.base.total_params,
             base_residency=self.base.residency,
             execution="packed" if len(self.rows) > 1 else "solo",
@@ -99,44 +96,10 @@ class Pack:
             base=self.base.identity,
         )
 
-    def place(self, slot: Slot, state: SlotState | None = None) -> None:
-        """Fills a free row with the slot's adapter: new, brought along, or from a checkpoint."""
-        row = self.rows.index(None)
-        self.bank.initialise(row, slot.shape, slot.config.seed)
-        if state is not None:
-            restore_slot(slot, self.bank, row, state)
-        elif slot.config.adapter is not None:
-            load_adapter(slot.config, slot.shape, slot.base, self.bank, row)
-        self.slots[slot.key], self.rows[row] = slot, slot.key
-        self.adapters.invalidate()
-
-    def leave(self, key: str) -> None:
-        if self.slots.pop(key, None) is None:
-            return
-        row = self.rows.index(key)
-        self.rows[row] = None
-        self.bank.clear(row)
-        self.optimizer.is_broken[row] = False
-        self.adapters.invalidate()
-
-    def aim(self, key: str, turns: int) -> None:
-        """Sets a slot's next goal. Where the rate has decayed towards the last one (wsd), the
-        slot goes on from where that decay began: a milestone is a branch off one stable run."""
-        slot = self.slots[key]
-        slot.goal_turns = turns
-        if slot.stable_run is not None and slot.turns_seen < turns:
-            put_state(slot, self.bank, self.rows.index(key), slot.stable_run)
-
-    def copy_state(self, key: str) -> SlotState:
-        return self.copy_rows(key)()
-
-    def copy_rows(self, key: str) -> Callable[[], SlotState]:
-        return copy_rows(self.slots[key], self.bank, self.rows.index(key))
-
     def train_pass(self, slots: Sequence[Slot]) -> None:
         """One pass, forward and backward, over a piece of each slot's step; several where not
         every slot can bring a whole dialogue to one."""
-        slots, together = self.gather(slots), max(1, self.pass_tokens // self.longest())
+        slots, together = self.gather(slots), max(1, self.memory.pass_tokens // self.longest())
         for low in range(0, len(slots), together):
             high = min(low + together, len(slots))
             self._train_together(slots[low:high], SlotRange(low, high))
@@ -149,7 +112,7 @@ class Pack:
             if slot.is_forking:
                 self.meter.read()
                 slot.stable_run = copy_rows(slot, self.bank, row)()
-        pieces = [slot.next_piece(self.pass_tokens // len(slots)) for slot in slots]
+        pieces = [slot.next_piece(self.memory.pass_tokens // len(slots)) for slot in slots]
         nats = self._run(slots, pieces, span)
         settings = [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
         norms = self.optimizer.step(span, settings)
@@ -164,36 +127,14 @@ class Pack:
         for slot in (self.slots[key] for key in self.at_work if key in self.slots):
             slot.train_s += train_s / len(self.at_work)
 
-    def gather(self, slots: Sequence[Slot]) -> list[Slot]:
-        """Moves the slots' rows to the front of the bank; the slots in the order of their rows."""
-        wanted = {slot.key for slot in slots}
-        waiting = [row for row, key in enumerate(self.rows) if key in wanted and row >= len(slots)]
-        for row in range(len(slots)):
-            if self.rows[row] not in wanted:
-                self._swap(row, waiting.pop())
-        return [self.slots[str(key)] for key in self.rows[: len(slots)]]
-
-    def _swap(self, one: int, other: int) -> None:
-        self.bank.swap(one, other)
-        self.optimizer.swap(one, other)
-        self.rows[one], self.rows[other] = self.rows[other], self.rows[one]
-        self.adapters.invalidate()
-
     def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> Tensor:
         """Adds the gradient of each slot's piece to the slot's row; the pieces' parts of their
         steps' losses [slots], in nats."""
-        windows = [[draw.window for draw in piece.draws] for piece in pieces]
-        configs = [slot.config for slot in slots]
-        tokens = pack_windows(windows, self.device, pads_to_bucket=self.pads_to_bucket)
-        dropout = make_dropout(configs, pieces, tokens.layout.counts, self.device)
-        weights = target_weights(pieces, tokens)
-        if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
-            layout = tokens.layout.place(span.low, self.bank.slots)
-            tokens, span = replace(tokens, layout=layout), SlotRange(0, self.bank.slots)
-        modules = tuple(self.bank.used_modules(span))
-        nats = self.train_together.run(Load(span, tokens, weights, dropout, modules))
+        load = Load.of(slots, pieces, span.low, self.bank, pads=self.pads_to_bucket)
+        nats = self.train_together.run(load)
+        of = load.tokens.target_slots
         sums = torch.zeros(len(slots), device=self.device)
-        return sums.index_add_(0, tokens.target_slots, nats[: len(tokens.target_slots)])
+        return sums.index_add_(0, of, nats[: len(of)])
 
     def add_gradients(self, load: Load) -> Tensor:
         """To the bank's rows, of a load's weighted losses; those losses [targets], in nats."""
@@ -231,18 +172,12 @@ class Pack:
         self.bank.grads.zero_()
         for slot in self.slots.values():
             slot.restart_step()
-        if self.pass_tokens < self.longest():
-            return False
-        self.pass_tokens //= 2
-        return True
+        return self.memory.halve_passes(self.longest())
 
     def shrink_cache(self) -> bool:
         """The same after generating did."""
         self.free_memory()
-        if self.room_tokens() < self.longest():
-            return False
-        self.cache_cut *= 2
-        return True
+        return self.memory.halve_cache(self.longest())
 
     def free_memory(self) -> None:
         self.adapters.invalidate()
@@ -260,9 +195,6 @@ class Pack:
 
     def output(self) -> Output:
         return Output.of(self.model)
-
-    def longest(self) -> int:
-        return max(slot.config.max_length_tokens for slot in self.slots.values())
 
     def _make_slot(self, key: str, config: TrialConfig) -> Slot:
         task = self.tasks.of(config)
@@ -285,19 +217,3 @@ class Pack:
             order=order,
             base=self.base.identity,
         )
-
-    def _count_trainable(self, slot: Slot) -> int:
-        if slot.order is None:
-            return 0
-        shapes = (self.bank.layout.shapes[name] for name in slot.shape.modules)
-        return sum(shape.count(slot.shape.rank) for shape in shapes)
-
-    def room_tokens(self) -> int:
-        """How many tokens' keys and values may be kept at a time while generating."""
-        sizes, dtype = self.model.config, self.base.compute_dtype
-        tokens = afford_cache(sizes, dtype, self.device, self.gpu_share)
-        return int(tokens / self.cache_cut)
-
-
-def describe_device(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -86,12 +86,12 @@ def fits_batch(pack: Pack, rows: int, prompt_tokens: int, new_tokens: int) -> bo
 def decode_at_once(pack: Pack, windows: list[Window], config: TrialConfig) -> None:
     """In one chunk, whatever the memory set aside for it."""
     pack.gather([next(iter(pack.slots.values()))])
-    room, pack.cache_cut = pack.cache_cut, 1e-9
+    cut, pack.memory.cache_cut = pack.memory.cache_cut, 1e-9
     try:
         decode_chunks(pack, [windows], [config], [0], [pack.base.special.eos])
         synchronise(pack.device)
     finally:
-        pack.cache_cut = room
+        pack.memory.cache_cut = cut
         pack.adapters.invalidate()
 
 

@@ -16,6 +16,7 @@ from trainable.engine.decode.belief_states import predict_states, to_greedy
 from trainable.engine.decode.decode import Decoder, SlotOutput
 from trainable.engine.decode.row_cache import lies_flat
 from trainable.engine.decode.rows import count_window_columns
+from trainable.engine.device.memory import MemoryBudget
 from trainable.engine.device.recording import can_record
 from trainable.engine.layers.adapters import Adapters
 from trainable.engine.layers.attention import Cached, Packing
@@ -39,6 +40,7 @@ class Decodable(Protocol):
     base: Base
     device: torch.device
     adapters: Adapters
+    memory: MemoryBudget
     has_generated: bool  # a token a row: what such passes compile is there
 
     def gather(self, slots: Sequence[Slot]) -> list[Slot]: ...
@@ -46,8 +48,6 @@ class Decodable(Protocol):
     def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor: ...
 
     def output(self) -> Output: ...
-
-    def room_tokens(self) -> int: ...
 
 
 class GenerationRequest(NamedTuple):
@@ -212,7 +212,7 @@ def take_chunk(
 ) -> list[list[Window]]:
     """The next windows of every slot whose keys and values fit the memory set aside: as many of
     each slot, since products over unlike numbers are slower; the first ones of some in any case."""
-    left_tokens = pack.room_tokens()
+    left_tokens = pack.memory.room_tokens()
     if not any(window.prompts for queue in queues for window in queue):
         left_tokens = min(
             left_tokens, SCORED_TOKENS[pack.device.type]

@@ -18,6 +18,52 @@ ACTIVATION_BYTES = 46
 ACTIVATION_SHARE = 0.3  # they are held twice: of passes launched one by one, and of recorded ones
 
 
+class MemoryBudget:
+    """Tokens that one pack's passes may bring, and tokens whose keys and values it may keep; fewer
+    of either once memory ran out."""
+
+    def __init__(
+        self,
+        sizes: Any,
+        dtype: torch.dtype,
+        device: torch.device,
+        share: float,
+        pass_tokens: int | None,
+    ) -> None:
+        """`share`: what part of a GPU's memory is this pack's, in (0, 1]. `pass_tokens`: None for
+        what the memory affords."""
+        self.sizes, self.dtype, self.device, self.share = sizes, dtype, device, share
+        self.first_pass_tokens = pass_tokens or afford_pass(sizes, device, share)
+        self.pass_tokens = self.first_pass_tokens
+        self.cache_cut: float = 1  # more once memory ran out for keys and values
+
+    def halve_passes(self, longest: int) -> bool:
+        """False: a pass could not hold the longest dialogue, of so many tokens, any more."""
+        if self.pass_tokens < longest:
+            return False
+        self.pass_tokens //= 2
+        return True
+
+    def halve_cache(self, longest: int) -> bool:
+        """The same of keys and values."""
+        if self.room_tokens() < longest:
+            return False
+        self.cache_cut *= 2
+        return True
+
+    def restore_passes(self) -> None:
+        """The trial that was too large is out."""
+        self.pass_tokens = self.first_pass_tokens
+
+    def restore_cache(self) -> None:
+        self.cache_cut = 1
+
+    def room_tokens(self) -> int:
+        """How many tokens' keys and values may be kept at a time while generating."""
+        tokens = afford_cache(self.sizes, self.dtype, self.device, self.share)
+        return int(tokens / self.cache_cut)
+
+
 def afford_pass(sizes: Any, device: torch.device, share: float) -> int:
     """Tokens of a pass whose activations take a modest part of the memory that is left to an engine
     with that share of the GPU. `sizes`: the model's configuration."""
@@ -65,3 +111,7 @@ def count_cache_bytes(sizes: Any, dtype: torch.dtype) -> int:
 def peak_gib(device: torch.device) -> float:
     """The most that torch has held there since its counters were reset; 0 on the CPU."""
     return torch.cuda.max_memory_allocated(device) / GIB if device.type == "cuda" else 0.0
+
+
+def describe_device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -74,6 +74,10 @@ class RowLayout:
         """Numbers a row."""
         return sum(shape.count(self.rank) for shape in self.shapes.values())
 
+    def count(self, adapter: AdapterShape) -> int:
+        """Numbers of an adapter, without the padding of its rank."""
+        return sum(self.shapes[name].count(adapter.rank) for name in adapter.modules)
+
     def pair(self, rows: Tensor, name: str, slot: int) -> tuple[Tensor, Tensor]:
         """Views of one slot's A [in, rank] and B [rank, out] of a module, in `rows`."""
         a, b = self.stack(rows, name, SlotRange(slot, slot + 1))

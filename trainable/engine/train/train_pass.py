@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,15 @@ from torch import Tensor
 from trainable.engine.device.recording import Recording, record
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout
-from trainable.engine.layers.passes import PackedTokens
-from trainable.engine.slots.bank import SlotRange
+from trainable.engine.layers.passes import (
+    PackedTokens,
+    make_dropout,
+    pack_windows,
+    target_weights,
+)
+from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.engine.slots.data_order import Piece
+from trainable.engine.slots.slot import Slot
 
 MOST_RECORDINGS = 256  # megabytes each; the longest unused goes first
 
@@ -27,6 +34,23 @@ class Load:
     weights: Tensor  # [targets]
     dropout: Dropout | None
     modules: tuple[str, ...]  # those with an adapter; those of its slots at least
+
+    @classmethod
+    def of(
+        cls, slots: Sequence[Slot], pieces: Sequence[Piece], low: int, bank: SlotBank, *, pads: bool
+    ) -> Load:
+        """A piece of each of these slots, which stand in the bank's rows from `low` on. `pads`:
+        filled up to sizes that come again."""
+        windows = [[draw.window for draw in piece.draws] for piece in pieces]
+        tokens = pack_windows(windows, bank.device, pads_to_bucket=pads)
+        configs = [slot.config for slot in slots]
+        dropout = make_dropout(configs, pieces, tokens.layout.counts, bank.device)
+        weights = target_weights(pieces, tokens)
+        span = SlotRange(low, low + len(slots))
+        if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
+            tokens = replace(tokens, layout=tokens.layout.place(low, bank.slots))
+            span = SlotRange(0, bank.slots)
+        return cls(span, tokens, weights, dropout, tuple(bank.used_modules(span)))
 
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""

@@ -1,0 +1,72 @@
+"""Which trial's slot stands in which row of the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from trainable.engine.layers.adapters import Adapters
+from trainable.engine.slots.bank import SlotBank
+from trainable.engine.slots.optimizer import SlotOptimizer
+from trainable.engine.slots.peft_format import load_adapter
+from trainable.engine.slots.slot import Slot, SlotState, copy_rows, put_state, restore_slot
+
+
+class SlotTable:
+    def __init__(self, bank: SlotBank, adapters: Adapters) -> None:
+        """`adapters`: what reads the bank's rows; told whenever a row is another trial's."""
+        self.bank, self.adapters = bank, adapters
+        self.optimizer = SlotOptimizer(bank)
+        self.slots: dict[str, Slot] = {}
+        self.rows: list[str | None] = [None] * bank.slots  # bank row -> key
+
+    def place(self, slot: Slot, state: SlotState | None = None) -> None:
+        """Fills a free row with the slot's adapter: new, brought along, or from a checkpoint."""
+        row = self.rows.index(None)
+        self.bank.initialise(row, slot.shape, slot.config.seed)
+        if state is not None:
+            restore_slot(slot, self.bank, row, state)
+        elif slot.config.adapter is not None:
+            load_adapter(slot.config, slot.shape, slot.base, self.bank, row)
+        self.slots[slot.key], self.rows[row] = slot, slot.key
+        self.adapters.invalidate()
+
+    def leave(self, key: str) -> None:
+        if self.slots.pop(key, None) is None:
+            return
+        row = self.rows.index(key)
+        self.rows[row] = None
+        self.bank.clear(row)
+        self.optimizer.is_broken[row] = False
+        self.adapters.invalidate()
+
+    def aim(self, key: str, turns: int) -> None:
+        """Sets a slot's next goal. Where the rate has decayed towards the last one (wsd), the
+        slot goes on from where that decay began: a milestone is a branch off one stable run."""
+        slot = self.slots[key]
+        slot.goal_turns = turns
+        if slot.stable_run is not None and slot.turns_seen < turns:
+            put_state(slot, self.bank, self.rows.index(key), slot.stable_run)
+
+    def copy_state(self, key: str) -> SlotState:
+        return self.copy_rows(key)()
+
+    def copy_rows(self, key: str) -> Callable[[], SlotState]:
+        return copy_rows(self.slots[key], self.bank, self.rows.index(key))
+
+    def gather(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Moves the slots' rows to the front of the bank; the slots in the order of their rows."""
+        wanted = {slot.key for slot in slots}
+        waiting = [row for row, key in enumerate(self.rows) if key in wanted and row >= len(slots)]
+        for row in range(len(slots)):
+            if self.rows[row] not in wanted:
+                self._swap(row, waiting.pop())
+        return [self.slots[str(key)] for key in self.rows[: len(slots)]]
+
+    def _swap(self, one: int, other: int) -> None:
+        self.bank.swap(one, other)
+        self.optimizer.swap(one, other)
+        self.rows[one], self.rows[other] = self.rows[other], self.rows[one]
+        self.adapters.invalidate()
+
+    def longest(self) -> int:
+        return max(slot.config.max_length_tokens for slot in self.slots.values())
