@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.load import RECENT, Corpus, load_corpus
 from trainable.system.cache import find_cache_folder
 from trainable.system.hub import settle_network
 
@@ -107,6 +107,7 @@ def multiwoz(multiwoz_folder: Path) -> Corpus:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder for one test."""
     monkeypatch.setenv("QLORA_SEARCH_CACHE", str(tmp_path / "cache"))
+    RECENT.clear()
     return tmp_path / "cache"
 
 

@@ -26,6 +26,7 @@ Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
 READER = "4"  # goes up when the same files would give other dialogues
 CHATS = "chats-2"  # likewise, of the reader of chats alone
+RECENT: dict[tuple[str, str], Corpus] = {}  # (name, fingerprint): the one read last is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,8 +208,18 @@ def find_annotations(folder: Path) -> Path:
     return download_multiwoz(ANNOTATIONS)
 
 
-@pause_collection()
 def _restore(name: str, fingerprint: str, read: Read, kind: Kind = "multiwoz") -> Corpus:
+    """Of MultiWOZ's size this takes seconds, and a plan asks for one corpus many times."""
+    corpus = RECENT.get((name, fingerprint))
+    if corpus is None:
+        corpus = _build(name, fingerprint, read, kind)
+        RECENT.clear()
+        RECENT[name, fingerprint] = corpus
+    return corpus
+
+
+@pause_collection()
+def _build(name: str, fingerprint: str, read: Read, kind: Kind) -> Corpus:
     def build() -> dict[str, Any]:
         moved: list[str] = []
         parsed = read(moved.append)

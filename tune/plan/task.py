@@ -65,7 +65,8 @@ def choose_objective(
 ) -> Objective:
     """What `--objective` and `--direction` say; without, what the corpora allow: Combined, BLEU
     where they have no goals, the loss where they are chats."""
-    kinds = {_load(c.corpus).kind if _is_own(c) else "multiwoz" for c in configs}
+    corpora = {c.corpus if _is_own(c) else "" for c in configs}
+    kinds = {_load(name).kind if name else "multiwoz" for name in corpora}
     if text is None:
         kind = next((k for k in ("chats", "sgd") if k in kinds), "multiwoz")
         text = OBJECTIVES[kind]
@@ -153,7 +154,8 @@ def list_rehearsed(config: TrialConfig) -> tuple[Dialogue, ...]:
 
 def check_task(configs: Iterable[TrialConfig]) -> None:
     """What the configs read of a corpus is there."""
-    for config in filter(_is_own, configs):
+    own = filter(_is_own, configs)
+    for config in {(c.corpus, c.context, c.target): c for c in own}.values():
         corpus = _load(config.corpus)
         if corpus.kind == "chats" and (config.context != "history" or config.target != "response"):
             raise ConfigError(
