@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "analysis": ("trainable",),
     "search_spaces": ("trainable.trial", "trainable.system"),
     "trainable": ("trainable",),
-    "trainable.system": ("trainable.trial",),
+    "trainable.system": ("trainable.trial", "trainable.training_curve"),
     "trainable.command": ("trainable.trial", "trainable.system", "trainable.storage"),
     "trainable.dialogue": ("trainable.trial", "trainable.system"),
     "trainable.corpus": (

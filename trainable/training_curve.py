@@ -50,10 +50,13 @@ class TrainingCurve:
             self.stride *= 2
         self.points.append(step)
 
+    def copy(self) -> TrainingCurve:
+        """As it is now, though another thread adds to it."""
+        return TrainingCurve(self.points, self.stride)
+
     def to_dict(self) -> dict[str, Any]:
         """A list for each field of the points, JSON-ready: `from_dict` reads them back."""
-        rows = [asdict(point) for point in self.points]
-        columns = {name: [shorten(row[name]) for row in rows] for name in COLUMNS}
+        columns = {name: [shorten(getattr(p, name)) for p in self.points] for name in COLUMNS}
         return {"stride": self.stride, **columns}
 
     @classmethod

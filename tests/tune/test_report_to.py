@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from analysis.training import TRAINING
-from trainable.training_curve import TrainingCurve, TrainingPoint
+from trainable.training_curve import MOST_POINTS, TrainingCurve, TrainingPoint
 from trainable.trial import ConfigError
-from tune.folder.report_to import Reporter, check_backends
+from tune.folder import report_to
+from tune.folder.report_to import Reporter
+from tune.folder.trackers import check_backends
 
 SWEEP = "told"
 
@@ -81,6 +83,33 @@ def test_tensorboard(tmp_path: Path) -> None:
     columns = root.SummaryMetadata("_hparams_/experiment").plugin_data.content
     places = [columns.index(name) for name in (b"learning_rate", b"combined", b"success")]
     assert places == sorted(places)
+
+
+def test_steps_are_told_while_a_trial_trains_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.setattr(report_to, "STEPS_S", 0.0)
+    killed = tell("tensorboard", tmp_path, [100], ends=False)
+    write_training(tmp_path, 250)  # beyond its last evaluation
+    killed.on_steps(["0000"])
+    killed.on_steps(["0000"])  # nothing new
+    # started again from the checkpoint of 100 turns; the evaluation of 200 is news all the same
+    tell("tensorboard", tmp_path, [100, 200, 300], ends=True).on_steps(["0000"])
+    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard" / "0000")).Reload()
+    assert [e.step for e in events.Scalars("combined")] == [100, 200, 300]
+    assert [(e.step, round(e.value, 5)) for e in events.Scalars("train/loss")] == STEPS
+
+
+def test_a_point_that_still_grows_is_told_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_to, "STEPS_S", 0.0)
+    reporter = tell("tensorboard", tmp_path, [100], ends=False)
+    n_turns = 50 * (MOST_POINTS + 1)  # of which two steps make a point
+    write_training(tmp_path, n_turns)
+    reporter.on_steps(["0000"])
+    assert reporter.steps == {"0000": n_turns - 50}
 
 
 @pytest.mark.slow
@@ -164,7 +193,7 @@ def test_trackio(
 def test_a_backend_that_fails_ends_no_sweep(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tune.folder.report_to import TensorBoard
+    from tune.folder.trackers import TensorBoard
 
     def fail(*_: object) -> None:
         raise RuntimeError("no route")

@@ -15,7 +15,11 @@ from optuna.storages.journal import JournalFileBackend
 from test_search import summarise
 
 from analysis.records import SweepRecords, read_sweep
+from analysis.training import read_training
+from trainable.training_curve import TrainingCurve
+from tune.folder.recorder import Recorder
 from tune.run import main
+from tune.workers import bridge
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -66,6 +70,29 @@ def test_the_mirror_tells_what_the_records_tell(tmp_path: Path) -> None:
         }
         assert losses and losses.items() <= mirrored.user_attrs.items()
         assert (mirrored.value is None) == (trial.state != "COMPLETE")
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("pack", ["1", "2"])
+def test_training_is_seen_between_evaluations(
+    tmp_path: Path, pack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "CURVES_S", 0.1)
+    seen: list[tuple[int, int]] = []  # turns of a curve, and of the last evaluation before it
+    keep_curve = Recorder.keep_curve
+
+    def keep(recorder: Recorder, trial: str, curve: TrainingCurve | None) -> None:
+        assert curve is not None
+        keep_curve(recorder, trial, curve)
+        (record,) = read_sweep(recorder.folder).searched
+        points = read_training(recorder.folder, trial)
+        seen.append((points[-1].turns_seen, max((e.turns_seen for e in record.evals), default=0)))
+
+    monkeypatch.setattr(Recorder, "keep_curve", keep)
+    flags = ("--trials", "1", "--asha", "off", "--no-baseline", "--train-turns", "900")
+    run(tmp_path, *flags, "--pack", pack, base_model="toy:0.02")
+    assert any(0 < evaluated < trained < 900 for trained, evaluated in seen)
+    assert seen == sorted(seen)
 
 
 @pytest.mark.slow

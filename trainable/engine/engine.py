@@ -116,8 +116,7 @@ class Engine:
         return done.result()
 
     def _copy_curve(self, key: str) -> TrainingCurve:
-        curve = self.pack.slots[key].curve if key in self.pack.slots else TrainingCurve()
-        return TrainingCurve(curve.points, curve.stride)
+        return self.pack.slots[key].curve.copy() if key in self.pack.slots else TrainingCurve()
 
     def _leave(self, key: str) -> None:
         forget(key)

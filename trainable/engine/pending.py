@@ -92,7 +92,7 @@ class PendingWork:
         slots = [self.pack.slots[request.key] for request in self.training]
         self.pack.train_pass(slots)
         for slot in slots:
-            tell("training", slot.turns_seen, slot.goal_turns, key=slot.key)
+            tell("training", slot.turns_seen, slot.goal_turns, key=slot.key, curve=slot.curve)
         self._n_passes += 1
         if self._n_passes % CHECK_EVERY == 0:
             self._fail_broken()

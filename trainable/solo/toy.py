@@ -78,9 +78,9 @@ class ToyFinetuner:
             if self.sleep_s:
                 time.sleep(self.sleep_s * step)
             self._turns += step
-            tell("training", self._turns, turns, key=self.key)
             self._chain = hashlib.sha256(f"{self._chain}{self._turns}".encode()).hexdigest()
             self._curve.add(self._describe_step(step))
+            tell("training", self._turns, turns, key=self.key, curve=self._curve)
 
     def _describe_step(self, batch_turns: int) -> TrainingPoint:
         """The formula's loss, with noise out of the step's own digest."""

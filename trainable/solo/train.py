@@ -101,7 +101,7 @@ class PlainFinetuner:
             nats, norm = self._step(rate)
             self.train_s += time.perf_counter() - started_s
             self.curve.add(self._describe_step(rate, nats, norm))
-            tell("training", self.turns, turns)
+            tell("training", self.turns, turns, curve=self.curve)
 
     def _copy_state(self) -> dict[str, Any]:
         """What training goes on from, on the host."""

@@ -5,7 +5,9 @@ Told by those who work, as often as they like; read from other threads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trainable.training_curve import TrainingCurve
 
 ALONE = "solo"  # the key of whatever has its process to itself
 
@@ -15,13 +17,21 @@ class Activity:
     what: str  # training, validating, loading ...
     done: float = 0.0
     total: float | None = None  # None: nobody knows
+    curve: TrainingCurve | None = field(default=None, repr=False)  # of training; it grows on
 
 
 _now: dict[str, Activity] = {}
 
 
-def tell(what: str, done: float = 0.0, total: float | None = None, *, key: str = ALONE) -> None:
-    _now[key] = Activity(what, done, total)
+def tell(
+    what: str,
+    done: float = 0.0,
+    total: float | None = None,
+    *,
+    key: str = ALONE,
+    curve: TrainingCurve | None = None,
+) -> None:
+    _now[key] = Activity(what, done, total, curve)
 
 
 def forget(key: str = ALONE) -> None:

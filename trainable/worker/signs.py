@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import ray
 
 from trainable.system.heartbeat import Heartbeat
 
 SIGNS_NAMESPACE = "sweep"
+CURVES = "curves:"  # before the key of a process's curves
 
 
 @lru_cache(maxsize=1)
@@ -19,12 +20,13 @@ def start_heartbeat() -> Heartbeat:
 
     job, gpus = ray.get_runtime_context().get_job_id(), ray.get_gpu_ids()
     key = f"{job}:{os.uname().nodename}:{os.getpid()}"
+
+    def put(name: str, content: bytes) -> None:
+        if ray.is_initialized():  # else nobody looks any more
+            internal_kv._internal_kv_put(name, content, namespace=SIGNS_NAMESPACE)
+
     heartbeat = Heartbeat(
-        lambda sign: (
-            ray.is_initialized()  # else nobody looks any more
-            and internal_kv._internal_kv_put(key, sign, namespace=SIGNS_NAMESPACE)
-        ),
-        str(gpus[0]) if gpus else None,
+        partial(put, key), partial(put, f"{CURVES}{key}"), str(gpus[0]) if gpus else None
     )
     heartbeat.start()
     return heartbeat

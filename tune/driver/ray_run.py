@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from analysis.records import Ledger, read_sweep
+from trainable.system.throttle import Throttle
 from trainable.system.versions import read_versions
 from trainable.trial import TrialConfig
 from tune.driver.request_handler import RequestHandler
@@ -34,6 +34,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
     from tune.terminal.progress import Progress
     from tune.workers.bridge import (
         ControlCallback,
+        CurvesCallback,
         FaultCallback,
         LeaseSearcher,
         ReportScheduler,
@@ -81,6 +82,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
             FaultCallback(search, workers.release, fleet.check),
             ControlCallback(search, handler.look, workers.release),
             SignsCallback(HeartbeatReader(), display),
+            CurvesCallback(search, reporters),
         )
         with display, contextlib.closing(workers):
             try:
@@ -106,13 +108,11 @@ class LeaderboardWriter:
     every_s = 20.0
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.due_s = folder, time.monotonic() + self.every_s
+        self.folder, self.throttle = folder, Throttle(self.every_s, at_once=False)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         from analysis.leaderboard import write_leaderboard
 
-        started_s = time.monotonic()
-        if event["event"] == "end" and started_s >= self.due_s:
-            write_leaderboard(self.folder)
-            now_s = time.monotonic()
-            self.due_s = now_s + max(self.every_s, 99 * (now_s - started_s))
+        if event["event"] == "end" and self.throttle.is_due():
+            with self.throttle:
+                write_leaderboard(self.folder)

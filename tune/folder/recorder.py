@@ -51,6 +51,7 @@ class Recorder:
         self.folder, self.say = folder, say
         self.remote = find_remote(folder)
         self.listeners = list(listeners)
+        self._trained: dict[str, int] = {}  # trial -> turns up to which its curve is kept
         for part in ("checkpoints", "trials"):  # made here only: without them, the storage is away
             (folder / part).mkdir(parents=True, exist_ok=True)
         self._path = folder / EVENTS
@@ -96,9 +97,18 @@ class Recorder:
         """The trial's training so far, in place of what was known of it; before its next event."""
         if curve is None or not curve.points:
             return
+        self._trained[trial] = curve.points[-1].turns_seen
         content = json.dumps(curve.to_dict(), allow_nan=False).encode()
         retry_io(lambda: self._write_part(trial, TRAINING, content), self.say)
         self.publish([f"trials/{trial}/{TRAINING}"])
+
+    def keep_grown(self, trial: str, curve: TrainingCurve) -> bool:
+        """The same of a trial between two events; False, and nothing is kept, where it is no news:
+        sent before what was kept last, or of a stretch that is trained again after a fault."""
+        is_grown = bool(curve.points) and curve.points[-1].turns_seen > self._trained.get(trial, 0)
+        if is_grown:
+            self.keep_curve(trial, curve)
+        return is_grown
 
     def record_rung(
         self, turns: int, trials: Sequence[str], metric: str, value: float, goes_on: bool

@@ -1,81 +1,26 @@
-"""A sweep's trials in tensorboard, mlflow, wandb or trackio: one run a trial, grouped by sweep.
+"""A sweep's trials as trackers have them: one run a trial, grouped by sweep.
 
-Steps are system turns trained on. What has been told is kept in the sweep's folder, so that a
-resumed sweep goes on with the same runs, tells what was missed and nothing twice.
+What has been told is kept in the sweep's folder, so that a resumed sweep goes on with the same
+runs, tells what was missed and nothing twice.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import io
 import json
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from analysis.mlflow_export import (
-    ARTIFACTS,
-    METRICS,
-    STATUS,
-    STORE,
-    log_corpus,
-    log_files,
-    log_metrics,
-    open_experiment,
-    open_store,
-    spell_store,
-)
-from analysis.records import name_objective, read_header
+from analysis.mlflow_export import METRICS
 from analysis.training import list_metrics, read_training
 from trainable.result import RESOURCE
-from trainable.system.clock import now_s
+from trainable.system.throttle import Throttle
 from trainable.system.whole import write_json
-from trainable.trial import ConfigError
+from tune.folder.trackers import Backend, Lines, open_backend
 
-# backend -> (module it needs, package to install)
-BACKENDS = {
-    "tensorboard": ("tensorboardX", "tensorboardX"),
-    "mlflow": ("mlflow", "mlflow-skinny"),
-    "wandb": ("wandb", "wandb"),
-    "trackio": ("trackio", "trackio"),
-}
 TOLD = "reported.json"
-Lines = Sequence[tuple[int, Mapping[str, float]]]  # turns, rising -> metrics
-PLAIN = (bool, int, float, str)
-# columns of TensorBoard's HParams behind the objective's
-SCORES = ("bleu", "inform", "success", "nats_per_word", "train/loss", "train_s")
-
-
-class Backend(Protocol):
-    holds: bool  # whether a trial's evaluations are told with its end, all at once
-
-    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        """The trial's run, new or the one of before; `searched`: those fields of its config."""
-
-    def log(self, trial: str, lines: Lines) -> None: ...
-
-    def end(self, trial: str, state: str) -> None: ...
-
-
-def check_backends(names: Sequence[str]) -> None:
-    """Raises ConfigError on an unknown one, or one that is not installed."""
-    for name in names:
-        if name not in BACKENDS:
-            raise ConfigError(f"--report-to takes {', '.join(BACKENDS)}, not {name!r}")
-        module, package = BACKENDS[name]
-        if importlib.util.find_spec(module) is None:
-            raise ConfigError(f"--report-to {name} needs its package: pip install {package}")
-
-
-def open_backend(name: str, sweep: str, folder: Path) -> Backend:
-    kinds: dict[str, Callable[[str, Path], Backend]] = {
-        **{"tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WandB, "trackio": Trackio}
-    }
-    return kinds[name](sweep, folder)
+STEPS_S = 10.0  # between tellings of steps while a trial trains
 
 
 class Reporter:
@@ -92,47 +37,99 @@ class Reporter:
         self.configs: dict[str, Mapping[str, Any]] = {}
         self.params: dict[str, Mapping[str, Any]] = {}
         self.told: dict[str, Any] = self._read().get(name, {})  # trial -> last turns, or its end
+        # trial -> turns of the last of its steps that were told: they run ahead of its evaluations
+        self.steps: dict[str, int] = self._read().get(f"{name} steps", {})
+        self.grown: set[str] = set()  # trials with steps that are to be told
+        self.throttle = Throttle(STEPS_S)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
-        if self.failure is not None:
-            return
-        try:
-            self._tell(event)
-        except Exception as error:  # a service's own faults are of any kind
-            self.failure = f"--report-to {self.name} failed: {type(error).__name__}: {error}"
-
-    def _tell(self, event: Mapping[str, Any]) -> None:
         kind, trial = event["event"], event.get("trial", "")
         if kind == "trial":
             self.configs[trial] = event["config"]
             self.params[trial] = event.get("params") or {}
-        told = self.told.get(trial, -1)
-        if kind not in ("eval", "end") or isinstance(told, str):
+        elif kind == "eval":
+            self._try(lambda: self._tell_eval(trial, event))
+        elif kind == "end":
+            self._try(lambda: self._tell_end(trial, event["state"]))
+
+    def on_steps(self, trials: Iterable[str]) -> None:
+        """Trials that have trained on since their last evaluation: told every few seconds, for a
+        hundredth of the time at most."""
+        self.grown |= set(trials)
+        if self.grown and self.throttle.is_due():
+            with self.throttle:
+                self._try(self._tell_grown)
+
+    def _try(self, tell: Callable[[], None]) -> None:
+        if self.failure is not None:
             return
-        told = max(told, self.heard.get(trial, -1))
-        if kind == "eval" and event[RESOURCE] <= told:
+        try:
+            tell()
+        except Exception as error:  # a service's own faults are of any kind
+            self.failure = f"--report-to {self.name} failed: {type(error).__name__}: {error}"
+
+    def _tell_eval(self, trial: str, event: Mapping[str, Any]) -> None:
+        turns: int = event[RESOURCE]
+        if self._has_ended(trial) or turns <= self._find_told(trial):
             return
+        backend = self._open(trial)
+        steps = [line for line in self._list_steps(trial) if line[0] <= turns]
+        backend.log(trial, [*steps, (turns, pick_metrics(event))])
+        self.heard[trial] = turns
+        self.steps[trial] = max(turns, self.steps.get(trial, -1))
+        if not backend.holds:  # else on no disk yet: a driver that resumes tells it anew
+            self.told[trial] = turns
+            self._keep()
+
+    def _tell_end(self, trial: str, state: str) -> None:
+        self.grown.discard(trial)
+        if self._has_ended(trial):
+            return
+        backend = self._open(trial)
+        if steps := self._list_steps(trial):  # of a trial that failed on its way
+            backend.log(trial, steps)
+        backend.end(trial, state)
+        self.told[trial] = state
+        self.steps.pop(trial, None)
+        self._keep()
+
+    def _tell_grown(self) -> None:
+        for trial in sorted(self.grown):
+            backend = self._open(trial)
+            if steps := self._list_steps(trial, is_growing=True):
+                backend.log(trial, steps)
+                self.steps[trial] = steps[-1][0]
+        self.grown.clear()
+        self._keep()
+
+    def _open(self, trial: str) -> Backend:
         self.backend = backend = self.backend or self.connect()
         if trial not in self.opened:
             backend.open(trial, self.configs.get(trial, {}), self.params.get(trial, {}))
             self.opened.add(trial)
-        steps = self._list_steps(trial, told, event.get(RESOURCE))
-        if kind == "eval":
-            backend.log(trial, [*steps, (event[RESOURCE], pick_metrics(event))])
-            self.heard[trial] = event[RESOURCE]
-            if backend.holds:  # on no disk yet: a driver that resumes tells it anew
-                return
-        else:
-            if steps:  # of a trial that failed on its way
-                backend.log(trial, steps)
-            backend.end(trial, event["state"])
-        self.told[trial] = event[RESOURCE] if kind == "eval" else event["state"]
-        write_json(self.path, {**self._read(), self.name: self.told})
+        return backend
 
-    def _list_steps(self, trial: str, told: int, until: int | None) -> Lines:
-        """Of its training what is new; None: up to its end."""
-        lines = list_metrics(read_training(self.path.parent, trial))
-        return [p for p in lines if p[0] > told and (until is None or p[0] <= until)]
+    def _has_ended(self, trial: str) -> bool:
+        return isinstance(self.told.get(trial), str)
+
+    def _find_told(self, trial: str) -> int:
+        """Turns of the last evaluation that was told; -1: none."""
+        return max(self.told.get(trial, -1), self.heard.get(trial, -1))
+
+    def _list_steps(self, trial: str, *, is_growing: bool = False) -> Lines:
+        """Of its training what is new; while its last point still grows, without it."""
+        points = read_training(self.path.parent, trial)
+        lines = list_metrics(points)
+        if is_growing and points and points[-1].n_steps < points[0].n_steps:
+            lines.pop()
+        after = max(self._find_told(trial), self.steps.get(trial, -1))
+        return [line for line in lines if line[0] > after]
+
+    def _keep(self) -> None:
+        own: dict[str, Any] = {self.name: self.told}
+        if self.backend is not None and not self.backend.holds:
+            own[f"{self.name} steps"] = self.steps
+        write_json(self.path, {**self._read(), **own})
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -141,192 +138,9 @@ class Reporter:
             return {}
 
 
-def to_plain(value: Any) -> Any:
-    return value if isinstance(value, PLAIN) else str(value)
-
-
-def choose_example(attributes: Mapping[str, Any]) -> Any:
-    """A value of a searched field, of the kind that its values have."""
-    return to_plain(attributes["choices"][0] if "choices" in attributes else attributes["low"])
-
-
 def pick_metrics(event: Mapping[str, Any]) -> dict[str, float]:
     found = {name: event.get(name) for name in METRICS} | dict(event.get("richness") or {})
     found |= dict(event.get("metrics") or {})
     if told := event.get("objective"):
         found[told["name"]] = told["value"]
     return {name: float(value) for name, value in found.items() if value is not None}
-
-
-class TensorBoard:
-    """Event files under the sweep's folder: `tensorboard --logdir runs/NAME/tensorboard`. Each
-    report is a file of its own, closed: on disk before it counts as told."""
-
-    holds = False
-
-    def __init__(self, sweep: str, folder: Path) -> None:
-        self.folder = folder / "tensorboard"
-        if not list(self.folder.glob("events.*")):
-            self._describe(read_header(folder))
-
-    def _describe(self, header: Mapping[str, Any]) -> None:
-        """The columns of the HParams tab: what is searched, and scores before all else."""
-        from tensorboardX.summary import hparams
-
-        searched = (header.get("space") or {}).get("searched") or {}
-        told = [name_objective(header.get("config") or {}), *SCORES]
-        examples = {name: choose_example(d["attributes"]) for name, d in searched.items()}
-        experiment, _, _ = hparams(examples, dict.fromkeys(told))
-        with self._write("") as writer:
-            writer.file_writer.add_summary(experiment)
-
-    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        with self._write(trial) as writer:
-            writer.add_text("config", json.dumps(dict(config), indent=1))
-            if searched:
-                from tensorboardX.summary import hparams
-
-                _, start, _ = hparams({n: to_plain(v) for n, v in searched.items()}, {})
-                writer.file_writer.add_summary(start)
-
-    def log(self, trial: str, lines: Lines) -> None:
-        with self._write(trial) as writer:
-            for turns, metrics in lines:
-                for name, value in metrics.items():
-                    writer.add_scalar(name, value, turns)
-
-    def end(self, trial: str, state: str) -> None:
-        with self._write(trial) as writer:
-            writer.add_text("state", state)
-            if state != "FAIL":
-                from tensorboardX.summary import hparams
-
-                writer.file_writer.add_summary(hparams({}, {})[2])
-
-    def _write(self, trial: str) -> Any:
-        from tensorboardX import SummaryWriter
-
-        place = self.folder / trial
-        number = len(list(place.glob("events.*")))
-        return SummaryWriter(str(place), filename_suffix=f".{number:06d}")
-
-
-class MLflow:
-    """The store that MLFLOW_TRACKING_URI names, or a SQLite file in the sweep's folder: `mlflow ui
-    --backend-store-uri sqlite:///runs/NAME/mlflow.db`."""
-
-    holds = False
-
-    def __init__(self, sweep: str, folder: Path) -> None:
-        named = os.environ.get("MLFLOW_TRACKING_URI")
-        self.folder = folder
-        self.client = open_store(named or spell_store(folder / STORE))
-        own = None if named else folder / ARTIFACTS
-        question = str((read_header(folder).get("space") or {}).get("question") or "")
-        self.experiment = open_experiment(self.client, sweep, own, question)
-        self.runs = {
-            run.data.tags.get("trial"): run.info.run_id
-            for run in self.client.search_runs([self.experiment], max_results=50_000)
-        }
-
-    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        if trial in self.runs:
-            return
-        tags = {"trial": trial, "mlflow.runName": trial}
-        self.runs[trial] = self.client.create_run(self.experiment, tags=tags).info.run_id
-        for name, value in config.items():
-            self.client.log_param(self.runs[trial], name, value)
-        log_corpus(self.client, self.runs[trial], config)
-
-    def log(self, trial: str, lines: Lines) -> None:
-        now_ms = round(1000 * now_s())
-        told = [(n, v, now_ms, turns) for turns, metrics in lines for n, v in metrics.items()]
-        log_metrics(self.client, self.runs[trial], told)
-
-    def end(self, trial: str, state: str) -> None:
-        self.client.set_tag(self.runs[trial], "state", state)
-        log_files(self.client, self.runs[trial], self.folder / "trials" / trial)
-        self.client.set_terminated(self.runs[trial], STATUS[state])
-
-
-class WandB:
-    """Offline unless WANDB_MODE says otherwise; `wandb sync` sends the folder later. An offline run
-    cannot be taken up again, and what it holds when the driver dies is lost: it is written whole
-    when its trial has ended, and in the place of one that a driver died over."""
-
-    def __init__(self, sweep: str, folder: Path) -> None:
-        self.sweep, self.folder = sweep, folder
-        self.holds = os.environ.get("WANDB_MODE", "offline") == "offline"
-        self.configs: dict[str, Mapping[str, Any]] = {}
-        self.held: dict[str, list[tuple[int, Mapping[str, float]]]] = {}  # by trial
-        self.runs: dict[str, Any] = {}
-
-    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        self.configs[trial], self.held[trial] = config, []
-        if not self.holds:
-            self._open_run(trial)
-
-    def _open_run(self, trial: str) -> None:
-        import wandb
-
-        self.runs[trial] = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "qlora-dialogue-search"),
-            group=self.sweep,
-            job_type="trial",
-            name=trial,
-            id=f"{self.sweep}-{trial}",
-            resume="allow",
-            reinit="create_new",
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
-            dir=str(self.folder),
-            config=dict(self.configs[trial]),
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
-        )
-
-    def log(self, trial: str, lines: Lines) -> None:
-        if self.holds:
-            self.held[trial] += lines
-        else:
-            self._tell(trial, lines)
-
-    def _tell(self, trial: str, lines: Lines) -> None:
-        for turns, metrics in lines:
-            self.runs[trial].log({**metrics, RESOURCE: turns}, step=turns)
-
-    def end(self, trial: str, state: str) -> None:
-        if self.holds:
-            for left in (self.folder / "wandb").glob(f"offline-run-*-{self.sweep}-{trial}"):
-                shutil.rmtree(left, ignore_errors=True)
-            self._open_run(trial)
-            self._tell(trial, self.held[trial])
-        self.runs[trial].summary["state"] = state
-        self.runs[trial].finish(exit_code=int(state == "FAIL"))
-
-
-class Trackio:
-    """The local trackio store (TRACKIO_DIR); the project is the sweep, a run is a trial."""
-
-    holds = False
-
-    def __init__(self, sweep: str, folder: Path) -> None:
-        self.sweep = sweep
-        self.configs: dict[str, Mapping[str, Any]] = {}
-
-    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        self.configs[trial] = config
-
-    def log(self, trial: str, lines: Lines) -> None:
-        import trackio
-
-        # trackio has one run open at a time: each is taken up for its lines and put down again,
-        # which it tells on stdout
-        with contextlib.redirect_stdout(io.StringIO()):
-            trackio.init(
-                project=self.sweep, name=trial, config=dict(self.configs[trial]), resume="allow"
-            )
-            for turns, metrics in lines:
-                trackio.log(dict(metrics), step=turns)
-            trackio.finish()
-
-    def end(self, trial: str, state: str) -> None:
-        """trackio knows no states."""

@@ -14,7 +14,7 @@ from trainable.evaluation.objective import Objective
 from trainable.storage.adapter import inherit
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialConfig
-from tune.folder.report_to import check_backends
+from tune.folder.trackers import check_backends
 from tune.plan.checks import check_seeds, check_space, check_train_turns
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
 from tune.plan.flags import parse_settings, pick_name

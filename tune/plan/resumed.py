@@ -14,7 +14,7 @@ from trainable.system.inside import check_links
 from trainable.trial import ConfigError
 from tune.folder.disk import measure_bytes
 from tune.folder.find import find_folder
-from tune.folder.report_to import check_backends
+from tune.folder.trackers import check_backends
 from tune.plan.checks import RESUMED, check_disk, check_materials, check_space
 from tune.plan.defaults import choose_rung_metric
 from tune.plan.estimate import estimate

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from trainable.system.retries import StorageFault
+from trainable.system.throttle import Throttle
 from trainable.worker.lease import Lease
+from tune.folder.report_to import Reporter
 from tune.search.search import Search
 from tune.terminal.live import Display
-from tune.workers.heartbeats import HeartbeatReader
+from tune.workers.heartbeats import HeartbeatReader, take_curves
 
 SURVEY_S = 2.0
 SIGNS_S = 1.0  # between looks at what the workers are at
+CURVES_S = 5.0  # between looks at how their training goes, step by step
 
 
 class Unpickled:
@@ -120,6 +123,27 @@ class SignsCallback(Unpickled, ray_tune.Callback):
         if self.display.live is not None and time.monotonic() >= self.next_s:
             self.next_s = time.monotonic() + SIGNS_S
             self.display.progress.signs = self.heartbeats.look()
+
+
+class CurvesCallback(Unpickled, ray_tune.Callback):
+    """Keeps the curves of trials that are training, and tells the trackers: every few seconds, for
+    a hundredth of the time at most."""
+
+    def __init__(self, search: Search, reporters: Sequence[Reporter]) -> None:
+        self.search, self.reporters = search, reporters
+        self.throttle = Throttle(CURVES_S)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if not self.throttle.is_due():
+            return
+        grown: list[str] = []
+        with self.throttle, keep_fault(self.search):
+            running = {trial.id for trial in self.search.running}
+            for trial, curve in take_curves():
+                if trial in running and self.search.recorder.keep_grown(trial, curve):
+                    grown.append(trial)
+        for reporter in self.reporters:
+            reporter.on_steps(grown)
 
 
 def end_worker(trial: Any) -> None:

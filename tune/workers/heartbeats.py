@@ -1,14 +1,18 @@
-"""What a sweep's processes say they are at, read from Ray for the live table."""
+"""What a sweep's processes say they are at, read from Ray: for the live table, and the curves of
+trials that are training."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
+from collections.abc import Iterator
 
 import ray
 from ray.experimental import internal_kv
 
-from trainable.worker.signs import SIGNS_NAMESPACE
+from trainable.training_curve import TrainingCurve
+from trainable.worker.signs import CURVES, SIGNS_NAMESPACE
 from tune.terminal.signs import Signs, merge
 
 STALE_S = 20.0  # without a new sign a process is taken for dead
@@ -33,3 +37,15 @@ class HeartbeatReader:
             sign = internal_kv._internal_kv_get(key, namespace=SIGNS_NAMESPACE)
             if sign is not None and sign != self.heard.get(key, (b"", 0.0))[0]:
                 self.heard[key] = (sign, time.monotonic())
+
+
+def take_curves() -> Iterator[tuple[str, TrainingCurve]]:
+    """The trials whose curves have grown, each with its curve. What is taken is not there any more,
+    so that the curves of processes that are gone are not read again and again."""
+    prefix = f"{CURVES}{ray.get_runtime_context().get_job_id()}:"
+    with contextlib.suppress(ray.exceptions.RayError):  # as above
+        for key in internal_kv._internal_kv_list(prefix, namespace=SIGNS_NAMESPACE):
+            content = internal_kv._internal_kv_get(key, namespace=SIGNS_NAMESPACE)
+            internal_kv._internal_kv_del(key, namespace=SIGNS_NAMESPACE)
+            for trial, values in json.loads(content or b"{}").items():
+                yield trial, TrainingCurve.from_dict(values)
