@@ -46,6 +46,13 @@ MUTANTS = {
         ("sum(lengths[start - 1 : end]) <= room", "sum(lengths[start - 1 : end]) < room"),
         ("[*tokens, special.eos]", "[*tokens]"),
     ),
+    ("trainable/corpus/encode.py", "corpus/test_chat.py"): (
+        ("tokenise_apart if special.chat is None else tokenise_in_chat", "tokenise_apart"),
+        ("prefix_ids if chat.begin else ()", "prefix_ids"),
+    ),
+    ("trainable/solo/train.py", "corpus/test_chat.py"): (
+        ("cut_at(reply, self.task.special.eos)", "reply"),
+    ),
     ("trainable/engine/slots/data_order.py", "engine/test_data_order.py"): (
         ("default_rng([self.seed, epoch])", "default_rng([self.seed, 0])"),
         ("while turns < self.batch_turns", "while turns <= self.batch_turns"),

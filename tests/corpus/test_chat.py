@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_models import ENDS, make_model, make_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from trainable.corpus.encode import Tokenise, encode, find_special
@@ -18,10 +20,13 @@ from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.model.special_ids import read_special_ids
+from trainable.solo.train import PlainFinetuner
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.checks import check_materials
 
 END = "<|im_end|>"
+TAUGHT_TURNS = 160
 CHATML = (  # as SmolLM2's and Qwen's, with a system's part of its own where none is given
     "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n"
@@ -31,23 +36,6 @@ LLAMA = (  # as Llama 2's: the sequence's beginning, and no system's part
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}"
     "{{ raise_exception('no system') }}{% elif m['role'] == 'user' %}[INST] {{ m['content'] }} "
     "[/INST]{% else %} {{ m['content'] }}{{ eos_token }}{% endif %}{% endfor %}"
-)
-LLAMA_2 = (  # a system's part in the first user's, and a space in front of the reply's end
-    "{% set told = messages[0]['content'] if messages[0]['role'] == 'system' else false %}"
-    "{% for m in (messages[1:] if told else messages) %}{% if m['role'] == 'user' %}<s>[INST] "
-    "{% if loop.first and told %}<<SYS>>\n{{ told }}\n<</SYS>>\n\n{% endif %}"
-    "{{ m['content'] }} [/INST]{% else %} {{ m['content'] }} </s>{% endif %}{% endfor %}"
-)
-GEMMA = (  # turns end with a token that is not the sequence's end; no system's part
-    "<s>{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-    "{% for m in messages %}<|im_start|>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
-    "{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
-)
-PHI = (  # likewise, with a system's part
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
-    "{% else %}{{ eos_token }}{% endif %}"
 )
 UNEVEN = CHATML.replace("{{ m['role'] }}", "{{ m['role'] }}{{ loop.index }}")
 OPEN = CHATML.replace("<|im_end|>", "")
@@ -68,11 +56,11 @@ def make_trained(base: Path, **changes: Any) -> TrialConfig:
     return make_config(**{**trained, **changes})
 
 
-def make_tokenizer(template: str | None, eos: str = END) -> PreTrainedTokenizerBase:
+def embedded_tokenizer(template: str | None) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
-    others = ["<|im_start|>", END]
+    others = ["<|im_start|>"]
     tokenizer.add_special_tokens(
-        {"eos_token": eos, "bos_token": "<s>", "additional_special_tokens": others}
+        {"eos_token": END, "bos_token": "<s>", "additional_special_tokens": others}
     )
     tokenizer.chat_template = template
     return tokenizer
@@ -99,7 +87,7 @@ def messages(dialogue: Any, instruction: str | None) -> list[dict[str, str]]:
 def test_a_window_is_what_the_template_writes(
     template: str, instruction: str | None, has_prefix: bool
 ) -> None:
-    tokenizer, corpus = make_tokenizer(template), load_corpus("cambridge")
+    tokenizer, corpus = embedded_tokenizer(template), load_corpus("cambridge")
     config = make_config(instruction=instruction, max_length_tokens=4096)
     prefix = (tokenizer.bos_token_id,) if has_prefix else ()
     special = find_special(config, tokenizer, prefix, tokenizer.eos_token_id)
@@ -119,40 +107,37 @@ def test_a_window_is_what_the_template_writes(
         assert asked.split() == prompt.split()
 
 
-@pytest.mark.parametrize(
-    ("template", "end"), [(CHATML, END), (GEMMA, END), (PHI, END), (LLAMA_2, "</s>")]
-)
-@pytest.mark.parametrize("system", ["", "You sell tea."])
-def test_every_assistant_turn_is_learnt_up_to_the_template_s_own_end(
-    template: str, end: str, system: str
+@pytest.mark.parametrize("family", ENDS)
+@pytest.mark.parametrize("system", ["", "You are kind."])
+def test_a_family_s_chats_are_token_for_token_what_its_template_gives(
+    family: str, system: str
 ) -> None:
-    """Also where that is not the end of the sequence; a system message that the template takes
-    no part for stands in front of the first user's words."""
-    tokenizer = make_tokenizer(template, eos="</s>")
-    config, prefix = make_config(response="lexicalised"), (tokenizer.bos_token_id,)
-    special = find_special(config, tokenizer, prefix, tokenizer.eos_token_id)
-    assert special.eos == tokenizer.convert_tokens_to_ids(end)
-
-    said = [("Do you have oolong?", "Yes, two."), ("Which?", "One green,\n\none dark.")]
+    """Every reply is learnt up to the family's own end of a turn; a system message that the
+    template takes no part for stands in front of the first user's words."""
+    tokenizer = make_tokenizer(family)
+    config, own = make_config(response="lexicalised"), read_special_ids(tokenizer, family)
+    special = find_special(config, tokenizer, own.prefix, own.eos)
+    said = [("Is four even?", "Yes."), ("And seven?", "No,\n\nit is odd.")]
     turns = tuple(
         Turn(user=user, response=reply, delexicalised=reply, state={}, booked=())
         for user, reply in said
     )
-    dialogue = Dialogue(id="tea", turns=turns, goal={}, system=system)
+    dialogue = Dialogue(id="numbers", turns=turns, goal={}, system=system)
     (window,) = encode([dialogue], config, Database({}), tokenise_with(tokenizer), special)
-    learnt = tokenizer.decode(window.ids[window.is_target].tolist()).split(end)
-    assert [text.strip() for text in learnt] == [*(reply for _, reply in said), ""]
 
     assert special.chat is not None
     told = list_messages(dialogue, config, Database({}), special.chat)
-    assert (told[0]["role"] == "system") == bool(system and template != GEMMA)
-    whole = tokenizer.apply_chat_template(told, tokenize=False)
-    written = tokenizer.decode(window.ids.tolist()).removeprefix("<s>")
-    assert whole.removeprefix("<s>").startswith(written)
+    assert (told[0]["role"] == "system") == bool(system and family != "gemma")
+    ids, n_asked = window.ids.tolist(), window.prompts[-1]
+    asked = tokenizer.apply_chat_template(told[:-1], add_generation_prompt=True)["input_ids"]
+    assert ids[:n_asked] == asked
+    assert ids == tokenizer.apply_chat_template(told)["input_ids"][: len(ids)]
+    learnt = tokenizer.decode(window.ids[window.is_target].tolist()).split(ENDS[family])
+    assert [text.strip() for text in learnt] == [*(reply for _, reply in said), ""]
 
 
 def test_a_cut_dialogue_keeps_the_system_s_part_and_whole_exchanges() -> None:
-    tokenizer, corpus = make_tokenizer(CHATML), load_corpus("cambridge")
+    tokenizer, corpus = embedded_tokenizer(CHATML), load_corpus("cambridge")
     config = make_config(instruction="Answer briefly.", max_length_tokens=4096)
     special = find_special(config, tokenizer, (), tokenizer.eos_token_id)
 
@@ -168,7 +153,7 @@ def test_a_cut_dialogue_keeps_the_system_s_part_and_whole_exchanges() -> None:
 
 
 def test_the_state_stands_below_the_user_s_words() -> None:
-    tokenizer, corpus = make_tokenizer(CHATML), load_corpus("cambridge")
+    tokenizer, corpus = embedded_tokenizer(CHATML), load_corpus("cambridge")
     config = make_config(context="history+state+db", max_length_tokens=4096)
     special = find_special(config, tokenizer, (), tokenizer.eos_token_id)
 
@@ -191,7 +176,7 @@ def test_the_state_stands_below_the_user_s_words() -> None:
 def test_templates_that_will_not_do(
     template: str | None, instruction: str | None, message: str
 ) -> None:
-    tokenizer = make_tokenizer(template)
+    tokenizer = embedded_tokenizer(template)
     with pytest.raises(ConfigError, match=message):
         find_special(make_config(instruction=instruction), tokenizer, (), 0)
 
@@ -201,27 +186,57 @@ def test_a_model_without_a_template_is_refused_before_anything_starts() -> None:
         check_materials([make_config(base_model="tiny")])
 
 
-@pytest.mark.slow
-def test_a_trial_in_its_model_s_chat(tmp_path: Path) -> None:
-    """Trained, and asked again: what it was taught comes back, and ends with the template's own
-    token, which is not the end of the sequence."""
-    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "base")
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
-    tokenizer.chat_template = CHATML.replace(END, tokenizer.bos_token).replace("<|im_start|>", "# ")
-    tokenizer.save_pretrained(tmp_path / "base")
-    spec = BaseSpec(base_model=str(tmp_path / "base"), quantisation="fp32", device="cpu")
-    pack = Pack(load_base(spec), 1, max_rank=4)
-    config = make_trained(tmp_path / "base", layout="chat", learning_rate=5e-3)
+Texts = tuple[list[str], list[str]]  # replies before training, and after it
+
+
+def teach_packed(config: TrialConfig) -> Texts:
+    pack = Pack(load_base(BaseSpec.of(config, device="cpu")), 1, max_rank=16)
     pack.join("chat", config, None)
     slot = pack.slots["chat"]
-    before = pack.generate([(slot, "validation", 2)])["chat"][1]
-    pack.aim("chat", 120)
+    before = pack.generate([(slot, "validation", 3)])["chat"].responses
+    pack.aim("chat", TAUGHT_TURNS)
     while slot.is_training:
         pack.train_pass([slot])
-    replies, after = pack.generate([(slot, "validation", 2)])["chat"]
-    assert after.loss_nats < before.loss_nats - 0.5
-    texts = [turn["response"] for turns in replies.values() for turn in turns]
-    assert all(texts) and not any("#" in text for text in texts)
+    after = pack.generate([(slot, "validation", 3)])["chat"].responses
+    return list_texts(before), list_texts(after)
+
+
+def teach_alone(config: TrialConfig) -> Texts:
+    finetuner = PlainFinetuner(config, load_base(BaseSpec.of(config, device="cpu")))
+    before = finetuner.generate(3).responses
+    finetuner.train_until(TAUGHT_TURNS)
+    return list_texts(before), list_texts(finetuner.generate(3).responses)
+
+
+def list_texts(replies: dict[str, list[dict[str, Any]]]) -> list[str]:
+    return [turn["response"] for turns in replies.values() for turn in turns]
+
+
+@pytest.mark.parametrize(
+    ("family", "teach"),
+    [
+        *((family, teach_alone) for family in ("gemma", "llama-3")),
+        pytest.param("phi-3", teach_packed, marks=pytest.mark.slow),
+        *(
+            pytest.param(family, teach_packed, marks=pytest.mark.nightly)
+            for family in sorted({*ENDS} - {"phi-3"})
+        ),
+    ],
+)
+def test_what_a_family_s_model_is_taught_comes_back_without_its_end(
+    tmp_path: Path, own_cache: Path, family: str, teach: Callable[[TrialConfig], Texts]
+) -> None:
+    """Alone too, where `generate` leaves the end in the reply and pads behind it: Gemma's end is
+    added to the vocabulary and not special, and what fills Llama 3's is an ordinary token."""
+    answers = {"four": "Yes.", "seven": "No,\n\nit is odd.", "six": "Yes.", "five": "No."}
+    rows = [{"prompt": f"Is {n} even?", "completion": said} for n, said in answers.items()] * 6
+    (tmp_path / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    fields = {"corpus": str(tmp_path / "chats.jsonl"), "response": "lexicalised"}
+    base = make_model(family, tmp_path / "base")
+    config = make_trained(base, **fields, learning_rate=5e-3, lora_rank=16, max_new_tokens=24)
+    before, after = teach(config)
+    assert not {*before} & {*answers.values()}
+    assert {*after} <= {*answers.values()}
 
 
 def test_a_chat_s_replies_hold_no_state() -> None:

@@ -17,6 +17,7 @@ ASKED, SAID, ASKED_AGAIN, TOLD = "~asked~", "~said~", "~asked again~", "~told~"
 class Chat:
     """The template without its words."""
 
+    begin: str  # what every sequence begins with (BOS), where the template writes it; or nothing
     head: str  # in front of every window: the system's part
     first: str  # in front of the first user's words
     later: str  # in front of every other user's
@@ -59,9 +60,11 @@ def _read(tokenizer: Any, system: str | None, prefix: str) -> Chat:
     asked = _apply(tokenizer, messages[:-1], True).removeprefix(prefix)
     prompt = asked.rpartition(ASKED_AGAIN)[2]
     tail, end = find_end(tokenizer, later, whole.rpartition(SAID)[2])
-    later, opening = later.removeprefix(tail + end), opening.removeprefix(prefix)
+    begin = prefix if opening.startswith(prefix) else ""
+    later, opening = later.removeprefix(tail + end), opening.removeprefix(begin)
     common = _find_common_end(opening, later)
     chat = Chat(
+        begin=begin,
         head=opening.removesuffix(common),
         first=common,
         later=later,

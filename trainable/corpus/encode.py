@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -18,6 +18,7 @@ from trainable.dialogue.dialogue import Dialogue
 from trainable.trial import ConfigError, TrialConfig
 
 Tokenise = Callable[[list[str]], list[list[int]]]  # texts -> token ids, no special tokens added
+Piece = tuple[Segment, list[int]]  # and its tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class EncodedTurn:
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    prefix: tuple[int, ...]  # in front of every window: BOS, where the model has one
+    # in front of every window: BOS, where the model has one and its chat template writes it
+    prefix: tuple[int, ...]
     eos: int  # closes every target: the end of the sequence, or a chat template's own end of a turn
     chat: Chat | None = None  # the model's template, where the config wants it
 
@@ -77,7 +79,8 @@ def find_special(
     if config.layout != "chat":
         return SpecialTokens(prefix_ids, eos_id)
     chat = read_chat(tokenizer, config.instruction, tokenizer.decode(list(prefix_ids)))
-    return SpecialTokens(prefix_ids, int(tokenizer.convert_tokens_to_ids(chat.end)), chat)
+    end_id = int(tokenizer.convert_tokens_to_ids(chat.end))
+    return SpecialTokens(prefix_ids if chat.begin else (), end_id, chat)
 
 
 def encode(
@@ -94,8 +97,8 @@ def encode(
     begin at turn borders. Raises ConfigError where one exchange alone does not fit.
     """
     segments = [render(dialogue, config, database, special.chat) for dialogue in dialogues]
-    ids = iter(tokenise([segment.text for group in segments for segment in group]))
-    encoded = [[(segment, next(ids)) for segment in group] for group in segments]
+    ids = tokenise_apart if special.chat is None else tokenise_in_chat
+    encoded = ids(segments, tokenise, special)
     windows: list[Window] = []
     for dialogue, pieces in zip(dialogues, encoded, strict=True):
         head = list(special.prefix)
@@ -109,7 +112,51 @@ def encode(
     return windows
 
 
-def encode_turn(pieces: list[tuple[Segment, list[int]]], special: SpecialTokens) -> EncodedTurn:
+def tokenise_apart(
+    groups: Sequence[Sequence[Segment]], tokenise: Tokenise, special: SpecialTokens
+) -> list[list[Piece]]:
+    """Every segment by itself."""
+    ids = iter(tokenise([segment.text for group in groups for segment in group]))
+    return [[(segment, next(ids)) for segment in group] for group in groups]
+
+
+def tokenise_in_chat(
+    groups: Sequence[Sequence[Segment]], tokenise: Tokenise, special: SpecialTokens
+) -> list[list[Piece]]:
+    """Every segment as it is in the whole conversation, token for token what
+    `apply_chat_template` gives: the tokens that its text adds to those in front of it. By itself
+    it can be others: Phi-3's tokenizer drops blanks behind a special token, and Llama 2's puts one
+    in front of a text. A segment whose first letters would be part of the token in front of it
+    stays by itself."""
+    assert special.chat is not None
+    steps = [list(grow(group, special.chat)) for group in groups]
+    texts = list(dict.fromkeys(text for group in steps for step in group for text in step))
+    ids = dict(zip(texts, tokenise(texts), strict=True))
+
+    def add(segment: Segment, before: str, whole: str) -> list[int]:
+        front, tokens = ids[before], ids[whole]
+        if tokens[: len(front)] != front:
+            return tokenise([segment.text])[0]
+        is_closed = segment.is_target and tokens[-1:] == [special.eos]
+        return tokens[len(front) : len(tokens) - is_closed]
+
+    return [
+        [(segment, add(segment, *step)) for segment, step in zip(group, own, strict=True)]
+        for group, own in zip(groups, steps, strict=True)
+    ]
+
+
+def grow(segments: Sequence[Segment], chat: Chat) -> Iterator[tuple[str, str]]:
+    """For each segment what stands in front of it, from the last special token on, and that with
+    the segment, closed where it is a target."""
+    before = chat.begin
+    for segment in segments:
+        whole = f"{before}{segment.text}{chat.end * segment.is_target}"
+        yield before, whole
+        before = chat.end if segment.is_target else whole
+
+
+def encode_turn(pieces: list[Piece], special: SpecialTokens) -> EncodedTurn:
     ids: list[int] = []
     is_target: list[bool] = []
     prompt_tokens = 0

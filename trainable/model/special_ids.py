@@ -96,6 +96,15 @@ def is_placeholder(text: str) -> bool:
     return text.startswith("[") and text.endswith("]") and is_known(text[1:-1])
 
 
+def cut_at(reply: list[int], eos_id: int) -> list[int]:
+    """The reply up to its end.
+
+    >>> cut_at([5, 6, 2, 9], eos_id=2)
+    [5, 6]
+    """
+    return reply[: reply.index(eos_id)] if eos_id in reply else reply
+
+
 def decode_reply(
     tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], spoken: Sequence[int]
 ) -> str:

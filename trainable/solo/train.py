@@ -31,6 +31,7 @@ from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
+from trainable.model.special_ids import cut_at
 from trainable.result import Evaluation, Resolved, TrainerState
 from trainable.solo.average import WeightAverage
 from trainable.solo.generate import (
@@ -265,7 +266,8 @@ class PlainFinetuner:
                 give_back_memory()
                 continue
             for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
-                texts[dialogue, turn] = self.task.decode(reply)
+                # behind its end stands padding, which need not be a special token, nor need the end
+                texts[dialogue, turn] = self.task.decode(cut_at(reply, self.task.special.eos))
             waiting = waiting[len(batch) :]
         return texts
 

@@ -28,6 +28,7 @@ class Example:
     segments: tuple[Segment, ...]
     reply: str
     messages: tuple[Mapping[str, str], ...] = ()  # the same in the base model's chat; (): in lines
+    end: str = ""  # the token that closes a reply there
 
     @property
     def opening(self) -> str:
@@ -49,6 +50,7 @@ def pick_example(
         segments=tuple(segments[:-1]),
         reply=responses[dialogue.id][turn]["response"],
         messages=tuple(messages),
+        end=chat.end if chat else "",
     )
 
 
@@ -101,11 +103,13 @@ def show_pipeline(
         "return_full_text=False",
     ]
     call = f"write({', '.join(arguments)}{OUTSIDE.get(config.decoding, '')})"
+    # which a text keeps where it is no special token
+    cut = f".partition({json.dumps(example.end)})[0]" if example.end else ""
     return fence(
         "from transformers import GenerationConfig, pipeline",
         *(messages if example.messages else ()),
         'write = pipeline("text-generation", model=model, tokenizer=tokenizer)',
-        f'print({call}[0]["generated_text"].strip())',
+        f'print({call}[0]["generated_text"]{cut}.strip())',
     )
 
 

@@ -29,7 +29,7 @@ from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.output import Output
 from trainable.engine.layers.passes import PackedTokens, pack_windows
-from trainable.model.special_ids import SpecialIds
+from trainable.model.special_ids import SpecialIds, cut_at
 from trainable.trial import TrialConfig
 
 COMPACT_EVERY = 8  # tokens between looks at which rows have finished
@@ -203,15 +203,6 @@ class Decoder:
         ends = np.cumsum([len(window.targets) for group in windows for window in group])
         of_windows = iter(np.split(nats, ends[:-1]))
         return [[(window, next(of_windows)) for window in group] for group in windows]
-
-
-def cut_at(reply: list[int], eos_id: int) -> list[int]:
-    """The reply up to its end.
-
-    >>> cut_at([5, 6, 2, 9], eos_id=2)
-    [5, 6]
-    """
-    return reply[: reply.index(eos_id)] if eos_id in reply else reply
 
 
 def _row_key(row: Row, windows: Sequence[Window]) -> RowKey:
