@@ -56,7 +56,8 @@ class Pack(SlotTable):
         memory. `gpu_share`: what part of a GPU's memory is this pack's, in (0, 1].
         `dialogue_tokens`: of the longest that will be read. Raises CannotPack where the engine does
         not compute this model as transformers does."""
-        check = None if base.key is None else SelfCheck(base, dialogue_tokens, max_rank)
+        tokens = min(dialogue_tokens, base.positions or dialogue_tokens)
+        check = None if base.key is None else SelfCheck(base, tokens, max_rank)
         self.base = base
         self.device = base.device
         self.model: Any = base.model

@@ -19,6 +19,7 @@ from transformers import (
 
 from trainable.model.conv1d import to_linear
 from trainable.model.identity import Identity, identify
+from trainable.model.positions import count_positions
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
@@ -70,6 +71,7 @@ class Base:
     compute_dtype: torch.dtype
     special: SpecialIds
     identity: Identity = field(default_factory=dict)  # nothing told: nothing is compared
+    positions: int | None = None  # rows of its table of positions; None: they are computed
     key: str | None = None  # of the self-check's verdict; None: weights that are nobody's
 
     @property
@@ -108,6 +110,7 @@ def load_base(spec: BaseSpec) -> Base:
         compute_dtype=dtype,
         special=special,
         identity=identify(spec.base_model, tokenizer, special, is_random=is_random),
+        positions=count_positions(model),
         key=key_of(spec),
     )
 

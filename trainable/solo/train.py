@@ -58,7 +58,9 @@ class PlainFinetuner:
 
     def __init__(self, config: TrialConfig, base: Any, start: Path | None = None) -> None:
         self.config, self.base = config, base
-        self.task: Task = Tasks(base).of(config)
+        tasks = Tasks(base)
+        tasks.prepare(config)
+        self.task: Task = tasks.of(config)
         self.model, modules = prepare(config, base)
         self.device: torch.device = base.device
         trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}

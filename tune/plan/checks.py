@@ -59,6 +59,7 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
 
         check_base(base_model)
         own = [c for c in real if c.base_model == base_model]
+        tell_positions(max(own, key=lambda c: c.max_length_tokens))
         check_selections(base_model, {c.lora_modules for c in own})
         check_chat([c for c in own if c.layout == "chat"])
         for config in own:
@@ -68,6 +69,14 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         from trainable.corpus.load import load_corpus
 
         tell_notes(load_corpus(corpus))
+
+
+def tell_positions(config: TrialConfig) -> None:
+    """Raises ConfigError where the longest dialogues do not fit the base model's positions."""
+    from trainable.model.positions import check_positions
+
+    if note := check_positions(config):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def tell_notes(corpus: Corpus) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,8 +29,11 @@ class Samples:
 
     @classmethod
     def draw(cls, base: Base, tokens: int) -> Samples:
-        task = Task(CONFIG, load_corpus(CONFIG.corpus), base)
-        windows = sorted(task.held_out("validation", 8), key=lambda window: len(window.ids))
+        room = min(base.positions or CONFIG.max_length_tokens, CONFIG.max_length_tokens)
+        config = replace(CONFIG, max_length_tokens=room)
+        task = Task(config, load_corpus(config.corpus), base)
+        windows = task.encode_whole(task.dialogues("validation", 8))
+        windows.sort(key=lambda window: len(window.ids))
         short = windows[len(windows) // 2]
         long = join(windows, tokens)
         prompts = tuple(cut(w, w.prompts[len(w.prompts) // 2]) for w in (windows[0], windows[-1]))

@@ -16,6 +16,7 @@ from trainable.corpus.losses import Brackets, Losses, Scored, measure_losses
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.model.base import Base
+from trainable.model.positions import check_replies, check_window
 from trainable.model.special_ids import decode_reply
 from trainable.trial import TrialConfig
 
@@ -35,6 +36,8 @@ class Task:
         self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
         self.special = find_special(config, base.tokenizer, base.special.prefix, base.special.eos)
         self.spoken = base.special.spoken
+        self.positions = base.positions
+        check_window(config, base.positions)
         self._train: list[Window] = []
         self._held_out: dict[tuple[str, int | None], list[Window]] = {}
         self._lock = Lock()
@@ -47,10 +50,13 @@ class Task:
 
     def held_out(self, split: str, n_dialogues: int | None) -> list[Window]:
         """The windows of the first dialogues of the split's fixed nested order: a dialogue is one
-        sequence where it fits, so that its turns share their prefix."""
+        sequence where it fits, so that its turns share their prefix. Raises ConfigError where a
+        reply may go beyond the base model's table of positions."""
         key = split, n_dialogues
         if key not in self._held_out:
-            self._held_out[key] = self.encode_whole(self.dialogues(split, n_dialogues))
+            windows = self.encode_whole(self.dialogues(split, n_dialogues))
+            check_replies(self.config, [w.prompts[-1] for w in windows], self.positions)
+            self._held_out[key] = windows
         return self._held_out[key]
 
     def dialogues(self, split: str, n_dialogues: int | None) -> tuple[Dialogue, ...]:
@@ -96,10 +102,13 @@ class Tasks:
 
     def prepare(self, config: TrialConfig) -> None:
         """Encodes what the trial will train on: seconds, the first time. Raises ConfigError when
-        the corpus is not there or does not fit the context window."""
+        the corpus is not there or does not fit the context window, nor replies a table of
+        positions."""
         task = self.of(config)
         if config.method != "none":
             _ = task.train
+        if task.positions is not None:
+            task.held_out("validation", None)
 
     def of(self, config: TrialConfig) -> Task:
         """Raises ConfigError when the corpus is not there."""

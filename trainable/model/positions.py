@@ -1,0 +1,95 @@
+"""How far a base model can count a token's position: a table of them ends, what is computed goes
+on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainable.model.modules import find_text_part
+from trainable.model.source import explained, locate
+from trainable.trial import ConfigError, TrialConfig
+
+# what a configuration calls the positions that it was made for
+NUMBERS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
+NUMBERS += ("max_decoder_position_embeddings",)
+TABLE = re.compile(r"(^|\.)(wpe|(?!rel)\w*pos(ition)?s?_?(emb|enc)\w*|embed_positions)$")
+
+
+def count_made_for(config: Any) -> int | None:
+    """Tokens that a model's configuration names; None: it names none."""
+    sizes = config.get_text_config() if hasattr(config, "get_text_config") else config
+    numbers = (getattr(sizes, name, None) for name in NUMBERS)
+    return next((n for n in numbers if isinstance(n, int) and n > 0), None)
+
+
+def count_positions(model: Any) -> int | None:
+    """Rows of the model's shortest table of positions; None: it has none."""
+    made_for = count_made_for(model.config)
+    ends = list(list_tables(model))
+    if model.config.model_type == "mpt" and made_for is not None:
+        ends.append(made_for)  # its slopes are made for so many, at every pass
+    return min(ends, default=None)
+
+
+def list_tables(model: Any) -> Iterator[int]:
+    """The positions of each: learnt, or sines that are made once (gptj, marian)."""
+    within = find_text_part(model)
+    for path, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and path.startswith(within) and TABLE.search(path):
+            yield module.num_embeddings - int(getattr(module, "offset", 0))
+    for path, buffer in model.named_buffers():
+        is_table = buffer.ndim == 2 and buffer.is_floating_point()
+        if is_table and path.startswith(within) and TABLE.search(path):
+            yield len(buffer)
+
+
+def check_window(config: TrialConfig, positions: int | None) -> None:
+    """Raises ConfigError where the longest dialogues of a trial have more tokens than that."""
+    if positions is not None and config.max_length_tokens > positions:
+        raise ConfigError(
+            f"max_length_tokens={config.max_length_tokens} must be within the table of {positions} "
+            f"positions of {config.base_model}: give --set max_length_tokens={positions}"
+        )
+
+
+def check_replies(
+    config: TrialConfig, prompts_tokens: Sequence[int], positions: int | None
+) -> None:
+    """Raises ConfigError where the table has no room for a reply to the longest prompt."""
+    longest = max(prompts_tokens, default=0)
+    if positions is not None and longest + config.max_new_tokens > positions:
+        fits = positions - config.max_new_tokens
+        raise ConfigError(
+            f"a prompt of {longest} tokens and max_new_tokens={config.max_new_tokens} must be "
+            f"within the table of {positions} positions of {config.base_model}: give --set "
+            f"max_length_tokens={fits}"
+        )
+
+
+def check_positions(config: TrialConfig) -> str | None:
+    """The same without the model's weights. A note where positions are computed beyond those that
+    it was made for."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    source = locate(config.base_model)
+    if source.gguf_file is not None:
+        return None
+    with explained(config.base_model):
+        sizes = AutoConfig.from_pretrained(source.name)
+        made_for = count_made_for(sizes)
+        if made_for is None or config.max_length_tokens <= made_for:
+            return None
+        kind = AutoModelForSeq2SeqLM if sizes.is_encoder_decoder else AutoModelForCausalLM
+        with torch.device("meta"):
+            model = kind.from_config(sizes)
+    check_window(config, count_positions(model))
+    return (
+        f"{config.base_model} was made for {made_for} positions, and dialogues may have "
+        f"max_length_tokens={config.max_length_tokens}: those beyond are computed, and were never "
+        f"trained (--set max_length_tokens={made_for})"
+    )
