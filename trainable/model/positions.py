@@ -15,8 +15,10 @@ from trainable.model.source import explained, locate
 from trainable.trial import ConfigError, TrialConfig
 
 # what a configuration calls the positions that it was made for
-NUMBERS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
-NUMBERS += ("max_decoder_position_embeddings",)
+NUMBERS = (
+    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"),
+    "max_decoder_position_embeddings",
+)
 TABLE = re.compile(r"(^|\.)(wpe|(?!rel)\w*pos(ition)?s?_?(emb|enc)\w*|embed_positions)$")
 
 

@@ -28,7 +28,8 @@ class Verdict:
 
 def key_of(base: Any) -> str:
     """16 hexadecimal digits of what a check depends on, beside the device: the base model's files,
-    how it is held (a spec's or a config's fields), the versions and the engine's own code."""
+    how it is held (a spec's or a config's fields), the versions, and the code that loads and computes
+    it."""
     source = locate(base.base_model)
     folder = Path(source.name)
     files = list_weight_files(base.base_model)
@@ -40,14 +41,15 @@ def key_of(base: Any) -> str:
 
 @lru_cache(maxsize=1)
 def read_code() -> tuple[str, ...]:
-    engine = Path(trainable.__path__[0]) / "engine"
+    rooms = [Path(trainable.__path__[0]) / room for room in ("engine", "model")]
     versions = []
     for package in PACKAGES:
         try:
             versions.append(version(package))
         except PackageNotFoundError:
             versions.append("-")
-    return (fingerprint_files(sorted(engine.rglob("*.py"))), *versions)
+    files = (path for room in rooms for path in room.rglob("*.py"))
+    return (fingerprint_files(sorted(files)), *versions)
 
 
 def find_place(key: str, device: str) -> Path:

@@ -4,7 +4,8 @@ Makes a tiny random model of each architecture and opens it as a trial does. Wha
 is compared with plain transformers (eager attention) and peft, in fp32 on the CPU, with adapters
 that are not zero and a second trial beside it: log probabilities, loss, greedy replies, and the
 adapter after three steps of AdamW. What it does not take runs by transformers alone, or is refused;
-the reason is in the table. Exit code 1 where a row is neither.
+the reason is in the table, and what the engine's check of itself took. Exit code 1 where a row is
+neither.
 """
 
 from __future__ import annotations
@@ -28,11 +29,20 @@ from tune.bench.tiny_models import MODELS, write_model
 NEAR_LOG_P = 1e-4  # nats, the largest difference of a target's log probability
 NEAR_WEIGHTS = 1e-3  # of the adapter's change, relative
 STEPS = 3
-HEADER = ("architecture", "log p", "loss, engine / peft", "replies", "training", "verdict")
+HEADER = (
+    "architecture",
+    "log p",
+    "loss, engine / peft",
+    "replies",
+    "training",
+    "check, s",
+    "verdict",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
+    config: TrialConfig
     log_p: float  # largest difference, in nats
     losses: tuple[float, float]  # engine, peft: nats a target token
     replies: tuple[int, int]  # equal, all
@@ -49,6 +59,7 @@ class Row:
             f"{self.losses[0]:.3f} / {self.losses[1]:.3f}",
             f"{self.replies[0]}/{self.replies[1]}",
             f"{self.training:.1e}",
+            read_check_s(self.config),
             "exact" if self.is_right else "WRONG",
         )
 
@@ -98,7 +109,14 @@ def judge(name: str, scratch: Path) -> tuple[str, ...]:
         return (*dashes, f"refused: {error}")
     except Exception as error:
         return (*dashes, f"WRONG: {type(error).__name__}: {str(error)[:120]}")
-    return (*dashes, f"alone: {reason}")
+    return (*dashes[:-1], read_check_s(config), f"alone: {reason}")
+
+
+def read_check_s(config: TrialConfig) -> str:
+    from trainable.model.verdicts import key_of, recall_verdict
+
+    verdict = recall_verdict(key_of(config), "cpu")
+    return "–" if verdict is None else f"{verdict.check_s:.1f}"
 
 
 def make_config(folder: Path, **changes: Any) -> TrialConfig:
@@ -151,7 +169,9 @@ def compare(config: TrialConfig, adapter: Path) -> Row:
     ]
     training = compare_training(pack, reference)
     equal = sum(a == b for a, b in zip(found, wanted, strict=True))
-    return Row(log_p=log_p, losses=losses, replies=(equal, len(wanted)), training=training)
+    return Row(
+        config=config, log_p=log_p, losses=losses, replies=(equal, len(wanted)), training=training
+    )
 
 
 def fill_adapter(pack: Any, key: str) -> None:
