@@ -28,8 +28,8 @@ class Verdict:
 
 def key_of(base: Any) -> str:
     """16 hexadecimal digits of what a check depends on, beside the device: the base model's files,
-    how it is held (a spec's or a config's fields), the versions, and the code that loads and computes
-    it."""
+    how it is held (a spec's or a config's fields), the versions, and the code that loads it and
+    computes."""
     source = locate(base.base_model)
     folder = Path(source.name)
     files = list_weight_files(base.base_model)
