@@ -1,4 +1,4 @@
-"""Which layers? Every selection at the rate that gave it the lowest loss in the sweep `rates`."""
+"""Which layers? Every selection at the rate that gave it the lowest loss in `rates` or `higher`."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,8 @@ from search_spaces.space import Space
 
 
 def find_rates() -> dict[tuple[str, int], float]:
-    trials = [t for t in read_sweep(find_sweep("rates")).proposed if t.evals]
+    sweeps = [read_sweep(find_sweep(name)) for name in ("rates", "higher")]
+    trials = [t for sweep in sweeps for t in sweep.proposed if t.evals]
     trials.sort(key=lambda t: t.evals[-1].nats_per_word or 0.0, reverse=True)
     return {key_of(t.params): t.params["learning_rate"] for t in trials}  # the lowest comes last
 
