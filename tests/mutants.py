@@ -85,6 +85,9 @@ MUTANTS = {
     ("trainable/engine/decode/rows.py", "engine/test_contract.py"): (
         ("Layout.of(counts.tolist()", "Layout.of(counts.tolist()[::-1]"),
     ),
+    ("trainable/engine/decode/shared_cache.py", "engine/test_contract.py"): (
+        ("prefix < prefixes", "prefix <= prefixes"),
+    ),
     ("tune/search/rungs.py", "tune/test_rungs.py"): (
         ("value >= find_quantile", "value > find_quantile"),
         ("(before, 1 - 1 / self.eta)", "(before, 1 / self.eta)"),

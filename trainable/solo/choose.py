@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from trainable.solo.train import PlainFinetuner
 
 
-def open_finetuner(config: TrialConfig, device: str, start: Path | None = None) -> Finetuner:
+def open_finetuner(
+    config: TrialConfig, device: str, start: Path | None = None, *, keeps: bool = False
+) -> Finetuner:
     """A trial alone in this process, from its beginning or from the checkpoint `start`: a formula,
-    an engine with one slot, or, where the engine cannot take it, transformers itself."""
+    an engine with one slot, or, where the engine cannot take it, transformers itself. `keeps`: its
+    engine is left open for the process's next trial."""
     if is_toy(config):
         from trainable.solo.toy import ToyFinetuner
 
@@ -27,7 +30,7 @@ def open_finetuner(config: TrialConfig, device: str, start: Path | None = None) 
     from trainable.engine.finetuner import SoloFinetuner
 
     with suppress(CannotPack):  # the engine's check of itself; its verdict is kept
-        return SoloFinetuner(config, device, start)
+        return SoloFinetuner(config, device, start, keeps=keeps)
     give_back_memory()  # the engine's copy of the model goes before another is loaded
     return open_plain(config, device, start)
 

@@ -92,7 +92,8 @@ class DialogueTrial(ray_tune.Trainable):
             forget()  # the engine tells
             return notes
         device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self.finetuner = open_finetuner(self.lease.config, device, start)
+        keeps = device == "cpu"  # a GPU's memory is others' between two trials
+        self.finetuner = open_finetuner(self.lease.config, device, start, keeps=keeps)
         return notes
 
     def _restored_evaluation(self, is_first: bool) -> Evaluation | None:

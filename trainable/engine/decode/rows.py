@@ -13,6 +13,7 @@ from torch import Tensor
 from trainable.corpus.encode import Window
 from trainable.engine.decode.row_cache import FlatCache, PaddedCache, RowCache, lies_flat
 from trainable.engine.decode.sampling import Chooser
+from trainable.engine.decode.shared_cache import SharedCache
 from trainable.engine.layers.attention import Cached
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.passes import PackedTokens
@@ -20,6 +21,8 @@ from trainable.trial import TrialConfig
 
 BRANCHING = ("beam", "contrastive")
 MOST_PADDING = 2.0  # rows kept at the most, over the unfinished ones
+# A smaller share of the rows goes on alone: on a GPU new shapes cost time of their own
+WORTH_KEEPING = {"cpu": 0.9, "cuda": 0.5}
 FEW_ROWS = 512  # on a GPU a pass of fewer takes hardly less time, and recording it anew does
 
 
@@ -68,8 +71,7 @@ class Batch:
         batch = cls(rows, len(tokens.layout.counts), max_new, hidden.device)
         begins = batch.find_prompts(tokens)
         batch.hidden = hidden[begins + batch.lengths - 1]
-        is_flat = lies_flat(hidden.device, hidden.dtype) and not is_branching
-        kind = FlatCache if is_flat else PaddedCache
+        kind = PaddedCache if is_branching else choose_cache(hidden.device, hidden.dtype)
         batch.cache = kind(begins, batch.lengths, max_new)
         while kept:
             batch.cache.add_layer(*kept.pop(0))
@@ -98,7 +100,7 @@ class Batch:
         if len(kept) == 0:
             return True
         is_small = self.finished.is_cuda and len(finished) <= FEW_ROWS
-        if 2 * len(kept) > len(finished) or is_small:
+        if len(kept) > WORTH_KEEPING[self.finished.device.type] * len(finished) or is_small:
             return False
         self.slots, rows = self.slots[kept], torch.from_numpy(kept).to(self.origin.device)
         self.origin, self.lengths = self.origin[rows], self.lengths[rows]
@@ -106,6 +108,13 @@ class Batch:
         self.cache.keep(rows)
         chooser.keep(rows)
         return False
+
+
+def choose_cache(device: torch.device, dtype: torch.dtype) -> type[RowCache]:
+    """For rows that take one token a pass."""
+    if device.type == "cpu":
+        return SharedCache
+    return FlatCache if lies_flat(device, dtype) else PaddedCache
 
 
 def choose_kept(finished: NDArray[np.bool_], slots: NDArray[np.int64]) -> NDArray[np.int64]:

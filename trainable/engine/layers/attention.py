@@ -33,15 +33,16 @@ GROUPED: dict[str, Any] = (
 class Packing:
     """Where the sequences of a flat row of tokens begin and end.
 
-    On a GPU in 16 bits the variable-length flash kernel takes the flat row as it is. Elsewhere, and
-    where that kernel does not know a layer's rules, the sequences are laid out as a right-padded
-    batch and back: exact, and a padded place is zero, so that nothing, not even a NaN, crosses from
-    one dialogue to another.
+    On a GPU in 16 bits the variable-length flash kernel takes the flat row as it is; on a CPU one
+    sequence follows another. Elsewhere, and where neither knows a layer's rules, the sequences are
+    laid out as a right-padded batch and back: exact, and a padded place is zero, so that nothing,
+    not even a NaN, crosses from one dialogue to another.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device) -> None:
         # a bound of few values, so that passes repeat; the kernel looks at no more than that
         self.longest = 1 << max(max(lengths) - 1, 127).bit_length()
+        self.sizes = tuple(int(n) for n in lengths)
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
         borders = np.append(self.starts, self.lengths.sum()).astype(np.int32)
@@ -84,6 +85,8 @@ class Packing:
             )  # fmt: skip
             assert isinstance(out, Tensor)
             return out[None]
+        if not q.is_cuda and rules.cap is None and rules.sinks is None:
+            return self._attend_each(q, k, v, rules)
         self.is_laid_out = True
         q, k, v = (F.pad(x, (0, 0, 0, 0, 0, 1))[self.to_batch].transpose(1, 2) for x in (q, k, v))
         return self._attend_batch(q, k, v, rules).flatten(0, 1)[self.to_flat][None]
@@ -99,6 +102,14 @@ class Packing:
             and is_unchunked
             and query.shape[-1] == value.shape[-1] <= KERNEL_WIDTH
         )
+
+    def _attend_each(self, q: Tensor, k: Tensor, v: Tensor, rules: ScoreRules) -> Tensor:
+        """Without padding, which costs a CPU as much as text does.
+        q, k, v [tokens, heads, width] -> [1, tokens, heads, width]"""
+        outs = []
+        for sides in zip(*(x.transpose(0, 1).split(self.sizes, 1) for x in (q, k, v)), strict=True):
+            outs.append(self._attend_batch(*(side[None] for side in sides), rules)[0])
+        return torch.cat(outs)[None]
 
     def _attend_batch(self, q: Tensor, k: Tensor, v: Tensor, rules: ScoreRules) -> Tensor:
         """q [sequences, heads, longest, width] -> [sequences, longest, heads, width]"""
