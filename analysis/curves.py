@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from analysis.labels import label_objective
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
@@ -13,6 +14,7 @@ from analysis.records import EvalRecord, SweepRecords, TrialRecord
 # decide how far a trial has come by so many turns
 WAY = ("schedule", "decay_fraction", "warmup_turns", "batch_turns", "train_turns")
 Gpu = tuple[str, str]  # node, index or UUID
+Run = list[EvalRecord]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,13 @@ def _find_at(records: SweepRecords, trial: TrialRecord, turns: int) -> EvalRecor
     evals = _comparable(records, trial)
     found = next((e for e in evals if e.turns_seen >= turns), None)
     return found if found and records.level_turns(found.turns_seen) == turns else None
+
+
+def split_by_dialogues(evals: Sequence[EvalRecord]) -> tuple[list[Run], list[Run]]:
+    """(the stretches of evaluations on equally many dialogues, the last of each with the first of
+    the next): a line along the first compares scores, one along the second does not."""
+    runs = [list(run) for _, run in groupby(evals, key=lambda e: e.n_dialogues)]
+    return runs, [[one[-1], following[0]] for one, following in pairwise(runs)]
 
 
 def gpu_of(evaluation: EvalRecord) -> Gpu:

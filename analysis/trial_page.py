@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
+from analysis.curves import split_by_dialogues
 from analysis.labels import (
     format_score,
     format_value,
@@ -14,6 +16,7 @@ from analysis.labels import (
     label_objective,
     label_setting,
 )
+from analysis.plots.style import join_lines
 from analysis.records import BASE_ID, EvalRecord, SweepRecords, TrialRecord
 from analysis.training import list_speeds, read_trainings, thin
 
@@ -51,26 +54,38 @@ def show_facts(facts: dict[str, str]) -> str:
 
 
 def _show_curve(trial: TrialRecord) -> str:
-    """The objective, or the loss where rungs generate nothing."""
-    scored = [(e.turns_seen, e.value) for e in trial.replied]
-    losses = [(e.turns_seen, e.nats_per_word) for e in trial.evals if e.nats_per_word is not None]
-    has_scores = len(scored) > 1
-    title = label_objective(trial.evals[0].name) if has_scores else "loss, nats a word"
-    points = scored if has_scores else losses
-    if len(points) < 2:
+    """The objective, or the loss where rungs generate nothing; dotted from one evaluation to the
+    next on other dialogues."""
+    has_scores = len(trial.replied) > 1
+    losses = [e for e in trial.evals if e.nats_per_word is not None]
+    evals = list(trial.replied) if has_scores else losses
+    if len(evals) < 2:
         return ""
-    return _show_line(trial, title, [x for x, _ in points], [y for _, y in points])
+    title = label_objective(evals[0].name) if has_scores else "loss, nats a word"
+    runs, between = split_by_dialogues(evals)
+    solid, dotted = (
+        {
+            "x": join_lines([[e.turns_seen for e in line] for line in lines]),
+            "y": join_lines([[_pick(e, has_scores) for e in line] for line in lines]),
+        }
+        for lines in (runs, between)
+    )
+    text = join_lines([[f" on {e.n_dialogues} dialogues" for e in run] for run in runs])
+    note = '<p class="note">Dotted: the next is on other dialogues, and does not compare.</p>'
+    drawn = _show_line(trial, title, {**solid, "text": text, "dotted": dotted})
+    return drawn + note * bool(between)
+
+
+def _pick(evaluation: EvalRecord, has_scores: bool) -> float | None:
+    return evaluation.value if has_scores else evaluation.nats_per_word
 
 
 def _show_line(
-    trial: TrialRecord,
-    title: str,
-    x: Sequence[int],
-    y: Sequence[float | None],
-    scale: str = "linear",
+    trial: TrialRecord, title: str, line: Mapping[str, Any], scale: str = "linear"
 ) -> str:
-    """For the page to draw; `scale`: linear, from 0, or log."""
-    data = {"title": title, "scale": scale, "x": x, "y": y}
+    """For the page to draw: x, y and, where they are told, the marks' text and the parts that are
+    dotted; `scale`: linear, from 0, or log."""
+    data = {"title": title, "scale": scale, **line}
     label = escape(f"{title} of trial {trial.id} over turns")
     return (
         f'<div class="curve" role="group" aria-label="{label}" '
@@ -95,7 +110,7 @@ def _show_training(records: SweepRecords, trial: TrialRecord) -> str:
     ]
     x = [p.turns_seen for p in points]
     drawn = (
-        _show_line(trial, title, x, y, scale)
+        _show_line(trial, title, {"x": x, "y": y}, scale)
         for title, y, scale in lines
         if any(value is not None for value in y)
     )

@@ -79,11 +79,15 @@ function showTrial(id) {
 }
 
 function drawCurve(curve) {
-  const { title, scale, x, y } = JSON.parse(curve.dataset.curve);
+  const { title, scale, x, y, text, dotted } = JSON.parse(curve.dataset.curve);
   const mode = x.length > 20 ? "lines" : "lines+markers";
+  const color = "#1f77b4", told = text ? "%{text}" : "";
+  const line = { x, y, text, mode, line: { color }, hovertemplate: `%{x} turns: %{y:.4~g}${told}<extra></extra>` };
+  const between = { ...dotted, mode: "lines", line: { color, dash: "dot" }, hoverinfo: "skip" };
   draw(curve, {
-    data: [{ x, y, mode, hovertemplate: "%{x} turns: %{y:.4~g}<extra></extra>" }],
+    data: dotted ? [line, between] : [line],
     layout: {
+      showlegend: false,
       height: curve.clientHeight, margin: { l: 56, r: 16, t: 8, b: 44 }, font: { family: "system-ui, sans-serif" },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       xaxis: { title: { text: "system turns trained on" }, gridcolor: "rgba(128,128,128,0.25)" },

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import groupby, pairwise
 from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.curves import count_rungs, find_lanes, gpu_of
+from analysis.curves import count_rungs, find_lanes, gpu_of, split_by_dialogues
 from analysis.labels import format_score, label_objective, label_params
 from analysis.plots.style import (
     BLUE,
@@ -60,9 +59,9 @@ def _draw(trials: list[TrialRecord], name: str, colour: str, width: float) -> li
     """The trials' marks, joined where the dialogues are the same, and dotted lines between."""
     same, other = [], []
     for trial in trials:
-        runs = [list(run) for _, run in groupby(trial.replied, key=lambda e: e.n_dialogues)]
+        runs, between = split_by_dialogues(trial.replied)
         same += [(trial, run) for run in runs]
-        other += [(trial, [one[-1], next_[0]]) for one, next_ in pairwise(runs)]
+        other += [(trial, pair) for pair in between]
     look = {"legendgroup": name, "opacity": 0.7 if width < 2 else 1.0}
     line = {"color": colour, "width": width}
     traces = []

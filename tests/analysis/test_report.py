@@ -5,12 +5,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
 from synthetic import add_training, write_header, write_sweep
 
+from analysis.records import read_sweep
 from analysis.report import OFFLINE, main, write_report
+from analysis.trial_page import show_trial
 
 ALONE = """
 import sys
@@ -56,6 +60,20 @@ def test_training_is_drawn_step_by_step_where_it_was_kept(page: str, tmp_path: P
     kept = write_report(folder).read_text()
     assert kept.count("Training, step by step") == 6  # the untuned base and all but the damaged
     assert 'id="figure-training-loss"' in kept and 'id="figure-gpu"' in kept
+
+
+def test_a_trials_curve_is_dotted_where_its_dialogues_change(tmp_path: Path) -> None:
+    records = read_sweep(write_sweep(tmp_path / "s", trials=12))
+    trial = next(t for t in records.trials if len(t.replied) > 2)
+    numbers = (20, 20, 50)
+    evals = [replace(e, n_dialogues=n) for e, n in zip(trial.evals, numbers, strict=False)]
+    page = unescape(show_trial(records, replace(trial, evals=tuple(evals))))
+    drawn = json.loads(page.split('data-curve="')[1].split('"></div>')[0])
+    a, b, c = [e.turns_seen for e in evals]
+    assert drawn["x"] == [a, b, None, c, None] and drawn["dotted"]["x"] == [b, c, None]
+    assert drawn["dotted"]["y"] == [evals[1].value, evals[2].value, None]
+    assert drawn["text"][3] == " on 50 dialogues" and "does not compare" in page
+    assert "does not compare" not in show_trial(records, trial)  # all on one number
 
 
 def test_names_from_the_record_are_escaped(page: str) -> None:

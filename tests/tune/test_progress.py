@@ -156,11 +156,12 @@ def test_a_low_terminal_shows_the_best_and_who_is_at_work() -> None:
 def test_rungs_that_generate_nothing_show_losses() -> None:
     progress = Progress(SWEEP)
     progress.on_event(start(0))
-    for turns, loss in ((100, 2.5), (300, 1.75)):
+    for turns, loss, n_dialogues in ((100, 2.5, 20), (300, 1.75, 20), (900, 2.125, 30)):
         unscored = dict.fromkeys(("bleu", "inform", "success", "combined"))
-        progress.on_event({**score(0, turns, 0.0), **unscored, "nats_per_word": loss})
+        known = {"nats_per_word": loss, "n_dialogues": n_dialogues}
+        progress.on_event({**score(0, turns, 0.0), **unscored, **known})
     text = show(progress)
-    assert "loss 1.750" in text and "█▁" in text
+    assert "loss 2.125" in text and "█▁┊▅" in text  # other dialogues behind the bar
 
 
 def test_nothing_to_show_yet_is_shown_too() -> None:

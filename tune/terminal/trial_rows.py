@@ -9,9 +9,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from analysis.curves import draw_sparkline
+from analysis.curves import draw_sparkline, split_by_dialogues
 from analysis.labels import format_score, format_value, label_objective, shorten_pattern
-from analysis.records import RUNNING, TrialRecord
+from analysis.records import RUNNING, EvalRecord, TrialRecord
 from tune.terminal.bars import render_activity
 from tune.terminal.progress import Progress
 
@@ -19,6 +19,7 @@ from tune.terminal.progress import Progress
 STATE_STYLES = {"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bold red"}
 NARROW, BROAD = 72, 110  # cells of a terminal: below, gaps are small; from there on bars are shown
 CURVE_POINTS, BAR = 8, 8
+OTHER_DIALOGUES = "┊"
 LONG_CELLS, SHORT_CELLS = 40, 14  # of a value, before it is abbreviated
 MORE_CELLS = 4  # "+12"
 
@@ -105,15 +106,27 @@ def _show_trial(
 ) -> list[RenderableType]:
     scores = [e.value for e in trial.replied if e.value is not None]
     losses = [e.nats_per_word for e in trial.evals if e.nats_per_word is not None]
-    curve = (losses if is_loss else scores)[-layout.curve :]
+    measured = [e for e in trial.evals if _pick(e, is_loss) is not None][-layout.curve :]
     return [
         trial.id,
         str(_count_turns(trial, progress)),
         format_score(scores[-1], progress.objective) if scores else "",
         f"{losses[-1]:.3f}" if losses else "",
-        draw_sparkline(curve, low=scale[0], high=scale[1]),
+        _draw_curve(measured, scale, is_loss=is_loss),
         _show_now(trial, progress, layout),
     ]
+
+
+def _draw_curve(evals: Sequence[EvalRecord], scale: Scale, *, is_loss: bool) -> str:
+    """A block a value, and a bar between values on different dialogues, which do not compare."""
+    low, high = scale
+    runs = split_by_dialogues(evals)[0]
+    values = ([v for e in run if (v := _pick(e, is_loss)) is not None] for run in runs)
+    return OTHER_DIALOGUES.join(draw_sparkline(run, low=low, high=high) for run in values)
+
+
+def _pick(evaluation: EvalRecord, is_loss: bool) -> float | None:
+    return evaluation.nats_per_word if is_loss else evaluation.value
 
 
 def _count_turns(trial: TrialRecord, progress: Progress) -> int:
