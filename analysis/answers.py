@@ -159,6 +159,6 @@ def _price(records: SweepRecords) -> str | None:
     raced = count_things(len(searched) - again, "trial")
     saved = f"{100 * (1 - trained / full):.0f} % saved"
     return (
-        f"Price: {stopped} of {raced} stopped early{then}; trained on {trained:,} system turns in "
-        f"place of {full:,} ({saved}){cost}."
+        f"Price: {stopped} of {raced} stopped early{then}; trained on {trained:,} system turns, "
+        f"where all to their end would be {full:,} ({saved}){cost}."
     )

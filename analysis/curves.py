@@ -131,9 +131,10 @@ def gpu_of(evaluation: EvalRecord) -> Gpu:
 
 
 def name_hours(trials: Iterable[TrialRecord]) -> str:
-    """What an hour is an hour of: `GPU-hours`, or `CPU-hours` where no evaluation had a GPU."""
+    """What an hour is an hour of: `GPU-hours`, or where no evaluation had a GPU `machine-hours`,
+    whatever the number of cores."""
     places = [e.place for t in trials for e in t.evals]
-    return "GPU-hours" if any(p.get("gpu") is not None for p in places) else "CPU-hours"
+    return "GPU-hours" if any(p.get("gpu") is not None for p in places) else "machine-hours"
 
 
 def find_lanes(spans: Sequence[tuple[float, float]]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.labels import count_points, count_things, format_score, format_share
+from analysis.labels import count_points, count_things, format_score
 from analysis.standing import DIALOGUES
 from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict, find_level
 from trainable.result import OBJECTIVE
@@ -132,11 +132,9 @@ def _name_chances(verdict: Verdict) -> list[str]:
     known = [c for c in verdict.choices if c.chance is not None]
     if len(known) < 2:
         return []
-    ranked = sorted(known, key=lambda c: -(c.chance or 0.0))[: MOST - 1]
-    listed = ", ".join(f"{c.name} {format_share(c.chance or 0.0)}" for c in ranked)
     entry, gain = verdict.choices[0].entry, verdict.expected_gain
     best, change = ("highest", "raise") if entry.evals[0].sign > 0 else ("lowest", "lower")
-    lines = [f"Probability of having the {best} true score: {listed}."]
+    lines = [f"P(best): the probability that the true score is the {best} of all."]
     if gain is not None:
         least = SMALLEST_GAIN * count_points(entry.objective, entry.value or 0.0)
         points = f"{gain:.{entry.digits}f} points" if gain >= least else "less than half a point"

@@ -20,7 +20,7 @@ ABSENT = "–"
 
 
 def plot_importance(records: SweepRecords) -> go.Figure:
-    """How much of the variance of the objective (or of the loss, where rungs look at it) each field
+    """How much of the variance of the objective (or of the loss, where rungs decide by it) each field
     accounts for (fANOVA), among trials at equal training: none where trees that had not seen a
     trial explain little of it."""
     turns = common_turns(records)
@@ -120,7 +120,7 @@ def shorten(label: str) -> str:
 
 
 def plot_slices(records: SweepRecords) -> go.Figure:
-    """What compares trials at equal training (the objective, or where rungs look at it the loss)
+    """What compares trials at equal training (the objective, or the loss where rungs decide by it)
     against each field on its own, side by side."""
     trials, scores, turns = _compared(records)
     names = varying_fields(trials)

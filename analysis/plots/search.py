@@ -31,7 +31,7 @@ class Finished:
 
 
 def plot_rates(records: SweepRecords) -> go.Figure:
-    """The objective (or where rungs look at it the loss) against the learning rate at equal
+    """The objective, or the loss where rungs decide by it, against the learning rate at equal
     training, coloured by the adapted layers or by the first field of choices."""
     turns = common_turns(records)
     scores = scores_at(records, turns)
@@ -183,7 +183,7 @@ def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:
 
 
 def plot_distribution(records: SweepRecords) -> go.Figure:
-    """The share of trials with at most that value (or loss, where rungs look at it) at equal
+    """The share of trials with at most that value (or loss, where rungs decide by it) at equal
     training: the empirical distribution function. It tells of all of a choice's trials, not only of
     its highest."""
     turns = common_turns(records)

@@ -26,7 +26,7 @@ def plot_training_loss(records: SweepRecords) -> go.Figure:
 
 
 def plot_gradient_norm(records: SweepRecords) -> go.Figure:
-    """The gradient's norm before clipping, likewise: it grows in front of a trial that diverges."""
+    """The gradient's norm before clipping, likewise: it grows before a trial diverges."""
     figure = _draw(records, lambda points: [p.gradient_norm for p in points], "gradient norm")
     return figure.update_yaxes(type="log")
 

@@ -25,7 +25,7 @@ def name_compared(records: SweepRecords) -> str:
 
 
 def show_compared(records: SweepRecords, value: float) -> str:
-    """What compares trials at equal training: the objective, or where rungs look at it the loss."""
+    """What compares trials at equal training: the objective, or the loss where rungs go by it."""
     by_loss = is_by_loss(records, common_turns(records))
     return format_score(value, "loss" if by_loss else records.objective)
 

@@ -26,7 +26,11 @@ class SoloFinetuner(SlotFinetuner):
         spec, rank = BaseSpec.of(config, device=device), rank_of(config)
         self.kind, self.keeps = (spec, rank, config.max_length_tokens), keeps
         self.own_engine = take_engine(self.kind)
-        super().__init__(self.own_engine, "solo", config, start)
+        try:
+            super().__init__(self.own_engine, "solo", config, start)
+        except BaseException:
+            self.own_engine.close()
+            raise
 
     def generate(self, n_dialogues: int | None, split: str = "validation") -> Generated:
         """Replies to the first dialogues of the split's fixed order, and the loss on them."""
