@@ -20,9 +20,9 @@ ABSENT = "–"
 
 
 def plot_importance(records: SweepRecords) -> go.Figure:
-    """How much of the variance of the objective (or of the loss, where rungs decide by it) each field
-    accounts for (fANOVA), among trials at equal training: none where trees that had not seen a
-    trial explain little of it."""
+    """How much of the variance of the objective (or of the loss, where rungs decide by it) each
+    field accounts for (fANOVA), among trials at equal training: none where trees that had not seen
+    a trial explain little of it."""
     turns = common_turns(records)
     measured = measure_importance(records, turns)
     if measured is None:
