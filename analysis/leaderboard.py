@@ -143,7 +143,7 @@ def describe_placeholders(best: Entry) -> list[str]:
         return []
     line = (
         "The first in rank has {per_reply:.2f} placeholders a reply, the corpus "
-        "{corpus_per_reply:.2f}; against the corpus's, turn by turn: precision {precision:.1f}, "
+        "{corpus_per_reply:.2f}; turn by turn against the corpus's: precision {precision:.1f}, "
         "recall {recall:.1f}, F1 {f1:.1f}."
     ).format(**known)
     bias, score = (best.mean_of("calibrated", name) for name in ("bias", "combined"))

@@ -84,7 +84,9 @@ def show_tiles(records: SweepRecords, entries: Sequence[Entry]) -> str:
     if hours := sum(measure_gpu_hours(records.trials).values()):
         cost, _, unit = format_hours(hours, name_hours(records.trials)).partition(" ")
         lasted, _, of_time = format_hours(worked_s(records.trials) / 3600, "hours").partition(" ")
-        tiles += [(unit, cost), (f"{of_time} at work", lasted)]
+        tiles.append((unit, cost))
+        if lasted != cost:  # on one machine without a GPU it is the same again
+            tiles.append((f"{of_time} at work", lasted))
     return "".join(f"<li><b>{escape(v)}</b>{escape(k)}</li>" for k, v in tiles)
 
 
