@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +110,9 @@ class Batch:
         return False
 
 
-def choose_cache(device: torch.device, dtype: torch.dtype) -> type[RowCache]:
+def choose_cache(
+    device: torch.device, dtype: torch.dtype
+) -> Callable[[Tensor, Tensor, int], RowCache]:
     """For rows that take one token a pass."""
     if device.type == "cpu":
         return SharedCache

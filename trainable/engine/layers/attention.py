@@ -106,10 +106,11 @@ class Packing:
     def _attend_each(self, q: Tensor, k: Tensor, v: Tensor, rules: ScoreRules) -> Tensor:
         """Without padding, which costs a CPU as much as text does.
         q, k, v [tokens, heads, width] -> [1, tokens, heads, width]"""
-        outs = []
-        for sides in zip(*(x.transpose(0, 1).split(self.sizes, 1) for x in (q, k, v)), strict=True):
-            outs.append(self._attend_batch(*(side[None] for side in sides), rules)[0])
-        return torch.cat(outs)[None]
+        queries, keys, values = (x.transpose(0, 1)[None].split(self.sizes, 2) for x in (q, k, v))
+        outs = [
+            self._attend_batch(*sides, rules) for sides in zip(queries, keys, values, strict=True)
+        ]
+        return torch.cat(outs, 1)
 
     def _attend_batch(self, q: Tensor, k: Tensor, v: Tensor, rules: ScoreRules) -> Tensor:
         """q [sequences, heads, longest, width] -> [sequences, longest, heads, width]"""
