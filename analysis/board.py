@@ -26,13 +26,14 @@ def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
     shown = ["rank", "trials", label, *rest, *fields, *ALWAYS_LAST]
     columns = [*(c for c in shown if c in there), *(c for c in there if c not in shown)]
     numeric = {c for c in columns if _is_number_column([row.get(c) for row in raw])}
-    header = "".join(_show_header(c, c in numeric, c not in shown) for c in columns)
+    kinds = {c: _name_kinds(c, fields, is_more=c not in shown) for c in columns}
+    header = "".join(_show_header(c, c in numeric, kinds[c]) for c in columns)
     body = []
     for i, entry in enumerate(entries):
         row = "".join(
             _show_trials(entry)
             if c == "trials"
-            else _show_cell(c, cells[i].get(c, ""), raw[i].get(c), c in numeric, c not in shown)
+            else _show_cell(c, cells[i].get(c, ""), raw[i].get(c), c in numeric, kinds[c])
             for c in columns
         )
         kind = ' class="base"' if entry.trial.is_base else ""
@@ -40,13 +41,18 @@ def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
     return header, "".join(body)
 
 
+def _name_kinds(column: str, fields: Sequence[str], *, is_more: bool) -> list[str]:
+    """A column's classes: one of what is searched, or one that is shown where all are."""
+    return ["field"] * (column in fields) + ["more"] * is_more
+
+
 def _is_number_column(values: Sequence[Any]) -> bool:
     known = [v for v in values if v is not None]
     return bool(known) and all(isinstance(v, int | float) for v in known)
 
 
-def _show_header(name: str, numeric: bool, more: bool) -> str:
-    kinds = [*(["number"] if numeric else []), *(["more"] if more else [])]
+def _show_header(name: str, numeric: bool, kinds: Sequence[str]) -> str:
+    kinds = ["number"] * numeric + [*kinds]
     first = "descending" if numeric and name not in ("rank", "trainable", "params") else "ascending"
     return (
         f'<th scope="col" class="{" ".join(kinds)}" data-first="{first}" '
@@ -63,8 +69,8 @@ def _show_trials(entry: Entry) -> str:
     return f'<td class="text" data-value="{escape(" ".join(ids))}">{buttons}</td>'
 
 
-def _show_cell(name: str, text: str, value: Any, numeric: bool, more: bool) -> str:
-    kinds = ["number" if numeric else "text", *(["more"] if more else [])]
+def _show_cell(name: str, text: str, value: Any, numeric: bool, kinds: Sequence[str]) -> str:
+    kinds = ["number" if numeric else "text", *kinds]
     shown = escape(text)
     if name == "state":
         shown = f'<span class="state {shown}">{shown.lower()}</span>'

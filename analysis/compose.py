@@ -19,7 +19,7 @@ from analysis.records import SweepRecords
 PAGE = Path(__file__).with_name("page")
 EXAMPLE_TRIALS, EXAMPLE_DIALOGUES = 3, 4
 LIVE = "5_live"  # the script of a page that a server keeps current
-SCRIPTS = ("1_theme", "2_figures", "3_filter", "4_board", LIVE, "6_start")
+SCRIPTS = ("1_theme", "2_figures", "3_filter", "4_board", LIVE, "6_start", "8_paper")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,20 +93,23 @@ def log_files(client: Any, run: str, folder: Path) -> None:
 
 
 def _export_trial(client: Any, experiment: str, trial: TrialRecord, folder: Path) -> None:
-    from mlflow.entities import Param
-
     tags = {"trial": trial.id, "state": trial.state, "mlflow.runName": trial.id}
     if trial.reason:
         tags["reason"] = trial.reason
     started_ms = round(1000 * trial.started_s)
     run = client.create_run(experiment, start_time=started_ms, tags=tags)
-    params = [Param(name, str(value)) for name, value in trial.config.items()]
-    client.log_batch(run.info.run_id, params=params)
+    log_params(client, run.info.run_id, trial.config)
     log_metrics(client, run.info.run_id, [*_list_metrics(trial), *_list_steps(trial, folder)])
     log_corpus(client, run.info.run_id, trial.config)
     log_files(client, run.info.run_id, folder / "trials" / trial.id)
     ended_ms = round(1000 * (trial.ended_s or trial.started_s))
     client.set_terminated(run.info.run_id, STATUS[trial.state], end_time=ended_ms)
+
+
+def log_params(client: Any, run: str, config: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run, params=[Param(name, str(value)) for name, value in config.items()])
 
 
 def log_metrics(client: Any, run: str, told: Sequence[Told]) -> None:

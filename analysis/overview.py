@@ -22,7 +22,7 @@ from analysis.verdict import find_verdict
 from analysis.wording import state
 
 COLUMNS = ("sweep", "state", "first", "score", "untuned", "what it says")
-SCRIPTS = ("1_theme", "2_figures", "7_overview")
+SCRIPTS = ("1_theme", "2_figures", "7_overview", "8_paper")
 CAPTION = (
     "The best score of trials that trained longest, over the turns that all trials of the "
     "sweep had trained by then. Sweeps that were scored on other dialogues do not compare."

@@ -68,32 +68,6 @@ function watchFigures() {
   idle(drawNext);
 }
 
-// On paper all figures are drawn, as wide as the sheet, dark on white.
-const SHEET_PX = 690;  // what A4 and Letter hold between their margins
-let themeOfScreen;
-function resize(plot, width) {
-  plot.style.minWidth = "";
-  Plotly.relayout(plot, width ? { width, autosize: false } : { width: null, autosize: true });
-}
-addEventListener("beforeprint", () => {
-  themeOfScreen = root.dataset.theme;
-  root.dataset.theme = "light";
-  document.querySelectorAll(".plot").forEach(plot => {
-    draw(plot);
-    resize(plot, SHEET_PX);
-    Plotly.relayout(plot, inkOf());
-  });
-});
-addEventListener("afterprint", () => {
-  if (themeOfScreen) root.dataset.theme = themeOfScreen; else delete root.dataset.theme;
-  document.querySelectorAll(".plot.drawn").forEach(plot => {
-    const wanted = (figureOf(plot).layout.meta || {}).min_width;
-    resize(plot, null);
-    if (wanted) plot.style.minWidth = wanted + "px";
-    Plotly.relayout(plot, inkOf());
-  });
-});
-
 // Takes over another state of the same page's figures.
 function updateFigures(next) {
   const names = page => [...page.querySelectorAll(".plot")].map(plot => plot.id).join();

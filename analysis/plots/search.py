@@ -164,7 +164,8 @@ def plot_regret(records: SweepRecords) -> go.Figure:
         line={"shape": "hv", "color": ORANGE},
         hovertemplate="%{x} turns: %{y:.1f} below the highest<br>%{text}<extra></extra>",
     )
-    return make_figure([line], x="system turns trained, all trials", y="below the final highest")
+    figure = make_figure([line], x="system turns trained, all trials", y="below the final highest")
+    return figure.update_xaxes(exponentformat="none", separatethousands=True)
 
 
 def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:

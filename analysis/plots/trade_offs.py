@@ -48,7 +48,8 @@ def plot_pareto(records: SweepRecords) -> go.Figure:
             (front, "best for the cost", "lines+markers", ORANGE),
         )
     ]
-    return make_figure(traces, x=f"{unit} of the trial", y=label_objective(records.objective))
+    figure = make_figure(traces, x=f"{unit} of the trial", y=label_objective(records.objective))
+    return figure.update_xaxes(exponentformat="none")
 
 
 def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -> go.Figure:

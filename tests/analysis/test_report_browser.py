@@ -140,6 +140,18 @@ def test_printing_draws_every_figure(page: Any) -> None:
     assert page.evaluate("document.documentElement.dataset.theme") is None  # as it was
 
 
+def test_a_board_wider_than_the_sheet_is_folded_on_paper(page: Any) -> None:
+    board = page.locator("#board")
+    before, rows = board.inner_html(), board.locator("tbody tr").count()
+    page.add_style_tag(content="#board { min-width: 1200px }")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert not board.locator("th.field").first.is_visible()
+    below = board.locator("tr.below").all_inner_texts()
+    assert len(below) == rows and "learning_rate 0.0" in below[0]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert board.inner_html() == before
+
+
 def test_axe_finds_nothing_once_figures_are_drawn(browser: Any, tmp_path: Path) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="extra: test")
     page = browser.new_page()

@@ -20,6 +20,7 @@ from analysis.mlflow_export import (
     log_corpus,
     log_files,
     log_metrics,
+    log_params,
     open_experiment,
     open_store,
     spell_store,
@@ -154,8 +155,7 @@ class MLflow:
             return
         tags = {"trial": trial, "mlflow.runName": trial}
         self.runs[trial] = self.client.create_run(self.experiment, tags=tags).info.run_id
-        for name, value in config.items():
-            self.client.log_param(self.runs[trial], name, value)
+        log_params(self.client, self.runs[trial], config)
         log_corpus(self.client, self.runs[trial], config)
 
     def log(self, trial: str, lines: Lines) -> None:
