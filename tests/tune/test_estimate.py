@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from inline import make_config, open_search, run_inline
+from transformers import MixtralConfig
 
 from analysis.records import read_sweep
 from search_spaces.space import find_space
 from trainable.model.sizes import read_sizes, spell_sizes
+from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import measure_bytes
+from tune.plan.checks import check_selections, tell_experts
 from tune.plan.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
 from tune.run import main
 from tune.search.config import SweepConfig
@@ -150,3 +153,19 @@ def test_a_dry_run_tells_all_and_leaves_nothing(
 def test_a_folder_without_weights_is_counted_from_its_config(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(PYTHIA_70M))
     assert read_sizes(str(tmp_path)).total_params == pytest.approx(70.4e6, rel=0.02)
+
+
+def test_a_mixture_s_experts_are_told_and_no_adapter_takes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    shape |= {"intermediate_size": 128, "num_hidden_layers": 3, "vocab_size": 100}
+    MixtralConfig(**shape, num_local_experts=4).save_pretrained(tmp_path)
+    sizes = read_sizes(str(tmp_path))
+    assert sizes.expert_params == 3 * 4 * 3 * 64 * 128
+    assert sizes.count_adapter("all-linear", 8) == 3 * 4 * 8 * (64 + 64)  # of attention alone
+    trial = TrialConfig(method="none", base_model=str(tmp_path), double_quantisation=True)
+    tell_experts([trial])
+    assert "0.00055 GiB of memory: they are neither quantised" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="lora_modules='ffn' must match a linear layer"):
+        check_selections(str(tmp_path), {"ffn"})

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
+from trainable.model.empty import build_empty
 from trainable.model.modules import find_text_part
 from trainable.model.source import explained, locate
 from trainable.trial import ConfigError, TrialConfig
@@ -76,7 +76,7 @@ def check_replies(
 def check_positions(config: TrialConfig) -> str | None:
     """The same without the model's weights. A note where positions are computed beyond those that
     it was made for."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import AutoConfig
 
     source = locate(config.base_model)
     if source.gguf_file is not None:
@@ -86,10 +86,7 @@ def check_positions(config: TrialConfig) -> str | None:
         made_for = count_made_for(sizes)
         if made_for is None or config.max_length_tokens <= made_for:
             return None
-        kind = AutoModelForSeq2SeqLM if sizes.is_encoder_decoder else AutoModelForCausalLM
-        with torch.device("meta"):
-            model = kind.from_config(sizes)
-    check_window(config, count_positions(model))
+    check_window(config, count_positions(build_empty(config.base_model)))
     return (
         f"{config.base_model} was made for {made_for} positions, and dialogues may have "
         f"max_length_tokens={config.max_length_tokens}: those beyond are computed, and were never "

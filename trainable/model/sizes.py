@@ -25,6 +25,7 @@ UNGATED = frozenset(
 class Sizes:
     total_params: int
     layers: Mapping[str, Shape]  # linear layers' paths, embeddings and the output layer left out
+    expert_params: int = 0  # of stacked experts, which are no linear layers
 
     def count_adapter(self, selection: str, rank: int) -> int:
         """Parameters of an adapter; of one on all layers, where the selection fits none of the
@@ -38,6 +39,8 @@ class Sizes:
 
 def read_sizes(base_model: str) -> Sizes:
     """Raises ConfigError where neither weights nor config.json can be had."""
+    if is_mixture(read_shape(base_model)):
+        return measure_mixture(base_model)
     if files := list_weight_files(base_model):
         shapes = open_headers(base_model, files)
         matrices = {n.removesuffix(".weight"): s for n, s in shapes.items() if len(s) == 2}
@@ -49,6 +52,30 @@ def read_sizes(base_model: str) -> Sizes:
         size = sum(p.stat().st_size for p in Path(base_model).expanduser().glob("*.gguf"))
         return Sizes(total_params=2 * size, layers={})  # about four bits each
     return spell_sizes(read_shape(base_model))
+
+
+def is_mixture(config: Mapping[str, Any]) -> bool:
+    """Of experts, told from config.json.
+
+    >>> is_mixture({"num_local_experts": 8}), is_mixture({"num_experts": 1}), is_mixture({})
+    (True, False, False)
+    """
+    numbers = (value for name, value in config.items() if name.endswith("experts"))
+    return any(isinstance(value, int) and value > 1 for value in numbers)
+
+
+def measure_mixture(base_model: str) -> Sizes:
+    """By transformers' own layers: files of experts have them one by one, models stacked in one."""
+    from trainable.model.empty import build_empty, count_experts
+    from trainable.model.modules import list_linear_paths
+
+    model = build_empty(base_model)
+    weights = {path: model.get_submodule(path).weight for path in list_linear_paths(model)}
+    return Sizes(
+        total_params=sum(parameter.numel() for parameter in model.parameters()),
+        layers={path: (weight.shape[0], weight.shape[1]) for path, weight in weights.items()},
+        expert_params=count_experts(model),
+    )
 
 
 def spell_sizes(config: Mapping[str, Any]) -> Sizes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.space import Space
 from trainable.model.adapter_fields import check_adapter
-from trainable.model.packable import is_toy, why_alone
+from trainable.model.packable import is_toy, read_shape, why_alone
 from trainable.solo.choose import check_plain
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import format_bytes
@@ -61,6 +61,7 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         own = [c for c in real if c.base_model == base_model]
         tell_positions(max(own, key=lambda c: c.max_length_tokens))
         check_selections(base_model, {c.lora_modules for c in own})
+        tell_experts(own)
         check_chat([c for c in own if c.layout == "chat"])
         for config in own:
             if why_alone(config) is not None:
@@ -77,6 +78,23 @@ def tell_positions(config: TrialConfig) -> None:
 
     if note := check_positions(config):
         print(f"note: {note}", file=sys.stderr)
+
+
+def tell_experts(configs: Sequence[TrialConfig]) -> None:
+    """What of a mixture of experts is neither quantised nor adapted."""
+    from trainable.model.sizes import is_mixture, read_sizes
+
+    name = configs[0].base_model
+    if not is_mixture(read_shape(name)) or all(c.method == "full" for c in configs):
+        return
+    sizes = read_sizes(name)
+    number_bytes = 4 if all(c.quantisation == "fp32" for c in configs) else 2
+    print(
+        f"note: the experts of {name} are {sizes.expert_params / sizes.total_params:.0%} of its "
+        f"parameters, {sizes.expert_params * number_bytes / 2**30:.2g} GiB of memory: they are "
+        f"neither quantised nor adapted; adapters stand on its {len(sizes.layers)} linear layers",
+        file=sys.stderr,
+    )
 
 
 def tell_notes(corpus: Corpus) -> None:
@@ -132,11 +150,14 @@ def fetch_bases(configs: Iterable[TrialConfig]) -> None:
 def check_selections(base_model: str, selections: Iterable[str | None]) -> None:
     """Each compiles and, where the model's weights are here, takes a layer of it."""
     from trainable.model.selections import check_selection, select_paths
+    from trainable.model.sizes import is_mixture, read_sizes
     from trainable.model.source import read_layer_paths
 
+    is_stacked = is_mixture(read_shape(base_model))
     for selection in sorted(s for s in selections if s is not None):
         check_selection(selection)
-        if paths := read_layer_paths(base_model):
+        paths = tuple(read_sizes(base_model).layers) if is_stacked else read_layer_paths(base_model)
+        if paths:
             select_paths(paths, selection)
 
 
