@@ -1,5 +1,5 @@
 """python -m analysis.notebook NAME: the notebooks that come with the package, to read that sweep
-and to start another."""
+and to start others."""
 
 from __future__ import annotations
 

@@ -78,6 +78,9 @@ def test_the_same_chats_in_every_layout_and_file(tmp_path: Path) -> None:
     arrow = str(tmp_path / "train.arrow")
     with pa.OSFile(arrow, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
+    feather = str(tmp_path / "train.feather")
+    with pa.OSFile(feather, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
     places = [
         write_lines(tmp_path / "a" / "train.jsonl", messages),
         write_lines(tmp_path / "b" / "train.jsonl", shared),
@@ -86,11 +89,138 @@ def test_the_same_chats_in_every_layout_and_file(tmp_path: Path) -> None:
         str(tmp_path / "json"),
         str(tmp_path / "parquet"),
         arrow,
+        feather,
     ]
     first, *others = [load_corpus(place).splits for place in places]
     assert all(other == first for other in others)
     turns = [[(t.user, t.response) for t in d.turns] for ds in first.values() for d in ds]
     assert [("hello", "good day"), ("bye", "so long")] in turns
+
+
+CALL = {"name": "find", "arguments": {"what": "tea"}}
+CALLED = '<tool_call>\n{"name": "find", "arguments": {"what": "tea"}}\n</tool_call>'
+FOUND = "<tool_response>\n[3]\n</tool_response>"
+LAYOUTS: dict[str, tuple[dict[str, Any], str, list[tuple[str, str]]]] = {
+    "ShareGPT with a system's text beside": (
+        {
+            "system": "Sell.",
+            "conversations": [{"from": "human", "value": "tea?"}, {"from": "gpt", "value": "yes"}],
+        },
+        "Sell.",
+        [("tea?", "yes")],
+    ),
+    "a system message of its own counts": (
+        {
+            "system_prompt": "Buy.",
+            "messages": [{"role": "system", "content": "Sell."}, *say("tea?", "yes")],
+        },
+        "Sell.",
+        [("tea?", "yes")],
+    ),
+    "messages as JSON in a text": (
+        {"messages": json.dumps(say("tea?", "yes"))},
+        "",
+        [("tea?", "yes")],
+    ),
+    "messages as pandas prints them": (
+        {"messages": str(say("tea?", "it's"))},
+        "",
+        [("tea?", "it's")],
+    ),
+    "texts in turn": (
+        {"dialog": ["tea?", "yes", "milk?", "no"]},
+        "",
+        [("tea?", "yes"), ("milk?", "no")],
+    ),
+    "Alpaca": (
+        {"instruction": "Translate.", "input": "tea", "output": "thé"},
+        "",
+        [("Translate.\ntea", "thé")],
+    ),
+    "Alpaca, nothing to be about": (
+        {"Instruction": "Sing.", "Input": "", "Output": "la"},
+        "",
+        [("Sing.", "la")],
+    ),
+    "OpenOrca": (
+        {"id": "1", "system_prompt": "Think.", "question": "tea?", "response": "yes"},
+        "Think.",
+        [("tea?", "yes")],
+    ),
+    "preferences as texts": (
+        {"prompt": "tea?", "chosen": "yes", "rejected": "no"},
+        "",
+        [("tea?", "yes")],
+    ),
+    "preferences as whole conversations": (
+        {"prompt": "tea?", "chosen": say("tea?", "yes"), "rejected": say("tea?", "no")},
+        "",
+        [("tea?", "yes")],
+    ),
+    "preferences as replies": (
+        {"prompt": say("tea?"), "chosen": say("yes", first="assistant"), "rejected": []},
+        "",
+        [("tea?", "yes")],
+    ),
+    "preferences without a prompt": (
+        {"chosen": say("tea?", "yes"), "rejected": say("tea?", "no")},
+        "",
+        [("tea?", "yes")],
+    ),
+    "messages and a reply's text": (
+        {"prompt": [{"role": "system", "content": "Sell."}, *say("tea?")], "completion": "yes"},
+        "Sell.",
+        [("tea?", "yes")],
+    ),
+    "parts of content": (
+        {
+            "messages": [
+                {"role": "USER", "content": ["tea", {"type": "input_text", "text": "or milk?"}]},
+                {"role": "model", "content": [{"type": "output_text", "text": "tea"}]},
+            ]
+        },
+        "",
+        [("tea\nor milk?", "tea")],
+    ),
+    "OpenAI's older calls": (
+        {
+            "messages": [
+                *say("tea?"),
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "function_call": {**CALL, "arguments": '{"what": "tea"}'},
+                },
+                {"role": "function", "name": "find", "content": "[3]"},
+                *say("three", first="assistant"),
+            ]
+        },
+        "",
+        [("tea?", CALLED), (FOUND, "three")],
+    ),
+    "calls that are said": (
+        {
+            "conversations": [
+                {"from": "human", "value": "tea?"},
+                {"from": "function_call", "value": json.dumps(CALL)},
+                {"from": "observation", "value": "[3]"},
+                {"from": "gpt", "value": "three"},
+            ],
+            "tools": "[]",
+        },
+        "",
+        [("tea?", CALLED), (FOUND, "three")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_rows_as_the_hub_has_them(tmp_path: Path, name: str) -> None:
+    row, system, turns = LAYOUTS[name]
+    corpus = load_corpus(write_lines(tmp_path / "c.jsonl", [row] * 3))
+    (dialogue,) = corpus.splits["train"]
+    assert dialogue.system == system
+    assert [(turn.user, turn.response) for turn in dialogue.turns] == turns
 
 
 PAIRS = [
@@ -175,7 +305,7 @@ def test_what_is_no_chat_is_dropped_and_told(tmp_path: Path) -> None:
         {"messages": [{"role": "user", "content": 2}, *say("b", first="assistant")]},
         {"messages": [*say("a"), {"role": "assistant", "content": None}]},
         {"messages": [*say("a"), {"role": "assistant", "content": None, "tool_calls": 3}]},
-        {"messages": [*say("a"), {"role": "assistant", "content": ["b", {"type": "text"}]}]},
+        {"messages": [*say("a"), {"role": "assistant", "content": ["b", {"type": "image"}]}]},
     ]
     corpus = load_corpus(write_lines(tmp_path / "chats.jsonl", [*make_chats(10), *bad]))
     assert sum(map(len, corpus.splits.values())) == 10

@@ -9,43 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from made_sgd import ARCHIVE, make_dialogue, write_sgd
 from pyarrow import parquet
 
 from trainable.corpus.load import load_corpus
 from trainable.corpus.sgd import delexicalise
 from trainable.trial import ConfigError
-
-ARCHIVE = Path(__file__).parents[3] / "shared" / "sgd.tar.xz"
-
-
-def make_dialogue(number: int) -> dict[str, Any]:
-    state = {
-        "active_intent": "Find",
-        "requested_slots": [],
-        "slot_values": {"city": ["Rome", "rome"]},
-    }
-    asked = {"service": "Hotels_2", "slots": [], "actions": [], "state": state}
-    said = f"Hotel {number} is in Rome, one of 7."
-    acts = [{"act": "INFORM_COUNT", "slot": "count", "values": ["7"], "canonical_values": ["7"]}]
-    slots = [{"slot": "hotel_name", "start": 0, "exclusive_end": len(f"Hotel {number}")}]
-    answered = {"service": "Hotels_2", "slots": slots, "actions": acts}
-    return {
-        "dialogue_id": f"1_{number:05}",
-        "services": ["Hotels_2"],
-        "turns": [
-            {"speaker": "USER", "utterance": "A hotel in Rome?", "frames": [asked]},
-            {"speaker": "SYSTEM", "utterance": said, "frames": [answered]},
-            {"speaker": "USER", "utterance": "Bye.", "frames": []},
-        ],
-    }
-
-
-def write_sgd(folder: Path) -> None:
-    for split in ("train", "dev", "test"):
-        (folder / split).mkdir(parents=True)
-        rows = [make_dialogue(n) for n in range(2)]
-        (folder / split / "dialogues_001.json").write_text(json.dumps(rows))
-        (folder / split / "schema.json").write_text("[]")
 
 
 def write_parquet(folder: Path) -> None:

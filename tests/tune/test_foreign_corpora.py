@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_sgd import bring_sgd
 
 from analysis.labels import label_objective
 from analysis.ranking import rank_trials
@@ -17,7 +17,6 @@ from analysis.report import write_report
 from tune.run import main
 
 pytestmark = pytest.mark.slow
-ARCHIVE = Path(__file__).parents[3] / "shared" / "sgd.tar.xz"
 SMALL = ("--profile", "tiny", "--trials", "2", "--train-turns", "120", "--rungs", "40")
 ENDED = ("--eval-dialogues", "4,6", "--confirm", "0", "--no-baseline", "--seed", "1")
 RIGHT = """
@@ -53,14 +52,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_sgd_in_its_own_layout(tmp_path: Path, local_ray: None) -> None:
-    if not ARCHIVE.is_file():
-        pytest.skip("../shared/sgd.tar.xz is not there")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    for split in ("train", "dev", "test"):  # a file of each is enough
-        for path in sorted((tmp_path / "sgd" / split).glob("dialogues_*.json"))[1:]:
-            path.unlink()
-    records = sweep(tmp_path / "runs", tmp_path / "sgd")
+    records = sweep(tmp_path / "runs", bring_sgd(tmp_path))
     check(records, "bleu")
     # either of the two may report first, and go on
     last = next(t.last for t in records.searched if t.state == "COMPLETE")

@@ -9,34 +9,29 @@ counted by its reason.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainable.corpus.messages import Unusable, find_role, read_list, read_message
 from trainable.corpus.tables import Place, Row
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError
 
-MESSAGES = ("messages", "conversations", "conversation")  # columns that hold a list of them
+# columns that hold a list of messages, or of texts in turn
+MESSAGES = ("messages", "conversations", "conversation", "dialog", "dialogue")
+CHOSEN = "chosen"  # of preferences: the better reply, or a whole conversation that ends with it
 PAIRS = (
-    *(("prompt", "completion"), ("prompt", "response"), ("question", "answer")),
-    *(("instruction", "output"), ("instruction", "response")),
+    *(("prompt", "completion"), ("prompt", "response"), ("prompt", CHOSEN), ("prompt", "answer")),
+    *(("question", "answer"), ("question", "response"), ("query", "response")),
+    *(("instruction", "output"), ("instruction", "response"), ("input", "output")),
+    ("inputs", "targets"),
 )
+LAYOUTS = (*((name,) for name in MESSAGES), *PAIRS, (CHOSEN,))
 MORE = ("input", "context")  # what an instruction is about, in two layouts
-SPEAKER, WORDS = ("role", "from"), ("content", "value")  # of a message, in two layouts
-ROLES = {
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "model", "bot", "chatgpt"), "assistant"),
-    **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("tool", "function", "observation"), "tool"),
-}
+SYSTEM = ("system", "system_prompt")  # beside messages or a pair
 IDS = ("id", "dialogue_id", "conversation_id", "prompt_id")
-
-
-class Unusable(ValueError):
-    """Why a dialogue is left out, in a few words."""
 
 
 @dataclass
@@ -65,7 +60,8 @@ def read_chats(rows: Iterable[tuple[Place, Row]], split: str, tally: Tally) -> l
     another than the first one's."""
     known: tuple[tuple[str, ...], Place] | None = None
     found: list[tuple[str | None, Dialogue]] = []
-    for number, (place, row) in enumerate(rows):
+    for number, (place, given) in enumerate(rows):
+        row = {str(name).strip().lower(): value for name, value in given.items()}
         layout = find_layout(row, place)
         known = known or (layout, place)
         if layout != known[0]:
@@ -84,7 +80,7 @@ def read_chats(rows: Iterable[tuple[Place, Row]], split: str, tally: Tally) -> l
 def find_layout(row: Row, place: Place) -> tuple[str, ...]:
     """The columns that hold the dialogue."""
     has = {name for name, value in row.items() if value is not None}
-    for columns in (*((name,) for name in MESSAGES), *PAIRS):
+    for columns in LAYOUTS:
         if set(columns) <= has:
             return columns
     raise ConfigError(
@@ -111,23 +107,27 @@ def rename(names: Sequence[str | None], dialogues: list[Dialogue]) -> list[Dialo
 
 
 def list_messages(row: Row, layout: tuple[str, ...]) -> list[Any]:
-    """The row's messages. Raises Unusable where a column holds no such."""
-    if len(layout) == 1:
-        messages = row[layout[0]]
-        if isinstance(messages, str):  # as a CSV file has them
-            messages = _parse(messages)
-        if not isinstance(messages, list):
-            raise Unusable(f"{layout[0]} is not a list of messages")
-        return messages
-    asked, answered = (row[name] for name in layout)
-    if isinstance(asked, list) and isinstance(answered, list):
-        return [*asked, *answered]
-    more = [row.get(name) for name in MORE if layout[0] == "instruction"]
-    about = [text for text in more if isinstance(text, str) and text.strip()]
-    words = "\n".join([asked, *about]) if isinstance(asked, str) else asked
-    said = [{"role": "user", "content": words}, {"role": "assistant", "content": answered}]
-    system = row.get("system")
-    return [{"role": "system", "content": system}, *said] if system else said
+    """The row's messages, its system message in front. Raises Unusable."""
+    said = pair_up(row, *layout) if len(layout) > 1 else read_list(row[layout[0]], layout[0])
+    system = next((row[name] for name in SYSTEM if row.get(name)), None)
+    if not system or (said and find_role(said[0]) == "system"):
+        return said
+    return [{"role": "system", "content": system}, *said]
+
+
+def pair_up(row: Row, question: str, answer: str) -> list[Any]:
+    """A question and its answer as messages; each may be a list of such already."""
+    asked, answered = row[question], row[answer]
+    if isinstance(asked, str):
+        more = [row.get(name) for name in MORE if question == "instruction"]
+        about = [text for text in more if isinstance(text, str) and text.strip()]
+        asked = [{"role": "user", "content": "\n".join([asked, *about])}]
+    if isinstance(answered, str):
+        answered = [{"role": "assistant", "content": answered}]
+    if not isinstance(asked, list) or not isinstance(answered, list):
+        raise Unusable(f"{question} and {answer} that are neither texts nor lists of messages")
+    is_whole = answer == CHOSEN and answered and find_role(answered[0]) != "assistant"
+    return answered if is_whole else [*asked, *answered]
 
 
 def build_dialogue(messages: Iterable[Any], name: str, tally: Tally) -> Dialogue:
@@ -181,59 +181,3 @@ def make_turn(asked: Sequence[tuple[str, str]], words: str, *, is_first: bool) -
         for role, said in asked
     )
     return Turn(user=read, response=words, delexicalised=words, state={}, booked=())
-
-
-def read_message(message: Any) -> tuple[str, str]:
-    """(role, words). Raises Unusable."""
-    if not isinstance(message, Mapping):
-        raise Unusable("a message that is no object")
-    said_by = next((message[name] for name in SPEAKER if message.get(name) is not None), None)
-    role = ROLES.get(str(said_by).lower())
-    if role is None:
-        raise Unusable(f"a role that is none of user, assistant, system, tool: {said_by!r:.40}")
-    content = next((message[name] for name in WORDS if message.get(name) is not None), "")
-    words = "\n".join(part for part in (read_text(content), render_calls(message)) if part)
-    if not words:
-        raise Unusable(f"empty content of the {role}")
-    return role, words
-
-
-def read_text(content: Any) -> str:
-    """Of a text, or of a list of parts that are texts. Raises Unusable."""
-    if isinstance(content, list):
-        parts = [p if isinstance(p, Mapping) else {"type": None} for p in content]
-        if any(part.get("type") != "text" for part in parts):
-            raise Unusable("content that is not text")
-        content = "\n".join(str(part.get("text") or "") for part in parts)
-    if not isinstance(content, str):
-        raise Unusable("content that is not text")
-    try:
-        content.encode()
-    except UnicodeEncodeError:
-        raise Unusable("content that is not valid Unicode") from None
-    return content.replace("\r\n", "\n").strip()
-
-
-def render_calls(message: Mapping[str, Any]) -> str:
-    calls = message.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise Unusable("calls of tools that are no list")
-    spelt = []
-    for each in calls:
-        function = each.get("function", each) if isinstance(each, Mapping) else {}
-        if not isinstance(function, Mapping) or "name" not in function:
-            raise Unusable("a tool's call without a name")
-        arguments = function.get("arguments", {})
-        if isinstance(arguments, str):
-            arguments = _parse(arguments)
-        call = {"name": function["name"], "arguments": arguments}
-        value = json.dumps(call, ensure_ascii=False, default=str)  # Parquet's may hold dates
-        spelt.append(f"<tool_call>\n{value}\n</tool_call>")
-    return "\n".join(spelt)
-
-
-def _parse(arguments: str) -> Any:
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments

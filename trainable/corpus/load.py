@@ -25,7 +25,7 @@ from trainable.trial import ConfigError, Missing
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
 READER = "4"  # goes up when the same files would give other dialogues
-CHATS = "chats-2"  # likewise, of the reader of chats alone
+CHATS = "chats-3"  # likewise, of the reader of chats alone
 RECENT: dict[tuple[str, str], Corpus] = {}  # (name, fingerprint): the one read last is kept
 
 

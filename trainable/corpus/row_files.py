@@ -16,9 +16,10 @@ from typing import Any
 
 from trainable.trial import ConfigError
 
-KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+KINDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 _UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ARROW_FILE = b"ARROW1"  # begins Arrow's (and Feather's) files, where datasets writes its streams
 _LONGEST_CELL = 2**31 - 1  # of a CSV file, in characters; csv's own limit is 131,072
 # what split a name says
 SPLIT_WORDS = {
@@ -47,7 +48,7 @@ def read_file(path: Path) -> dict[str, list[Any]]:
         match find_kind(path):
             case ".parquet":
                 return {"": _read_parquet(path)}
-            case ".arrow":
+            case ".arrow" | ".feather":
                 return {"": _read_arrow(path)}
             case ".csv" | ".tsv":
                 return {"": _read_csv(_read_text(path))}
@@ -76,7 +77,10 @@ def _read_arrow(path: Path) -> list[Any]:
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:
-        return list(pa.ipc.open_stream(source).read_all().to_pylist())
+        is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        source.seek(0)
+        reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+        return list(reader.read_all().to_pylist())
 
 
 def _read_text(path: Path) -> str:
