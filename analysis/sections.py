@@ -15,8 +15,9 @@ from analysis.answers import answer
 from analysis.curves import measure_gpu_hours, name_hours, worked_s
 from analysis.labels import format_hours, format_score, label_objective, label_params
 from analysis.leaderboard import describe
-from analysis.plots import CATALOGUE, NothingToPlot
+from analysis.plots import CATALOGUE, NothingToPlot, Plot
 from analysis.ranking import Entry
+from analysis.readings import read_figure
 from analysis.records import SweepRecords, TrialRecord
 from analysis.rows import format_value_of
 from analysis.verdict import find_verdict, tabulate
@@ -160,24 +161,32 @@ def show_figures(records: SweepRecords) -> str:
     drawn, missing = [], []
     for plot in CATALOGUE:
         try:
-            content = plot.draw(records).to_json()
-            drawn.append(show_figure(plot.id, plot.title, plot.caption, content, plot.is_broad))
+            drawn.append(_show_plot(plot, records))
         except NothingToPlot as reason:
             missing.append(f"<li><b>{escape(plot.title)}</b>: {escape(str(reason))}.</li>")
     rest = f'<div class="note"><p>Not drawn:</p><ul>{"".join(missing)}</ul></div>'
     return f'<div class="figures">{"".join(drawn)}</div>{rest if missing else ""}'
 
 
-def show_figure(name: str, title: str, caption: str, content: str, is_broad: bool = False) -> str:
-    """`content`: the plotly figure's JSON."""
-    kind = ' class="broad"' if is_broad else ""
+def _show_plot(plot: Plot, records: SweepRecords) -> str:
+    """A figure between its caption and the two sentences that read it. Raises NothingToPlot."""
+    figure = plot.draw(records)
+    content = show_figure(plot.id, plot.title, plot.caption, figure.to_json())
+    told = escape(read_figure(plot, figure, records))
+    kind = ' class="broad"' if plot.is_broad else ""
+    reading = f'<p class="reading" id="figure-{plot.id}-reading">{told}</p>'
+    return f"<figure{kind}>{content}{reading}</figure>"
+
+
+def show_figure(name: str, title: str, caption: str, content: str) -> str:
+    """What stands in a <figure>. `content`: the plotly figure's JSON."""
     data = content.replace("</", "<\\/")
     label = escape(f"{title}. {caption}")
     return (
-        f"<figure{kind}><figcaption><h3>{escape(title)}</h3>{escape(caption)}</figcaption>"
+        f"<figcaption><h3>{escape(title)}</h3>{escape(caption)}</figcaption>"
         f'<div class="pan"><div class="plot" id="figure-{name}" role="group" '
         f'aria-label="{label}"></div></div>'
-        f'<script type="application/json" id="figure-{name}-data">{data}</script></figure>'
+        f'<script type="application/json" id="figure-{name}-data">{data}</script>'
     )
 
 

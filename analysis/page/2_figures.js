@@ -79,6 +79,8 @@ function updateFigures(next) {
   for (const plot of document.querySelectorAll(".plot")) {
     const data = document.getElementById(plot.id + "-data");
     const fresh = next.getElementById(plot.id + "-data").textContent;
+    const reading = plot.id + "-reading";
+    document.getElementById(reading)?.replaceWith(next.getElementById(reading));
     if (data.textContent === fresh) continue;
     data.textContent = fresh;
     if (!plot.classList.contains("drawn")) continue;

@@ -15,6 +15,13 @@ from analysis.readings.search import (
     read_rungs,
     read_seeds,
 )
+from analysis.readings.steps import (
+    read_gpu,
+    read_gradient_norm,
+    read_schedules,
+    read_speed,
+    read_training_loss,
+)
 from analysis.readings.trade_offs import read_bleu_success, read_parameters, read_pareto
 from analysis.readings.training import read_curves, read_funnel, read_history, read_timeline
 from analysis.records import SweepRecords
@@ -35,6 +42,11 @@ READINGS: dict[str, Callable[[go.Figure, SweepRecords], str]] = {
     "rungs": read_rungs,
     "regret": read_regret,
     "distribution": read_distribution,
+    "training-loss": read_training_loss,
+    "gradient-norm": read_gradient_norm,
+    "schedules": read_schedules,
+    "speed": read_speed,
+    "gpu": read_gpu,
     "timeline": read_timeline,
 }
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -60,6 +61,12 @@ def test_training_is_drawn_step_by_step_where_it_was_kept(page: str, tmp_path: P
     kept = write_report(folder).read_text()
     assert kept.count("Training, step by step") == 6  # the untuned base and all but the damaged
     assert 'id="figure-training-loss"' in kept and 'id="figure-gpu"' in kept
+    readings = dict(re.findall(r'id="figure-([a-z-]+)-reading">([^<]*)<', kept))
+    assert "went from 3.52 to 1.14 nats a target token in 4,800 turns" in readings["training-loss"]
+    assert "had norms from 1.93 to 2.07" in readings["gradient-norm"]
+    assert "was 0.000993 at its highest, after 32 turns" in readings["schedules"]
+    assert "6,364 tokens a second" in readings["speed"] and "31.5 GiB" in readings["gpu"]
+    assert all(told.count(". ") + told.endswith(".") == 2 for told in readings.values())
 
 
 def test_a_trials_curve_is_dotted_where_its_dialogues_change(tmp_path: Path) -> None:
