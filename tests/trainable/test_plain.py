@@ -22,10 +22,12 @@ from transformers import (
 from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.solo import train
-from trainable.solo.choose import open_finetuner
+from trainable.solo.choose import open_finetuner, open_plain
+from trainable.solo.generate import quiet_dropout
 from trainable.solo.train import PlainFinetuner
 from trainable.storage.adapter import inherit
 from trainable.trial import ConfigError, TrialConfig
+from tune.bench.tiny_models import write_model
 from tune.evaluate import main as evaluate
 from tune.search.trials import drop_training
 
@@ -158,6 +160,27 @@ def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
     assert finetuner.evaluate(2).responses == together
     finetuner.config = replace(config, seed=2)
     assert finetuner.evaluate(2).responses != together
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recurrent_gemma", "llama_dynamic"])
+def test_a_dialogue_is_read_as_if_it_were_alone(name: str, tmp_path: Path) -> None:
+    """Where padding would tell, or the longest dialogue so far."""
+    trial = open_plain(TrialConfig(**LORA, base_model=str(write_model(name, tmp_path))), "cpu")
+    assert trial.is_one_a_time and trial.rows_a_batch == 1
+    by_length = sorted(trial.task.train[:6], key=lambda window: len(window.ids))
+    short, long = by_length[0], by_length[-1]
+    with torch.no_grad(), quiet_dropout(trial.model):
+        sums = [float(trial.sum_nats(w)[0]) for w in ([short], [long], [short], [short, long])]
+    assert sums[0] == sums[2] and sums[3] == pytest.approx(sums[0] + sums[1], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_state_space_is_adapted_where_adapters_are_read(tmp_path: Path) -> None:
+    trial = open_plain(TrialConfig(**LORA, base_model=str(write_model("mamba", tmp_path))), "cpu")
+    assert not trial.is_one_a_time
+    assert {path.rpartition(".")[2] for path in trial.resolved.modules} >= {"in_proj", "x_proj"}
+    trial.train_until(8)
 
 
 def test_from_scratch_begins_worse_than_pretrained() -> None:

@@ -19,7 +19,7 @@ from transformers import (
 
 from trainable.model.conv1d import to_linear
 from trainable.model.identity import Identity, identify
-from trainable.model.positions import count_positions
+from trainable.model.positions import count_positions, forget_lengths
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
@@ -187,6 +187,7 @@ def settle(model: PreTrainedModel, spec: BaseSpec, dtype: torch.dtype) -> str:
     """Freezes the model in train mode without dropout, dequantises it where asked for or where
     there is room, and returns the residency."""
     model.requires_grad_(False)
+    forget_lengths(model)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

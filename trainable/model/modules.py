@@ -8,6 +8,11 @@ import torch
 
 from trainable.model.selections import select_paths
 
+# Models whose kernels read these layers' weights past the layer, and any adapter on it: peft
+# refuses them.
+STATE_SPACES = frozenset({"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"})
+PASSED = ("out_proj", "conv1d")
+
 
 def resolve_modules(model: torch.nn.Module, selection: str) -> tuple[str, ...]:
     """Full paths of the selected linear layers, in the model's order; never empty. Raises
@@ -16,15 +21,18 @@ def resolve_modules(model: torch.nn.Module, selection: str) -> tuple[str, ...]:
 
 
 def list_linear_paths(model: torch.nn.Module) -> tuple[str, ...]:
-    """Full paths of all linear layers (bitsandbytes' subclass nn.Linear) but the output layer; of
-    a model of several modalities those of its text part."""
+    """Full paths of all linear layers (bitsandbytes' subclass nn.Linear) but the output layer and
+    those that a state space passes by; of a model of several modalities those of its text part."""
     find_output = getattr(model, "get_output_embeddings", lambda: None)
     output_layer = find_output()
     within = find_text_part(model)
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    passed = PASSED if kind in STATE_SPACES else ()
     return tuple(
         path
         for path, module in model.named_modules()
         if is_adaptable(module) and module is not output_layer and path.startswith(within)
+        if path.rpartition(".")[2] not in passed
     )
 
 

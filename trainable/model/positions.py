@@ -92,3 +92,16 @@ def check_positions(config: TrialConfig) -> str | None:
         f"max_length_tokens={config.max_length_tokens}: those beyond are computed, and were never "
         f"trained (--set max_length_tokens={made_for})"
     )
+
+
+def forget_lengths(model: nn.Module) -> None:
+    """Makes every pass of dynamic rotary positions as long as its own tokens: transformers keeps
+    the frequencies of the longest pass so far."""
+    for module in model.modules():
+        if "dynamic" in str(getattr(module, "rope_type", "")) and hasattr(module, "inv_freq"):
+            module.register_forward_pre_hook(forget_length)
+
+
+def forget_length(module: Any, inputs: Any) -> None:
+    module.max_seq_len_cached = module.original_max_seq_len
+    module.inv_freq = module.original_inv_freq.to(module.inv_freq.device)

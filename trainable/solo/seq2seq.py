@@ -38,3 +38,6 @@ class Seq2SeqFinetuner(PlainFinetuner):
         ids, mask = self.pad([[*prompt, self.base.special.eos] for prompt in prompts], left=False)
         out = self._generate(ids, mask, drawn)
         return [row.tolist()[1:] for row in out]  # without the decoder's start token
+
+    def _bears_company(self) -> bool:
+        return True  # an encoder's padding is masked

@@ -34,6 +34,7 @@ from trainable.model.packable import why_alone
 from trainable.model.special_ids import cut_at
 from trainable.result import Evaluation, Resolved, TrainerState
 from trainable.solo.average import WeightAverage
+from trainable.solo.company import bears_company
 from trainable.solo.generate import (
     Prompt,
     choose_drawn,
@@ -74,7 +75,10 @@ class PlainFinetuner:
         self.turns, self.steps, self.tokens_seen = 0, 0, 0
         self.train_s, self.curve = 0.0, TrainingCurve()
         self.stable_run: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
+        self.is_one_a_time = not self._bears_company()
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
+        if self.is_one_a_time:
+            self.rows_a_batch = 1
         self.resolved = Resolved(
             modules=modules,
             trainable_params=sum(p.numel() for p in trained.values())
@@ -88,6 +92,11 @@ class PlainFinetuner:
         )
         if start is not None:
             self._restore(start)
+
+    def _bears_company(self) -> bool:
+        with self.autocast():
+            text = np.concatenate([window.ids for window in self.task.held_out("validation", 4)])
+            return bears_company(self.model, self.pad, text.tolist())
 
     @property
     def turns_seen(self) -> int:
@@ -171,6 +180,9 @@ class PlainFinetuner:
 
     def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
         """The summed loss (a number, in nats) over the windows' targets, and how many there are."""
+        if self.is_one_a_time and len(windows) > 1:
+            sums, counts = zip(*(self.sum_nats([window]) for window in windows), strict=True)
+            return torch.stack(sums).sum(), sum(counts)
         logits, labels = self.predict(windows)
         nats = F.cross_entropy(logits, labels, reduction="sum")
         return nats, int((labels != IGNORED).sum())
