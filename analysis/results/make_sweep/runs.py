@@ -47,7 +47,7 @@ def find_truth(sweeps: Sequence[SweepRecords]) -> dict[str, list[float]]:
 
 
 def tabulate(sweeps: Sequence[SweepRecords], verdicts: Sequence[Verdict]) -> str:
-    lines = ["| sweep | seconds | core-seconds | what it says |", "| --- " * 4 + "|"]
+    lines = ["| sweep | seconds | its trials together | what it says |", "| --- " * 4 + "|"]
     for sweep, verdict in zip(sweeps, verdicts, strict=True):
         spent_s = sum(t.evals[-1].train_s + sum(e.eval_s for e in t.evals) for t in sweep.trials)
         lasted = (sweep.folder / LASTED).read_text().strip()

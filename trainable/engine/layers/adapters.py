@@ -13,6 +13,9 @@ from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.lora import Pass, install
 from trainable.engine.slots.bank import SlotBank, SlotRange
 
+# On a CPU a trial alone, read by many small passes, is worth a copy of its layers
+MERGED_PARAMS = 2**25
+
 
 class Adapters:
     """Sets what the layers compute with."""
@@ -23,6 +26,9 @@ class Adapters:
         self.now = Pass()
         self.layers = install(model, tuple(bank.layout.shapes), self.now)
         self.trained: Any = None  # the range and modules whose own rows hang in the layers
+        n_params = sum(s.in_features * s.out_features for s in bank.layout.shapes.values())
+        is_alone = bank.slots == 1 and all(layer.is_plain for layer in self.layers.values())
+        self.can_merge = is_alone and bank.device.type == "cpu" and n_params <= MERGED_PARAMS
 
     def begin_training(
         self,
@@ -46,6 +52,8 @@ class Adapters:
         for name in self.bank.used_modules(span):
             a, b = self.bank.layout.stack(self.bank.average, name, span)
             self.layers[name].a, self.layers[name].b = a.to(dtype), (b * scale).to(dtype)
+            if self.can_merge:
+                self.layers[name].merge()
         self._set_pass(layout, None, None)
 
     def relayout(self, layout: Layout | Blocks) -> None:
@@ -56,7 +64,7 @@ class Adapters:
         """To be called when rows moved or slots changed."""
         self.trained = None
         for layer in self.layers.values():
-            layer.a = layer.b = layer.grads = None
+            layer.a = layer.b = layer.grads = layer.merged = None
 
     def _bind_weights(self, span: SlotRange, modules: tuple[str, ...], dtype: torch.dtype) -> None:
         """As leaves, so that autograd calls for their gradients even where x has none."""

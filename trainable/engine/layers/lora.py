@@ -41,8 +41,17 @@ class PackedLinear(nn.Module):
         self.a: Tensor | None = None  # [slots, in, rank]
         self.b: Tensor | None = None  # [slots, rank, out]
         self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
+        self.merged: Tensor | None = None  # [out, in]: the base's weight with one adapter in it
+
+    def merge(self) -> None:
+        """Puts the one adapter, whose B is scaled, into a copy of the base's weight."""
+        assert self.a is not None and self.b is not None
+        weight: Tensor = self.base.weight  # type: ignore[assignment]
+        self.merged = torch.addmm(weight, self.b[0].mT, self.a[0].mT)
 
     def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
+        if self.merged is not None:
+            return F.linear(x, self.merged, self.base.bias)  # type: ignore[arg-type]
         if self.a is None:
             out: Tensor = self.base(x)
             return out
