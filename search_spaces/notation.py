@@ -23,7 +23,8 @@ ENDS = ("low", "high", "log", "step")
 def read_space(values: Mapping[str, Any]) -> Space:
     """The space that a mapping spells: of its parts, or of its searched fields alone. Raises
     ConfigError."""
-    parts = values if "searched" in values else {"searched": values}
+    is_whole = isinstance(values, Mapping) and "searched" in values
+    parts = values if is_whole else {"searched": values}
     for part in parts:
         if part not in PARTS:
             raise ConfigError(f"a space has no {part!r}{nearest(str(part), PARTS)}")

@@ -398,6 +398,16 @@ def test_a_file_that_cannot_be_read_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_that_is_not_there_is_no_dataset_s_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lines(tmp_path / "chats.jsonl", make_chats(9))
+    monkeypatch.chdir(tmp_path)
+    for name in ("chat.jsonl", str(tmp_path / "chat.jsonl")):
+        with pytest.raises(ConfigError, match=r"does not \(did you mean chats\.jsonl\?\)"):
+            load_corpus(name)
+
+
 def test_files_that_are_not_enough_are_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "alone" / "test.jsonl", make_chats(9))
     with pytest.raises(ConfigError, match="has files of test alone: add a file called train"):

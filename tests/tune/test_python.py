@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from inline import make_config, open_search, run_inline
 
 from qlora_search import ConfigError, Event, open_sweep, resume, search
+from tune.api.settings import spell_fixed, spell_flags
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +42,38 @@ def test_a_result_has_numbers_curves_and_its_best(storage: Path) -> None:
         ({"space": "lora_modules", "trials": 0}, "--trials must be at least 1"),
         ({"space": "lora_modules", "base_model": 7}, "base_model must be a text"),
         ({"space": "lora_modules", "fixed": {"lora_rank": "wide"}}, "must be a whole number"),
+        ({"space": "lora_modules", "fixed": ["lora_rank"]}, "fixed takes fields"),
+        ({"space": "lora_modules", "corpus": Path("no.jsonl")}, "no.jsonl does not"),
+        ({"space": "lora_modules", "trials": "many"}, "trials must be a whole number, not 'many'"),
+        ({"space": "lora_modules", "trials": 2.5}, "trials must be a whole number, not 2.5"),
+        ({"space": "lora_modules", "seeds": [1]}, "seeds must be a whole number"),
+        ({"space": "lora_modules", "rungs": ["a"]}, "rungs must be whole numbers"),
+        ({"space": "lora_modules", "eta": True}, "eta must be a number, not True"),
+        ({"space": "lora_modules", "baseline": "no"}, "baseline must be True or False"),
+        ({"space": "lora_modules", "objective": print}, "given as 'python:FILE:FUNCTION'"),
+        ({"space": "lora_modules", "warm_start": "s"}, "no sweep .* is called 's'"),
+        ({"space": "lora_modules", "callbacks": print}, "callbacks takes a list of functions"),
+        ({"space": 5}, "a space searches fields"),
     ],
 )
 def test_bad_input_is_an_error_and_leaves_nothing(
     tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         search(**arguments, profile="tiny", storage=tmp_path / "runs")
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_profile_s_name_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"profile must be one of .* \(did you mean tiny\?\)"):
+        search("lora_modules", profile="tny", storage=tmp_path)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    fixed = {"lora_rank": np.int64(8), "learning_rate": np.float32(0.5)}
+    assert spell_fixed(fixed) == ["lora_rank=8", "learning_rate=0.5"]
+    assert spell_flags({"trials": np.int64(3), "rungs": np.array([1, 2])}).rungs_turns == (1, 2)
 
 
 @pytest.mark.slow

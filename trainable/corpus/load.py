@@ -14,13 +14,14 @@ from trainable.corpus.chats import Tally, read_chats
 from trainable.corpus.goals import find_aims, read_aims
 from trainable.corpus.huggingface import fetch_dataset, find_tables, read_dialogues
 from trainable.corpus.layout import Kind, recognise
+from trainable.corpus.row_files import KINDS, find_kind
 from trainable.corpus.tables import complete_splits, find_rows, read_rows, read_splits
 from trainable.dialogue.database import Database
 from trainable.dialogue.database import read_rows as read_database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.system.cache import fingerprint_files, recall
 from trainable.system.garbage import pause_collection
-from trainable.trial import ConfigError, Missing
+from trainable.trial import ConfigError, Missing, nearest
 
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
@@ -78,10 +79,11 @@ def load_corpus(name: str) -> Corpus:
     place = Path(name).expanduser()
     if place.exists():
         return read_place(name, place)
-    if name.startswith((".", "/", "~")):
+    if name.startswith((".", "/", "~")) or find_kind(place) in KINDS:
+        beside = [path.name for path in place.parent.glob("*")] if place.parent.is_dir() else []
         raise Missing(
             "corpus must be a folder that exists, or a file of chats, and "
-            f"{name} does not (--corpus, --set corpus=)"
+            f"{name} does not{nearest(place.name, beside)} (--corpus, --set corpus=)"
         )
     return read_place(name, fetch_dataset(name))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainable.trial import ConfigError
 from tune.api.result import SweepResult
+from tune.api.settings import spell_fixed
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -48,9 +49,13 @@ class OpenSweep(SweepResult):
         sweep, and the next `resume` takes it up. Raises ConfigError where it is refused."""
         from tune.folder.lock import find_owner
         from tune.folder.requests import await_answer
+        from tune.plan.flags import parse_settings
         from tune.propose import send_proposal
 
-        request = send_proposal(self.folder, params, why)
+        if not isinstance(params, Mapping):
+            raise ConfigError(f"tell takes fields and their values, not {params!r:.80}")
+        point = parse_settings(spell_fixed(params))
+        request = send_proposal(self.folder, point, why)
         if find_owner(self.folder) is None:
             return None
         answer = await_answer(self.folder, request)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.trial import ConfigError, nearest
+from trainable.command.parser import one_of
+from trainable.trial import ConfigError
 from tune.api.result import SweepResult
+from tune.api.settings import check_callbacks, read_text, spell_fixed, spell_flags
+from tune.search.profiles import BASES
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
 
 Event = Mapping[str, Any]  # as a line of evals.jsonl: {"event": "trial" | "eval" | "end" ...}
 Callback = Callable[[Event], None]
-OWN = (  # flags that are other arguments here, or none
-    *("space", "set", "resume", "config", "profile", "storage"),
-    *("json", "dry_run", "mappings"),
-)
+PROFILES = ("auto", *BASES)
 INTERRUPTED = 128  # and above: exit codes of signals
 
 
@@ -44,14 +43,14 @@ class Told:
 def search(  # noqa: PLR0913 (each is one question a user answers)
     space: str | Path | Mapping[str, Any] | Space,
     *,
-    base_model: str | None = None,
-    corpus: str | None = None,
+    base_model: str | Path | None = None,
+    corpus: str | Path | None = None,
     trials: int | None = None,
     name: str | None = None,
     storage: str | Path = "runs",
     profile: str = "auto",
     fixed: Mapping[str, Any] | None = None,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> SweepResult:
     """Runs a new sweep to its end.
@@ -61,11 +60,11 @@ def search(  # noqa: PLR0913 (each is one question a user answers)
     True}}`. `fixed`: fields of every trial, as `--set`. `settings`: any other flag of `qlora-search
     run` (`objective`, `seeds`, `rungs`, `sampler`, `warm_start`, ...). Raises ConfigError where the
     command ends with 2, KeyboardInterrupt when it is interrupted: `resume` goes on."""
-    own = {"base_model": base_model, "corpus": corpus}
     flags = spell_flags({"trials": trials, "name": name, **settings})
+    if profile not in PROFILES:
+        raise ConfigError(f"profile {one_of(PROFILES, str(profile))}")
     flags.profile, flags.storage = profile, locate_storage(storage)
-    values = {**(fixed or {}), **{n: v for n, v in own.items() if v is not None}}
-    flags.set = [f"{field}={json.dumps(value)}" for field, value in values.items()]
+    flags.set = spell_fixed(fixed or {}, base_model=base_model, corpus=corpus)
     if isinstance(space, str | Path):
         flags.space = str(space)
     else:
@@ -77,7 +76,7 @@ def resume(
     name: str,
     *,
     storage: str | Path = "runs",
-    callbacks: Iterable[Callback] = (),
+    callbacks: Sequence[Callback] = (),
     **changes: Any,
 ) -> SweepResult:
     """Goes on with a sweep, after any end; `changes`: what `--resume` may change (`trials`,
@@ -87,9 +86,10 @@ def resume(
     return run(flags, callbacks)
 
 
-def run(flags: argparse.Namespace, callbacks: Iterable[Callback]) -> SweepResult:
+def run(flags: argparse.Namespace, callbacks: Sequence[Callback]) -> SweepResult:
     from tune.run import run as run_command
 
+    check_callbacks(callbacks)
     listeners = [Told(callback) for callback in callbacks]
     outcome = run_command(flags, listeners)
     for fault in filter(None, (told.fault for told in listeners)):
@@ -99,23 +99,7 @@ def run(flags: argparse.Namespace, callbacks: Iterable[Callback]) -> SweepResult
     return SweepResult(Path(outcome.facts["folder"]))
 
 
-def spell_flags(settings: Mapping[str, Any]) -> argparse.Namespace:
-    """The flags of `qlora-search run`, as given by their names. Raises ConfigError."""
-    from tune.plan.flags import build_parser
-    from tune.search.config import FLAGS
-
-    flags = build_parser().parse_args([])
-    names = {flag.spelt or name: name for name, flag in FLAGS.items()}
-    names |= {name: name for name in vars(flags) if name not in OWN}
-    for given, value in settings.items():
-        if given not in names:
-            raise ConfigError(f"no setting is called {given!r}{nearest(given, names)}")
-        value = tuple(value) if isinstance(value, list) else value
-        setattr(flags, names[given], [value] if given == "warm_start" else value)
-    return flags
-
-
 def locate_storage(storage: str | Path) -> str:
     from trainable.storage.remote import locate
 
-    return locate(str(storage))
+    return locate(read_text("storage", storage))
