@@ -70,6 +70,10 @@ def test_the_mirror_tells_what_the_records_tell(tmp_path: Path) -> None:
         }
         assert losses and losses.items() <= mirrored.user_attrs.items()
         assert (mirrored.value is None) == (trial.state != "COMPLETE")
+        assert {"nats_per_word", "train_s"} <= mirrored.user_attrs.keys()
+    notes = storage.get_study_system_attrs(0)
+    assert "The untuned base model:\n\n| metric" in notes["dashboard:note_str:0"]
+    assert "| nats_per_word | " in notes["dashboard:4:note_str:0"]
 
 
 @pytest.mark.nightly

@@ -16,9 +16,11 @@ from optuna.trial import TrialState, create_trial
 
 from search_spaces.space import Space
 from trainable.result import OBJECTIVE, RESOURCE
+from tune.folder.metrics import pick_metrics
 
 FILE = "optuna.journal"
-SHOWN = ("combined", "bleu", "inform", "success", "nats_per_word", "n_dialogues")
+# told with every evaluation: the page shows six before one scrolls; the others with the end
+SHOWN = ("bleu", "inform", "success", "nats_per_word", RESOURCE)
 NOTE_CHARACTERS = 2045  # of one attribute
 
 
@@ -46,6 +48,7 @@ class Mirror:
     def __init__(self, folder: Path, name: str, space: Space, direction: str = "max") -> None:
         self.space = space
         self.ids: dict[str, int] = {}
+        self.scores: dict[int, dict[str, float]] = {}  # of each trial's latest evaluation
         self.failure: str | None = None  # why it is told no more
         for stale in (folder / FILE, *folder.glob(f"{FILE}.lock*")):
             stale.unlink(missing_ok=True)
@@ -55,7 +58,9 @@ class Mirror:
         self.study = self.storage.create_new_study([low], name)
         self.base: str | None = None  # the untuned model's trial
         self.objective: str | None = None  # its name, once an evaluation has told it
-        self._note(None, f"{space.question}\n\nThe sweep `{name}`, told by its driver.")
+        self.n_notes = 0
+        self.about = f"{space.question}\n\nThe sweep `{name}`, told by its driver."
+        self._note(None, self.about)
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if self.failure is None:
@@ -74,8 +79,10 @@ class Mirror:
             if not is_known and is_inside(event) and self.space.holds(event["params"]):
                 self._open(event)
         elif kind == "eval" and event.get("trial") == self.base:
-            for name, value in list_scores(event).items():
+            scores = pick_metrics(event)
+            for name, value in scores.items():
                 self.storage.set_study_user_attr(self.study, f"untuned {name}", value)
+            self._note(None, f"{self.about}\n\nThe untuned base model:\n\n{tabulate(scores)}")
         elif event.get("trial") not in self.ids:
             return
         elif kind == "eval":
@@ -95,11 +102,13 @@ class Mirror:
 
     def _score(self, trial: int, event: Mapping[str, Any]) -> None:
         """The objective; where no replies were made, the loss beside the values, which it is none
-        of. Every metric of the latest evaluation is an attribute."""
-        for name, value in list_scores(event).items():
-            self.storage.set_trial_user_attr(trial, name, value)
+        of. Metrics of the latest evaluation are attributes."""
+        self.scores[trial] = scores = pick_metrics(event)
         told = event.get("objective") or {"name": OBJECTIVE, "value": event[OBJECTIVE]}
         self._name_objective(str(told["name"]))
+        for name in (str(told["name"]), *SHOWN):
+            if name in scores:
+                self.storage.set_trial_user_attr(trial, name, scores[name])
         if told["value"] is not None:
             self.storage.set_trial_intermediate_value(trial, event[RESOURCE], told["value"])
         elif event.get("nats_per_word") is not None:
@@ -113,9 +122,13 @@ class Mirror:
             self.storage.set_study_system_attr(self.study, "study:metric_names", names)
 
     def _end(self, trial: int, event: Mapping[str, Any]) -> None:
+        scores = self.scores.pop(trial, {})
+        for name, score in scores.items():
+            self.storage.set_trial_user_attr(trial, name, score)
         if event.get("reason"):
             self.storage.set_trial_user_attr(trial, "reason", event["reason"])
-            self._note(trial, str(event["reason"]))
+        told = [str(event["reason"])] if event.get("reason") else []
+        self._note(trial, "\n\n".join([*told, tabulate(scores)]))
         state = TrialState[event["state"]]
         steps = self.storage.get_trial(trial).intermediate_values
         value = [steps[max(steps)]] if state == TrialState.COMPLETE and steps else None
@@ -124,13 +137,20 @@ class Mirror:
     def _note(self, trial: int | None, text: str) -> None:
         """As optuna-dashboard keeps one; None: the study's."""
         of = "dashboard" if trial is None else f"dashboard:{trial}"
-        self.storage.set_study_system_attr(self.study, f"{of}:note_ver", 1)
+        self.n_notes += 1  # a page that is open takes a note of another number
+        self.storage.set_study_system_attr(self.study, f"{of}:note_ver", self.n_notes)
         self.storage.set_study_system_attr(self.study, f"{of}:note_str:0", text[:NOTE_CHARACTERS])
 
 
-def list_scores(event: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: event.get(name) for name in (RESOURCE, *SHOWN)}
-    return {name: value for name, value in found.items() if value is not None}
+def tabulate(scores: Mapping[str, float]) -> str:
+    """
+    >>> print(tabulate({"bleu": 23.456}))
+    | metric | value |
+    | --- | --- |
+    | bleu | 23.46 |
+    """
+    rows = [f"| {name} | {value:.4g} |" for name, value in scores.items()]
+    return "\n".join(["| metric | value |", "| --- | --- |", *rows]) if rows else ""
 
 
 def is_inside(event: Mapping[str, Any]) -> bool:

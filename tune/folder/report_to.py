@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.mlflow_export import METRICS
 from analysis.training import list_metrics, read_training
 from trainable.result import RESOURCE
 from trainable.system.throttle import Throttle
 from trainable.system.whole import write_json
+from tune.folder.metrics import pick_metrics
 from tune.folder.trackers import Backend, Lines, open_backend
 
 TOLD = "reported.json"
@@ -136,11 +136,3 @@ class Reporter:
             return dict(json.loads(self.path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
-
-
-def pick_metrics(event: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: event.get(name) for name in METRICS} | dict(event.get("richness") or {})
-    found |= dict(event.get("metrics") or {})
-    if told := event.get("objective"):
-        found[told["name"]] = told["value"]
-    return {name: float(value) for name, value in found.items() if value is not None}
