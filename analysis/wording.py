@@ -114,7 +114,10 @@ def _rest_on(verdict: Verdict) -> list[str]:
         corrected = corrected if verdict.is_settled and verdict.n_compared > 2 else ""
         lines.append(f"± and intervals are at 95 % and cover the noise of {noise}{corrected}.")
     if verdict.others and len(verdict.choices) > 1:
-        lines.append(f"Stopped before the end: {_join(verdict.others)}.")
+        lines.append(
+            f"Stopped before the end: {_join(verdict.others)}; their distance is from what the "
+            "first had after as many turns."
+        )
     return lines
 
 
