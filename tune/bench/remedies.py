@@ -12,6 +12,7 @@ three       the mean of the weights at 7/9, 8/9 and 9/9 of the way
 branch      a linear decay to zero over a tenth of the way (wsd's), branched off earlier so that
             constant part and decay together take as long
 cosine      the same points and seeds with a cosine schedule that ends at the last rung
+cosine/9    mean/9 of those
 clean       mean/9 of trials whose targets leave out replies that still spell a value out
 """
 
@@ -123,7 +124,9 @@ class Race:
             self.score_way(way, rung, arms["constant"], partial(pick_mean, way=way))
         self.score_way("three", rung, arms["constant"], lambda t: torch.stack(t.marks).mean(0))
         self.score_way("cosine", rung, arms["cosine"], self.row)
-        self.score_way("clean", rung, clean, lambda t: t.means["mean/9"])
+        mean_of_ninth = partial(pick_mean, way="mean/9")
+        self.score_way("cosine/9", rung, arms["cosine"], mean_of_ninth)
+        self.score_way("clean", rung, clean, mean_of_ninth)
 
     def score_way(
         self, way: str, rung: int, trials: Sequence[Trial], weights: Callable[[Trial], Tensor]

@@ -58,6 +58,7 @@ class SelfCheck:
         if self.expected is None:
             return
         firsts = [reply[0] for reply in self.expected.findings.replies]
+        cause: Exception | None = None
         exact = is_exact(self.base.compute_dtype, self.base.residency)
         try:
             found = find(pack, self.samples, self.adapter, firsts)
@@ -66,9 +67,10 @@ class SelfCheck:
             raise
         except Exception as error:  # whatever a model of unknown kind does with packed tokens
             reason = f"the engine cannot run it ({type(error).__name__}: {str(error)[:100]})"
-        self.settle(reason)
+            cause = error
+        self.settle(reason, cause)
 
-    def settle(self, reason: str | None) -> None:
+    def settle(self, reason: str | None, cause: Exception | None = None) -> None:
         """Keeps the verdict. Raises CannotPack where there is a reason to."""
         self.expected = None
         if self.base.key is not None:
@@ -76,7 +78,7 @@ class SelfCheck:
             verdict = Verdict(reason=reason, tokens=self.tokens, check_s=round(spent_s, 2))
             keep_verdict(self.base.key, self.device, verdict)
         if reason is not None:
-            raise CannotPack(reason)
+            raise CannotPack(reason) from cause
 
 
 @contextmanager
