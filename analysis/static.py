@@ -109,7 +109,10 @@ def _draw_scatter(axes: Any, trace: Any, colour: Any) -> None:
     label = trace.name if trace.showlegend is not False else None
     if "lines" in trace.mode:
         shape = "steps-post" if trace.line.shape == "hv" else "default"
-        axes.plot(x, y, color=colour, lw=trace.line.width or 1.5, drawstyle=shape, label=label)
+        is_seen = "markers" in trace.mode or sum(v is not None for v in trace.y) == 1
+        mark = "o" if is_seen else None
+        look = {"lw": trace.line.width or 1.5, "drawstyle": shape, "marker": mark, "ms": 4}
+        axes.plot(x, y, color=colour, label=label, **look)
         return
     if trace.error_y.array is not None:
         spread = [list(trace.error_y.arrayminus), list(trace.error_y.array)]

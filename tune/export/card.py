@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.labels import format_count, format_value, label_modules, label_objective
+from analysis.labels import (
+    format_count,
+    format_hours,
+    format_value,
+    label_modules,
+    label_objective,
+)
 from analysis.ranking import METRICS, rank_trials
 from analysis.rows import to_cells
 from tune.export.content import Export
@@ -128,9 +134,10 @@ def rank(export: Export) -> str:
     rest = [c for c in AFTER_SCORE if any(row.get(c) for row in cells)]
     columns = ["rank", "trials", label, *rest]
     rows = [[row.get(column, "") for column in columns] for row in cells]
+    first = f"first {len(rows)} of the " if len(rows) < len(entries) else ""
     return "\n\n".join(
         [
-            f"## The first {len(rows)} of the search's {len(entries)} configurations",
+            f"## The {first}search's {len(entries)} configurations",
             table([columns, *rows]),
             "`~`: chance could make that difference, given how many were compared.",
         ]
@@ -166,8 +173,9 @@ def count_cost(export: Export) -> str:
     device = resolved.device if resolved and resolved.device else "cpu"
     hours = export.record["gpu_hours"]
     unit = "hours of one machine's CPU" if device == "cpu" else f"GPU-hours ({device})"
+    cost = format_hours(hours, unit)
     return (
-        f"## Cost\n\nThis trial, its validations included: {hours:.3g} {unit}; where trials share "
+        f"## Cost\n\nThis trial, its validations included: {cost}; where trials share "
         "a device, its time is divided among those at work. No power was measured: kg CO2e = hours "
         "× the device's power in kW × the site's PUE × the grid's kg CO2e a kWh."
     )

@@ -55,7 +55,7 @@ def pick_example(
 
 
 def show_loading(config: TrialConfig, base: str | None, where: str, dtype: str) -> str:
-    """Five lines of Python at the most; `base` None: for a merged model."""
+    """Six statements of Python at the most; `base` None: for a merged model."""
     if base is None:
         return fence(
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -65,11 +65,14 @@ def show_loading(config: TrialConfig, base: str | None, where: str, dtype: str) 
     quantiser, ending = show_quantiser(config, dtype)
     kind = "AutoModelForSeq2SeqLM" if is_encoder_decoder(config) else "AutoModelForCausalLM"
     names = f"{kind}, AutoTokenizer" + (", BitsAndBytesConfig" if quantiser else "")
-    argument = f", quantization_config={quantiser}" if quantiser else ""
+    argument = ", quantization_config=quantised" if quantiser else ""
     return fence(
         "from peft import PeftModel",
         f"from transformers import {names}",
-        f'base = {kind}.from_pretrained("{base}", dtype="{dtype}"{argument}){ending}',
+        *([f"quantised = {quantiser}"] if quantiser else []),
+        f"base = {kind}.from_pretrained(",
+        f'    "{base}", dtype="{dtype}"{argument}',
+        f"){ending}",
         f'model = PeftModel.from_pretrained(base, "{where}")',
         f'tokenizer = AutoTokenizer.from_pretrained("{base}")',
     )
@@ -81,11 +84,11 @@ def show_quantiser(config: TrialConfig, dtype: str) -> tuple[str, str]:
         return "BitsAndBytesConfig(load_in_8bit=True)", ""
     if config.quantisation in ("nf4", "fp4"):
         settings = (
-            f'load_in_4bit=True, bnb_4bit_quant_type="{config.quantisation}", '
-            f"bnb_4bit_use_double_quant={bool(config.double_quantisation)}, "
-            f'bnb_4bit_compute_dtype="{dtype}"'
+            f'    load_in_4bit=True,\n    bnb_4bit_quant_type="{config.quantisation}",\n'
+            f"    bnb_4bit_use_double_quant={bool(config.double_quantisation)},\n"
+            f'    bnb_4bit_compute_dtype="{dtype}",\n'
         )
-        return f"BitsAndBytesConfig({settings})", ".dequantize()"
+        return f"BitsAndBytesConfig(\n{settings})", ".dequantize()"
     return "", ""
 
 
@@ -97,19 +100,21 @@ def show_pipeline(
     said = json.dumps(example.opening, ensure_ascii=False)
     messages = ["messages = [", *(f"    {spell(m)}," for m in example.messages), "]"]
     arguments = [
-        "messages" if example.messages else f"{said}, add_special_tokens=True",
+        *(["messages"] if example.messages else [said, "add_special_tokens=True"]),
         f'generation_config=GenerationConfig.from_pretrained("{where}")',
         *(["skip_special_tokens=False"] if silent_ids else []),  # some are placeholders
         "return_full_text=False",
     ]
-    call = f"write({', '.join(arguments)}{OUTSIDE.get(config.decoding, '')})"
+    outside = OUTSIDE.get(config.decoding, "").removeprefix(", ").split(", ")
+    lines = [f"    {argument}," for argument in [*arguments, *outside] if argument]
     # which a text keeps where it is no special token
     cut = f".partition({json.dumps(example.end)})[0]" if example.end else ""
     return fence(
         "from transformers import GenerationConfig, pipeline",
         *(messages if example.messages else ()),
         'write = pipeline("text-generation", model=model, tokenizer=tokenizer)',
-        f'print({call}[0]["generated_text"]{cut}.strip())',
+        *("replies = write(", *lines, ")"),
+        f'print(replies[0]["generated_text"]{cut}.strip())',
     )
 
 
@@ -149,7 +154,8 @@ def show_asking(
         "    ids += tokenizer(text, add_special_tokens=False).input_ids",
         "    ids += [decoding.eos_token_id] * is_own",
         *ending,
-        "made = model.generate(input_ids=torch.tensor([ids]).to(model.device), "
+        "prompt = torch.tensor([ids]).to(model.device)",
+        "made = model.generate(input_ids=prompt, "
         f"generation_config=decoding{OUTSIDE.get(config.decoding, '')})",
         *show_reply(f"made[0, {start}]", silent_ids),
     )
