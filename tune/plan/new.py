@@ -101,13 +101,11 @@ def announce(plan: Plan) -> None:
     )
     if adapter := base.get("adapter"):
         print(f"adapter {adapter}: model, text and decoding are its trial's where nothing is set")
-    rungs = ", ".join(map(str, config.rungs_turns)) or "none"
     name = label_objective(config.objective)
     by = "the loss" if config.rung_metric == "loss" else name
-    print(
-        f"searched: {', '.join(space.searched)}; rungs at {rungs} turns decide by {by} "
-        f"(asha {config.asha}), the end by {name}"
-    )
+    turns = ", ".join(map(str, config.rungs_turns))
+    rungs = f"rungs at {turns} turns decide by {by} (asha {config.asha})" if turns else "no rungs"
+    print(f"searched: {', '.join(space.searched)}; {rungs}, the end by {name}")
     if config.confirm:
         n_seeds = count_fresh_seeds(config.confirm)
         print(
