@@ -20,7 +20,7 @@ class Records(Protocol):
     def config(self) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PointResult:
     """One configuration, all of its seeds together."""
 

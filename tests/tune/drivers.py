@@ -31,8 +31,8 @@ def trace(storage: Path) -> dict[str, str]:
 
 def compute_undisturbed(storage: Path, base_model: str, **settings: Any) -> SweepRecords:
     """What the sweep comes to without Ray, one trial after another and in no time."""
-    settings["fixed"] = {"base_model": base_model}
-    config, space = make_config(storage, name="undisturbed", **settings)
+    settings = {"name": "undisturbed", "fixed": {"base_model": base_model}, **settings}
+    config, space = make_config(storage, **settings)
     with unittest.mock.patch("trainable.solo.toy.time.sleep"):
         run_inline(open_search(config, space)[0])
     return read_sweep(config.folder)
