@@ -114,7 +114,8 @@ def test_other_versions_go_on_with_a_note(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def told(tmp_path: Path) -> dict:
     """The identity of the embedded model, as a trial's first result tells it."""
-    from trainable.model.identity import fingerprint, identify
+    from trainable.model.fingerprint import fingerprint
+    from trainable.model.identity import identify
     from tune.export.tokens import load_tokens
 
     config = TrialConfig(method="none", quantisation="fp32")
@@ -155,7 +156,7 @@ def test_another_base_or_tokenizer_under_the_same_name_is_refused(
 
 
 def fingerprint_kind() -> str:
-    from trainable.model.identity import fingerprint
+    from trainable.model.fingerprint import fingerprint
 
     return str(fingerprint("tiny")).partition(":")[0]
 

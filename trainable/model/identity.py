@@ -6,23 +6,30 @@ another system, and gives no error of its own."""
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainable.model.source import OUTSIDE, list_weight_files, locate
+from trainable.model.fingerprint import (
+    fingerprint,
+    fingerprint_if_here,
+    is_same,
+    is_same_place,
+)
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import ConfigError, TrialConfig
 
 KEY = "base"  # in trainer.json and trial.json
 SAMPLE = "user> Is there a 4 star hotel, please?\nbot> [name] is at [address].\n"
-HEAD_BYTES = 64  # of every tensor
+# runs of signs that tokenizers part differently: numbers, spaces, accents, other scripts
+PROBE = "£12.50 at 07:45 on 2026-11-29, CB21AB\n\n\tI'd 1234567890  x_y/z" + "é ñ Straße 北京 Ж 🙂"
+PROBE += "".join(map(chr, range(33, 127)))
 # field -> what a difference in it means
 WORDS = {
     "prefix_ids": "begins every sequence with the tokens",
     "eos_id": "closes every reply with the token",
     "sample_ids": f"cuts {SAMPLE[:12]!r}... into",
+    "probe": "cuts numbers, signs and other scripts into tokens with the digest",
 }
 
 
@@ -36,33 +43,8 @@ def identify(base_model: str, tokenizer: Any, special: SpecialIds, *, is_random:
         "prefix_ids": list(special.prefix),
         "eos_id": special.eos,
         "sample_ids": list(tokenizer(SAMPLE, add_special_tokens=False)["input_ids"]),
+        "probe": _digest(tokenizer(PROBE, add_special_tokens=False)["input_ids"]),
     }
-
-
-def fingerprint(base_model: str) -> str | None:
-    """A hash over the beginnings of the layers' tensors, behind their type; None where the weights
-    are not here in safetensors. Equal weights in another type are not told to be equal."""
-    files = [p for p in list_weight_files(base_model) if p.name.startswith("model")]
-    entries = sorted(entry for path in files for entry in read_heads(path))
-    if not entries:
-        return None
-    kinds = "+".join(sorted({kind for _, kind, _ in entries}))
-    digest = hashlib.sha256(repr(entries).encode()).hexdigest()
-    return f"{kinds}:{digest[:32]}"
-
-
-def read_heads(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    """(name, type, first bytes) of the tensors of a safetensors file; embeddings left out, which
-    may be stored once or twice. https://github.com/huggingface/safetensors#format"""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        for name, entry in header.items():
-            if name == "__metadata__" or OUTSIDE.search(name):
-                continue
-            begin, end = entry["data_offsets"]
-            file.seek(8 + size + begin)
-            yield name, entry["dtype"], file.read(min(HEAD_BYTES, end - begin))
 
 
 def check_identity(told: Mapping[str, Any], own: Mapping[str, Any], place: str) -> None:
@@ -80,17 +62,18 @@ def check_identity(told: Mapping[str, Any], own: Mapping[str, Any], place: str) 
 
 
 def check_weights(told: str | None, own: str | None, place: str) -> None:
-    if told is None or own is None:
-        return
-    (kind, then), (own_kind, now) = told.split(":"), own.split(":")
-    if kind == own_kind and then != now:
+    if told is not None and own is not None and not is_same(told, own):
         raise ConfigError(
             f"{place} was made on another base model: its weights differ from those at hand; give "
             "the base that it was made for (--base-model, --set base_model=)"
         )
 
 
-def show(value: int | Sequence[int]) -> str:
+def _digest(ids: Sequence[int]) -> str:
+    return hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:16]
+
+
+def show(value: int | str | Sequence[int]) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -110,22 +93,6 @@ def check_base_of(told: Mapping[str, Any], named: str | None, config: TrialConfi
             f"{place} was made on {named}, and base_model is {base}: give its own base, or, where "
             "the weights are the same, correct base_model_name_or_path in adapter_config.json"
         )
-
-
-def fingerprint_if_here(base_model: str) -> str | None:
-    try:
-        return fingerprint(base_model)
-    except ConfigError:  # a folder of another machine
-        return None
-
-
-def is_same_place(one: str, other: str) -> bool:
-    """Whether two names mean the same folder or repository."""
-    try:
-        places = [Path(locate(name).name) for name in (one, other)]
-    except ConfigError:
-        return False
-    return places[0] == places[1] or places[0].resolve() == places[1].resolve()
 
 
 def is_hub_id(name: str) -> bool:

@@ -126,6 +126,13 @@ def list_weight_files(base_model: str) -> list[Path]:
     return sorted(folder.glob("*.safetensors")) if folder.is_dir() else find_cached(source.name)
 
 
+def list_other_files(base_model: str) -> list[Path]:
+    """Those of a folder that has none in safetensors: a GGUF file, or pickles."""
+    source = locate(base_model)
+    names = source.gguf_file or "pytorch_model*.bin"
+    return sorted(Path(source.name).glob(names)) if Path(source.name).is_dir() else []
+
+
 def open_headers(base_model: str, files: Iterable[Path]) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every tensor in those files. Raises ConfigError where one is broken."""
     from safetensors import safe_open

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -41,18 +42,26 @@ def fingerprint_files(paths: Iterable[Path], *salts: str) -> str:
 
 def recall(key: str, build: Callable[[], Any]) -> Any:
     """The JSON value kept under `key`; built and kept when there is none, by one process at a
-    time, and never half."""
+    time, and never half. Where nothing can be kept, it is built each time."""
     path = find_cache_folder() / "parsed" / f"{key}.json.gz"
     if (kept := _read(path)) is not None:
         return kept
     from filelock import FileLock
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:  # a home that cannot be written
+        return build()
+    try:
         if (kept := _read(path)) is None:
             kept = build()
             data = gzip.compress(json.dumps(kept, ensure_ascii=False).encode(), compresslevel=4)
-            write_whole(path, data)
+            with contextlib.suppress(OSError):  # a full disk
+                write_whole(path, data)
+    finally:
+        lock.release()
     return kept
 
 
@@ -60,5 +69,5 @@ def _read(path: Path) -> Any:
     """None where there is no whole file: it is then built anew."""
     try:
         return json.loads(gzip.decompress(path.read_bytes()))
-    except (FileNotFoundError, EOFError, ValueError, gzip.BadGzipFile, zlib.error):
+    except (OSError, EOFError, ValueError, zlib.error):
         return None

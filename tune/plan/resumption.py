@@ -62,7 +62,8 @@ def check_same_bases(records: SweepRecords, configs: Iterable[TrialConfig]) -> N
         ]
         if not told:
             continue
-        from trainable.model.identity import check_identity, fingerprint, identify
+        from trainable.model.fingerprint import fingerprint
+        from trainable.model.identity import check_identity, identify
         from tune.export.tokens import load_tokens
 
         tokens = load_tokens(config)
