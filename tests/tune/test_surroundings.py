@@ -1,6 +1,7 @@
 """Storages' spellings, terminals that are none, somebody else's loggers, a user without a home."""
 
 import _thread
+import contextlib
 import io
 import logging
 import os
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from trainable.system.cache import find_cache_folder
 from trainable.trial import ConfigError
 from tune import run
 from tune.terminal.redraw import can_redraw
+from tune.workers import fleet
 from tune.workers.fleet import LOGGERS, _lend_loggers, _send_logs
 
 
@@ -120,6 +123,23 @@ def test_ray_s_loggers_are_given_back() -> None:
         assert logger.handlers == [own] and logger.propagate
     finally:
         logger.handlers, logger.propagate = before, propagates
+
+
+def test_a_ray_that_does_not_start_says_so_in_its_log_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    @contextlib.contextmanager
+    def fail(say: object) -> Iterator[None]:
+        logging.getLogger("ray").error("Failed to start the dashboard")
+        raise ConfigError("Ray did not start")
+        yield
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(fleet, "connect", fail)
+    log = tmp_path / "logs" / "ray.log"
+    with pytest.raises(ConfigError, match="did not start"), fleet.start_ray(log, "X", print):
+        pass
+    assert "dashboard" in log.read_text() and capfd.readouterr().err == ""
 
 
 def test_a_user_without_a_home_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:

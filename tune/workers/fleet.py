@@ -149,9 +149,9 @@ def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[F
 
         with contextlib.ExitStack() as stack:
             stack.enter_context(_lend_loggers())
-            folder = None if ray.is_initialized() else stack.enter_context(connect(say))
-            _send_logs(logging.StreamHandler(file))
             stack.callback(_send_logs, logging.NullHandler())
+            _send_logs(logging.StreamHandler(file))  # also what it says where it does not start
+            folder = None if ray.is_initialized() else stack.enter_context(connect(say))
             watch = stack.enter_context(RayMonitor(find_endpoints(), choose_patience(), command))
             yield Fleet(nodes=read_nodes(), check=watch.check, explain=watch.explain, folder=folder)
 
