@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 MIB, GIB = 2**20, 2**30
@@ -10,24 +12,35 @@ MIB, GIB = 2**20, 2**30
 
 def measure_bytes(folder: Path) -> int:
     """Of all files in the folder; what vanishes meanwhile does not count."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size
-            except FileNotFoundError:
-                continue
-    return total
+    return sum(size for _, size in list_sizes(folder))
+
+
+def list_sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    """(path, bytes) of all files in the folder, links as such."""
+    folders = [str(folder)]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    yield entry.path, entry.stat(follow_symlinks=False).st_size
 
 
 def describe_usage(folder: Path) -> str:
     """How much a sweep's folder holds, and how much of that is checkpoints."""
-    checkpoints = folder / "checkpoints"
-    kept = sum(1 for path in checkpoints.glob("*/[0-9]*"))
-    trials = len({path.parent for path in checkpoints.glob("*/[0-9]*")})
+    place = f"{folder / 'checkpoints'}{os.sep}"
+    total, of_checkpoints, kept = 0, 0, set()
+    for path, size in list_sizes(folder):
+        total += size
+        if path.startswith(place):
+            of_checkpoints += size
+            trial, turns, *_ = (*path[len(place) :].split(os.sep), "", "")
+            kept.update({(trial, turns)} if turns[:1].isdigit() else ())
     return (
-        f"{format_bytes(measure_bytes(folder))} on disk, of it "
-        f"{format_bytes(measure_bytes(checkpoints))} in {kept} checkpoints of {trials} trials"
+        f"{format_bytes(total)} on disk, of it {format_bytes(of_checkpoints)} in {len(kept)} "
+        f"checkpoints of {len({trial for trial, _ in kept})} trials"
     )
 
 

@@ -33,7 +33,7 @@ from tune.search.config import SAMPLERS
 
 RANDOM_TRIALS = 8  # before the model of what is good means anything
 TPE_ATTEMPTS, ATTEMPTS = 8, 400  # at a point that was not tried yet
-LATEST, BEST = 120, 25  # trials that the model is made of, where there are more: TPE takes 25 for
+LATEST, BEST = 100, 25  # trials that the model is made of, where there are more: TPE takes 25 for
 # good, and weighs the others the less the older they are
 ANY_TIME = datetime(2000, 1, 1)  # nobody asks when a trial ran
 LEARNING = ("tpe", "gp")  # samplers that a history tells something
