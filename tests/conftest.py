@@ -63,7 +63,7 @@ def network_unsettled() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One small Ray for all tests of a process, as quiet as a sweep's own: sweeps take it."""
-    from tune.workers.fleet import SETTINGS
+    from tune.workers.connect import SETTINGS
 
     os.environ.update(SETTINGS)
     import ray

@@ -68,6 +68,25 @@ def test_who_does_not_end_in_time_or_is_told_twice_ends_at_once(times: int) -> N
     assert done.returncode == 143 and done.stderr == "paused by SIGTERM: go on with X\n"
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_main_thread_in_c_is_ended_too(times: int) -> None:
+    """As in Ray's start: there no handler of Python's is reached."""
+    text = (
+        "import hashlib, os, signal, threading, time\n"
+        "from tune.driver import signals\n"
+        f"signals.PATIENCE_S = {0.2 if times == 1 else 60}\n"
+        "def ask():\n"
+        f"    for _ in range({times}):\n"
+        "        time.sleep(0.2)\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n"
+        "with signals.pause_on_signals('go on with X'):\n"
+        "    threading.Thread(target=ask).start()\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 1 << 30)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 129 and done.stderr == "paused by SIGHUP: go on with X\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "asha"),

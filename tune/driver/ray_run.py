@@ -23,9 +23,9 @@ from tune.search.trials import ENDED
 
 def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandler) -> None:
     """Everything that needs Ray."""
-    from tune.workers.connect import settle_token
+    from tune.workers.connect import settle_ray
 
-    settle_token()  # before what follows imports Ray
+    settle_ray()  # before what follows imports Ray
     from rich.console import Console
 
     from tune.folder.mirror import Mirror

@@ -4,11 +4,14 @@ end) and SIGUSR1 (Slurm's warning before a time limit). All pause the sweep, non
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from tune.terminal import stderr
@@ -37,49 +40,71 @@ def pause_on_signals(hint: str) -> Iterator[None]:
         return
     heard: list[int] = []
 
-    def end() -> None:
-        say(Interrupted(heard[0]), hint)
-        if is_command():
-            os._exit(128 + heard[0])
-
-    timer = threading.Timer(PATIENCE_S, end)
-    timer.daemon = True
-
     def hear(number: int, frame: Any) -> None:
         signal.alarm(0)  # with which Ray aborts the process, where `renew` was not reached yet
-        if heard:
-            end()
-            raise Interrupted(number)
         heard.append(number)
-        timer.start()
         raise Interrupted(number)
 
-    with _install_only(hear):
+    with _install_only(hear) as taken, _end_in_time(taken, hint):
         try:
             yield
         except KeyboardInterrupt:  # Ray raises one of its own in the place of what a handler raised
             if not heard:
                 raise
             raise Interrupted(heard[0]) from None
-        finally:
-            timer.cancel()
 
 
 @contextlib.contextmanager
-def _install_only(handler: Any) -> Iterator[None]:
+def _end_in_time(numbers: Collection[int], hint: str) -> Iterator[None]:
+    """Inside the block a thread hears those signals, too: even while the main thread is in C++ of
+    Ray's, where no handler of Python's is reached."""
+    if not is_command():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reader, numbers, hint), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writer.close()
+
+
+def _watch(reader: socket.socket, numbers: Collection[int], hint: str) -> None:
+    """Until the other end is closed: a first signal has PATIENCE_S to end the block."""
+    first, deadline_s = None, math.inf
+    with reader:
+        while True:
+            reader.settimeout(None if first is None else max(deadline_s - time.monotonic(), 1e-3))
+            try:
+                if not (told := reader.recv(1)):
+                    return
+            except TimeoutError:
+                told = bytes([first or 0])
+            if first is not None and told[0] in numbers:
+                say(Interrupted(first), hint)
+                os._exit(128 + first)
+            if told[0] in numbers:
+                first, deadline_s = told[0], time.monotonic() + PATIENCE_S
+
+
+@contextlib.contextmanager
+def _install_only(handler: Any) -> Iterator[Collection[int]]:
     """Inside the block nobody else's handlers are taken: Ray's ends the driver without a word, and
-    Ray Tune's has its trials taken for finished."""
+    Ray Tune's has its trials taken for finished. The signals that the handler is for."""
 
     def install(number: Any, other: Any) -> Any:
         return signal.getsignal(number) if number in SIGNALS else _install(number, other)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     replaced, signal.signal = signal.signal, install  # type: ignore[assignment]
-    for number, known in before.items():
-        if known is not signal.SIG_IGN or number not in IGNORABLE:
-            _install(number, handler)
+    taken = [n for n in SIGNALS if before[n] is not signal.SIG_IGN or n not in IGNORABLE]
+    for number in taken:
+        _install(number, handler)
     try:
-        yield
+        yield taken
     finally:
         signal.signal = replaced
         for number, known in before.items():

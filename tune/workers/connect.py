@@ -32,11 +32,28 @@ START_S = 240.0  # for Ray itself, whose own limits are shorter: three tries of 
 TRIES = 3  # of a Ray of our own: on a busy machine one may miss Ray's 30 s
 TOKEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
 
+# Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # which aborts a driver at its SIGTERM
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a space's paths hold where the sweep was started
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the search keeps to the room that there is
+    "TUNE_WARN_THRESHOLD_S": "30",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",
+}
+
 
 @contextlib.contextmanager
 def connect(say: Say) -> Iterator[Path | None]:
     """The session's folder, of a Ray of our own."""
-    settle_token()
+    settle_ray()
     import ray
 
     address = os.environ.get("RAY_ADDRESS") or "local"  # never one that happens to run here
@@ -154,9 +171,16 @@ def settle_user() -> None:
         os.environ["USER"] = str(os.getuid())
 
 
+def settle_ray() -> None:
+    """Ray's environment. To be called before Ray is imported, which looks at it then."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    settle_token()
+
+
 def settle_token() -> None:
     """Where the home folder cannot take the token that a Ray of our own would leave there, one in
-    the environment. To be called before Ray is imported, which looks for it then."""
+    the environment."""
     settle_user()
     if os.environ.get("RAY_ADDRESS") or any(name in os.environ for name in TOKEN):
         return

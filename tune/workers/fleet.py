@@ -20,23 +20,6 @@ from tune.workers.connect import connect
 from tune.workers.shares import Node, count_on, count_room, read_nodes, split
 from tune.workers.watchdog import RayMonitor, choose_patience, find_endpoints
 
-# Set before Ray is imported. Ray's own experiment state is disposable: it is hardly written.
-SETTINGS = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a space's paths hold where the sweep was started
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # the search keeps to the room that there is
-    "TUNE_WARN_THRESHOLD_S": "30",
-    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "86400",
-}
-
-
 ONE_CPU = {"cpu": 1}
 
 
@@ -138,7 +121,6 @@ def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[F
     `log`, as does all that is printed meanwhile: keep a Console of before for what matters.
     `command` goes on with the sweep where Ray is lost; `say` tells of long waits. Raises
     ConfigError."""
-    os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         _open_log(log) as file,
