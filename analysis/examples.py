@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from analysis.records import SweepRecords, TrialRecord
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.predictions import Responses
+from trainable.system.json_object import read_object
 from trainable.trial import ConfigError
 
 
@@ -37,7 +37,13 @@ class Example:
 
 def read_responses(records: SweepRecords, trial: str) -> Responses:
     """The trial's latest generated dialogues; empty where there are none."""
-    return _read_json(records, trial, "responses.json")
+    content = _read_json(records, trial, "responses.json")
+    return {name: turns for name, turns in content.items() if _are_turns(turns)}
+
+
+def _are_turns(value: Any) -> bool:
+    """Whether a file that may be damaged tells a dialogue's turns there."""
+    return isinstance(value, list) and all(isinstance(turn, Mapping) for turn in value)
 
 
 def read_outcomes(records: SweepRecords, trial: str) -> dict[str, str]:
@@ -54,18 +60,20 @@ def tell_outcome(counts: Mapping[str, Any]) -> str:
     ('inform only', '0.25')
     """
     if "success" in counts:
-        reached = "inform only" if counts["inform"] else "neither"
+        reached = "inform only" if counts.get("inform") else "neither"
         return "success" if counts["success"] else reached
-    total, number = counts.get("objective") or (0.0, 0.0)
-    return f"{total / number:.3g}" if number else ""
+    try:
+        total, number = counts.get("objective") or (0.0, 0.0)
+        return f"{total / number:.3g}" if number else ""
+    except (TypeError, ValueError):  # damaged
+        return ""
 
 
 def _read_json(records: SweepRecords, trial: str, name: str) -> dict[str, Any]:
     try:
-        content = json.loads((records.folder / "trials" / trial / name).read_text("utf-8"))
+        return read_object(records.folder / "trials" / trial / name)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def read_corpus(trial: TrialRecord) -> dict[str, Dialogue]:

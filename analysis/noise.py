@@ -3,7 +3,6 @@ bootstrap over dialogues, from the per-dialogue counts that every evaluation lea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from trainable.evaluation.bleu import compute_bleus
 from trainable.evaluation.bootstrap import draw_weights
 from trainable.result import OBJECTIVE
+from trainable.system.json_object import read_object
 
 PERCENT = ("rouge", "exact", "semantic")  # whose counts lie in 0..1
 Floats = NDArray[np.float64]
@@ -36,19 +36,23 @@ class DialogueCounts:
 def read_counts(folder: Path, trial: str, objective: str = OBJECTIVE) -> DialogueCounts | None:
     """The counts of the trial's latest evaluation that decide its objective, or None where there
     are none to read."""
-    path = folder / "trials" / trial / "dialogues.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_object(folder / "trials" / trial / "dialogues.json")
+        return _build_counts(content, objective) if content else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged
         return None
-    turns = int(content.pop("turns_seen", -1))
-    dialogues: dict[str, Any] = content
+
+
+def _build_counts(dialogues: dict[str, Any], objective: str) -> DialogueCounts | None:
+    turns = int(dialogues.pop("turns_seen", -1))
     if not dialogues:
         return None
     ids = tuple(sorted(dialogues))
     if objective not in (OBJECTIVE, "bleu") and not all("objective" in dialogues[i] for i in ids):
         return None
     rows = np.array([_row(dialogues[i], objective) for i in ids], dtype=np.float64)
+    if rows.shape[1] != (12 if objective in (OBJECTIVE, "bleu") else 2):
+        raise ValueError("so many counts make no score")
     return DialogueCounts(turns_seen=turns, ids=ids, counts=rows, objective=objective)
 
 

@@ -109,6 +109,49 @@ def test_what_is_wrong_is_named(
     assert told.startswith("error: ") and re.search(message, told)
 
 
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("trial.json", json.dumps({"config": value})) for value in ([1], "x", 3)),
+        *(("trial.json", json.dumps({"base": value})) for value in ([1], "x", 3)),
+        *(("trial.json", text) for text in ("[]", "", DEEP, "\0")),
+        *(("adapter_config.json", text) for text in ("[]", '"x"', '[["r", 8]]', "", DEEP)),
+        *(("adapter_config.json", json.dumps({"r": r})) for r in (0, "8", None, [8], True, -8)),
+        *(("adapter_config.json", json.dumps({"r": 8, "lora_alpha": a})) for a in ("x", None, [])),
+    ],
+)
+def test_no_file_of_an_adapter_s_ends_in_a_traceback(
+    plain: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    folder = Path(shutil.copytree(plain, tmp_path / "adapter"))
+    (folder / name).write_text(text)
+    with pytest.raises(ConfigError, match=name):
+        inherit(str(folder))
+
+
+def test_parts_that_are_null_tell_nothing(plain: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(plain, tmp_path / "adapter"))
+    (folder / "trial.json").write_text('{"config": null, "base": null}')
+    assert (
+        inherit(str(folder))["lora_rank"]
+        == json.loads((folder / "adapter_config.json").read_text())["r"]
+    )
+    check_adapter(spell(folder))
+
+
+@pytest.mark.parametrize("value", [3, {"q_proj": 1}, [["q_proj"]], "((", 1.5])
+def test_layers_that_cannot_be_named_are_one_line(plain: Path, tmp_path: Path, value: Any) -> None:
+    folder = Path(shutil.copytree(plain, tmp_path / "adapter"))
+    edit_fields(folder, target_modules=value)
+    if value == 3:  # layers_to_transform alone counts them
+        edit_fields(folder, target_modules=["q_proj", "v_proj"], exclude_modules={"a": 1})
+    with pytest.raises(ConfigError, match="must be a pattern or names of layers"):
+        check_adapter(spell(folder))
+
+
 def test_another_base_is_refused_by_name_and_by_weights(plain: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(plain, tmp_path / "adapter"))
     check_adapter(spell(folder))

@@ -8,6 +8,7 @@ import pytest
 from inline import make_config, open_search, run_inline
 
 from analysis.records import read_sweep
+from analysis.report import write_report
 from trainable.storage.checkpoint import find_last_whole, is_whole, list_checkpoints
 from trainable.storage.remote import Remote, find_remote, locate
 from trainable.storage.remote_checkpoints import prune, pull_last
@@ -16,7 +17,7 @@ from trainable.system.inside import check_links, is_below, stay_inside
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.wire import Files
 from tune import baseline, evaluate, run
-from tune.folder.lock import find_owner, own_folder
+from tune.folder.lock import find_owner, own_folder, read_since
 from tune.folder.requests import FOLDER, read_requests, send
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
@@ -146,6 +147,18 @@ def test_a_request_that_cannot_be_read_is_answered(folder: Path, content: str) -
     open_handler(folder.parent, trials=2)
     assert not list((folder / FOLDER).glob("1-2.json"))
     assert "is no request of this version's" in read_sweep(folder).notes[-1]
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"0": 1}', '{"0": {"bleu": 3}}', "[" * 100_000, ""])
+def test_details_that_are_none_leave_a_report_without_them(folder: Path, text: str) -> None:
+    """Of every kind of file beside the records, the driver's own among them."""
+    details = [p for p in folder.rglob("*.json") if p.parent.parent.name == "trials"]
+    assert {p.name for p in details} == {"dialogues.json", "responses.json", "training.json"}
+    for path in (*details, folder / "owner.json", *folder.rglob("manifest.json")):
+        path.write_text(text)
+    write_report(folder)
+    assert find_owner(folder) is None and read_since(folder) is None
+    assert not list_checkpoints(folder / "checkpoints" / "0000")
 
 
 def test_a_checkpoint_s_manifest_names_its_own_files_only(tmp_path: Path, victim: Path) -> None:

@@ -14,7 +14,12 @@ from typing import Any
 
 from trainable.model.identity import KEY, check_base_of
 from trainable.model.source import OUTSIDE
-from trainable.storage.adapter import read_adapter_config, read_origin, read_tensor_shapes
+from trainable.storage.adapter import (
+    check_shape,
+    read_adapter_config,
+    read_origin,
+    read_tensor_shapes,
+)
 from trainable.trial import ConfigError, TrialConfig
 
 # fields that the engine computes as they say, whatever they say
@@ -85,11 +90,23 @@ def check_kind_of(fields: Mapping[str, Any], folder: Path) -> None:
         )
     if not isinstance(fields.get("base_model_name_or_path"), str | None):
         raise ConfigError(f"base_model_name_or_path must be a text in {place}")
-    rank, alpha = fields.get("r"), fields.get("lora_alpha", 8)
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ConfigError(f"r must be a whole number above 0, and is {rank!r} in {place}")
-    if not isinstance(alpha, int | float) or isinstance(alpha, bool):
-        raise ConfigError(f"lora_alpha must be a number, and is {alpha!r} in {place}")
+    check_shape(fields, folder)
+    for name in TARGETS:
+        check_target(name, fields.get(name), place)
+
+
+def check_target(name: str, value: Any, place: str) -> None:
+    """Raises ConfigError where it can name no layers: it is a text (a pattern), or a list."""
+    parts = value if isinstance(value, list) else [value]
+    is_named = all(isinstance(part, str | int | None) for part in parts)
+    try:
+        re.compile(value if isinstance(value, str) else "")
+    except re.error:
+        is_named = False
+    if not is_named:
+        raise ConfigError(
+            f"{name} must be a pattern or names of layers, and is {value!r:.60} in {place}"
+        )
 
 
 def why_peft(folder: Path) -> str | None:

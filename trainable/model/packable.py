@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from trainable.model.adapter_fields import why_peft
 from trainable.model.source import explained, locate
 from trainable.model.verdicts import key_of, recall_verdict
 from trainable.system.hub import settle_network
+from trainable.system.json_object import read_object
 from trainable.trial import TrialConfig
 
 
@@ -57,7 +57,7 @@ def read_shape(base_model: str) -> dict[str, Any]:
 
             settle_network()
             path = Path(hf_hub_download(source.name, "config.json"))
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return read_object(path)
 
 
 def is_toy(config: TrialConfig) -> bool:

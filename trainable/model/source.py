@@ -12,6 +12,7 @@ from typing import Any
 
 from trainable.system.environment import trusts_remote_code
 from trainable.system.hub import settle_network
+from trainable.system.json_object import read_object
 from trainable.trial import ConfigError, Missing
 
 EMBEDDED = "tiny"
@@ -77,7 +78,7 @@ def check_base(base_model: str) -> None:
 
             settle_network()
             path = Path(hf_hub_download(source.name, "config.json"))
-        if needs_code(json.loads(path.read_text(encoding="utf-8"))):
+        if needs_code(read_object(path)):
             raise ValueError("it runs custom code")
 
 

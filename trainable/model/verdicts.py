@@ -14,6 +14,7 @@ from typing import Any
 import trainable
 from trainable.model.source import list_weight_files, locate
 from trainable.system.cache import find_cache_folder, fingerprint_files
+from trainable.system.json_object import read_object
 from trainable.system.whole import write_whole
 
 PACKAGES = ("torch", "transformers", "bitsandbytes", "triton")
@@ -59,7 +60,7 @@ def find_place(key: str, device: str) -> Path:
 def recall_verdict(key: str, device: str) -> Verdict | None:
     """`device`: cpu or cuda. None where there was no check, or no whole file of it."""
     try:
-        return Verdict(**json.loads(find_place(key, device).read_text(encoding="utf-8")))
+        return Verdict(**read_object(find_place(key, device)))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainable.system.json_object import read_object
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig, check_kind
 
 WEIGHTS = "adapter_model.safetensors"
 TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
+PARTS = ("config", "base")  # of these: its TrialConfig, and which base model it stands on
 ITS_TRAINING = {  # fields that decide nothing of who goes on with an adapter
     *("method", "adapter", "seed", "train_turns"),
     *(n for d, values, names in CONDITIONS if d == "schedule" or "full" in values for n in names),
@@ -20,8 +22,8 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     """A peft adapter's own configuration. Raises ConfigError when the folder holds none."""
     path = folder / "adapter_config.json"
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return read_object(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"adapter must be a folder in peft's format, and {path} cannot be read ({error}): "
             "give another with --set adapter=FOLDER"
@@ -51,10 +53,20 @@ def read_origin(folder: Path) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            return check_parts(read_object(path))
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read ({error}): export the trial anew") from error
     return {}
+
+
+def check_parts(told: dict[str, Any]) -> dict[str, Any]:
+    """Without the parts that are null. Raises ValueError where one of them is no object."""
+    for name in (name for name in PARTS if name in told):
+        if told[name] is None:
+            del told[name]
+        elif not isinstance(told[name], dict):
+            raise ValueError(f"its {name} is {told[name]!r:.60}")
+    return told
 
 
 def read_trial(folder: Path) -> dict[str, Any]:
@@ -71,6 +83,7 @@ def inherit(adapter: str | None) -> dict[str, Any]:
         return {}
     folder = Path(adapter)
     fields = read_adapter_config(folder)
+    check_shape({"r": 1, **fields}, folder)
     told = read_trial(folder) or spell_shape(fields)
     kept = {name: value for name, value in told.items() if name not in ITS_TRAINING}
     if not is_known_elsewhere(str(kept.get("corpus", ""))):
@@ -91,6 +104,16 @@ def spell_shape(fields: dict[str, Any]) -> dict[str, Any]:
         shape |= {"lora_rank": rank, "alpha_over_rank": fields.get("lora_alpha", 8) / rank}
         shape["rslora"] = bool(fields.get("use_rslora"))
     return shape
+
+
+def check_shape(fields: Mapping[str, Any], folder: Path) -> None:
+    """Raises ConfigError where rank or alpha are none."""
+    rank, alpha = fields.get("r"), fields.get("lora_alpha", 8)
+    place = f"{folder / 'adapter_config.json'}"
+    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+        raise ConfigError(f"r must be a whole number above 0, and is {rank!r} in {place}")
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool):
+        raise ConfigError(f"lora_alpha must be a number, and is {alpha!r} in {place}")
 
 
 def is_known_elsewhere(corpus: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from trainable.finetuner import Finetuner
 from trainable.result import EvalResult, Evaluation
 from trainable.system.inside import is_below
+from trainable.system.json_object import read_object
 
 MANIFEST = "manifest.json"
 EVALUATION = "evaluation.json"
@@ -77,7 +78,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
     found = []
     for manifest in (place / MANIFEST for place in _list_places(folder)):
         try:
-            values = json.loads(manifest.read_text(encoding="utf-8"))
+            values = read_object(manifest)
             score = read_score(values)
             found.append(
                 Checkpoint(
@@ -86,7 +87,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
                     score=None if score is None else float(score),
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             continue  # torn: `find_last_whole` names it
     return sorted(found, key=lambda c: c.turns_seen)
 
@@ -109,7 +110,7 @@ def find_last_whole(folder: Path) -> tuple[Checkpoint | None, tuple[str, ...]]:
 
 def is_whole(checkpoint: Path) -> bool:
     try:
-        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = read_object(checkpoint / MANIFEST)["files"]
         return all(
             is_below(name) and _fingerprint(checkpoint / name) == was for name, was in files.items()
         )
@@ -118,7 +119,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def read_evaluation(checkpoint: Path) -> Evaluation:
-    values = json.loads((checkpoint / EVALUATION).read_text(encoding="utf-8"))
+    values = read_object(checkpoint / EVALUATION)
     result = values["result"]
     result["intervals"] = {k: (low, high) for k, (low, high) in result["intervals"].items()}
     return Evaluation(**{**values, "result": EvalResult(**result)})

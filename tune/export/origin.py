@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from trainable.model.identity import KEY
 from trainable.model.source import EMBEDDED, locate
 from trainable.storage.adapter import read_origin
 from trainable.system.hub import settle_network
+from trainable.system.json_object import read_object
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
 from tune.export.hub import check_repo_name, find_http_error
@@ -97,7 +97,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not place.is_file():
         return {}
     try:
-        record = dict(json.loads(place.read_text(encoding="utf-8")))
+        record = read_object(place)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{place} cannot be read ({error}): export the trial anew") from error
     if record.get("format") != FORMAT:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from trainable.storage.remote import bring_sweep
 from trainable.system.inside import check_links, stay_inside
+from trainable.system.json_object import read_object
 from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 from tune.folder.remote_lock import find_remote_owner, hold_remote_lock
@@ -72,16 +72,16 @@ def check_not_elsewhere(folder: Path) -> None:
 def read_since(folder: Path) -> float | None:
     """Unix time at which the present driver began; None: there is none."""
     try:
-        owner = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        owner = read_object(folder / OWNER)
         return float(owner["since_s"]) if find_owner(folder) else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _describe(owner: Path) -> str:
     try:
-        who = json.loads(owner.read_text(encoding="utf-8"))
+        who = read_object(owner)
         age_s = time.time() - who["since_s"]
         return f"process {who['pid']} on {who['host']}, for {age_s:.0f} s"
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "its owner is unknown"

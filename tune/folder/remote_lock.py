@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.storage.remote import DRIVER_LOCK, Remote, explained, find_remote
+from trainable.system.json_object import parse_object
 from trainable.trial import ConfigError
 
 RENEW_S = 5.0
@@ -106,10 +107,16 @@ def find_remote_owner(folder: Path, is_told: bool = False) -> str | None:
 
 def read_lock(remote: Remote) -> dict[str, Any] | None:
     content = remote.read(DRIVER_LOCK)
-    return None if content is None else json.loads(content)
+    if content is None:
+        return None
+    try:
+        return {"id": "", **parse_object(content)}
+    except ValueError:  # nobody renews it: given up as any other that stands still
+        return {"id": ""}
 
 
 def describe(lock: dict[str, Any]) -> str:
     """Of what somebody else wrote: a field may be missing."""
     who = f"process {lock.get('pid', '?')} on {lock.get('host', '?')}"
-    return f"{who}, for {lock['age_s']:.0f} s" if "age_s" in lock else who
+    is_told = isinstance(lock.get("age_s"), int | float)
+    return f"{who}, for {lock['age_s']:.0f} s" if is_told else who

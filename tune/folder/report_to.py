@@ -14,6 +14,7 @@ from typing import Any
 
 from analysis.training import list_metrics, read_training
 from trainable.result import RESOURCE
+from trainable.system.json_object import read_object
 from trainable.system.throttle import Throttle
 from trainable.system.whole import write_json
 from tune.folder.metrics import pick_metrics
@@ -133,6 +134,6 @@ class Reporter:
 
     def _read(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self.path.read_text(encoding="utf-8")))
+            return read_object(self.path)
         except (OSError, ValueError):
             return {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.system.inside import stay_inside
+from trainable.system.json_object import read_object
 from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 from tune.folder.lock import find_owner
@@ -93,7 +94,7 @@ def read_requests(folder: Path) -> list[Request]:
 
 def _read(path: Path) -> Request:
     """Raises ValueError, KeyError or TypeError where a file is no request."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_object(path)
     verb, values = content["verb"], content["values"]
     trial, needed = values["trial"], WORDS[verb]
     is_known = trial is None or isinstance(trial, str)
