@@ -195,7 +195,7 @@ def plan_round(storage: Path, number: int, base_model: str) -> Round:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deaths", type=int, default=250)
-    parser.add_argument("--a-round", type=int, default=15, help="no more than these in one sweep")
+    parser.add_argument("--a-round", type=int, default=40, help="no more than these in one sweep")
     parser.add_argument("--first", type=int, default=0, help="number of the first round: its seed")
     parser.add_argument("--base-model", default="toy:0.005", help="tiny: the real engine")
     parser.add_argument("--record", type=Path, help="a line a round is appended here")
