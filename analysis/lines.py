@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainable.trial import ConfigError
+
 EVENTS = "evals.jsonl"
 BOM = b"\xef\xbb\xbf"  # some editors put it in front
 # What a terminal obeys rather than shows, escaped or not
@@ -32,9 +34,7 @@ class Lines:
         is a line, too."""
         if not self.path.exists():
             return
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            *lines, tail = file.read().split(b"\n")
+        *lines, tail = self._read_bytes().split(b"\n")
         self.offset += sum(len(line) + 1 for line in lines)
         texts = [line.removeprefix(BOM).strip() for line in lines]
         events = parse_together(texts)
@@ -44,6 +44,17 @@ class Lines:
         tail = tail.removeprefix(BOM).strip()
         if is_whole and tail and (found := self._take(tail, is_last=True)) is not None:
             yield self.n_lines, found
+
+    def _read_bytes(self) -> bytes:
+        """What has come since. Raises ConfigError."""
+        try:
+            if not self.path.is_file():  # a pipe would be waited for
+                raise ConfigError(f"{self.path} is no file: put a copy of it in its place")
+            with self.path.open("rb") as file:
+                file.seek(self.offset)
+                return file.read()
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be read ({error.strerror})") from error
 
     def _take(
         self, text: bytes, event: Mapping[str, Any] | None = None, *, is_last: bool = False

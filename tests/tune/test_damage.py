@@ -2,6 +2,7 @@
 by its number, what is left is gone on from, and no number is given out twice."""
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
 from analysis.report import write_report
 from trainable.trial import ConfigError
-from tune import run
+from tune import run, status
 from tune.folder.mirror import Mirror
 from tune.folder.recorder import Recorder, replay_events
 from tune.search.budget import Budget
@@ -265,6 +266,20 @@ def test_an_edited_line_is_told_and_left_out(
     assert f"line {n + 1} of evals.jsonl" in render_markdown(records, rank_trials(records))
     resume(folder, "stop", 1)
     check_whole(folder, known)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_records_that_are_no_file_are_one_line(
+    folder: Path, kind: str, capsys: pytest.CaptureFixture
+) -> None:
+    path = folder / "evals.jsonl"
+    path.unlink()
+    (path.mkdir if kind == "folder" else lambda: os.mkfifo(path))()
+    for command in (status.main, run.main):
+        name = ["s", "--once"] if command is status.main else ["--resume", "s"]
+        assert command([*name, "--storage", str(folder.parent)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "evals.jsonl is no file" in error
 
 
 def test_what_a_terminal_would_obey_is_not_repeated(folder: Path) -> None:

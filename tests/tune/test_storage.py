@@ -217,6 +217,34 @@ def check_untorn(folder: Path) -> SweepRecords:
     return records
 
 
+@pytest.mark.parametrize(
+    ("writer", "code", "words"),
+    [
+        ("tune.driver.sweep.write_header", 1, "the same command begins again"),
+        ("tune.driver.sweep.write_whole", 1, "the same command begins again"),
+        ("tune.folder.lock.write_json", 2, "give the same command again"),
+    ],
+)
+def test_a_disk_that_is_full_before_the_first_word_leaves_the_name_free(
+    tmp_path: Path,
+    writer: str,
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    command = ["--space", "lora_modules", "--profile", "tiny", "--name", "s", "--trials", "2"]
+    command += ["--set", "base_model=toy", "--storage", str(tmp_path)]
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, Failing(FULL))
+        assert main(command) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "No space left on device" in error and words in error
+    monkeypatch.setattr("tune.driver.sweep.run_on_ray", lambda *_: None)
+    assert main(command) == 1  # "Ray Tune ended while there was work left"
+    assert (tmp_path / "s" / "sweep.yaml").exists() and read_sweep(tmp_path / "s").name == "s"
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(

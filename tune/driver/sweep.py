@@ -78,10 +78,16 @@ def run_to_exit_code(
     objective: Objective,
 ) -> int:
     """The command's exit code; however it ends, one line says how to go on."""
+    where = f"{config.folder} cannot be written"
+    try:
+        header = write_headers(config, space, records)  # until then there is nothing to resume
+    except StorageFault as fault:
+        print(f"{where} ({fault.strerror}): the same command begins again", file=sys.stderr)
+        return EXIT_FAILED
     hint = f"go on with {config.resume_command}"
     try:
         with pause_on_signals(hint):
-            return run_search(config, space, records, listeners, objective)
+            return run_search(config, space, records, header, listeners, objective)
     except Interrupted as interrupted:
         say(interrupted, hint)
         return interrupted.code
@@ -89,24 +95,32 @@ def run_to_exit_code(
         print(f"{pause}: {hint}", file=sys.stderr if pause.code else sys.stdout)
         return pause.code
     except StorageFault as fault:
-        where = f"{config.folder} cannot be written ({fault.strerror})"
-        print(f"{where}: paused; {hint}", file=sys.stderr)
+        print(f"{where} ({fault.strerror}): paused; {hint}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def write_headers(
+    config: SweepConfig, space: Space, records: SweepRecords | None
+) -> dict[str, Any]:
+    """What sweep.json says from now on, which is written last: it makes the folder a sweep's.
+    Raises StorageFault."""
+    header = compose_header(config, space, records)
+    if records is None or has_changed(header, records):
+        text = spell_sweep(config, space)
+        retry_io(lambda: write_whole(config.folder / SWEEP_FILE, text.encode()), print)
+        retry_io(lambda: write_header(config.folder, header), print)
+    return header
 
 
 def run_search(
     config: SweepConfig,
     space: Space,
     records: SweepRecords | None,
+    header: Mapping[str, Any],
     listeners: Iterable[Listener],
     objective: Objective,
 ) -> int:
     """Raises StorageFault, Paused."""
-    header = compose_header(config, space, records)
-    if records is None or has_changed(header, records):
-        retry_io(lambda: write_header(config.folder, header), print)
-        text = spell_sweep(config, space)
-        retry_io(lambda: write_whole(config.folder / SWEEP_FILE, text.encode()), print)
     recorder = Recorder(config.folder, listeners, say=print)
     recorder.publish(["sweep.json", SWEEP_FILE])
     if records is not None and records.exhausted_at is not None and not is_space_of(records, space):

@@ -38,7 +38,14 @@ def own_folder(folder: Path) -> Iterator[None]:
             "end, or stop it"
         ) from None
     try:
-        write_json(owner, {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()})
+        who = {"host": os.uname().nodename, "pid": os.getpid(), "since_s": time.time()}
+        try:
+            write_json(owner, who)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be written ({error.strerror}): see to its disk, and give the "
+                "same command again"
+            ) from error
         with hold_remote_lock(folder):
             bring_sweep(folder)  # the last driver's last words, too
             yield

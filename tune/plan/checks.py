@@ -200,9 +200,11 @@ def make_folder(folder: Path, needed_bytes: int = 0) -> None:
 
 
 def is_unwritten(folder: Path) -> bool:
-    """Whether nothing is there but the lock of a driver, which tells one that is alive."""
-    strangers = (p.name for p in folder.iterdir() if p.name not in (".lock", "owner.json"))
-    return all(name.startswith((".owner.json-", ".sweep.json-")) for name in strangers)
+    """Whether nothing is there but the lock of a driver, which tells one that is alive, and what is
+    written before sweep.json."""
+    strangers = {p.name for p in folder.iterdir()} - {".lock", "owner.json", "sweep.yaml"}
+    drafts = (".owner.json-", ".sweep.json-", ".sweep.yaml-")
+    return all(name.startswith(drafts) for name in strangers)
 
 
 def unwritable(folder: Path, error: OSError) -> ConfigError:
