@@ -27,7 +27,7 @@ MUTANTS = {
     ),
     ("trainable/model/fingerprint.py", "model/test_identity.py"): (
         ("is_now.st_mtime_ns, is_now.st_ctime_ns, is_now.st_ino", "is_now.st_mtime_ns"),
-        ("range(begin, end, CHUNK_BYTES)", "range(begin, begin + 1, 64)"),
+        ("min(CHUNK_BYTES, end - at), at", "64, at"),
         ("all(a == b for a, b in zip(then, now, strict=False))", "then == now"),
     ),
     ("trainable/training_curve.py", "trainable/test_training_curve.py"): (
