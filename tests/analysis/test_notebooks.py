@@ -139,7 +139,7 @@ LESS = {
 }
 # one Ray for all sweeps, as quiet as a sweep's own
 START_RAY = """import os, ray
-from tune.workers.fleet import SETTINGS
+from tune.workers.connect import SETTINGS
 os.environ.update(SETTINGS)
 settings = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
 _ = ray.init("local", num_cpus=2, **settings)"""

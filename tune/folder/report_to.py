@@ -6,7 +6,6 @@ runs, tells what was missed and nothing twice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
