@@ -31,7 +31,8 @@ def list_sizes(folder: Path) -> Iterator[tuple[str, int]]:
 def describe_usage(folder: Path) -> str:
     """How much a sweep's folder holds, and how much of that is checkpoints."""
     place = f"{folder / 'checkpoints'}{os.sep}"
-    total, of_checkpoints, kept = 0, 0, set()
+    total, of_checkpoints = 0, 0
+    kept: set[tuple[str, str]] = set()
     for path, size in list_sizes(folder):
         total += size
         if path.startswith(place):
