@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.models.gemma3.modeling_gemma3 import Gemma3RMSNorm
 from transformers.models.gpt_neox import modeling_gpt_neox
 from transformers.models.llama import modeling_llama
@@ -24,11 +26,13 @@ from trainable.engine.kernels.block_products import add_gradients, multiply_bloc
 from trainable.engine.kernels.dropout_mask import mask_on_gpu
 from trainable.engine.kernels.fused import Rotate, derive_loss_here
 from trainable.engine.kernels.row_attention import attend_rows
+from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import apply_mask, make_feature_keys
-from trainable.engine.layers.fusion import fuse_gate, fuse_norm
+from trainable.engine.layers.fusion import fuse_gate, fuse_norm, fuse_rotary, watch_turning
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.train.loss import derive_loss
+from tune.bench.tiny_models import write_model
 
 LLAMA, NEOX = modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb
 
@@ -80,6 +84,18 @@ def test_positions(
             lambda x: turn(x.transpose(1, 2), x.transpose(1, 2), cos, sin)[0],
             draw(batch, tokens, heads, width),
         )
+
+
+@pytest.mark.parametrize("name, features", [("gemma3", 16), ("phi", 8)])
+def test_positions_are_tried_on_what_the_model_gives(
+    name: str, features: int, tmp_path: Path
+) -> None:
+    """Gemma's frequencies are a layer's own, phi turns a part of a head."""
+    model = AutoModelForCausalLM.from_pretrained(write_model(name, tmp_path))
+    library = sys.modules[type(model).__module__]
+    sample = watch_turning(library, model, open_backbone(model))
+    assert sample is not None and [side.shape[-1] for side in sample] == 4 * [features]
+    assert fuse_rotary(model, open_backbone(model))
 
 
 @pytest.mark.parametrize("vocabulary", [50, 4096, 9001])
