@@ -13,9 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 from analysis.compose import EXAMPLE_DIALOGUES, Served, compose_page
 from analysis.records import read_sweep
+from analysis.training import TRAINING
 from trainable.trial import ConfigError
 
 HOST = "127.0.0.1"
+TRAINING_S = 30.0  # between pages that differ in how training goes alone
 OWN_HOSTS = ("127.0.0.1", "localhost")  # a page elsewhere that points its own name here gets none
 
 
@@ -30,10 +32,12 @@ class Sweep:
 
     @property
     def version(self) -> str:
-        """Another whenever something was recorded."""
+        """Another whenever something was recorded, and every half a minute while trials train."""
         stats = [(self.folder / n) for n in ("sweep.json", "evals.jsonl")]
         known = [s.stat() for s in stats if s.is_file()]
-        return "-".join(f"{s.st_size}.{s.st_mtime_ns}" for s in known)
+        trained_s = [p.stat().st_mtime for p in self.folder.glob(f"trials/*/{TRAINING}")]
+        parts = [f"{s.st_size}.{s.st_mtime_ns}" for s in known]
+        return "-".join([*parts, f"{max(trained_s, default=0.0) // TRAINING_S:.0f}"])
 
     def compose(self, others: Sequence[str], *, is_part: bool) -> str:
         with self.lock:

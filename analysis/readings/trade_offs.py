@@ -58,7 +58,9 @@ def read_pareto(figure: go.Figure, records: SweepRecords) -> str:
 
 def _show_cost(hours: float, unit: str) -> str:
     """
-    >>> _show_cost(0.0045, "GPU-hours"), _show_cost(2.0, "GPU-hours")
-    ('0.27 GPU-minutes', '2 GPU-hours')
+    >>> _show_cost(0.0045, "machine-hours"), _show_cost(2.0, "GPU-hours")
+    ('0.27 machine-minutes', '2 GPU-hours')
     """
-    return f"{hours:.3g} {unit}" if hours >= 1 else f"{60 * hours:.2g} {unit[:3]}-minutes"
+    if hours >= 1:
+        return f"{hours:.3g} {unit}"
+    return f"{60 * hours:.2g} {unit.replace('hours', 'minutes')}"
