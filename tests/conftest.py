@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from trainable.corpus.load import RECENT, Corpus, load_corpus
+from trainable.corpus.corpus import RECENT, Corpus
+from trainable.corpus.load import load_corpus
 from trainable.system.cache import find_cache_folder
 from trainable.system.hub import settle_network
 

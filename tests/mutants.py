@@ -99,7 +99,7 @@ MUTANTS = {
         ("self._promote(math.floor)", "self._promote(math.ceil)"),
         ("sorted(self.ranked, reverse=True)", "sorted(self.ranked)"),
     ),
-    ("tune/search/search.py", "tune/test_search.py"): (
+    ("tune/search/table.py", "tune/test_search.py"): (
         ("return reached[-1] if", "return self.milestones(trial)[len(reached)] if"),
         ("if m.turns <= turns_seen", "if m.turns < turns_seen"),
         (
@@ -124,7 +124,7 @@ MUTANTS = {
     ("analysis/curves.py", "analysis/test_importance.py"): (
         ('if t.state != "FAIL" and not t.is_confirmation', 'if t.state != "FAIL"'),
     ),
-    ("tune/search/config.py", "analysis/claims/test_contrasts.py"): (
+    ("tune/search/confirm.py", "analysis/claims/test_contrasts.py"): (
         ("return 4 if points == 2 else 3", "return 3"),
     ),
     ("tune/bench/baselines.py", "trainable/test_usual_ways.py"): (

@@ -32,7 +32,7 @@ from tune.generate import (
 from tune.plan.checks import tell_notes
 
 if TYPE_CHECKING:
-    from trainable.corpus.load import Corpus
+    from trainable.corpus.corpus import Corpus
     from trainable.evaluation.evaluator import Scores
     from trainable.evaluation.predictions import Responses
 

@@ -21,7 +21,7 @@ from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.terminal.quiet import quieten
 
 if TYPE_CHECKING:
-    from trainable.corpus.load import Corpus
+    from trainable.corpus.corpus import Corpus
     from trainable.evaluation.predictions import Responses
 
 # fields of a trial that say how it was trained: they decide nothing here

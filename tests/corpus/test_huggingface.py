@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainable.corpus import huggingface
-from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.corpus import Corpus
+from trainable.corpus.load import load_corpus
 from trainable.corpus.multiwoz import SPLITS
 from trainable.trial import ConfigError
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from trainable.corpus.load import RECENT, Corpus, load_corpus
+from trainable.corpus.corpus import RECENT, Corpus
+from trainable.corpus.load import load_corpus
 from trainable.dialogue.dialogue import Turn
 from trainable.trial import ConfigError
 

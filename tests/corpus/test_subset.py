@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from trainable.corpus.load import Corpus
+from trainable.corpus.corpus import Corpus
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 

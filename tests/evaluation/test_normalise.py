@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainable.corpus.load import Corpus
+from trainable.corpus.corpus import Corpus
 from trainable.dialogue.slots import CANONICAL
 from trainable.evaluation.normalise import normalise_response, respace, respace_whole
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.corpus.load import Corpus
+from trainable.corpus.corpus import Corpus
 from trainable.evaluation.evaluator import Evaluator
 from trainable.evaluation.predictions import read_predictions
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.space import find_space
+from search_spaces.find import find_space
 from trainable.storage.checkpoint import write_checkpoint
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Report

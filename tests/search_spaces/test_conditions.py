@@ -16,7 +16,8 @@ from optuna.distributions import (
 )
 
 from search_spaces.enumeration import list_points
-from search_spaces.space import Space, find_space
+from search_spaces.find import find_space
+from search_spaces.space import Space
 from trainable.trial import ConfigError
 from tune.search.profiles import BASES
 from tune.search.proposals import Tried, draw, propose

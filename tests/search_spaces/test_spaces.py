@@ -10,7 +10,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from search_spaces.decoding import PLAIN
 from search_spaces.distributions import contains
-from search_spaces.space import Space, find_space, list_spaces
+from search_spaces.find import find_space, list_spaces
+from search_spaces.space import Space
 from trainable.trial import CHOICES, CONDITIONS, ConfigError, TrialConfig
 from tune.plan.checks import check_space
 from tune.search.profiles import BASES, compose

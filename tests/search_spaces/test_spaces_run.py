@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from analysis.records import SweepRecords, read_sweep
-from search_spaces.space import list_spaces
+from search_spaces.find import list_spaces
 from trainable.model.source import EMBEDDED_FOLDER
 from tune import run
 

@@ -156,7 +156,7 @@ def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
     config = TrialConfig(**{**LORA, **sampled, "base_model": str(folders[name])})
     finetuner: Any = open_finetuner(config, "cpu")
     together = finetuner.evaluate(2).responses
-    finetuner.rows_a_batch = 3
+    finetuner.passes.rows_a_batch = 3
     assert finetuner.evaluate(2).responses == together
     finetuner.config = replace(config, seed=2)
     assert finetuner.evaluate(2).responses != together
@@ -167,18 +167,20 @@ def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
 def test_a_dialogue_is_read_as_if_it_were_alone(name: str, tmp_path: Path) -> None:
     """Where padding would tell, or the longest dialogue so far."""
     trial = open_plain(TrialConfig(**LORA, base_model=str(write_model(name, tmp_path))), "cpu")
-    assert trial.is_one_a_time and trial.rows_a_batch == 1
+    assert trial.passes.is_one_a_time and trial.passes.rows_a_batch == 1
     by_length = sorted(trial.task.train[:6], key=lambda window: len(window.ids))
     short, long = by_length[0], by_length[-1]
     with torch.no_grad(), quiet_dropout(trial.model):
-        sums = [float(trial.sum_nats(w)[0]) for w in ([short], [long], [short], [short, long])]
+        sums = [
+            float(trial.passes.sum_nats(w)[0]) for w in ([short], [long], [short], [short, long])
+        ]
     assert sums[0] == sums[2] and sums[3] == pytest.approx(sums[0] + sums[1], rel=1e-6)
 
 
 @pytest.mark.slow
 def test_a_state_space_is_adapted_where_adapters_are_read(tmp_path: Path) -> None:
     trial = open_plain(TrialConfig(**LORA, base_model=str(write_model("mamba", tmp_path))), "cpu")
-    assert not trial.is_one_a_time
+    assert not trial.passes.is_one_a_time
     assert {path.rpartition(".")[2] for path in trial.resolved.modules} >= {"in_proj", "x_proj"}
     trial.train_until(8)
 

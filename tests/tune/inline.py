@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.records import SweepRecords, read_sweep
-from search_spaces.space import Space, find_space
+from search_spaces.find import find_space
+from search_spaces.space import Space
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint

@@ -22,7 +22,8 @@ from inline import make_config, open_search, run_inline
 
 from analysis.leaderboard import write_leaderboard
 from analysis.records import read_sweep
-from search_spaces.space import Space, find_space
+from search_spaces.find import find_space
+from search_spaces.space import Space
 from tune.folder.mirror import Mirror
 from tune.folder.recorder import replay_events
 from tune.search.budget import Budget

@@ -12,15 +12,14 @@ from test_search import summarise
 
 from analysis.choice import choose_best, rank_points
 from analysis.records import SweepRecords, read_sweep
+from search_spaces.find import find_space
 from search_spaces.lora_modules import SELECTIONS
-from search_spaces.space import find_space
 from trainable.solo.toy import DIALOGUES
 from trainable.trial import ConfigError, TrialConfig
 from tune.driver.conclusion import has_work
 from tune.plan.checks import check_space
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
-from tune.search.config import count_fresh_seeds
-from tune.search.confirm import spread
+from tune.search.confirm import count_fresh_seeds, spread
 
 
 def list_fresh(records: SweepRecords) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ from inline import make_config, open_search, run_inline
 from transformers import MixtralConfig
 
 from analysis.records import read_sweep
-from search_spaces.space import find_space
+from search_spaces.find import find_space
 from trainable.model.sizes import read_sizes, spell_sizes
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import measure_bytes
@@ -92,7 +92,7 @@ def test_the_pace_is_an_earlier_sweep_s_where_there_is_one(tmp_path: Path) -> No
     run_inline(search)
     events = (toy.folder / "evals.jsonl").read_text()  # the toy's clock: 0.01 s for a turn
     (toy.folder / "evals.jsonl").write_text(events.replace('"toy"', '"tiny"'))
-    from tune.plan import estimate as module
+    from tune.plan import pace as module
 
     module.read_earlier.cache_clear()
     recorded = estimate(config, space)

@@ -14,8 +14,8 @@ from test_search import summarise
 
 from analysis.records import read_sweep
 from qlora_search import ConfigError, open_sweep
+from search_spaces.find import find_space
 from search_spaces.notation import read_space
-from search_spaces.space import find_space
 from tune.driver import request_handler as handler_module
 from tune.driver.request_handler import RequestHandler
 from tune.folder.lock import own_folder

@@ -11,7 +11,7 @@ from test_search import summarise
 
 from analysis.records import read_sweep
 from analysis.training import read_training
-from search_spaces.space import find_space
+from search_spaces.find import find_space
 from trainable.trial import ConfigError
 from tune.driver.conclusion import has_work
 from tune.plan.resumed import lengthen

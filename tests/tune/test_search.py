@@ -11,7 +11,7 @@ from inline import make_config, open_search, run_inline
 from analysis.leaderboard import render
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords, read_sweep
-from search_spaces.space import find_space
+from search_spaces.find import find_space
 from tune.search.search import Search
 
 Sweep = Callable[..., SweepRecords]

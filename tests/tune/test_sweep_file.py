@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces.space import list_spaces
+from search_spaces.find import list_spaces
 from tune.plan.flags import build_parser
 from tune.plan.new import Plan, plan_sweep
 from tune.plan.sweep_file import spell_sweep

@@ -12,7 +12,6 @@ from trainable.corpus.row_files import KINDS, find_kind
 # multiwoz, mirror (its Parquet files), spokenwoz: spans, states, goals, databases; sgd: spans and
 # states; chats: words alone
 Layout = Literal["multiwoz", "mirror", "spokenwoz", "sgd", "chats"]
-Kind = Literal["multiwoz", "sgd", "chats"]  # what can be read and scored
 MULTIWOZ = ("dialog_acts.json", "schema.json", "goals.json", "data.json", "db", str(IN_CHECKOUT))
 
 

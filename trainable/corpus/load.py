@@ -3,63 +3,24 @@ Face dataset id."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from trainable.corpus import multiwoz, sgd, spokenwoz
 from trainable.corpus.chats import Tally, read_chats
+from trainable.corpus.corpus import Corpus, Parsed, Tell, restore
 from trainable.corpus.goals import find_aims, read_aims
 from trainable.corpus.huggingface import fetch_dataset, find_tables, read_dialogues
-from trainable.corpus.layout import Kind, recognise
+from trainable.corpus.layout import recognise
 from trainable.corpus.row_files import KINDS, find_kind
 from trainable.corpus.tables import complete_splits, find_rows, read_rows, read_splits
-from trainable.dialogue.database import Database
 from trainable.dialogue.database import read_rows as read_database
-from trainable.dialogue.dialogue import Dialogue, Turn
-from trainable.system.cache import fingerprint_files, recall
-from trainable.system.garbage import pause_collection
+from trainable.system.cache import fingerprint_files
 from trainable.trial import ConfigError, Missing, nearest
-
-Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
 
 READER = "4"  # goes up when the same files would give other dialogues
 CHATS = "chats-3"  # likewise, of the reader of chats alone
 RECENT: dict[tuple[str, str], Corpus] = {}  # (name, fingerprint): the one read last is kept
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    name: str
-    splits: Mapping[str, tuple[Dialogue, ...]]  # train, validation, test
-    database: Database  # empty where the corpus brings none
-    fingerprint: str  # of the source files' contents, and of this reader
-    moved_spans: int = 0  # that did not cover the value they carry, and were moved to it
-    kind: Kind = "multiwoz"
-    notes: tuple[str, ...] = ()  # what was dropped, held out or kept as text, one line each
-
-    def get_split(self, split: str) -> tuple[Dialogue, ...]:
-        """Raises ConfigError on a split that does not exist, or is empty."""
-        if not self.splits.get(split):
-            raise ConfigError(
-                f"--split must be one of {', '.join(s for s in self.splits if self.splits[s])} "
-                f"with corpus {self.name}, not {split!r}"
-            )
-        return self.splits[split]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parsed:
-    """What a reader makes of a corpus's files."""
-
-    splits: Mapping[str, tuple[Dialogue, ...]]
-    rows: Rows
-    notes: tuple[str, ...] = ()
-
-
-Read = Callable[[multiwoz.Tell], Parsed]
 
 
 def load_corpus(name: str) -> Corpus:
@@ -107,11 +68,11 @@ def read_corpus(name: str, folder: Path) -> Corpus:
     """From a folder in MultiWOZ 2.2's layout."""
     files = multiwoz.find_files(folder)
 
-    def read(tell: multiwoz.Tell) -> Parsed:
+    def read(tell: Tell) -> Parsed:
         splits, rows = multiwoz.read_folder(files, tell)
         return Parsed(splits=splits, rows=rows)
 
-    return _restore(name, fingerprint_files(files, READER), read)
+    return restore(name, fingerprint_files(files, READER), read)
 
 
 def read_chat_files(name: str, place: Path) -> Corpus:
@@ -126,7 +87,7 @@ def read_chat_files(name: str, place: Path) -> Corpus:
             )
         named["train"] = files[""]
 
-    def read(tell: multiwoz.Tell) -> Parsed:
+    def read(tell: Tell) -> Parsed:
         tally = Tally()
         found = {
             split: read_chats(rows, split, tally) for split, rows in read_splits(named).items()
@@ -144,7 +105,7 @@ def read_chat_files(name: str, place: Path) -> Corpus:
         )
 
     sources = [*chain.from_iterable(named.values())]
-    return _restore(name, fingerprint_files(sources, READER, CHATS), read, "chats")
+    return restore(name, fingerprint_files(sources, READER, CHATS), read, "chats")
 
 
 def read_sgd(name: str, folder: Path) -> Corpus:
@@ -152,7 +113,7 @@ def read_sgd(name: str, folder: Path) -> Corpus:
     tables = find_rows(folder, name) if any(folder.rglob("*.parquet")) else None
     files = sgd.find_files(folder) if tables is None else tables
 
-    def read(tell: multiwoz.Tell) -> Parsed:
+    def read(tell: Tell) -> Parsed:
         if tables is None:
             return Parsed(splits=sgd.read_splits(files), rows={})
         splits = {
@@ -165,7 +126,7 @@ def read_sgd(name: str, folder: Path) -> Corpus:
         )
 
     sources = [*chain.from_iterable(files.values())]
-    return _restore(name, fingerprint_files(sources, READER, "sgd"), read, "sgd")
+    return restore(name, fingerprint_files(sources, READER, "sgd"), read, "sgd")
 
 
 def read_spokenwoz(name: str, folder: Path) -> Corpus:
@@ -173,12 +134,12 @@ def read_spokenwoz(name: str, folder: Path) -> Corpus:
     files = spokenwoz.find_files(folder)
     rows = next((p for p in (folder / spokenwoz.TRAIN / "db", folder / "db") if p.is_dir()), folder)
 
-    def read(tell: multiwoz.Tell) -> Parsed:
+    def read(tell: Tell) -> Parsed:
         splits, notes = spokenwoz.read_splits(files)
         return Parsed(splits=splits, rows=read_database(rows), notes=tuple(notes))
 
     sources = [*files, *sorted(rows.glob("*_db.json"))]
-    return _restore(name, fingerprint_files(sources, READER, "spokenwoz"), read)
+    return restore(name, fingerprint_files(sources, READER, "spokenwoz"), read)
 
 
 def read_tables(name: str, folder: Path) -> Corpus:
@@ -188,7 +149,7 @@ def read_tables(name: str, folder: Path) -> Corpus:
     aims, rows = find_aims(beside), beside / "db"
     sources = [*chain.from_iterable(tables.values()), *aims, *sorted(rows.glob("*_db.json"))]
 
-    def read(tell: multiwoz.Tell) -> Parsed:
+    def read(tell: Tell) -> Parsed:
         raw, goals = read_dialogues(tables), read_aims(aims)
         splits = {
             split: tuple(
@@ -198,7 +159,7 @@ def read_tables(name: str, folder: Path) -> Corpus:
         }
         return Parsed(splits=splits, rows=read_database(rows))
 
-    return _restore(name, fingerprint_files(sources, READER, "parquet"), read)
+    return restore(name, fingerprint_files(sources, READER, "parquet"), read)
 
 
 def find_annotations(folder: Path) -> Path:
@@ -208,58 +169,3 @@ def find_annotations(folder: Path) -> Path:
     from trainable.corpus.download import ANNOTATIONS, download_multiwoz
 
     return download_multiwoz(ANNOTATIONS)
-
-
-def _restore(name: str, fingerprint: str, read: Read, kind: Kind = "multiwoz") -> Corpus:
-    """Of MultiWOZ's size this takes seconds, and a plan asks for one corpus many times."""
-    corpus = RECENT.get((name, fingerprint))
-    if corpus is None:
-        corpus = _build(name, fingerprint, read, kind)
-        RECENT.clear()
-        RECENT[name, fingerprint] = corpus
-    return corpus
-
-
-@pause_collection()
-def _build(name: str, fingerprint: str, read: Read, kind: Kind) -> Corpus:
-    def build() -> dict[str, Any]:
-        moved: list[str] = []
-        parsed = read(moved.append)
-        packed = {s: [*map(_pack, ds)] for s, ds in parsed.splits.items()}
-        return {
-            "splits": packed,
-            "rows": parsed.rows,
-            "moved_spans": len(moved),
-            "notes": list(parsed.notes),
-        }
-
-    kept = recall(fingerprint, build)
-    return Corpus(
-        name=name,
-        splits={split: tuple(map(_unpack, packed)) for split, packed in kept["splits"].items()},
-        database=Database(kept["rows"]),
-        fingerprint=fingerprint,
-        moved_spans=kept["moved_spans"],
-        kind=kind,
-        notes=tuple(kept["notes"]),
-    )
-
-
-def _pack(dialogue: Dialogue) -> list[Any]:
-    turns = [[t.user, t.response, t.delexicalised, t.state, t.booked] for t in dialogue.turns]
-    return [dialogue.id, dialogue.goal, turns, dialogue.system]
-
-
-def _unpack(packed: list[Any]) -> Dialogue:
-    name, goal, turns, system = packed
-    return Dialogue(
-        id=name,
-        goal=goal,
-        turns=tuple(
-            Turn(
-                user=user, response=response, delexicalised=delex, state=state, booked=tuple(booked)
-            )
-            for user, response, delex, state, booked in turns
-        ),
-        system=system,
-    )

@@ -7,11 +7,12 @@ of these two); a checkout of that repository, or its parts in one folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.corpus.corpus import Tell
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, read_json
 from trainable.corpus.goals import Aims, locate_aims, read_aims, shorten_id
@@ -24,7 +25,6 @@ IN_CHECKOUT = Path("data/MultiWOZ_2.2")
 # Acts may be published for a few dialogues that were withdrawn; a missing file is hundreds.
 _STRAY_ACTS = 10
 
-Tell = Callable[[str], None]
 Splits = dict[str, tuple[Dialogue, ...]]
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.corpus import Corpus
+from trainable.corpus.load import load_corpus
 from trainable.corpus.losses import Losses
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue

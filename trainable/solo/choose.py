@@ -38,13 +38,10 @@ def open_finetuner(
 def open_plain(config: TrialConfig, device: str, start: Path | None = None) -> PlainFinetuner:
     """The trial's own copy of its model. Raises ConfigError where config and model do not fit."""
     from trainable.model.base import BaseSpec, load_base
-    from trainable.solo.seq2seq import Seq2SeqFinetuner
     from trainable.solo.train import PlainFinetuner
 
     check_plain(config)
-    base = load_base(BaseSpec.of(config, device=device))
-    kind = Seq2SeqFinetuner if base.is_encoder_decoder else PlainFinetuner
-    return kind(config, base, start)
+    return PlainFinetuner(config, load_base(BaseSpec.of(config, device=device)), start)
 
 
 def check_plain(config: TrialConfig) -> None:

@@ -1,17 +1,18 @@
-"""An encoder-decoder as a trial: the encoder reads the history, the decoder writes the reply."""
+"""Passes of an encoder-decoder: the encoder reads the history, the decoder writes the reply."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import Tensor
-from transformers import LogitsProcessorList
 
 from trainable.corpus.encode import Window
-from trainable.solo.train import IGNORED, PlainFinetuner
+from trainable.solo.generate import Prompt
+from trainable.solo.passes import IGNORED, Passes
+from trainable.trial import TrialConfig
 
 
-class Seq2SeqFinetuner(PlainFinetuner):
+class Seq2SeqPasses(Passes):
     """Every system turn is one example: what stands in front of its reply, and the reply."""
 
     def predict(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
@@ -34,9 +35,10 @@ class Seq2SeqFinetuner(PlainFinetuner):
             examples.append((source, window.ids[prefix:end].tolist()))
         return examples
 
-    def say(self, prompts: list[list[int]], drawn: LogitsProcessorList) -> list[list[int]]:
-        ids, mask = self.pad([[*prompt, self.base.special.eos] for prompt in prompts], left=False)
-        out = self._generate(ids, mask, drawn)
+    def say(self, prompts: Sequence[Prompt], config: TrialConfig) -> list[list[int]]:
+        sources = [[*row, self.base.special.eos] for _, _, row in prompts]
+        ids, mask = self.pad(sources, left=False)
+        out = self.generate(ids, mask, prompts, config)
         return [row.tolist()[1:] for row in out]  # without the decoder's start token
 
     def _bears_company(self) -> bool:

@@ -34,7 +34,7 @@ from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.task import Task
 from trainable.engine.throughput import synchronise
 from trainable.model.base import FOUR_BIT, BaseSpec, load_base
-from trainable.solo.generate import choose_drawn, list_prompts
+from trainable.solo.generate import list_prompts
 from trainable.solo.train import PlainFinetuner
 from trainable.storage.adapter import rank_of, read_trial
 from trainable.trial import TrialConfig
@@ -75,7 +75,7 @@ class UsualTrial:
     def _step(self, batches: Sequence[Sequence[Window]]) -> int:
         for windows in batches:
             with torch.autocast(self.device.type, torch.bfloat16):
-                nats, targets = self.plain.sum_nats(windows)
+                nats, targets = self.plain.passes.sum_nats(windows)
             (nats / targets / len(batches)).backward()
         torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm or 1.0)
         self.optimizer.step()
@@ -93,9 +93,7 @@ class UsualTrial:
             for start in range(0, len(prompts), batch):
                 part = prompts[start : start + batch]
                 with torch.autocast(self.device.type, torch.bfloat16):
-                    self.plain.say(
-                        [ids for _, _, ids in part], choose_drawn(self.config, part, self.device)
-                    )
+                    self.plain.passes.say(part, self.config)
         self.plain.model.train()
         return len(prompts)
 

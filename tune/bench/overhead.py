@@ -28,7 +28,8 @@ from tune.folder.versions import find_ours
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
-    from tune.search.config import SweepConfig
+    from tune.search.milestones import list_milestones
+from tune.search.config import SweepConfig
 
 SIDES = {"ours": "tune.run", "ray": "Ray Tune: OptunaSearch, ASHAScheduler"}
 SPACE = "lora_modules"
@@ -98,7 +99,7 @@ def measure_here(flags: argparse.Namespace) -> Cost:
 
 
 def compose_sweep(storage: Path, trials: int, concurrent: int) -> tuple[SweepConfig, Space]:
-    from search_spaces.space import find_space
+    from search_spaces.find import find_space
     from tune.search.profiles import compose
 
     values = {
@@ -173,7 +174,7 @@ def make_trainable(config: SweepConfig, space: Space) -> Any:
 
             trial = space.spell(point, config.base)
             self.finetuner = ToyFinetuner(trial)
-            self.milestones = list(config.milestones(trial.train_turns))
+            self.milestones = list(list_milestones(config, trial.train_turns))
 
         def step(self) -> dict[str, Any]:
             turns, n_dialogues, *_ = self.milestones.pop(0)

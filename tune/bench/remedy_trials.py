@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from torch import Tensor
 
-from search_spaces.space import find_space
+from search_spaces.find import find_space
 from trainable.corpus.encode import Window
 from trainable.engine.slots.slot import Slot
 from trainable.trial import TrialConfig

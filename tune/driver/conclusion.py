@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from trainable.command.parser import spell_command
+from tune.driver.resume_command import spell_resume
 from tune.folder.disk import describe_usage
 from tune.search.config import SweepConfig
 from tune.search.search import Search
@@ -37,7 +38,7 @@ def conclude(search: Search) -> int:
     if search.closing is None or not has_work(search):
         print(suggest_next(search.config))
         return 0
-    command = f"{search.config.resume_command} {search.closing.remedy}".rstrip()
+    command = f"{spell_resume(search.config)} {search.closing.remedy}".rstrip()
     line = f"{search.closing.why}: go on with {command}"
     print(line, file=sys.stderr if search.closing.code else sys.stdout)
     return search.closing.code

@@ -13,6 +13,7 @@ from trainable.system.throttle import Throttle
 from trainable.system.versions import read_versions
 from trainable.trial import TrialConfig
 from tune.driver.request_handler import RequestHandler
+from tune.driver.resume_command import spell_resume
 from tune.driver.signals import renew
 from tune.folder.recorder import replay_events
 from tune.plan.checks import check_space
@@ -49,7 +50,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
     console = Console(file=sys.stdout)
     search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
     log, say = folder / "logs" / "ray.log", search.recorder.say
-    with start_ray(log, config.resume_command, say) as fleet:
+    with start_ray(log, spell_resume(config), say) as fleet:
         renew()
         configs = list_configs(search)
         workers = plan_workers(fleet, config, configs)

@@ -19,7 +19,7 @@ from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import format_bytes
 
 if TYPE_CHECKING:
-    from trainable.corpus.load import Corpus
+    from trainable.corpus.corpus import Corpus
 
 LEAST_FREE_BYTES = 2**28
 

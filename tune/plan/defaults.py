@@ -11,7 +11,8 @@ from search_spaces.space import Space
 from trainable.result import OBJECTIVE
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.estimate import expect_reached
-from tune.search.config import RUNG_METRICS, SweepConfig, count_fresh_seeds
+from tune.search.config import RUNG_METRICS, SweepConfig
+from tune.search.confirm import count_fresh_seeds
 from tune.search.profiles import SCALES
 
 TEXT_FIELDS = ("corpus", "layout", "response", "target")  # decide the text that is learnt

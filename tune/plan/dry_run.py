@@ -12,7 +12,9 @@ from trainable.trial import Milestone
 from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate
-from tune.search.config import SweepConfig, count_fresh_seeds
+from tune.search.config import SweepConfig
+from tune.search.confirm import count_fresh_seeds
+from tune.search.milestones import list_milestones
 
 UNITS = {"GPU": "GPU-hours", "core": "hours of one core"}
 
@@ -86,7 +88,7 @@ def describe_validation(milestone: Milestone) -> str:
 
 
 def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
-    milestones = config.milestones(config.train_turns)
+    milestones = list_milestones(config, config.train_turns)
     width = len(str(config.train_turns))
     lines = [
         f"  {m.turns:>{width}} turns, {describe_validation(m)}: about {n:.0f} of {config.trials} "

@@ -144,7 +144,7 @@ def show(value: Any) -> str:
 
 
 def complete_spaces(prefix: str, **_: Any) -> Sequence[str]:
-    from search_spaces.space import list_spaces
+    from search_spaces.find import list_spaces
 
     return list_spaces()
 

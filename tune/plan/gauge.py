@@ -14,7 +14,7 @@ from trainable.trial import ConfigError, TrialFailed
 from tune.plan.task import REHEARSED, check_kinds
 
 if TYPE_CHECKING:
-    from trainable.corpus.load import Corpus
+    from trainable.corpus.corpus import Corpus
     from trainable.evaluation.evaluator import Scores
     from trainable.evaluation.predictions import Responses
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.labels import label_objective
+from search_spaces.find import find_space
 from search_spaces.notation import read_space
-from search_spaces.space import Space, find_space
+from search_spaces.space import Space
 from trainable.evaluation.objective import Objective
 from trainable.storage.adapter import inherit
 from trainable.system.environment import set_environment
@@ -20,7 +21,8 @@ from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_
 from tune.plan.flags import parse_settings, pick_name
 from tune.plan.task import check_task, choose_objective, find_task_defaults, spell
 from tune.plan.warm_start import warm_start
-from tune.search.config import FLAGS, SweepConfig, count_fresh_seeds
+from tune.search.config import FLAGS, SweepConfig
+from tune.search.confirm import count_fresh_seeds
 from tune.search.profiles import compose, pick_profile
 
 

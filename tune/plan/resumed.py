@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.records import SweepRecords, read_sweep
-from search_spaces.space import Space, find_space
+from search_spaces.find import find_space
+from search_spaces.space import Space
 from trainable.system.environment import set_environment
 from trainable.system.inside import check_links
 from trainable.trial import ConfigError

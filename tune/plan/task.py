@@ -18,7 +18,7 @@ from tune.search.config import SweepConfig
 from tune.search.profiles import BASES
 
 if TYPE_CHECKING:
-    from trainable.corpus.load import Corpus
+    from trainable.corpus.corpus import Corpus
     from trainable.dialogue.dialogue import Dialogue
 
 LONGEST = 200  # dialogues that are encoded, to see whether all fit the context

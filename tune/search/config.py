@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-from trainable.command.parser import spell_command
-from trainable.storage.remote import find_remote
 from trainable.system.inside import is_below
-from trainable.trial import ConfigError, Milestone, check_choice
+from trainable.trial import ConfigError, check_choice
 from tune.search.flag import Flag
 
 SWEEP, RACE = "the sweep", "the race"  # groups of flags
@@ -227,32 +224,6 @@ class SweepConfig:
     def folder(self) -> Path:
         return Path(self.storage).absolute() / self.name
 
-    @property
-    def resume_command(self) -> str:
-        """What goes on with the sweep, from the folder in which it was started."""
-        remote = find_remote(self.folder)
-        storage = remote.uri if remote else self.storage
-        where = [] if storage == "runs" else ["--storage", storage]
-        if self.objective.startswith("python:"):  # which no record starts by itself
-            where += ["--objective", self.objective]
-        return f"{spell_command('tune.run')} {shlex.join(['--resume', self.name, *where])}"
-
-    def milestones(
-        self, train_turns: int, *, is_confirmation: bool = False
-    ) -> tuple[Milestone, ...]:
-        """Of a trial that ends at `train_turns`. A loss that decides is measured on all dialogues,
-        since it is cheap; where a point is confirmed nothing is decided on the way, and the end
-        makes replies to all of them."""
-        *lower, final = self.eval_dialogues
-        rungs = [Milestone(*rung) for rung in zip(self.rungs_turns, lower, strict=True)]
-        if is_confirmation:
-            rungs = [Milestone(rung.turns, rung.n_dialogues, replies=False) for rung in rungs]
-        elif self.rung_metric == "loss":
-            rungs = [Milestone(rung.turns, None, replies=False) for rung in rungs]
-        n_dialogues = None if is_confirmation else final
-        end = Milestone(train_turns, n_dialogues, bias=self.calibrate)
-        return (*(rung for rung in rungs if rung.turns < train_turns), end)
-
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -271,9 +242,3 @@ FLAGS: dict[str, Flag] = {  # field -> what it is on the command line
     if hasattr(annotation, "__metadata__")
 }
 KINDS: dict[str, Any] = get_type_hints(SweepConfig)
-
-
-def count_fresh_seeds(points: int) -> int:
-    """Of every point, where so many are confirmed. A lead of 10 points is named in 96 % of sweeps
-    by three seeds of five points, in 78 % by three of two (analysis/results/claims)."""
-    return 4 if points == 2 else 3

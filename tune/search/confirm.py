@@ -12,7 +12,7 @@ from typing import Any
 from analysis.choice import PointResult, rank_points
 from analysis.records import CONFIRMATION, SweepRecords, TrialRecord
 from analysis.verdict import find_asked
-from tune.search.config import SweepConfig, count_fresh_seeds
+from tune.search.config import SweepConfig
 
 
 def list_unconfirmed(
@@ -70,3 +70,9 @@ def spread(points: Sequence[PointResult], records: SweepRecords) -> list[PointRe
 def spell_origin(trial: TrialRecord, seed: int) -> dict[str, Any]:
     own = {"trial": trial.id, "set": {"seed": seed}, "warm": False, "in_study": False}
     return {"kind": CONFIRMATION, **own}
+
+
+def count_fresh_seeds(points: int) -> int:
+    """Of every point, where so many are confirmed. A lead of 10 points is named in 96 % of sweeps
+    by three seeds of five points, in 78 % by three of two (analysis/results/claims)."""
+    return 4 if points == 2 else 3

@@ -14,32 +14,25 @@ from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
 from search_spaces.space import Space
-from trainable.evaluation.objective import COMBINED, Objective
-from trainable.result import EvalResult
+from trainable.evaluation.objective import Objective
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import StorageFault
-from trainable.trial import ConfigError, Milestone, TrialConfig
+from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import list_unconfirmed
 from tune.search.nodes import Nodes
-from tune.search.points import Point, Race
+from tune.search.points import Point
 from tune.search.proposals import check_point, propose
-from tune.search.rungs import open_rungs
+from tune.search.table import TrialTable
 from tune.search.trials import (
-    ASKED,
-    ENDED,
-    FAULT,
     Progress,
     drop_training,
     find_wrong,
-    is_confirmation,
     is_studied,
-    judge,
-    name_trial,
 )
 
 
@@ -52,7 +45,7 @@ class Closing:
     code: int = 0  # the command's exit code
 
 
-class Search:
+class Search(TrialTable):
     def __init__(
         self,
         config: SweepConfig,
@@ -61,14 +54,10 @@ class Search:
         objective: Objective | None = None,
     ) -> None:
         """`objective`: with its source where that is Python, which no record holds."""
-        self.config, self.space, self.recorder = config, space, recorder
-        self.objective = objective or COMBINED
-        self.trials: dict[str, Progress] = {}
-        self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
-        self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
+        super().__init__(config, recorder, objective)
+        self.space = space
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
-        self.n_numbers = 0  # all below may have been given out
         self.is_exhausted = False  # the space has no point left
         self.is_done = False  # nothing runs, and there is nothing left to give out
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
@@ -106,24 +95,6 @@ class Search:
             versions=self.versions,
         )
 
-    @property
-    def running(self) -> list[Progress]:
-        return [t for t in self.trials.values() if t.state == "RUNNING"]
-
-    @property
-    def searched(self) -> list[Progress]:
-        """All but the untuned base, by number."""
-        return sorted((t for t in self.trials.values() if t.number >= 0), key=lambda t: t.number)
-
-    @property
-    def proposed(self) -> list[Progress]:
-        """The searched ones without clones: what `trials` counts."""
-        return [t for t in self.searched if t.origin is None]
-
-    def milestones(self, trial: Progress) -> tuple[Milestone, ...]:
-        turns = trial.config.train_turns
-        return self.config.milestones(turns, is_confirmation=is_confirmation(trial))
-
     # What is told
 
     def report(self, report: Report) -> bool:
@@ -159,47 +130,6 @@ class Search:
             return False
         return goes_on
 
-    def hear(self, trial: Progress, result: EvalResult) -> bool:
-        """Enters a score in the tables, without a record; whether the trial goes on now: not
-        before all seeds of its point have come as far."""
-        milestone = self.milestone(trial, result.turns_seen).turns
-        trial.turns_seen = max(trial.turns_seen, result.turns_seen)
-        trial.scores[milestone] = judge(result, milestone, trial, self.config.rung_metric)
-        if trial.number < 0:
-            return False
-        if self.is_at_end(trial):  # a shorter trial than others takes no place in their rung
-            return False
-        return self.race.hear(trial, milestone)
-
-    def add(self, trial: Progress) -> None:
-        """A trial that is recorded; in the order of their numbers."""
-        self.trials[trial.id] = trial
-        self.race.enter(trial)
-
-    def settle(self, trial: Progress) -> None:
-        """What a trial that does not go on now becomes: complete, waiting, or pruned."""
-        if self.is_at_end(trial):
-            self._end(trial, "COMPLETE", None)
-        elif self.config.asha == "promote" or not self.race.is_judged(trial):
-            trial.state = "WAITING"
-        else:
-            best = f"the best 1/{self.config.eta:g} at {max(trial.scores)} turns"
-            self._end(trial, "PRUNED", f"below {best}")
-
-    def interrupt(self, trial_id: str, fault: str) -> None:
-        """The trial's worker is lost, by no fault of the trial's: it gets another, until
-        `max_failures` of them are lost."""
-        trial = self.trials[trial_id]
-        if trial.state in ENDED:
-            return
-        trial.faults += 1
-        if trial.faults > self.config.max_failures:
-            self._end(trial, "FAIL", f"{FAULT} after {trial.faults} faults, the last: {fault}")
-            return
-        trial.state = "QUEUED"
-        text = f"trial {trial_id} starts again from its last checkpoint: {fault}"
-        self.recorder.record_note(text)
-
     def _go_elsewhere(self, trial: Progress, report: Report) -> bool:
         """The trial's node is at fault: it gets another. Raises StorageFault where everybody has
         lost the storage."""
@@ -221,12 +151,6 @@ class Search:
             self._end(trial, "FAIL", why)
         else:
             self.closing = Closing(why=why, code=1)
-
-    def stop(self, trial_id: str) -> None:
-        """The user has seen enough of the trial."""
-        trial = self.trials[trial_id]
-        at = f" at {max(trial.scores)} turns" if trial.scores else " before its first evaluation"
-        self._end(trial, "PRUNED", ASKED + at)
 
     def clone(
         self, params: Mapping[str, Any], config: TrialConfig, origin: Mapping[str, Any]
@@ -254,20 +178,6 @@ class Search:
         config = self.space.spell(params, self.config.base)
         return self._open(self.next_number, params, config, proposal=proposal)
 
-    def finish(self) -> None:
-        """Nothing runs and nothing will: whoever still waits at a rung was not promoted."""
-        for trial in self.searched:
-            if trial.state == "WAITING":
-                self._end(trial, "PRUNED", f"not promoted from {max(trial.scores)} turns")
-
-    def milestone(self, trial: Progress, turns_seen: int) -> Milestone:
-        """The highest milestone reached: what its scores are compared at."""
-        reached = [m for m in self.milestones(trial) if m.turns <= turns_seen]
-        return reached[-1] if reached else Milestone(0, None)
-
-    def is_at_end(self, trial: Progress) -> bool:
-        return trial.turns_seen >= trial.config.train_turns
-
     # How
 
     def _pick(self) -> Progress | None:
@@ -285,26 +195,6 @@ class Search:
         for trial in self.race.promote(is_last_call=is_last_call):
             trial.state = "QUEUED"
         return self._next_queued()
-
-    def record_rungs(self) -> None:
-        """What the rungs have decided, and on what."""
-        while self.race.judged:
-            j = self.race.judged.pop(0)
-            is_lower_better = self.objective.direction == "min"
-            metric = self.config.rung_metric
-            if metric == "objective":
-                metric = self.objective.name
-            value = -j.mean if metric == "loss" or is_lower_better else j.mean
-            self.recorder.record_rung(j.milestone, j.trials, metric, value, j.goes_on)
-
-    def _follow(self, trial: Progress) -> None:
-        """The seeds that waited for this one do what has been decided of their point."""
-        point = self.race.points.get(trial.id)
-        for trial in point.waiting if point else ():
-            if self.race.goes_on(trial):
-                trial.state = "QUEUED"
-            else:
-                self.settle(trial)
 
     def _open_next(self) -> Progress | None:
         if self.config.baseline and BASE_ID not in self.trials:
@@ -328,11 +218,6 @@ class Search:
         known = {trial.config.seed for trial in point.seeds}
         return next(n for n in count(self.config.base["seed"]) if n not in known)
 
-    @property
-    def next_number(self) -> int:
-        """Above all that were given out: a trial that is lost from the records keeps its own."""
-        return max((self.n_numbers, *(trial.number + 1 for trial in self.trials.values())))
-
     def list_unconfirmed(self) -> list[tuple[TrialRecord, dict[str, Any]]]:
         """The confirmations that are still to be opened, were the race over."""
         if not self.config.confirm:
@@ -355,25 +240,3 @@ class Search:
                 exhausted_at=proposed,
             )
         return params
-
-    def _open(
-        self,
-        number: int,
-        params: Mapping[str, Any],
-        config: TrialConfig,
-        origin: Mapping[str, Any] | None = None,
-        proposal: Mapping[str, Any] | None = None,
-    ) -> Progress:
-        trial_id = BASE_ID if number == BASE_NUMBER else name_trial(number)
-        trial = Progress(trial_id, number, params, config, origin=origin, proposal=proposal)
-        self.recorder.record_trial(trial_id, number, params, config, origin, proposal)
-        self.add(trial)
-        return trial
-
-    def _end(self, trial: Progress, state: str, reason: str | None) -> bool:
-        trial.state, trial.reason = state, reason
-        self.recorder.record_end(trial.id, state, reason)
-        if self.race.leave(trial):
-            self.record_rungs()
-            self._follow(trial)
-        return False

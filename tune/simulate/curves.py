@@ -11,7 +11,8 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
-from search_spaces.space import Space, find_space
+from search_spaces.find import find_space
+from search_spaces.space import Space
 from trainable.result import EvalResult
 from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
 from trainable.trial import ConfigError, Milestone, TrialConfig

@@ -13,6 +13,7 @@ import numpy as np
 from trainable.result import Evaluation
 from trainable.trial import TrialConfig
 from tune.folder.recorder import Recorder
+from tune.search.milestones import list_milestones
 from tune.search.search import Search
 from tune.simulate.clock import Clock
 from tune.simulate.curves import Curves
@@ -87,7 +88,7 @@ def pick(search: Search) -> TrialConfig:
 
 def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
     """What random search with n of the same points finds."""
-    end = curves.config.milestones(curves.config.train_turns)[-1]
+    end = list_milestones(curves.config, curves.config.train_turns)[-1]
     points = curves.draw(seed, curves.config.trials)[:n]
     configs = [curves.space.spell(point, curves.config.base) for point in points]
     return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from trainable.corpus.load import Corpus
+    from trainable.corpus.corpus import Corpus
     from trainable.evaluation.evaluator import Scores
 
 # the official table's columns: title, where Scores keeps it, format

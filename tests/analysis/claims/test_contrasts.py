@@ -8,7 +8,7 @@ from simulated import simulate, with_lead
 from analysis.claims.contrasts import compare_with_highest
 from analysis.claims.quantiles import range_quantile
 from analysis.claims.variance import Design, estimate_noise
-from tune.search.config import count_fresh_seeds
+from tune.search.confirm import count_fresh_seeds
 
 SWEEPS = 4000
 SLACK = 0.008  # two standard errors of a rate of 5 % over that many

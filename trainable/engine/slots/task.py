@@ -10,8 +10,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from trainable.corpus.corpus import Corpus
 from trainable.corpus.encode import Window, encode, find_special
-from trainable.corpus.load import Corpus, load_corpus
+from trainable.corpus.load import load_corpus
 from trainable.corpus.losses import Brackets, Losses, Scored, measure_losses
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue

@@ -1,0 +1,130 @@
+"""Passes of one trial's own model, by transformers: the loss on windows, and replies to prompts.
+
+Full finetuning at 16 bits computes in bf16 over 32-bit weights: in bf16 alone, steps as small as a
+finetuning's would round to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainable.corpus.encode import Window
+from trainable.engine.device.memory import give_back_memory
+from trainable.engine.slots.task import Task
+from trainable.model.base import Base
+from trainable.model.special_ids import cut_at
+from trainable.solo.company import bears_company
+from trainable.solo.generate import Prompt, choose_drawn, spell_generation
+from trainable.system.activity import tell
+from trainable.trial import TrialConfig
+
+IGNORED = -100  # torch's label of what is no target
+
+
+class Passes:
+    """Of a decoder."""
+
+    def __init__(self, config: TrialConfig, base: Base, task: Task, model: Any) -> None:
+        self.base, self.task, self.model = base, task, model
+        self.device = base.device
+        self.is_mixed = config.method == "full" and config.quantisation == "bf16"
+        self.is_one_a_time = not self._bears_company()
+        self.rows_a_batch = 64 if self.device.type == "cuda" else 32
+        if self.is_one_a_time:
+            self.rows_a_batch = 1
+
+    def _bears_company(self) -> bool:
+        with self.autocast():
+            text = np.concatenate([window.ids for window in self.task.held_out("validation", 4)])
+            return bears_company(self.model, self.pad, text.tolist())
+
+    def autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed)
+
+    def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
+        """The summed loss (a number, in nats) over the windows' targets, and how many there are."""
+        if self.is_one_a_time and len(windows) > 1:
+            sums, counts = zip(*(self.sum_nats([window]) for window in windows), strict=True)
+            return torch.stack(sums).sum(), sum(counts)
+        logits, labels = self.predict(windows)
+        nats = F.cross_entropy(logits, labels, reduction="sum")
+        return nats, int((labels != IGNORED).sum())
+
+    def list_nats(self, window: Window) -> NDArray[np.float64]:
+        """Each target's loss."""
+        logits, labels = self.predict([window])
+        nats = F.cross_entropy(logits, labels, reduction="none")[labels != IGNORED]
+        return nats.double().cpu().numpy()
+
+    def predict(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        """Logits [tokens, vocabulary], and what each is to predict [tokens]: IGNORED where that is
+        no target."""
+        ids, mask = self.pad([window.ids.tolist() for window in windows], left=False)
+        labels = torch.full_like(ids, IGNORED)
+        for row, window in enumerate(windows):
+            targets = torch.from_numpy(window.targets).to(ids.device)
+            labels[row, targets] = ids[row, targets]
+        with self.autocast():
+            logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        return logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten()
+
+    def pad(self, rows: Sequence[list[int]], *, left: bool) -> tuple[Tensor, Tensor]:
+        """ids and attention mask [rows, longest]."""
+        longest = max(map(len, rows))
+        ids = torch.full((len(rows), longest), self.base.special.pad, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            part = slice(longest - len(row), longest) if left else slice(0, len(row))
+            ids[i, part] = torch.tensor(row)
+            mask[i, part] = 1
+        return ids.to(self.device), mask.to(self.device)
+
+    def reply(self, prompts: Sequence[Prompt], config: TrialConfig) -> dict[tuple[str, int], str]:
+        """(dialogue, system turn) -> reply, decoded as `config` says; in batches of like length,
+        halved when memory runs out."""
+        waiting = sorted(prompts, key=lambda prompt: -len(prompt[2]))
+        texts: dict[tuple[str, int], str] = {}
+        while waiting:
+            tell("validating", len(texts), len(prompts))
+            batch = waiting[: self.rows_a_batch]
+            try:
+                replies = self.say(batch, config)
+            except torch.OutOfMemoryError:
+                if self.rows_a_batch == 1:
+                    raise
+                self.rows_a_batch //= 2
+                give_back_memory()
+                continue
+            for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
+                # behind its end stands padding, which need not be a special token, nor need the end
+                texts[dialogue, turn] = self.task.decode(cut_at(reply, self.task.special.eos))
+            waiting = waiting[len(batch) :]
+        return texts
+
+    def say(self, prompts: Sequence[Prompt], config: TrialConfig) -> list[list[int]]:
+        """The tokens of a reply to each prompt."""
+        ids, mask = self.pad([row for _, _, row in prompts], left=True)
+        out = self.generate(ids, mask, prompts, config)
+        return [row.tolist() for row in out[:, ids.shape[1] :]]
+
+    def generate(
+        self, ids: Tensor, mask: Tensor, prompts: Sequence[Prompt], config: TrialConfig
+    ) -> Tensor:
+        """By transformers' `generate`, from ids and mask [rows, tokens]: [rows, tokens]."""
+        special = replace(self.base.special, eos=self.task.special.eos)
+        with self.autocast():
+            replies: Tensor = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=spell_generation(config, special),
+                logits_processor=choose_drawn(config, prompts, self.device),
+            )
+        return replies

@@ -1,0 +1,79 @@
+"""Models of well-known shapes with random weights, and windows of random tokens: what a step's time
+is measured on."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+
+from trainable.corpus.encode import Window
+from trainable.model.base import Base
+from trainable.model.quantise import count_params, dequantise, quantise
+from trainable.model.special_ids import SpecialIds
+
+TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states
+
+
+LLAMA = {"model_type": "llama", "max_position_embeddings": 2048}
+NEOX = {"model_type": "gpt_neox", "max_position_embeddings": 2048, "vocab_size": 50304}
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama-7b": {**LLAMA, "hidden_size": 4096, "intermediate_size": 11008, "vocab_size": 32000}
+    | {"num_hidden_layers": 32, "num_attention_heads": 32},
+    "pythia-1.4b": {**NEOX, "hidden_size": 2048, "intermediate_size": 8192}
+    | {"num_hidden_layers": 24, "num_attention_heads": 16},
+    "smollm2-135m": {**LLAMA, "hidden_size": 576, "intermediate_size": 1536, "vocab_size": 49152}
+    | {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3},
+    "pythia-70m": {**NEOX, "hidden_size": 512, "intermediate_size": 2048}
+    | {"num_hidden_layers": 6, "num_attention_heads": 8},
+    "toy": {**LLAMA, "hidden_size": 64, "intermediate_size": 128, "vocab_size": 512}
+    | {"num_hidden_layers": 2, "num_attention_heads": 4},
+}
+
+
+def make_sizes(shape: dict[str, Any]) -> LlamaConfig | GPTNeoXConfig:
+    """A model's configuration."""
+    sizes = dict(shape)
+    return (LlamaConfig if sizes.pop("model_type") == "llama" else GPTNeoXConfig)(**sizes)
+
+
+def build_model(shape: str, device: torch.device) -> Any:
+    """Random weights of that shape in NF4 with double quantisation, built on the device."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(make_sizes(SHAPES[shape]), dtype=dtype)
+    quantise(model, "nf4", double=True)
+    model.requires_grad_(False)
+    return model.train()
+
+
+def make_windows(sequences: int, mean_tokens: int, vocabulary: int, even: bool) -> list[Window]:
+    """Windows of one length, or of lengths from half to one and a half of it."""
+    generator = np.random.default_rng(0)
+    windows = []
+    for i in range(16 * sequences):
+        spread = (
+            (mean_tokens, mean_tokens + 1) if even else (mean_tokens // 2, mean_tokens * 3 // 2)
+        )
+        tokens = int(generator.integers(*spread))
+        is_target = generator.random(tokens) < TARGET_SHARE
+        is_target[0], is_target[-1] = False, True
+        ids = generator.integers(3, vocabulary, tokens).astype(np.int32)
+        windows.append(Window(str(i), ids, is_target, (0,), (tokens // 2,)))
+    return windows
+
+
+def as_base(model: Any, residency: str) -> Base:
+    dtype = torch.bfloat16 if model.device.type == "cuda" else torch.float32
+    if residency == "dequantized":
+        dequantise(model, dtype)
+    return Base(
+        model=model,
+        tokenizer=cast(Any, None),
+        residency=residency,
+        total_params=count_params(model),
+        compute_dtype=dtype,
+        special=SpecialIds(prefix=(), eos=2, pad=0),
+    )
