@@ -209,13 +209,9 @@ class PlainFinetuner:
             if self.stable_run is not None:
                 torch.save(self.stable_run, folder / STABLE_RUN)
         self.base.tokenizer.save_pretrained(folder)
-        counts = {
-            "turns_seen": self.turns_seen,
-            "steps": self.steps,
-            "tokens_seen": self.tokens_seen,
-        }
         state = {
-            **{**counts, "train_s": self.train_s, "curve": self.curve.to_dict()},
+            **{"turns_seen": self.turns_seen, "steps": self.steps, "train_s": self.train_s},
+            **{"tokens_seen": self.tokens_seen, "curve": self.curve.to_dict()},
             "config": self.config.to_dict(),
             "position": 0 if self.order is None else self.order.position,
             KEY: self.base.identity,
