@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from search_spaces.distributions import contains
-from trainable.trial import CHOICES, CONDITIONS, FIELDS, ConfigError, nearest
+from trainable.trial import CHOICES, CONDITIONS, FIELDS, ConfigError, Setting, nearest
 
 Conditions = Mapping[str, tuple[str, tuple[Any, ...]]]  # field -> (decider, its values)
 
@@ -42,7 +42,7 @@ def check_conditions(
     order_fields(where, searched, conditions)
     for name in searched:
         if name in list_idle(conditions, fixed):
-            raise ConfigError(f"{where}: {_explain_idle(name, fixed, conditions)}")
+            raise ConfigError(f"{where}: ", *_explain_idle(name, fixed, conditions))
 
 
 def _is_pair(condition: object) -> bool:
@@ -67,15 +67,17 @@ def _check_value(
         )
 
 
-def _explain_idle(name: str, fixed: Mapping[str, Any], conditions: Conditions) -> str:
+def _explain_idle(
+    name: str, fixed: Mapping[str, Any], conditions: Conditions
+) -> tuple[str | Setting, ...]:
     for decider, allowed in list_deciders(name, conditions):
         if decider in fixed and fixed[decider] not in allowed:
             return (
                 f"{name} is searched only under {decider}={' or '.join(map(str, allowed))}, and "
-                f"{decider} is {fixed[decider]!r}: fix another (--set {decider}=), or leave {name} "
-                "out"
+                f"{decider} is {fixed[decider]!r}: fix another (",
+                *(Setting(decider), f"), or leave {name} out"),
             )
-    return f"{name} is searched, and never exists: its deciding field does not, either"
+    return (f"{name} is searched, and never exists: its deciding field does not, either",)
 
 
 def list_deciders(name: str, conditions: Conditions) -> list[tuple[str, tuple[Any, ...]]]:

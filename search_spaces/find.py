@@ -46,7 +46,7 @@ def find_space(name: str) -> Space:
         with refuse_fractions():
             spec.loader.exec_module(module)
     except ConfigError as error:
-        raise ConfigError(f"--space {name}: {error}") from error
+        raise ConfigError(f"--space {name}: ", *error.args) from error
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(f"--space {name} cannot be read: {what}") from error

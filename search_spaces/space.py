@@ -23,7 +23,7 @@ from search_spaces.conditions import (
     order_fields,
 )
 from search_spaces.distributions import check_distribution, contains
-from trainable.trial import CONDITIONS, DEFAULTS, FIELDS, ConfigError, TrialConfig, nearest
+from trainable.trial import CONDITIONS, DEFAULTS, FIELDS, ConfigError, Setting, TrialConfig, nearest
 
 Choose = Callable[[str, BaseDistribution], Any]
 
@@ -59,7 +59,8 @@ class Space:
             if name not in FIELDS:
                 raise ConfigError(
                     f"{where}: no field is called {name!r}{nearest(name, FIELDS)}: take one of "
-                    f"{', '.join(FIELDS)} (--set FIELD=VALUE)"
+                    f"{', '.join(FIELDS)} (",
+                    *(Setting("FIELD", "VALUE"), ")"),
                 )
         for name, distribution in self.searched.items():
             check_distribution(where, name, distribution)

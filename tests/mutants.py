@@ -55,7 +55,7 @@ MUTANTS = {
         ("tokenise_apart if special.chat is None else tokenise_in_chat", "tokenise_apart"),
         ("prefix_ids if chat.begin else ()", "prefix_ids"),
     ),
-    ("trainable/solo/train.py", "corpus/test_chat.py"): (
+    ("trainable/solo/passes.py", "corpus/test_chat.py"): (
         ("cut_at(reply, self.task.special.eos)", "reply"),
     ),
     ("trainable/engine/slots/data_order.py", "engine/test_data_order.py"): (
@@ -137,8 +137,9 @@ MUTANTS = {
     ("analysis/lines.py", "analysis/test_records.py"): (
         ("is_one_each and all(isinstance(e, dict) for e in events)", "is_one_each"),
     ),
-    ("trainable/command/remedies.py", "tune/test_messages.py"): (
-        ("if SET not in known:", "if 0:"),
+    ("trainable/errors.py", "tune/test_messages.py"): (
+        ("if SET not in flags and own in flags", "if own in flags"),
+        ('command = "" if SET in flags else "tune.run "', 'command = ""'),
     ),
 }
 

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     ),
     "trainable.storage": (
         *("trainable.trial", "trainable.result", "trainable.finetuner"),
-        "trainable.system",
+        *("trainable.declared", "trainable.system"),
     ),
     "trainable.engine.kernels": (),
 }
@@ -51,6 +51,7 @@ ONLY_IN = {
 # standard library alone: loaded by every command and every worker
 LIGHT = (
     "trainable.declared",
+    "trainable.errors",
     "trainable.trial",
     "trainable.result",
     "trainable.finetuner",

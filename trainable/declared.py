@@ -1,10 +1,13 @@
 """What is known of a field of TrialConfig, where the field stands: its help, what it may be, and
-under which others it exists."""
+under which others it exists; and the checks of a value against that."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
+
+from trainable.errors import ConfigError, Setting, nearest
 
 Allowed = tuple[float, float] | tuple[str, ...]
 Condition = tuple[str, tuple[str, ...]]  # a field, and its values
@@ -34,3 +37,43 @@ def declare(
     values: dict[str, Any] = {"within" if is_range else "choices": allowed}
     declared = Declared(help=help, only_with=only_with, is_optional=is_optional, **values)
     return field(default=default, metadata={"declared": declared})
+
+
+# type of a field -> what a value of it must be, in code and in words
+TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "a text"),
+    "bool": ((bool,), "true or false"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+}
+
+
+def check_kind(name: str, value: object, kind: str) -> None:
+    """`kind`: the field's annotation, as `int` or `float | None`."""
+    kind, _, optional = kind.partition(" | ")
+    if value is None and optional:
+        return
+    types, words = TYPES[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
+        raise ConfigError(f"{name} must be {words}, not {value!r} (", Setting(name), ")")
+
+
+def check_choice(name: str, value: str | None, allowed: Collection[str]) -> None:
+    """`name`: a field of a trial, or a flag with its dashes."""
+    if value is not None and value not in allowed:
+        remedy = () if name.startswith("--") else (" (", Setting(name), ")")
+        raise ConfigError(
+            f"{name} must be one of {', '.join(allowed)}, not {value!r}"
+            f"{nearest(str(value), allowed)}",
+            *remedy,
+        )
+
+
+def check_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None:
+        return
+    if not low <= value <= high:
+        raise ConfigError(
+            f"{name} must lie in [{low:g}, {high:g}], not {value!r} (",
+            *(Setting(name, "VALUE"), ")"),
+        )

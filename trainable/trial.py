@@ -5,30 +5,19 @@ Standard library only: the search, the spaces and the analysis import this witho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from trainable.declared import Declared, declare
+from trainable.declared import Declared, check_choice, check_kind, check_range, declare
+from trainable.errors import CannotPack, ConfigError, Missing, Setting, TrialFailed, nearest
 
+# a trial's errors are had from here, too
+__all__ = ("CannotPack", "ConfigError", "Missing", "Setting", "TrialFailed", "nearest")
 
-class ConfigError(ValueError):
-    """Bad input, in one line: the rule, the value, the flag, the remedy. Commands exit with 2."""
-
-
-class Missing(ConfigError):
-    """A base model or corpus that cannot be read on this machine: another may have it."""
-
-
-class CannotPack(ConfigError):
-    """What the packed engine does not compute as transformers does: why, in a few words."""
-
-
-class TrialFailed(RuntimeError):
-    """A trial that cannot go on (a loss that is not finite, no memory): its reason, in one line."""
-
-
+SCHEDULES = ("constant", "linear", "cosine", "wsd")
+# conditions: a field, and the values under which others exist
+FOUR_BIT = ("quantisation", ("nf4", "fp4"))
 LORA = ("method", ("lora",))
 TRAINED = ("method", ("lora", "full"))
 SAMPLED = ("decoding", ("sampling",))
@@ -53,9 +42,7 @@ class TrialConfig:
         "nf4", "how the frozen base is held", ("nf4", "fp4", "int8", "bf16", "fp32")
     )
     double_quantisation: bool | None = declare(
-        None,
-        "quantises the scales of the 4-bit blocks, too",
-        only_with=("quantisation", ("nf4", "fp4")),
+        None, "quantises the scales of the 4-bit blocks, too", only_with=FOUR_BIT
     )
     method: str = declare("lora", "what is trained", ("lora", "full", "none"))
     adapter: str | None = declare(
@@ -78,10 +65,7 @@ class TrialConfig:
     # training; the unit of all lengths is the system turn
     learning_rate: float | None = declare(None, "the highest of the schedule", (1e-8, 10), TRAINED)
     schedule: str | None = declare(
-        None,
-        "of the learning rate after the warmup",
-        ("constant", "linear", "cosine", "wsd"),
-        TRAINED,
+        None, "of the learning rate after the warmup", SCHEDULES, TRAINED
     )
     warmup_turns: int | None = declare(
         None, "over which the rate rises from 0", (0, 10**9), TRAINED
@@ -107,22 +91,16 @@ class TrialConfig:
         "cambridge", "cambridge (embedded), multiwoz, a file, a folder or a dataset id"
     )
     format: str = declare(
-        "dialogues",
-        "one sequence a dialogue, or one a turn with its history",
-        ("dialogues", "turns"),
+        "dialogues", "one sequence a dialogue, or a turn with its history", ("dialogues", "turns")
     )
     layout: str = declare(
         "lines", "user> and bot> lines, or the base model's own chat template", ("lines", "chat")
     )
     context: str = declare(
-        "history",
-        "what a reply is given to answer",
-        ("history", "history+state", "history+state+db"),
+        "history", "what replies are made from", ("history", "history+state", "history+state+db")
     )
     response: str = declare(
-        "delexicalised",
-        "whether replies have placeholders for values",
-        ("delexicalised", "lexicalised"),
+        "delexicalised", "values as placeholders or as they are", ("delexicalised", "lexicalised")
     )
     target: str = declare(
         "response",
@@ -192,7 +170,7 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         for name in FIELDS:
-            check_kind(name, getattr(self, name))
+            check_kind(name, getattr(self, name), KINDS[name])
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         for name, (low, high) in RANGES.items():
@@ -200,16 +178,18 @@ class TrialConfig:
         for decider, values, dependants in CONDITIONS:
             self._check_condition(decider, values, dependants)
         if self.decoding == "contrastive" and self.top_k is None:
-            raise ConfigError("contrastive search needs top_k: give it with --set top_k=4, say")
+            raise ConfigError("contrastive search needs top_k: give ", Setting("top_k", "4"))
         if self.min_new_tokens > self.max_new_tokens:
             raise ConfigError(
                 f"min_new_tokens={self.min_new_tokens} is above max_new_tokens="
-                f"{self.max_new_tokens}: no reply can be both (--set max_new_tokens=)"
+                f"{self.max_new_tokens}: no reply can be both (",
+                *(Setting("max_new_tokens"), ")"),
             )
         if self.layout == "chat" and self.target != "response":
             raise ConfigError(
-                f"target={self.target} needs --set layout=lines, for no chat template has belief "
-                "states: give that, or --set target=response"
+                f"target={self.target} needs ",
+                *(Setting("layout", "lines"), ", for no chat template has belief states: "),
+                *("give that, or ", Setting("target", "response")),
             )
 
     def _check_condition(
@@ -220,8 +200,8 @@ class TrialConfig:
             value = getattr(self, name)
             if applies and value is None and not DECLARED[name].is_optional:
                 raise ConfigError(
-                    f"{name} is needed with {decider}={getattr(self, decider)}: "
-                    f"give it with --set {name}=VALUE"
+                    f"{name} is needed with {decider}={getattr(self, decider)}: give ",
+                    Setting(name, "VALUE"),
                 )
             if not applies and value is not None:
                 raise ConfigError(
@@ -247,8 +227,9 @@ class TrialConfig:
         for name in values:
             if name not in known:
                 raise ConfigError(
-                    f"no field is called {name!r}{nearest(name, known)}: --set takes one of "
-                    f"{', '.join(sorted(known))}"
+                    f"no field is called {name!r}{nearest(name, known)}: take one of "
+                    f"{', '.join(sorted(known))} (",
+                    *(Setting("FIELD", "VALUE"), ")"),
                 )
         return cls(**values)
 
@@ -264,58 +245,3 @@ CONDITIONS = tuple(
     (*rule, tuple(name for name, known in DECLARED.items() if known.only_with == rule))
     for rule in dict.fromkeys(known.only_with for known in DECLARED.values() if known.only_with)
 )
-# type of a field -> what a value of it must be, in code and in words
-TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "str": ((str,), "a text"),
-    "bool": ((bool,), "true or false"),
-    "int": ((int,), "a whole number"),
-    "float": ((int, float), "a number"),
-}
-
-
-def check_kind(name: str, value: object) -> None:
-    """Against the field's type."""
-    kind, _, optional = KINDS[name].partition(" | ")
-    if value is None and optional:
-        return
-    types, words = TYPES[kind]
-    if not isinstance(value, types) or (isinstance(value, bool) and kind != "bool"):
-        raise ConfigError(f"{name} must be {words}, not {value!r} (--set {name}=)")
-
-
-def check_choice(name: str, value: str | None, allowed: Collection[str]) -> None:
-    """`name`: a field of a trial, or a flag with its dashes."""
-    if value is not None and value not in allowed:
-        remedy = "" if name.startswith("--") else f" (--set {name}=)"
-        raise ConfigError(
-            f"{name} must be one of {', '.join(allowed)}, not {value!r}"
-            f"{nearest(str(value), allowed)}{remedy}"
-        )
-
-
-def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is None:
-        return
-    if not low <= value <= high:
-        raise ConfigError(
-            f"{name} must lie in [{low:g}, {high:g}], not {value!r} (--set {name}=VALUE)"
-        )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ " (did you mean X?)", where something known is near enough.
-
-    >>> nearest("lora_rnk", ["lora_rank", "seed"])
-    ' (did you mean lora_rank?)'
-    """
-    found = get_close_matches(name, list(known), 1)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
-class Milestone(NamedTuple):
-    """Where a trial is validated, and on what: the arguments of `Finetuner.evaluate`."""
-
-    turns: int  # system turns trained on
-    n_dialogues: int | None  # None: all of the split
-    replies: bool = True
-    bias: float | None = None

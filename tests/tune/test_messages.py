@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pickle
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -11,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from trainable.command.remedies import FIELDS, SET, fit_flags, spell_flag
-from tune.commands import COMMANDS, GROUPS, load
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.trial import ConfigError, Missing, Setting
+from tune.commands import COMMANDS, load
 
 ROOT = Path(__file__).parents[2]
 FLAG = re.compile(r"((?:tune|analysis)\.\w+ (?:NAME |x )?|uv |pip )?(--[a-z][a-z-]+)")
-OF_A_MODEL = ("run", "export", "bench", *GROUPS["a model"])
 BESIDE = {"generate": "evaluate"}  # whose replies it makes
-ELSEWHERE = {SET, *map(spell_flag, FIELDS)}
+OF_A_FIELD = re.compile("--(set|adapter|base-model|corpus)\\b")  # that some commands have
 
 
 def list_messages(path: Path) -> Iterator[str]:
@@ -35,15 +37,42 @@ def list_flags(command: str) -> tuple[str, ...]:
     return load(command).build_parser().list_flags()
 
 
-@pytest.mark.parametrize("command", OF_A_MODEL)
-def test_what_is_found_below_is_told_in_the_command_s_own_flags(command: str) -> None:
-    files = [p for p in (ROOT / "trainable").rglob("*.py") if "results" not in p.parts]
-    messages = [m for path in files for m in list_messages(path) if "--" in m]
-    assert len(messages) > 50
-    for message in messages:
-        told = fit_flags(message, list_flags(command))
-        named = [flag for other, flag in FLAG.findall(told) if not other]
-        assert set(named) & ELSEWHERE <= set(list_flags(command)), told
+def test_what_is_found_below_all_commands_names_fields_and_no_flag_of_theirs() -> None:
+    below = ("corpus", "engine", "evaluation", "model", "solo", "storage")
+    files = [p for room in below for p in (ROOT / "trainable" / room).rglob("*.py")]
+    files += [ROOT / "trainable" / name for name in ("trial.py", "declared.py")]
+    raised = [m for path in files for m in list_messages(path)]
+    assert len(raised) > 50
+    for path in files:
+        texts = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.JoinedStr)]
+        constants = [c.value for n in texts for c in n.values if isinstance(c, ast.Constant)]
+        assert not [text for text in constants if OF_A_FIELD.search(str(text))], path
+    assert not [message for message in raised if OF_A_FIELD.search(message)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--set", "--corpus"], "give --set corpus=FOLDER, or another (--set base_model=)"),
+        (["--corpus", "--base-model"], "give --corpus FOLDER, or another (--base-model)"),
+        ([], "give tune.run --set corpus=FOLDER, or another (tune.run --set base_model=)"),
+    ],
+)
+def test_a_command_spells_the_field_that_an_error_names(
+    flags: list[str], told: str, capsys: pytest.CaptureFixture
+) -> None:
+    parser = Parser("tune.some", "")
+    for flag in flags:
+        parser.add_argument(flag)
+
+    def fail(_: object) -> Outcome:
+        corpus, base = Setting("corpus", "FOLDER"), Setting("base_model")
+        error = Missing("give ", corpus, ", or another (", base, ")")
+        raise pickle.loads(pickle.dumps(error))  # as one that comes from a worker
+
+    assert carry_out(parser, fail, []) == 2
+    assert capsys.readouterr().err == f"error: {told}\n"
+    assert str(ConfigError("no ", Setting("seed"))) == "no --set seed="
 
 
 @pytest.mark.parametrize("command", COMMANDS)

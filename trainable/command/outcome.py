@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from trainable.command.parser import EXIT_BAD_INPUT, Parser
-from trainable.command.remedies import fit_flags
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError
 
@@ -38,7 +37,7 @@ def carry_out(
         with contextlib.redirect_stdout(sys.stderr if is_json else sys.stdout):
             outcome = act(flags)
     except ConfigError as error:
-        print(f"error: {fit_flags(str(error), parser.list_flags())}", file=sys.stderr)
+        print(f"error: {error.spell(parser.list_flags())}", file=sys.stderr)
         return EXIT_BAD_INPUT
     if is_json:
         print(

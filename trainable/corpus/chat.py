@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 # no template writes these
 ASKED, SAID, ASKED_AGAIN, TOLD = "~asked~", "~said~", "~asked again~", "~told~"
@@ -37,7 +37,8 @@ def read_chat(tokenizer: Any, instruction: str | None, prefix: str) -> Chat:
     if not tokenizer.chat_template:
         raise ConfigError(
             "layout=chat needs a base model with a chat template, and this one's tokenizer has "
-            "none: take an instruction-tuned model (--set base_model=), or --set layout=lines"
+            "none: take an instruction-tuned model (",
+            *(Setting("base_model"), "), or give ", Setting("layout", "lines")),
         )
     plain = _read(tokenizer, instruction, prefix)
     try:
@@ -76,7 +77,8 @@ def _read(tokenizer: Any, system: str | None, prefix: str) -> Chat:
     if asked != _write(chat):
         raise ConfigError(
             "layout=chat needs a template that writes every exchange alike, and that of this base "
-            "model does not: give --set layout=lines"
+            "model does not: give ",
+            Setting("layout", "lines"),
         )
     return chat
 
@@ -92,7 +94,8 @@ def find_end(tokenizer: Any, following: str, last: str) -> tuple[str, str]:
         raise ConfigError(
             "layout=chat needs a template that closes a reply with a token of its own, as the "
             f"tokenizer's end of sequence ({tokenizer.eos_token!r}), and this one goes on with "
-            f"{following[:20]!r}: give --set layout=lines"
+            f"{following[:20]!r}: give ",
+            Setting("layout", "lines"),
         )
     return blanks, max(ends, key=len)
 
@@ -112,7 +115,8 @@ def _apply(tokenizer: Any, messages: list[Mapping[str, str]] | Any, asks: bool) 
     except TemplateError as error:
         raise ConfigError(
             f"the base model's chat template does not take this dialogue ({error}): leave the "
-            "instruction out, or give --set layout=lines"
+            "instruction out, or give ",
+            Setting("layout", "lines"),
         ) from error
     return text
 

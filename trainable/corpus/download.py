@@ -26,7 +26,7 @@ from trainable.corpus.multiwoz import IN_CHECKOUT
 from trainable.dialogue.database import DOMAINS
 from trainable.system.cache import find_cache_folder
 from trainable.system.whole import write_whole
-from trainable.trial import ConfigError, Missing
+from trainable.trial import ConfigError, Missing, Setting
 
 # Databases, and MultiWOZ 2.1 for the goals and bookings that 2.2 leaves out
 ANNOTATIONS = (*(f"db/{domain}_db.json" for domain in DOMAINS), str(ARCHIVE))
@@ -88,7 +88,8 @@ def download(folder: Path, names: Sequence[str], origin: Origin) -> Path:
     if is_offline():
         raise Missing(
             f"{origin.name} is not in {folder} and HF_HUB_OFFLINE forbids the download: unset it, "
-            "or give --corpus a local folder"
+            "or name a local folder (",
+            *(Setting("corpus", "FOLDER"), ")"),
         )
     folder.mkdir(parents=True, exist_ok=True)
     with _hold(folder / "download.lock"):
@@ -152,7 +153,8 @@ def _ask(url: str) -> Any:
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise Missing(
             f"the official repository does not answer at {url} ({error}): try again later, or "
-            "give --corpus a local folder"
+            "name a local folder (",
+            *(Setting("corpus", "FOLDER"), ")"),
         ) from error
 
 
@@ -163,7 +165,8 @@ def _find_remotes(
         if name not in listing["files"]:
             raise ConfigError(
                 f"commit {listing['commit']} of the official repository has no {name}: "
-                "give --corpus a local folder"
+                "name a local folder (",
+                *(Setting("corpus", "FOLDER"), ")"),
             )
         size, sha1 = listing["files"][name]
         yield (

@@ -15,7 +15,7 @@ from trainable.corpus.chat import Chat, read_chat
 from trainable.corpus.prompt import Segment, render
 from trainable.dialogue.database import Database
 from trainable.dialogue.dialogue import Dialogue
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 
 Tokenise = Callable[[list[str]], list[list[int]]]  # texts -> token ids, no special tokens added
 Piece = tuple[Segment, list[int]]  # and its tokens
@@ -188,7 +188,8 @@ def split_windows(
             raise ConfigError(
                 f"turn {learnt} of dialogue {dialogue_id} needs {lengths[learnt] + len(head)} "
                 f"tokens, more than max_length_tokens={config.max_length_tokens}: "
-                "raise it with --set max_length_tokens=VALUE"
+                "raise it with ",
+                Setting("max_length_tokens", "VALUE"),
             )
         windows.append(join_turns(dialogue_id, head, turns[start:end], start, learnt))
         learnt = end

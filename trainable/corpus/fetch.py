@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainable.trial import Missing
+from trainable.trial import Missing, Setting
 
 ATTEMPTS = 6
 TIMEOUT_S = 30
@@ -61,7 +61,8 @@ def fetch_file(
         time.sleep(min(LONGEST_PAUSE_S, first_pause_s * 2**attempt))
     raise Missing(
         f"{remote.url} could not be downloaded ({reason}): try again, what came so far is kept; "
-        "or give --corpus a local folder"
+        "or name a local folder (",
+        *(Setting("corpus", "FOLDER"), ")"),
     )
 
 

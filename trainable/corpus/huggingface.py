@@ -18,7 +18,7 @@ from trainable.corpus.files import expect_fields
 from trainable.corpus.multiwoz import Exchange, parse_state
 from trainable.corpus.tables import list_structs
 from trainable.system.hub import settle_network
-from trainable.trial import ConfigError, Missing
+from trainable.trial import ConfigError, Missing, Setting
 
 # our split -> what mirrors call it
 SPLITS = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
@@ -55,8 +55,9 @@ def fetch_dataset(name: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise Missing(
-            "--corpus must be cambridge, multiwoz, a folder or a dataset id, and "
-            f"{name!r} cannot be had: {first_line}"
+            "corpus must be cambridge, multiwoz, a folder or a dataset id, and "
+            f"{name!r} cannot be had: {first_line} (",
+            *(Setting("corpus"), ")"),
         ) from error
     raise ConfigError(
         f"dataset {name} has no files of {', '.join((*TABLES, *ROWS))}: give a folder or a file"

@@ -16,7 +16,7 @@ from trainable.corpus.row_files import KINDS, find_kind
 from trainable.corpus.tables import complete_splits, find_rows, read_rows, read_splits
 from trainable.dialogue.database import read_rows as read_database
 from trainable.system.cache import fingerprint_files
-from trainable.trial import ConfigError, Missing, nearest
+from trainable.trial import ConfigError, Missing, Setting, nearest
 
 READER = "4"  # goes up when the same files would give other dialogues
 CHATS = "chats-3"  # likewise, of the reader of chats alone
@@ -44,7 +44,8 @@ def load_corpus(name: str) -> Corpus:
         beside = [path.name for path in place.parent.glob("*")] if place.parent.is_dir() else []
         raise Missing(
             "corpus must be a folder that exists, or a file of chats, and "
-            f"{name} does not{nearest(place.name, beside)} (--corpus, --set corpus=)"
+            f"{name} does not{nearest(place.name, beside)} (",
+            *(Setting("corpus"), ")"),
         )
     return read_place(name, fetch_dataset(name))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.corpus.row_files import KINDS, SPLIT_WORDS, find_kind, read_file
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 Row = Mapping[str, Any]
 
@@ -54,8 +54,8 @@ def find_rows(place: Path, name: str) -> dict[str, list[Path]]:
         by_part.setdefault(part, {}).setdefault(split, []).append(path)
     if len(by_part) > 1 and "" not in by_part:
         raise ConfigError(
-            f"corpus {name} has several parts ({', '.join(sorted(by_part))}): name one, as "
-            f"--set corpus={name}/{min(by_part)}"
+            f"corpus {name} has several parts ({', '.join(sorted(by_part))}): name one, as ",
+            Setting("corpus", f"{name}/{min(by_part)}"),
         )
     return by_part.get("") or next(iter(by_part.values()), {})
 

@@ -16,7 +16,7 @@ from trainable.evaluation import bleu, bootstrap, dst
 from trainable.evaluation.evaluator import Scores, States, choose_states, describe_replies
 from trainable.evaluation.placeholders import PLACEHOLDER
 from trainable.evaluation.predictions import Responses, check_responses
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 
 class PlainEvaluator:
@@ -26,7 +26,9 @@ class PlainEvaluator:
         """`has_slots`: what stands in brackets is a placeholder. Raises ConfigError where there is
         nothing to score."""
         if not dialogues:
-            raise ConfigError("an evaluation needs dialogues, and there are none: see --corpus")
+            raise ConfigError(
+                "an evaluation needs dialogues, and there are none (", Setting("corpus"), ")"
+            )
         self._has_slots = has_slots
         self._dialogues = {dialogue.id: dialogue for dialogue in dialogues}
         self._references = {

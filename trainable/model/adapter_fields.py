@@ -20,7 +20,7 @@ from trainable.storage.adapter import (
     read_origin,
     read_tensor_shapes,
 )
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 
 # fields that the engine computes as they say, whatever they say
 COMPUTED = frozenset(
@@ -54,8 +54,8 @@ def check_adapter(config: TrialConfig) -> None:
         return
     if config.method == "full":
         raise ConfigError(
-            "method=full trains the base model itself and starts from no adapter: leave out "
-            "--set adapter="
+            "method=full trains the base model itself and starts from no adapter: leave out ",
+            Setting("adapter"),
         )
     folder = Path(config.adapter)
     fields = read_adapter_config(folder)
@@ -69,12 +69,14 @@ def check_adapter(config: TrialConfig) -> None:
     if why := why_peft(folder):
         raise ConfigError(
             f"only a plain LoRA adapter can be trained on, and {folder} is none ({why}): decode "
-            "with it (--set method=none), or start from another (--set adapter=)"
+            "with it (",
+            *(Setting("method", "none"), "), or start from another (", Setting("adapter"), ")"),
         )
     if config.lora_rank != fields["r"]:
         raise ConfigError(
             f"lora_rank must be that of the adapter to start from, {fields['r']}, not "
-            f"{config.lora_rank}: give --set lora_rank={fields['r']}"
+            f"{config.lora_rank}: give ",
+            Setting("lora_rank", str(fields["r"])),
         )
 
 

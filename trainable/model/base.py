@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from trainable.declared import check_choice
 from trainable.model.conv1d import to_linear
 from trainable.model.identity import Identity, identify
 from trainable.model.positions import count_positions, forget_lengths
@@ -25,7 +26,7 @@ from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
 from trainable.model.verdicts import key_of
 from trainable.system.environment import is_deterministic, trusts_remote_code
-from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig, check_choice
+from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig
 
 FOUR_BIT = ("nf4", "fp4")
 INITIAL_SEED = 0  # of initialisation="random": the same weights for every trial

@@ -17,7 +17,7 @@ from trainable.model.fingerprint import (
     is_same_place,
 )
 from trainable.model.special_ids import SpecialIds
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 
 KEY = "base"  # in trainer.json and trial.json
 SAMPLE = "user> Is there a 4 star hotel, please?\nbot> [name] is at [address].\n"
@@ -57,7 +57,8 @@ def check_identity(told: Mapping[str, Any], own: Mapping[str, Any], place: str) 
             raise ConfigError(
                 f"the prompts of {place} were written with another tokenizer: it {words} "
                 f"{show(then)}, and the base model's at hand {show(now)}; give the tokenizer that "
-                "it was made with (--base-model, --set base_model=)"
+                "it was made with (",
+                *(Setting("base_model"), ")"),
             )
 
 
@@ -65,7 +66,8 @@ def check_weights(told: str | None, own: str | None, place: str) -> None:
     if told is not None and own is not None and not is_same(told, own):
         raise ConfigError(
             f"{place} was made on another base model: its weights differ from those at hand; give "
-            "the base that it was made for (--base-model, --set base_model=)"
+            "the base that it was made for (",
+            *(Setting("base_model"), ")"),
         )
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from trainable.model.empty import build_empty
 from trainable.model.modules import find_text_part
 from trainable.model.source import explained, locate
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 
 # what a configuration calls the positions that it was made for
 NUMBERS = (
@@ -55,7 +55,8 @@ def check_window(config: TrialConfig, positions: int | None) -> None:
     if positions is not None and config.max_length_tokens > positions:
         raise ConfigError(
             f"max_length_tokens={config.max_length_tokens} must be within the table of {positions} "
-            f"positions of {config.base_model}: give --set max_length_tokens={positions}"
+            f"positions of {config.base_model}: give ",
+            Setting("max_length_tokens", str(positions)),
         )
 
 
@@ -68,8 +69,8 @@ def check_replies(
         fits = positions - config.max_new_tokens
         raise ConfigError(
             f"a prompt of {longest} tokens and max_new_tokens={config.max_new_tokens} must be "
-            f"within the table of {positions} positions of {config.base_model}: give --set "
-            f"max_length_tokens={fits}"
+            f"within the table of {positions} positions of {config.base_model}: give ",
+            Setting("max_length_tokens", str(fits)),
         )
 
 
@@ -90,7 +91,7 @@ def check_positions(config: TrialConfig) -> str | None:
     return (
         f"{config.base_model} was made for {made_for} positions, and dialogues may have "
         f"max_length_tokens={config.max_length_tokens}: those beyond are computed, and were never "
-        f"trained (--set max_length_tokens={made_for})"
+        f"trained: max_length_tokens={made_for} has none"
     )
 
 

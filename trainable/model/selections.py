@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 SELECTIONS = ("all-linear", "attention", "ffn", "qv")
 REGEXP_PREFIX = "regexp:"
@@ -36,7 +36,8 @@ def select_paths(paths: Sequence[str], selection: str) -> tuple[str, ...]:
         raise ConfigError(
             f"lora_modules={selection!r} must match a linear layer of the model, and matches none: "
             f"their names end in {suffixes}; a pattern must match the whole path "
-            f"({paths[0] if paths else '-'} is the first), as --set lora_modules=regexp:.*NAME does"
+            f"({paths[0] if paths else '-'} is the first), as ",
+            *(Setting("lora_modules", "regexp:.*NAME"), " does"),
         )
     return chosen
 
@@ -77,7 +78,8 @@ def check_selection(selection: str) -> None:
 def unknown(selection: str) -> ConfigError:
     return ConfigError(
         f"lora_modules must be one of {', '.join(SELECTIONS)} or regexp:PATTERN, "
-        f"not {selection!r} (--set lora_modules=)"
+        f"not {selection!r} (",
+        *(Setting("lora_modules"), ")"),
     )
 
 
@@ -88,5 +90,6 @@ def compile_pattern(selection: str) -> re.Pattern[str]:
     except re.error as error:
         raise ConfigError(
             f"lora_modules={selection!r} must hold a regular expression, "
-            f"and it does not compile: {error} (--set lora_modules=regexp:PATTERN)"
+            f"and it does not compile: {error} (",
+            *(Setting("lora_modules", "regexp:PATTERN"), ")"),
         ) from error

@@ -13,7 +13,7 @@ from typing import Any
 from trainable.system.environment import trusts_remote_code
 from trainable.system.hub import settle_network
 from trainable.system.json_object import read_object
-from trainable.trial import ConfigError, Missing
+from trainable.trial import ConfigError, Missing, Setting
 
 EMBEDDED = "tiny"
 # no layers that an adapter of ours takes
@@ -45,7 +45,8 @@ def locate(base_model: str) -> Source:
     if folder.is_file() or base_model.startswith(("/", ".", "~")) or base_model.count("/") > 1:
         raise Missing(
             f"base_model must be an existing folder, a hub id or {EMBEDDED!r}, and {base_model!r} "
-            "is no folder: correct --set base_model=FOLDER"
+            "is no folder: correct ",
+            Setting("base_model", "FOLDER"),
         )
     return Source(name=base_model)
 
@@ -59,7 +60,8 @@ def locate_in_folder(folder: Path) -> Source:
     raise Missing(
         f"a base model's folder must hold config.json or exactly one .gguf file, and "
         f"{str(folder)!r} holds no config.json and {len(gguf_files)} .gguf files: "
-        "correct --set base_model=FOLDER"
+        "correct ",
+        Setting("base_model", "FOLDER"),
     )
 
 
@@ -164,7 +166,8 @@ def check_tokenizer_files(folder: Path) -> None:
     if not any((folder / name).is_file() for name in known):
         raise Missing(
             f"a base model needs a tokenizer, and {str(folder)!r} holds none of "
-            f"{', '.join(known)}: save it there with tokenizer.save_pretrained (--set base_model=)"
+            f"{', '.join(known)}: save it there with tokenizer.save_pretrained (",
+            *(Setting("base_model"), ")"),
         )
 
 
@@ -180,32 +183,31 @@ def explained(base_model: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (OSError, ImportError, SafetensorError) as error:
-        raise Missing(explain(base_model, error)) from error
+        raise Missing(*explain(base_model, error)) from error
     except (ValueError, HFValidationError) as error:
-        raise ConfigError(explain(base_model, error)) from error
+        raise ConfigError(*explain(base_model, error)) from error
 
 
-def explain(base_model: str, error: BaseException) -> str:
-    """One line: what is wrong with the base model and what to do about it."""
+def explain(base_model: str, error: BaseException) -> tuple[str | Setting, ...]:
+    """What is wrong with the base model and what to do about it: the parts of a ConfigError."""
     causes = list(walk_causes(error))
     names = {type(cause).__name__ for cause in causes}
     text = " ".join(str(cause) for cause in causes)
-    start = f"base_model={base_model!r} cannot be loaded:"
+    cannot = f"base_model={base_model!r} cannot be loaded: "
     if "GatedRepoError" in names or "access a gated repo" in text:
-        return f"{start} its licence is gated; accept it on its hub page and run `hf auth login`"
+        return (cannot, "its licence is gated; accept it on its hub page and run `hf auth login`")
     if "custom code" in text or "trust_remote_code" in text:
-        return f"{start} it runs code from its repository; allow that with --trust-remote-code"
+        return (cannot, "it runs code from its repository; allow that with --trust-remote-code")
     if "RepositoryNotFoundError" in names or "not a valid model identifier" in text:
-        return f"{start} the hub knows no such model (or it is private); correct --set base_model="
+        what = "the hub knows no such model (or it is private); correct "
+        return (cannot, what, Setting("base_model"))
     if "LocalEntryNotFoundError" in names or "couldn't connect" in text:
-        return (
-            f"{start} the hub cannot be reached, or HF_HUB_OFFLINE is set, and it is not in the "
-            "cache; download it first or name a folder"
-        )
+        what = "the hub cannot be reached, or HF_HUB_OFFLINE is set, and it is not in the cache"
+        return (cannot, what, "; download it first or name a folder")
     if "gguf" in text.lower() and isinstance(error, ImportError):
-        return f"{start} a GGUF file needs the package gguf; run `pip install gguf`"
+        return (cannot, "a GGUF file needs the package gguf; run `pip install gguf`")
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{start} {lines[0][:300]} (--set base_model=)"
+    return (cannot, f"{lines[0][:300]} (", Setting("base_model"), ")")
 
 
 def walk_causes(error: BaseException) -> Iterator[BaseException]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainable.dialogue.slots import is_known
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,7 +48,8 @@ def read_borders(
     if eos_id is None:
         raise ConfigError(
             f"a base model needs an end-of-sequence token, and the tokenizer of {base_model!r} has "
-            "none: set tokenizer.eos_token and save it (--set base_model=)"
+            "none: set tokenizer.eos_token and save it (",
+            *(Setting("base_model"), ")"),
         )
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
@@ -128,5 +129,6 @@ def check_rows(special: SpecialIds, rows: int, base_model: str) -> None:
         raise ConfigError(
             f"a base model needs a row for every placeholder of its tokenizer, and {base_model!r} "
             f"has {rows} rows and a placeholder with the id {beyond[0]}: call "
-            "model.resize_token_embeddings(len(tokenizer)) and save it (--set base_model=)"
+            "model.resize_token_embeddings(len(tokenizer)) and save it (",
+            *(Setting("base_model"), ")"),
         )

@@ -11,7 +11,7 @@ import torch
 
 from trainable.model.adapter_fields import SILENT, check_kind_of
 from trainable.storage.adapter import read_adapter_config
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 SEED = 0  # of what an initialisation draws while the adapter is put in place
 ERRORS = (ValueError, TypeError, KeyError, RuntimeError, AttributeError, ImportError)
@@ -30,8 +30,8 @@ def put_adapter(model: Any, folder: Path) -> Any:
     except ERRORS as error:
         told = " ".join(str(error).split())[:300]
         raise ConfigError(
-            f"{folder} does not fit its base model ({told}): give the base that it was made for "
-            "(--base-model, --set base_model=)"
+            f"{folder} does not fit its base model ({told}): give the base that it was made for (",
+            *(Setting("base_model"), ")"),
         ) from error
     check_whole(left, folder)
     for module in tuned.modules():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from trainable.finetuner import Finetuner
 from trainable.model.packable import is_toy, why_alone
-from trainable.trial import CannotPack, ConfigError, TrialConfig
+from trainable.trial import CannotPack, ConfigError, Setting, TrialConfig
 
 if TYPE_CHECKING:
     from trainable.solo.train import PlainFinetuner
@@ -48,15 +48,18 @@ def check_plain(config: TrialConfig) -> None:
     if config.method == "full" and config.quantisation not in ("bf16", "fp32"):
         raise ConfigError(
             f"method=full trains the weights themselves, and quantisation={config.quantisation} "
-            "freezes them: give --set quantisation=bf16 or fp32"
+            "freezes them: give ",
+            *(Setting("quantisation", "bf16"), " or fp32"),
         )
     if config.decoding == "contrastive":
         raise ConfigError(
             f"decoding=contrastive runs in the engine only, and this trial cannot "
-            f"({why_alone(config)}): take greedy, sampling or beam (--set decoding=)"
+            f"({why_alone(config)}): take greedy, sampling or beam (",
+            *(Setting("decoding"), ")"),
         )
     if config.target == "state+response":
         raise ConfigError(
             f"target=state+response runs in the engine only, and this trial cannot "
-            f"({why_alone(config)}): give --set target=response"
+            f"({why_alone(config)}): give ",
+            Setting("target", "response"),
         )

@@ -15,7 +15,7 @@ from trainable.model.modules import resolve_modules
 from trainable.model.peft_targets import list_as_parameters, spell_targets
 from trainable.solo.adapter import put_adapter
 from trainable.storage.adapter import WEIGHTS, read_adapter_config, read_origin, scale_of
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 
 
 def prepare(config: TrialConfig, base: Base) -> tuple[Any, tuple[str, ...]]:
@@ -37,7 +37,8 @@ def prepare(config: TrialConfig, base: Base) -> tuple[Any, tuple[str, ...]]:
         if as_parameters and config.lora_dropout:
             raise ConfigError(
                 f"lora_dropout must be 0 where peft adapts a layer by its weight, as it does "
-                f"{as_parameters[0]} of {config.base_model}: give --set lora_dropout=0"
+                f"{as_parameters[0]} of {config.base_model}: give ",
+                Setting("lora_dropout", "0"),
             )
         torch.manual_seed(config.seed)
         divisor = config.lora_rank**0.5 if config.rslora else config.lora_rank
@@ -70,7 +71,8 @@ def go_on(tuned: Any, folder: Path, scale: float) -> None:
         if name not in weights or name not in own or weights[name].shape != own[name].shape:
             raise ConfigError(
                 f"lora_modules must be the layers of the adapter to start from, {folder}, on the "
-                f"base that it was made for, and differ at {name} (--set lora_modules=)"
+                f"base that it was made for, and differ at {name} (",
+                *(Setting("lora_modules"), ")"),
             )
     ratio = scale_of(read_adapter_config(folder)) / scale
     scaled = {n: w * ratio if ".lora_B." in n else w for n, w in weights.items()}

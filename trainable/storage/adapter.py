@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainable.declared import check_kind
 from trainable.system.json_object import read_object
-from trainable.trial import CONDITIONS, ConfigError, TrialConfig, check_kind
+from trainable.trial import CONDITIONS, KINDS, ConfigError, Setting, TrialConfig
 
 WEIGHTS = "adapter_model.safetensors"
 TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
@@ -26,7 +27,8 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"adapter must be a folder in peft's format, and {path} cannot be read ({error}): "
-            "give another with --set adapter=FOLDER"
+            "give another with ",
+            Setting("adapter", "FOLDER"),
         ) from error
 
 
@@ -78,7 +80,7 @@ def inherit(adapter: str | None) -> dict[str, Any]:
     """What is the adapter's own where nothing else is set: model, text, decoding, and its shape; of
     one that no trial left, the model and its shape. Raises ConfigError when the folder holds no
     adapter."""
-    check_kind("adapter", adapter)
+    check_kind("adapter", adapter, KINDS["adapter"])
     if adapter is None:
         return {}
     folder = Path(adapter)

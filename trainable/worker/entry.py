@@ -22,8 +22,8 @@ from trainable.storage.remote_checkpoints import pull_last, push_checkpoint
 from trainable.system.activity import forget, tell
 from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
-from trainable.trial import ConfigError, Milestone, TrialFailed
-from trainable.worker.lease import Lease, Report
+from trainable.trial import ConfigError, TrialFailed
+from trainable.worker.lease import Lease, Milestone, Report
 from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
 from trainable.worker.objective import apply_objective
 from trainable.worker.remote import PooledFinetuner

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.result import Evaluation, Resolved
 from trainable.storage.remote import Remote
 from trainable.training_curve import TrainingCurve
-from trainable.trial import Milestone, TrialConfig
+from trainable.trial import TrialConfig
 from trainable.worker.wire import Place
+
+
+class Milestone(NamedTuple):
+    """Where a trial is validated, and on what: the arguments of `Finetuner.evaluate`."""
+
+    turns: int  # system turns trained on
+    n_dialogues: int | None  # None: all of the split
+    replies: bool = True
+    bias: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

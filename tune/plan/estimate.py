@@ -13,7 +13,8 @@ from statistics import fmean
 from search_spaces.space import Space
 from trainable.model.packable import is_toy, why_alone
 from trainable.storage.checkpoint import KEPT_LAST
-from trainable.trial import Milestone, TrialConfig
+from trainable.trial import TrialConfig
+from trainable.worker.lease import Milestone
 from tune.plan.pace import Pace, find_pace
 from tune.search.config import SweepConfig
 from tune.search.confirm import count_fresh_seeds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.space import Space
 from trainable.evaluation.objective import Objective, read_objective
 from trainable.model.packable import is_toy
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 from trainable.worker.objective import open_metrics
 from tune.plan.defaults import why_no_loss
 from tune.plan.flags import EMBEDDED
@@ -159,12 +159,13 @@ def check_task(configs: Iterable[TrialConfig]) -> None:
         corpus = _load(config.corpus)
         if corpus.kind == "chats" and (config.context != "history" or config.target != "response"):
             raise ConfigError(
-                f"corpus {corpus.name} has no states to read or to predict: give --set "
-                "context=history and --set target=response"
+                f"corpus {corpus.name} has no states to read or to predict: give ",
+                *(Setting("context", "history"), " and ", Setting("target", "response")),
             )
         if corpus.kind != "multiwoz" and config.context == "history+state+db":
             raise ConfigError(
-                f"corpus {corpus.name} has no database: give --set context=history+state"
+                f"corpus {corpus.name} has no database: give ",
+                Setting("context", "history+state"),
             )
 
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from trainable.declared import check_choice
 from trainable.system.inside import is_below
-from trainable.trial import ConfigError, check_choice
+from trainable.trial import ConfigError
 from tune.search.flag import Flag
 
 SWEEP, RACE = "the sweep", "the race"  # groups of flags

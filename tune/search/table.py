@@ -8,7 +8,8 @@ from typing import Any
 from analysis.records import BASE_ID, BASE_NUMBER
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.result import EvalResult
-from trainable.trial import Milestone, TrialConfig
+from trainable.trial import TrialConfig
+from trainable.worker.lease import Milestone
 from tune.folder.recorder import Recorder
 from tune.search.config import SweepConfig
 from tune.search.milestones import list_milestones

@@ -9,7 +9,8 @@ from typing import Any
 
 from analysis.records import CONFIRMATION
 from trainable.result import EvalResult
-from trainable.trial import CONDITIONS, Milestone, TrialConfig
+from trainable.trial import CONDITIONS, TrialConfig
+from trainable.worker.lease import Milestone
 from tune.search.proposals import Tried
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")

@@ -15,7 +15,8 @@ from search_spaces.find import find_space
 from search_spaces.space import Space
 from trainable.result import EvalResult
 from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
-from trainable.trial import ConfigError, Milestone, TrialConfig
+from trainable.trial import ConfigError, TrialConfig
+from trainable.worker.lease import Milestone
 from tune.plan.estimate import FORWARD
 from tune.search.config import SweepConfig
 from tune.search.profiles import compose

@@ -14,7 +14,7 @@ from trainable.corpus.encode import Window
 from trainable.engine.decode.belief_states import to_greedy
 from trainable.engine.decode.replies import Decodable, decode_chunks
 from trainable.engine.slots.slot import Slot
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, Setting
 
 EXCHANGE_TOKENS = 160
 
@@ -31,8 +31,8 @@ def write_dialogues(pack: Decodable, slot: Slot, n_dialogues: int, n_turns: int)
     Raises ConfigError under layout=chat."""
     if slot.config.layout == "chat":
         raise ConfigError(
-            "whole dialogues are written in lines, by the model that writes the user too: give "
-            "--set layout=lines"
+            "whole dialogues are written in lines, by the model that writes the user too: give ",
+            Setting("layout", "lines"),
         )
     pack.gather([slot])
     config = replace(

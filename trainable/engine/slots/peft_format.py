@@ -17,7 +17,7 @@ from trainable.model.identity import KEY, Identity, check_identity
 from trainable.model.peft_targets import list_as_parameters, spell_targets
 from trainable.model.selections import select_paths
 from trainable.storage.adapter import WEIGHTS, read_adapter_config, read_origin, scale_of
-from trainable.trial import ConfigError, TrialConfig
+from trainable.trial import ConfigError, Setting, TrialConfig
 
 PREFIX = "base_model.model."
 
@@ -48,7 +48,8 @@ def check_modules(config: TrialConfig, brought: Sequence[str], wanted: Sequence[
         raise ConfigError(
             f"lora_modules must be the layers of the adapter to start from, {config.adapter}, and "
             f"{config.lora_modules!r} is not: {odd} is the {having}'s and not the {lacking}'s "
-            "(--set lora_modules=)"
+            "(",
+            *(Setting("lora_modules"), ")"),
         )
 
 
@@ -116,7 +117,8 @@ def put_tensors(
                 raise ConfigError(
                     f"an adapter must fit its base model: its {module}.{name} {found}, where "
                     f"{list(target.T.shape)} belongs; give the base that it was made for "
-                    "(--base-model, --set base_model=)"
+                    "(",
+                    *(Setting("base_model"), ")"),
                 )
             target.copy_(value.T)
     rows[row].copy_(line[0], non_blocking=True)
