@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainable.model.source import explained, locate
+from trainable.system.environment import trusts_remote_code
 
 # weights of many experts, stacked in one: no linear layers of their own
 EXPERTS = re.compile(r"(^|\.)\w*experts?\.|(^|\.)moe\.(input|output)_linear")
@@ -19,10 +20,11 @@ def build_empty(base_model: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     with explained(base_model):
-        config = AutoConfig.from_pretrained(locate(base_model).name)
+        trust = trusts_remote_code()
+        config = AutoConfig.from_pretrained(locate(base_model).name, trust_remote_code=trust)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         with torch.device("meta"):
-            return kind.from_config(config)
+            return kind.from_config(config, trust_remote_code=trust)
 
 
 def count_experts(model: nn.Module) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 from trainable.model.empty import build_empty
 from trainable.model.modules import find_text_part
 from trainable.model.source import explained, locate
+from trainable.system.environment import trusts_remote_code
 from trainable.trial import ConfigError, Setting, TrialConfig
 
 # what a configuration calls the positions that it was made for
@@ -83,7 +84,8 @@ def check_positions(config: TrialConfig) -> str | None:
     if source.gguf_file is not None:
         return None
     with explained(config.base_model):
-        sizes = AutoConfig.from_pretrained(source.name)
+        trust = trusts_remote_code()
+        sizes = AutoConfig.from_pretrained(source.name, trust_remote_code=trust)
         made_for = count_made_for(sizes)
         if made_for is None or config.max_length_tokens <= made_for:
             return None

@@ -157,7 +157,8 @@ def load_values(config: TrialConfig, quantisation: str, dtype: torch.dtype) -> A
     )
     source = locate(config.base_model)
     with explained(config.base_model):
-        shape = AutoConfig.from_pretrained(source.name, **source.arguments)
+        trust = spec.trust_remote_code
+        shape = AutoConfig.from_pretrained(source.name, trust_remote_code=trust, **source.arguments)
         model = build_model(spec, source, shape, dtype, torch.device("cpu"))
     if is_four_bit:
         dequantise(model, dtype)
