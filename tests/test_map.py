@@ -24,6 +24,12 @@ def test_the_map_is_the_tree() -> None:
     assert named == there | {"tests"}
 
 
+def test_a_file_has_at_most_250_lines() -> None:
+    files = [p for f in FLOORS for p in (ROOT / f).rglob("*.py") if "results" not in p.parts]
+    lines = {str(p.relative_to(ROOT)): p.read_text().count("\n") for p in files}
+    assert {name: n for name, n in lines.items() if n > 250} == {}
+
+
 def test_issue_forms_are_what_github_takes() -> None:
     kinds = {"textarea": {"label", "description", "render"}, "input": {"label", "description"}}
     forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))

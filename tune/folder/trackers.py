@@ -1,5 +1,4 @@
-"""Four trackers, each taught one thing: a sweep is a group of runs, a trial is a run, its steps are
-system turns trained on."""
+"""Four trackers: a sweep is a group of runs, a trial a run, a step a system turn trained on."""
 
 from __future__ import annotations
 
