@@ -94,11 +94,9 @@ def measure_folder(storage: Path) -> None:
         with timed("resume: read, rebuilt, budget and mirror", n):
             search, records = open_search(config, space)
             assert records is not None
-            events = replay_events(records)
+            events = list(replay_events(records))
             Budget(search).replay(events)
-            mirror = Mirror(config.folder, config.name, space)
-            for event in events:
-                mirror.on_event(event)
+            Mirror(config.folder, config.name, space, past=events)
         measure_command("tune.status", n, config.name, "--storage", str(storage), "--once")
         with timed("leaderboard", n):
             write_leaderboard(config.folder)

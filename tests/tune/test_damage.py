@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from inline import Killed, carry_out, make_config, open_search, run_inline
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 from test_resume import KillAfter
 
@@ -370,10 +372,10 @@ def test_a_clock_set_back_between_drivers_changes_no_order(
     path.write_bytes(b"\n".join(jumbled) + b"\n")
     again = resume(folder, asha, 1)  # as the records of a version that wrote the machine's time
     assert [t.state for t in again.searched] == [t.state for t in search.searched]
-    mirror = Mirror(folder, "s", again.space)
-    for event in replay_events(read_sweep(folder)):
-        mirror.on_event(event)
+    mirror = Mirror(folder, "s", again.space, past=replay_events(read_sweep(folder)))
     assert mirror.failure is None and own is not again.recorder
+    kept = JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+    assert kept.get_all_trials(mirror.study) == mirror.storage.get_all_trials(mirror.study) != []
 
 
 def test_a_clock_that_jumps_makes_no_work_longer(

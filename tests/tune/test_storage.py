@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from drivers import compute_undisturbed
 from inline import make_config, open_search, run_inline
-from optuna.storages.journal import JournalFileBackend
 from test_search import summarise
 from test_sweep import run
 
@@ -24,7 +23,7 @@ from trainable.system import retries as storage
 from trainable.system.retries import StorageFault, find_errno, retry_io
 from trainable.worker import entry
 from trainable.worker.lease import Report
-from tune.folder.mirror import Mirror
+from tune.folder.mirror import Journal, Mirror
 from tune.folder.recorder import Recorder
 from tune.plan import checks
 from tune.run import main
@@ -107,7 +106,7 @@ def test_a_mirror_that_fails_for_a_moment_is_told_again(
     search, _ = open_search(config, space)
     mirror = Mirror(config.folder, config.name, space)
     search.recorder.listeners.append(mirror)
-    append_logs = JournalFileBackend.append_logs
+    append_logs = Journal.append_logs
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
     flaky = Failing(*[missing] * 3)
 
@@ -115,8 +114,9 @@ def test_a_mirror_that_fails_for_a_moment_is_told_again(
         flaky()
         append_logs(*arguments)
 
-    monkeypatch.setattr(JournalFileBackend, "append_logs", write)
+    monkeypatch.setattr(Journal, "append_logs", write)
     run_inline(search)
+    assert not flaky.errors
     assert [t.state.name for t in mirror.storage.get_all_trials(mirror.study)] == ["COMPLETE"]
 
 

@@ -58,7 +58,6 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         workers.survey(search)
         handler.budget.share = fleet.count_units() / search.room
         handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
-        mirror = Mirror(folder, config.name, search.space, config.direction)
         # thousands of trials are kept once; what was recorded since the resume is among them
         ledger = handler.budget.ledger = Ledger()
         now_s = search.recorder.now_s
@@ -66,8 +65,9 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         display = Display(progress, console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
         records = read_sweep(folder)
-        for event in replay_events(records):
-            mirror.on_event(event)
+        past = list(replay_events(records))
+        mirror = Mirror(folder, config.name, search.space, config.direction, past)
+        for event in past:
             for reporter in reporters:
                 reporter.on_event(event)
             ledger.add(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,29 @@ NOTE_CHARACTERS = 2045  # of one attribute
 
 
 class Journal(JournalFileBackend):
-    """Does not wait for the disk: the records do, and the mirror is made of them."""
+    """Does not wait for the disk: the records do, and the mirror is made of them. Up to `begin` all
+    is held, since the file backend takes its lock and opens the file for every entry, of which the
+    records of a thousand trials make ten thousand."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, JournalFileOpenLock(str(path))
         super().__init__(str(path), self.lock)
+        self.held: list[dict[str, Any]] | None = []
+
+    def begin(self) -> None:
+        held, self.held = self.held, None
+        self.append_logs(held or [])
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        if self.held is not None:
+            return iter(self.held[log_number_from:])
+        return super().read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         lines = "".join(json.dumps(log) + "\n" for log in logs)
+        if self.held is not None:
+            self.held += map(json.loads, lines.splitlines())
+            return
         self.lock.acquire()
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -42,10 +57,18 @@ class Journal(JournalFileBackend):
 
 
 class Mirror:
-    """Takes the recorder's events. The study is named after the sweep; it is written anew by every
-    driver, so its states are those of the records. The lock is one that holds on NFS."""
+    """Takes the recorder's events, those that are `past` first. The study is named after the sweep;
+    it is written anew by every driver, so its states are those of the records. The lock is one that
+    holds on NFS."""
 
-    def __init__(self, folder: Path, name: str, space: Space, direction: str = "max") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        space: Space,
+        direction: str = "max",
+        past: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         self.space = space
         self.ids: dict[str, int] = {}
         self.scores: dict[int, dict[str, float]] = {}  # of each trial's latest evaluation
@@ -53,7 +76,8 @@ class Mirror:
         for stale in (folder / FILE, *folder.glob(f"{FILE}.lock*")):
             stale.unlink(missing_ok=True)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.storage = JournalStorage(Journal(folder / FILE))
+        journal = Journal(folder / FILE)
+        self.storage = JournalStorage(journal)
         low = StudyDirection.MINIMIZE if direction == "min" else StudyDirection.MAXIMIZE
         self.study = self.storage.create_new_study([low], name)
         self.base: str | None = None  # the untuned model's trial
@@ -61,6 +85,9 @@ class Mirror:
         self.n_notes = 0
         self.about = f"{space.question}\n\nThe sweep `{name}`, told by its driver."
         self._note(None, self.about)
+        for event in past:
+            self.on_event(event)
+        journal.begin()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         if self.failure is None:
