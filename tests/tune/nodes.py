@@ -1,6 +1,7 @@
 """Real Ray nodes on this machine, started from a process of their own.
 
-Ray ends a process that has asked a head and hears nothing for a minute: not the tests' process.
+Ray ends a process that has asked a head and hears nothing for a minute, and a cluster that is shut
+down takes the key-value store of the process's own Ray along: not those of the tests' process.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import open_nodes
 
 ROOT = Path(__file__).parents[2]
 TOY = ("--space", "lora_modules", "--profile", "tiny", "--set", "base_model=toy", "--name", "s")
@@ -32,25 +33,16 @@ def run_sweep(storage: Path, environment: dict[str, str], *flags: str) -> str:
 
 
 @pytest.mark.slow
-def test_nodes_run_the_driver_s_code_whatever_they_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ray.cluster_utils import Cluster
-
+def test_nodes_run_the_driver_s_code_whatever_they_have(tmp_path: Path) -> None:
     stale = tmp_path / "stale" / "trainable"
     stale.mkdir(parents=True)
     (stale / "__init__.py").write_text("raise ImportError('the code of another version')")
-    with monkeypatch.context() as on_nodes:
-        on_nodes.setenv("PYTHONPATH", str(stale.parent))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    try:
-        environment = {"RAY_ADDRESS": cluster.address, "PYTHONPATH": str(ROOT)}
+    with open_nodes({"PYTHONPATH": str(stale.parent)}, head_cpus=2) as nodes:
+        environment = {"RAY_ADDRESS": nodes.address, "PYTHONPATH": str(ROOT)}
         for name in ("analysis", "tune", "trainable", "datasets"):  # the user's own
             (tmp_path / f"{name}.py").write_text("raise ImportError('hides a package')")
         printed = run_sweep(tmp_path, environment, "--trials", "2", "--pack", "2")
-        assert "the leaderboard" in printed and "starts again" not in printed
-    finally:
-        cluster.shutdown()
+    assert "the leaderboard" in printed and "starts again" not in printed
 
 
 @pytest.fixture(scope="module")
