@@ -20,7 +20,7 @@ STATE_STYLES = {"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bol
 NARROW, BROAD = 72, 110  # cells of a terminal: below, gaps are small; from there on bars are shown
 CURVE_POINTS, BAR = 8, 8
 OTHER_DIALOGUES = "┊"
-LONG_CELLS, SHORT_CELLS = 40, 14  # of a value, before it is abbreviated
+CELLS = (40, 14, 10)  # of a value, before it is abbreviated: as few as show one field more
 MORE_CELLS = 4  # "+12"
 
 Scale = tuple[float, float]  # a curve's lowest and highest value
@@ -68,9 +68,9 @@ def render_trials(progress: Progress, width: int, n_rows: int) -> Table:
     scale = _find_scale(progress.trials, is_loss)
     cells = [[*_show_trial(t, progress, layout, scale, is_loss=is_loss)] for t in shown]
     room = width - _measure(table, cells, layout.gap)
-    fields, n_more = fit_fields(list_fields(shown, LONG_CELLS), room, layout.gap)
-    if n_more:
-        fields, n_more = fit_fields(list_fields(shown, SHORT_CELLS), room, layout.gap)
+    asked = str((progress.sweep.get("space") or {}).get("name"))
+    tried = [fit_fields(list_fields(shown, asked, n), room, layout.gap) for n in CELLS]
+    fields, n_more = max(tried, key=lambda fitting: len(fitting[0]))
     for field in fields:
         table.add_column(field.header, no_wrap=True, min_width=field.width)
     if n_more:
@@ -160,13 +160,14 @@ def _show_now(trial: TrialRecord, progress: Progress, layout: Layout) -> Rendera
     return render_activity(activity, width=BAR) if layout.has_bars else activity.what
 
 
-def list_fields(trials: Sequence[TrialRecord], n_cells: int) -> list[Field]:
-    """The learning rate, the other searched fields in the space's order, then what is alike in all
-    these trials."""
+def list_fields(trials: Sequence[TrialRecord], asked: str, n_cells: int) -> list[Field]:
+    """The field that the space is named after, the learning rate, the other searched fields in the
+    space's order, then what is alike in all these trials."""
     names = dict.fromkeys(name for t in trials for name in t.params if name != "seed")
     values = {name: tuple(_show_value(t, name, n_cells) for t in trials) for name in names}
     alike = {name for name in names if len(set(values[name])) == 1}
-    varying = sorted(names, key=lambda name: (name in alike, name != "learning_rate"))
+    first = {asked: 0, "learning_rate": 1}
+    varying = sorted(names, key=lambda name: (name in alike, first.get(name, 2)))
     return [Field(header=name.replace("_", "_\n"), values=values[name]) for name in varying]
 
 
