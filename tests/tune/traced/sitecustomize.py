@@ -21,7 +21,7 @@ def traced(self: ToyFinetuner, turns: int) -> None:
     train_until(self, turns)
 
 
-def fail(self: ToyFinetuner, config: TrialConfig) -> None:
+def fail(self: ToyFinetuner, config: TrialConfig, *_: object, **__: object) -> None:
     raise Missing("this node has no toy")
 
 
