@@ -19,6 +19,7 @@ from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.engine.device.compiled import fused
 from trainable.engine.pack import Pack
+from trainable.engine.slots.optimizer import follow
 from trainable.model.base import BaseSpec, load_base
 from trainable.storage.adapter import rank_of
 from tune.bench.profile import run_steps
@@ -27,9 +28,9 @@ from tune.plan.single import add_trial_flags, spell_trial
 WARM_UP = 20  # passes: all that they compile and record is there behind these
 
 
-def follow(average: Tensor, weights: Tensor, share: Tensor) -> None:
-    """In place, [slots, width] each; share [slots, 1]."""
-    average.copy_(torch.where(share < 1, average + share * (weights - average), weights))
+def keep_average(average: Tensor, weights: Tensor, share: Tensor) -> None:
+    """In place, as the optimizer's kernel does."""
+    average.copy_(follow(average, weights, share))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +48,7 @@ def measure_cost(options: argparse.Namespace) -> Outcome:
     slots = list(pack.slots.values())
     run_steps(pack, lambda: pack.train_pass(slots), WARM_UP)
     pass_s = run_steps(pack, lambda: pack.train_pass(slots), options.passes) / options.passes
-    work = fused(follow, pack.device)
+    work = fused(keep_average, pack.device)
     average, weights = pack.bank.average, pack.bank.params
     share = torch.full((len(average), 1), 0.5, device=pack.device)
     run_steps(pack, lambda: work(average, weights, share), WARM_UP)

@@ -156,6 +156,11 @@ def update(
     exp_avg.copy_(torch.where(steps, mean, exp_avg))
     exp_avg_sq.copy_(torch.where(steps, square, exp_avg_sq))
     params.copy_(torch.where(steps, stepped, params))
-    followed = torch.where(share < 1, average + share * (stepped - average), stepped)
-    average.copy_(torch.where(steps, followed, average))
+    average.copy_(torch.where(steps, follow(average, stepped, share), average))
     grads.copy_(torch.where(wants > 0, torch.zeros_like(grads), grads))
+
+
+def follow(average: Tensor, weights: Tensor, share: Tensor) -> Tensor:
+    """The running average after those weights, [slots, width] each; share [slots, 1], see
+    `average_weight`: from 1 on the weights themselves."""
+    return torch.where(share < 1, average + share * (weights - average), weights)
