@@ -153,11 +153,15 @@ def check_selections(base_model: str, selections: Iterable[str | None]) -> None:
     from trainable.model.sizes import is_mixture, read_sizes
     from trainable.model.source import read_layer_paths
 
-    is_stacked = is_mixture(read_shape(base_model))
-    for selection in sorted(s for s in selections if s is not None):
+    chosen = sorted(s for s in selections if s is not None)
+    for selection in chosen:
         check_selection(selection)
-        paths = tuple(read_sizes(base_model).layers) if is_stacked else read_layer_paths(base_model)
-        if paths:
+    if not chosen:
+        return
+    is_stacked = is_mixture(read_shape(base_model))
+    paths = tuple(read_sizes(base_model).layers) if is_stacked else read_layer_paths(base_model)
+    if paths:
+        for selection in chosen:
             select_paths(paths, selection)
 
 
