@@ -18,15 +18,11 @@ search() {  # SPACE POINTS SEEDS TURNS FLAG...
 }
 
 rates() {
-  search rates 45 1 "${RATE_TURNS:-5000}" --set schedule=cosine --objective loss --rungs "" \
+  search rates "${1:-45}" 1 "${RATE_TURNS:-5000}" --set schedule=cosine --objective loss --rungs "" \
     --eval-dialogues "${LOSS_DIALOGUES:-200}" --no-baseline
 }
 
-higher() {
-  NAME=higher RATES="${HIGHER:-1.28e-2 2.56e-2}" search rates 18 1 "${RATE_TURNS:-5000}" \
-    --set schedule=cosine --objective loss --rungs "" \
-    --eval-dialogues "${LOSS_DIALOGUES:-200}" --no-baseline
-}
+higher() { NAME=higher RATES="${HIGHER:-1.28e-2 2.56e-2}" rates 18; }
 
 layers() {
   search layers 9 "${SEEDS:-5}" "${TURNS:-8000}" --set schedule=cosine --rungs "" \
