@@ -3,8 +3,10 @@ they are here, else from config.json."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,9 @@ class Sizes:
 
 def read_sizes(base_model: str) -> Sizes:
     """Raises ConfigError where neither weights nor config.json can be had."""
-    if is_mixture(read_shape(base_model)):
-        return measure_mixture(base_model)
+    shape = read_shape(base_model)
+    if is_mixture(shape):
+        return measure_mixture(base_model, json.dumps(shape, sort_keys=True, default=str))
     if files := list_weight_files(base_model):
         shapes = open_headers(base_model, files)
         matrices = {n.removesuffix(".weight"): s for n, s in shapes.items() if len(s) == 2}
@@ -51,7 +54,7 @@ def read_sizes(base_model: str) -> Sizes:
     if locate(base_model).gguf_file is not None:
         size = sum(p.stat().st_size for p in Path(base_model).expanduser().glob("*.gguf"))
         return Sizes(total_params=2 * size, layers={})  # about four bits each
-    return spell_sizes(read_shape(base_model))
+    return spell_sizes(shape)
 
 
 def is_mixture(config: Mapping[str, Any]) -> bool:
@@ -64,8 +67,10 @@ def is_mixture(config: Mapping[str, Any]) -> bool:
     return any(isinstance(value, int) and value > 1 for value in numbers)
 
 
-def measure_mixture(base_model: str) -> Sizes:
-    """By transformers' own layers: files of experts have them one by one, models stacked in one."""
+@lru_cache(maxsize=4)
+def measure_mixture(base_model: str, config: str) -> Sizes:
+    """By transformers' own layers: files of experts have them one by one, models stacked in one.
+    Kept as long as its config.json says the same, for a plan asks once a trial."""
     from trainable.model.empty import build_empty, count_experts
     from trainable.model.modules import list_linear_paths
 
