@@ -28,7 +28,7 @@ from tune.terminal.table import render
 DOCS = Path(__file__).parent
 PICTURES = DOCS / "pictures"
 ANALYSIS = DOCS.parent / "analysis"
-RUNNING, ENDED = ANALYSIS / "example" / "sweep", ANALYSIS / "results" / "smollm2" / "modules"
+RUNNING, ENDED = ANALYSIS / "example" / "sweep", ANALYSIS / "results" / "layers" / "layers"
 SHOWN_EVENTS = 45  # of the running one's: half of the way
 COLUMNS = 96
 SIZE = {"width": 1280, "height": 860}
