@@ -15,8 +15,9 @@ from trainable.trial import TrialConfig
 from tune.run import main as run_sweep
 from tune.simulate.clock import Clock
 from tune.simulate.command import main
-from tune.simulate.curves import Formula, Recorded, Stretch
+from tune.simulate.curves import Formula
 from tune.simulate.outcome import pick, run, simulate, summarise
+from tune.simulate.recorded import Stretch, open_sweep
 
 
 class Paced(Formula):
@@ -112,7 +113,7 @@ def test_recorded_curves_are_replayed_as_they_were(tmp_path: Path) -> None:
     config, space = make_config(tmp_path, asha="off", trials=12, baseline=False)
     run_inline(open_search(config, space)[0])
     records = read_sweep(config.folder)
-    curves = Recorded(records)
+    curves = open_sweep(records)
     clock = run(curves, "random", 1, 1, 5)
     ends = {json.dumps(dict(t.params)): t.last for t in records.searched}
     for trial in clock.search.searched:

@@ -21,8 +21,10 @@ from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
     from tune.simulate.curves import Curves
+    from tune.simulate.recorded import Recorded
 
 FORMULA = "toy"
+POINTS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 Row = dict[str, str | int | float]
 COLUMNS = {  # field of Outcome -> (heading, digits)
     "makespan_h": ("makespan, h", 3),
@@ -53,12 +55,11 @@ def compare_methods(flags: argparse.Namespace) -> Outcome:
 
 
 def open_curves(flags: argparse.Namespace) -> Curves:
-    from analysis.records import find_sweep, read_sweep
     from tune.search.profiles import fit_evals
-    from tune.simulate.curves import Formula, Recorded
+    from tune.simulate.curves import Formula
 
     is_formula = flags.curves == FORMULA
-    curves = Formula() if is_formula else Recorded(read_sweep(find_sweep(flags.curves)))
+    curves = Formula() if is_formula else open_recorded(flags.curves, flags.points)
     config = curves.config
     given = {"trials": flags.trials, "eta": flags.eta, "rungs_turns": flags.rungs}
     given["rung_metric"] = flags.rung_metric
@@ -70,6 +71,17 @@ def open_curves(flags: argparse.Namespace) -> Curves:
     curves.config = replace(config, **changes)
     curves.draw(0, curves.config.trials)
     return curves
+
+
+def open_recorded(name: str, points: str) -> Recorded:
+    from analysis.pool import is_pool, read_pool
+    from analysis.records import find_sweep, read_sweep
+    from tune.simulate.recorded import open_pool, open_sweep
+
+    if not is_pool(Path(name)):
+        return open_sweep(read_sweep(find_sweep(name)))
+    pool = read_pool(Path(name))
+    return open_pool(pool, range(len(pool.params))[POINTS[points]])
 
 
 def check_recorded(rungs: Sequence[int], recorded: Sequence[int]) -> None:
@@ -157,7 +169,15 @@ def build_parser() -> Parser:
         "--curves",
         default=FORMULA,
         metavar="SWEEP",
-        help="the recorded sweep to replay: a name under runs/ or a folder; toy: the formula",
+        help="what to replay: a sweep (a name under runs/, or a folder), a pool's folder (there a "
+        "search sees one seed on half of the dialogues, and what it picks is worth the mean of all "
+        "seeds on the other half), or toy, the formula",
+    )
+    parser.add_argument(
+        "--points",
+        choices=tuple(POINTS),
+        default="all",
+        help="of a pool, by number: choose on one half, confirm on the other",
     )
     parser.add_argument("--trials", type=parse_count, help="of one sweep")
     parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")

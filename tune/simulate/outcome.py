@@ -53,6 +53,7 @@ class Unrecorded(Recorder):
 
 def simulate(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Outcome:
     """A sweep of `curves.config.trials` trials on `gpus` engines of `pack` slots each."""
+    curves = curves.repeat(seed)
     clock = run(curves, method, gpus, pack, seed)
     training = clock.turns / curves.config.train_turns
     return Outcome(

@@ -1,7 +1,7 @@
 """Points of the space `qlora` that nobody has selected: python -m tune.run --space .../points.py
 
-DRAW says which (run.sh): the numbers of the draw's points, as 0-63, or `repeated`, the sixteen of the
-first 64 that further seeds repeat.
+DRAW says which (run.sh): the numbers of the draw's points, as 0-63, or `repeated`, the sixteen of
+the first 64 that further seeds repeat.
 """
 
 import os
