@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analysis.importance import read_distributions
 from analysis.noise import read_counts, score_combined
 from analysis.records import SweepRecords, TrialRecord, find_level, find_sweep, read_sweep
 from trainable.command.outcome import Outcome, carry_out
@@ -80,10 +81,8 @@ class Pool:
         """One seed as a study of Optuna: a trial a point, Combined at the end as its value, the
         loss (nats a word) at every rung as intermediate values by turns."""
         import optuna
-        from optuna.distributions import json_to_distribution
 
-        spelt = self.header["space"]["searched"]
-        searched = {n: json_to_distribution(json.dumps(s)) for n, s in spelt.items()}
+        searched = read_distributions(self.header["space"])
         study = optuna.create_study(direction="maximize", study_name=self.name)
         for point, rows in self.select(seed).groupby("point"):
             params = dict(self.params[int(str(point))])
