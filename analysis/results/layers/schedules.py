@@ -8,7 +8,7 @@ from search_spaces.space import Space
 
 LENGTHS_TURNS = tuple(int(turns) for turns in os.environ.get("LENGTHS", "4000 12000").split())
 RATES = tuple(
-    float(rate) for rate in os.environ.get("SCHEDULE_RATES", "4e-4 1.2e-3 3.6e-3").split()
+    float(rate) for rate in os.environ.get("SCHEDULE_RATES", "8e-4 2.4e-3 7.2e-3").split()
 )
 
 SPACE = Space(
