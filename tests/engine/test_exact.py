@@ -18,7 +18,8 @@ from trainable.model.verdicts import key_of, recall_verdict
 from trainable.solo.alone_engine import AloneEngine
 from trainable.solo.choose import open_finetuner
 from trainable.trial import CannotPack
-from tune.bench.exactness import compare, judge
+from tune.bench.comparison import compare
+from tune.bench.exactness import judge
 from tune.bench.tiny_models import MODELS, write_model
 
 # soft caps of scores and logits, and a window; attention of its own

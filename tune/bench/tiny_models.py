@@ -17,8 +17,12 @@ READ = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="ut
 
 
 def complete(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """With those of the sets that they are like."""
-    own = {name: value for name, value in fields.items() if name != "like"}
+    """With those of the sets that they are like; of a wrapper, the parts inside it, too."""
+    own = {
+        name: complete(value) if name.endswith("_config") else value
+        for name, value in fields.items()
+        if name != "like"
+    }
     sets = [complete(READ["sets"][name]) for name in fields.get("like", ())]
     return dict(ChainMap(own, *reversed(sets)))
 
