@@ -3,7 +3,7 @@ under which others it exists; and the checks of a value against that."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,4 +76,38 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
         raise ConfigError(
             f"{name} must lie in [{low:g}, {high:g}], not {value!r} (",
             *(Setting(name, "VALUE"), ")"),
+        )
+
+
+def check_condition(
+    config: Mapping[str, Any],
+    decider: str,
+    values: tuple[str, ...],
+    dependants: tuple[str, ...],
+    declared: Mapping[str, Declared],
+) -> None:
+    """The dependants exist under these values of the decider alone."""
+    applies = config[decider] in values
+    for name in dependants:
+        value = config[name]
+        if applies and value is None and not declared[name].is_optional:
+            raise ConfigError(
+                f"{name} is needed with {decider}={config[decider]}: give ", Setting(name, "VALUE")
+            )
+        if not applies and value is not None:
+            raise ConfigError(
+                f"{name}={value} has no meaning with {decider}={config[decider]} "
+                f"(only with {' or '.join(values)}): leave it out"
+            )
+
+
+def check_compute(quantisation: str, compute: str) -> None:
+    """Weights that are not quantised are held in the type that is computed in."""
+    bits = {"bf16": ("bf16", "fp16"), "fp32": ("fp32",)}
+    fitting = bits.get(quantisation, (compute,))
+    if compute != "auto" and compute not in fitting:
+        raise ConfigError(
+            f"compute={compute} does not fit quantisation={quantisation}, whose weights are not "
+            f"quantised: give ",
+            *(Setting("compute", fitting[0]), " or ", Setting("quantisation", "nf4")),
         )

@@ -138,6 +138,7 @@ class Resolved:
     trainable_params: int = 0
     total_params: int = 0
     base_residency: str = ""  # nf4 | dequantized | 16 or 32 bit: how the frozen base is held
+    compute: str = ""  # fp16 | bf16 | fp32; "": recorded before it was told
     execution: str = ""  # packed | solo, and why solo when it could not be packed
     device: str = ""  # GPU model or "cpu"
     # of the base model: its weights' fingerprint, and how its tokenizer begins and ends a sequence

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from trainable.declared import Declared, check_choice, check_kind, check_range, declare
+from trainable.declared import (
+    Declared,
+    check_choice,
+    check_compute,
+    check_condition,
+    check_kind,
+    check_range,
+    declare,
+)
 from trainable.errors import CannotPack, ConfigError, Missing, Setting, TrialFailed, nearest
 
 # a trial's errors are had from here, too
@@ -24,7 +32,7 @@ SAMPLED = ("decoding", ("sampling",))
 BEAMS = ("decoding", ("beam",))
 DRAWN = ("decoding", ("sampling", "contrastive"))
 # what decides which base model a trial stands on
-BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation")
+BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation", "compute")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +51,9 @@ class TrialConfig:
     )
     double_quantisation: bool | None = declare(
         None, "quantises the scales of the 4-bit blocks, too", only_with=FOUR_BIT
+    )
+    compute: str = declare(
+        "auto", "what passes compute in; auto: what is fast here", ("auto", "fp16", "bf16", "fp32")
     )
     method: str = declare("lora", "what is trained", ("lora", "full", "none"))
     adapter: str | None = declare(
@@ -176,7 +187,8 @@ class TrialConfig:
         for name, (low, high) in RANGES.items():
             check_range(name, getattr(self, name), low, high)
         for decider, values, dependants in CONDITIONS:
-            self._check_condition(decider, values, dependants)
+            check_condition(vars(self), decider, values, dependants, DECLARED)
+        check_compute(self.quantisation, self.compute)
         if self.decoding == "contrastive" and self.top_k is None:
             raise ConfigError("contrastive search needs top_k: give ", Setting("top_k", "4"))
         if self.min_new_tokens > self.max_new_tokens:
@@ -191,23 +203,6 @@ class TrialConfig:
                 *(Setting("layout", "lines"), ", for no chat template has belief states: "),
                 *("give that, or ", Setting("target", "response")),
             )
-
-    def _check_condition(
-        self, decider: str, values: tuple[str, ...], dependants: tuple[str, ...]
-    ) -> None:
-        applies = getattr(self, decider) in values
-        for name in dependants:
-            value = getattr(self, name)
-            if applies and value is None and not DECLARED[name].is_optional:
-                raise ConfigError(
-                    f"{name} is needed with {decider}={getattr(self, decider)}: give ",
-                    Setting(name, "VALUE"),
-                )
-            if not applies and value is not None:
-                raise ConfigError(
-                    f"{name}={value} has no meaning with {decider}={getattr(self, decider)} "
-                    f"(only with {' or '.join(values)}): leave it out"
-                )
 
     @property
     def lora_scale(self) -> float:

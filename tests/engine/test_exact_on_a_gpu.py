@@ -24,17 +24,21 @@ PEOPLE_S = (
 )
 
 
-@pytest.mark.parametrize("quantisation", ["fp32", "bf16", "nf4"])
+@pytest.mark.parametrize(
+    ("quantisation", "compute"),
+    [("fp32", "auto"), ("bf16", "auto"), ("nf4", "auto"), ("bf16", "fp16"), ("nf4", "fp16")],
+)
 @pytest.mark.parametrize("name", PEOPLE_S)
-def test_the_engine_packs_it(name: str, quantisation: str, tmp_path: Path, own_cache: Path) -> None:
+def test_the_engine_packs_it(
+    name: str, quantisation: str, compute: str, tmp_path: Path, own_cache: Path
+) -> None:
     """The self-check raises CannotPack where anything differs; then it trains, recorded too."""
     double = True if quantisation == "nf4" else None
-    config = make_config(
-        write_model(name, tmp_path), quantisation=quantisation, double_quantisation=double
-    )
+    held = {"quantisation": quantisation, "double_quantisation": double, "compute": compute}
+    config = make_config(write_model(name, tmp_path), **held)
     spec = BaseSpec.of(config, device="cuda")
     pack = Pack(load_base(spec), slots=2, max_rank=8)
-    verdict = recall_verdict(key_of(spec), "cuda")
+    verdict = recall_verdict(key_of(spec), "cuda-fp16" if compute == "fp16" else "cuda")
     assert verdict is not None and verdict.reason is None
     for seed in range(2):
         pack.join(str(seed), replace(config, seed=seed), None)
@@ -46,16 +50,19 @@ def test_the_engine_packs_it(name: str, quantisation: str, tmp_path: Path, own_c
 
 
 @pytest.mark.parametrize("rules", [ScoreRules(scale=0.125, window=50), ScoreRules(scale=0.125)])
-def test_the_flash_kernel_sees_windows(rules: ScoreRules) -> None:
-    lengths = (300, 40, 129)
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_the_kernels_for_16_bits_keep_dialogues_apart(rules: ScoreRules, half: torch.dtype) -> None:
+    """An empty one among them; fp16's kernel leaves windows to the plain formula."""
+    lengths = (300, 40, 0, 129, 0)
     made = []
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in (half, torch.float32):
         torch.manual_seed(0)
         q = torch.randn(1, 4, sum(lengths), 64).cuda().requires_grad_()
         k, v = (torch.randn(1, 2, sum(lengths), 64).cuda().requires_grad_() for _ in range(2))
         packing = Packing(lengths, torch.device("cuda"))
         out = packing.attend(*(x.to(dtype) for x in (q, k, v)), rules).float()
-        assert packing.is_laid_out == (dtype == torch.float32)
+        is_fp16_in_a_window = dtype == torch.float16 and rules.window is not None
+        assert packing.is_laid_out == (dtype == torch.float32 or is_fp16_in_a_window)
         slope = torch.linspace(-1, 1, out.numel(), device="cuda").view_as(out)
         made.append((out, *torch.autograd.grad((out * slope).sum(), (q, k, v))))
     for rough, exact in zip(*made, strict=True):

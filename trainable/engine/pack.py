@@ -36,6 +36,7 @@ from trainable.engine.train.meter import Meter
 from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
+from trainable.model.precision import name_dtype
 from trainable.result import Resolved
 from trainable.trial import TrialConfig, TrialFailed
 
@@ -67,7 +68,8 @@ class Pack(SlotTable):
         is_compiled = self.device.type == "cuda" and not fuse(self.model, self.run_backbone)
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
-        bank = SlotBank(shapes, slots, max_rank, self.device)
+        is_fp16 = base.compute_dtype == torch.float16
+        bank = SlotBank(shapes, slots, max_rank, self.device, is_fp16=is_fp16)
         super().__init__(bank, Adapters(bank, self.model))
         self.train_together = TrainPass(
             self.add_gradients, can_record(base, training=True), is_compiled
@@ -92,6 +94,7 @@ class Pack(SlotTable):
             trainable_params=0 if slot.order is None else self.bank.layout.count(slot.shape),
             total_params=self.base.total_params,
             base_residency=self.base.residency,
+            compute=name_dtype(self.base.compute_dtype),
             execution="packed" if len(self.rows) > 1 else "solo",
             device=describe_device(self.device),
             base=self.base.identity,
@@ -144,7 +147,7 @@ class Pack(SlotTable):
         self.adapters.begin_training(load.span, load.modules, tokens.layout, load.dropout, dtype)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
-        loss, nats = TargetLoss.apply(before, self.output(), tokens.labels, load.weights)
+        loss, nats = TargetLoss.apply(before, self.output(), tokens.labels, load.scaled)
         loss.backward()
         return nats * load.weights
 

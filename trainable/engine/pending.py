@@ -11,6 +11,7 @@ import torch
 
 from trainable.engine.decode.replies import Generation, GenerationRequest
 from trainable.engine.pack import Pack
+from trainable.engine.slots.loss_scale import not_finite
 from trainable.evaluation.validation import Generated
 from trainable.result import TrainerState
 from trainable.system.activity import tell
@@ -116,14 +117,7 @@ class PendingWork:
 
     def _fail_broken(self) -> None:
         for slot in self.pack.broken_slots():
-            rate = slot.config.learning_rate
-            self.fail(
-                slot.key,
-                TrialFailed(
-                    f"the loss or its gradient is not finite after {slot.turns_seen} turns "
-                    f"(learning_rate={rate})"
-                ),
-            )
+            self.fail(slot.key, not_finite(slot.turns_seen, slot.config.learning_rate))
 
     def _generate(self) -> None:
         self._fail_broken()  # by then the device has trained

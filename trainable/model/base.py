@@ -17,10 +17,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from trainable.declared import check_choice
+from trainable.declared import check_choice, check_compute
 from trainable.model.conv1d import to_linear
 from trainable.model.identity import Identity, identify
 from trainable.model.positions import count_positions, forget_lengths
+from trainable.model.precision import DTYPES, name_dtype, pick_compute_dtype
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
@@ -40,6 +41,7 @@ class BaseSpec:
     initialisation: str = "pretrained"  # pretrained | random
     quantisation: str = "nf4"  # nf4 | fp4 | int8 | bf16 | fp32
     double_quantisation: bool | None = None  # nf4 and fp4 only
+    compute: str = "auto"  # auto | fp16 | bf16 | fp32
     residency: str = "auto"  # 4-bit weights: auto | nf4 (packed, as quantised) | dequantized
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
     trust_remote_code: bool = field(default_factory=trusts_remote_code)
@@ -52,6 +54,8 @@ class BaseSpec:
     def __post_init__(self) -> None:
         check_choice("initialisation", self.initialisation, ("pretrained", "random"))
         check_choice("quantisation", self.quantisation, (*FOUR_BIT, "int8", "bf16", "fp32"))
+        check_choice("compute", self.compute, ("auto", *DTYPES))
+        check_compute(self.quantisation, self.compute)
         check_choice("residency", self.residency, ("auto", "nf4", "dequantized"))
         if self.residency != "auto" and self.quantisation not in FOUR_BIT:
             raise ConfigError(
@@ -67,7 +71,7 @@ class Base:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    residency: str  # nf4 | fp4 | dequantized | int8 | bf16 | fp32: how the weights are held
+    residency: str  # nf4 | fp4 | dequantized | int8 | bf16 | fp16 | fp32: how weights are held
     total_params: int  # tied ones once, without adapters
     compute_dtype: torch.dtype
     special: SpecialIds
@@ -91,7 +95,9 @@ def load_base(spec: BaseSpec) -> Base:
     torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
     source = locate(spec.base_model)
     device = pick_device(spec.device)
-    dtype = pick_compute_dtype(spec.quantisation, device)
+    dtype = pick_compute_dtype(spec.quantisation, spec.compute, device)
+    # sums of 16-bit products in 32 bits: in fp16 they would end at 65504
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     with explained(spec.base_model):
         config = AutoConfig.from_pretrained(
             source.name, trust_remote_code=spec.trust_remote_code, **source.arguments
@@ -130,14 +136,6 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def pick_compute_dtype(quantisation: str, device: torch.device) -> torch.dtype:
-    """bf16 and fp32 weights compute in their own type; quantised ones in fp32 on the CPU, in bf16
-    on a GPU."""
-    if quantisation in ("bf16", "fp32"):
-        return {"bf16": torch.bfloat16, "fp32": torch.float32}[quantisation]
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
 def silence_dropout(config: Any) -> None:
     """Sets every dropout probability of a configuration (and of those inside it) to 0, and the
     noise that experts are chosen with."""
@@ -153,7 +151,7 @@ def build_model(
 ) -> PreTrainedModel:
     """The model with its weights, quantised, on the device."""
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    is_quantised = spec.quantisation not in ("bf16", "fp32")
+    is_quantised = spec.quantisation not in DTYPES
     arguments: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
     if spec.initialisation == "random":
         with torch.random.fork_rng(devices=[]):
@@ -192,7 +190,7 @@ def settle(model: PreTrainedModel, spec: BaseSpec, dtype: torch.dtype) -> str:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    residency = spec.quantisation
+    residency = name_dtype(dtype) if spec.quantisation in DTYPES else spec.quantisation
     if spec.residency == "dequantized" or (
         spec.quantisation in FOUR_BIT
         and spec.residency == "auto"

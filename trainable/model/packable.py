@@ -8,7 +8,7 @@ from typing import Any
 
 from trainable.model.adapter_fields import why_peft
 from trainable.model.source import explained, locate
-from trainable.model.verdicts import key_of, recall_verdict
+from trainable.model.verdicts import DEVICES, key_of, recall_verdict
 from trainable.system.hub import settle_network
 from trainable.system.json_object import read_object
 from trainable.trial import TrialConfig
@@ -32,7 +32,7 @@ def why_alone(config: TrialConfig) -> str | None:
 def recall_difference(config: TrialConfig) -> str | None:
     """What an engine here has found that it does not compute as transformers does; None: nothing,
     or no engine has met the base model yet."""
-    verdicts = (recall_verdict(key_of(config), device) for device in ("cuda", "cpu"))
+    verdicts = (recall_verdict(key_of(config), device) for device in DEVICES)
     return next((v.reason for v in verdicts if v is not None and v.reason is not None), None)
 
 

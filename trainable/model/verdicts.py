@@ -17,6 +17,7 @@ from trainable.system.cache import find_cache_folder, fingerprint_files
 from trainable.system.json_object import read_object
 from trainable.system.whole import write_whole
 
+DEVICES = ("cuda", "cuda-fp16", "cpu", "cpu-fp16")  # where, and in what, a check was made
 PACKAGES = ("torch", "transformers", "bitsandbytes", "triton")
 
 
@@ -36,7 +37,7 @@ def key_of(base: Any) -> str:
     files = list_weight_files(base.base_model)
     files += [folder / name for name in (source.gguf_file, "config.json") if name is not None]
     sizes = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
-    held = (base.initialisation, base.quantisation, base.double_quantisation)
+    held = (base.initialisation, base.quantisation, base.double_quantisation, base.compute)
     return hashlib.sha256(repr((source, sizes, held, read_code())).encode()).hexdigest()[:16]
 
 
@@ -58,7 +59,7 @@ def find_place(key: str, device: str) -> Path:
 
 
 def recall_verdict(key: str, device: str) -> Verdict | None:
-    """`device`: cpu or cuda. None where there was no check, or no whole file of it."""
+    """`device`: one of DEVICES. None where there was no check, or no whole file of it."""
     try:
         return Verdict(**read_object(find_place(key, device)))
     except (OSError, ValueError, TypeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,3 +44,7 @@ class WeightAverage:
         """Overwrites the parameters by that name."""
         for name, value in weights.items():
             self.trained[name].copy_(value)
+
+
+def copy_to_host(value: Any) -> Any:
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value

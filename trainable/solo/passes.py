@@ -1,6 +1,6 @@
 """Passes of one trial's own model, by transformers: the loss on windows, and replies to prompts.
 
-Full finetuning at 16 bits computes in bf16 over 32-bit weights: in bf16 alone, steps as small as a
+Full finetuning at 16 bits computes in these over 32-bit weights: in 16 alone, steps as small as a
 finetuning's would round to nothing.
 """
 
@@ -47,7 +47,7 @@ class Passes:
             return bears_company(self.model, self.pad, text.tolist())
 
     def autocast(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed)
+        return torch.autocast(self.device.type, self.base.compute_dtype, enabled=self.is_mixed)
 
     def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
         """The summed loss (a number, in nats) over the windows' targets, and how many there are."""

@@ -17,21 +17,24 @@ from torch.utils._pytree import tree_map
 from trainable.engine.device.counter import combine
 from trainable.engine.device.memory import describe_device, give_back_memory, peak_gib
 from trainable.engine.slots.data_order import DataOrder, cut_step
+from trainable.engine.slots.loss_scale import not_finite
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Calibrated, Generated, Validation
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
+from trainable.model.precision import name_dtype
 from trainable.result import Evaluation, Resolved, TrainerState
-from trainable.solo.average import WeightAverage
+from trainable.solo.average import WeightAverage, copy_to_host
 from trainable.solo.generate import list_prompts, quiet_dropout
+from trainable.solo.loss_scaler import LossScaler
 from trainable.solo.model import load_weights, prepare
 from trainable.solo.passes import Passes
 from trainable.solo.seq2seq import Seq2SeqPasses
 from trainable.system.activity import forget, tell
 from trainable.system.gpu import recall_gpu
 from trainable.training_curve import TrainingCurve, TrainingPoint
-from trainable.trial import TrialConfig, TrialFailed
+from trainable.trial import TrialConfig
 
 PASS_TOKENS = 4096
 STABLE_RUN = "trunk.pt"
@@ -58,6 +61,7 @@ class PlainFinetuner:
             assert config.batch_turns is not None and config.weight_decay is not None
             self.optimizer = torch.optim.AdamW(trained.values(), weight_decay=config.weight_decay)
             self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
+        self.scaler = LossScaler(base.compute_dtype, self.device)
         self.turns_seen, self.steps, self.tokens_seen = 0, 0, 0
         self.train_s, self.curve = 0.0, TrainingCurve()
         self.stable_run: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
@@ -66,6 +70,7 @@ class PlainFinetuner:
             trainable_params=0 if self.order is None else sum(p.numel() for p in trained.values()),
             total_params=base.total_params,
             base_residency=base.residency,
+            compute=name_dtype(base.compute_dtype),
             execution=f"solo: {why_alone(config) or 'by transformers'}",
             device=describe_device(self.device),
             base=base.identity,
@@ -90,7 +95,8 @@ class PlainFinetuner:
         """What training goes on from, on the host."""
         assert self.order is not None
         weights = {"weights": self.average.trained, "average": self.average.values}
-        state = {**weights, "optimizer": self.optimizer.state_dict()}
+        optimizer = {"optimizer": self.optimizer.state_dict(), "scaling": self.scaler.scaling}
+        state = {**weights, **optimizer}
         place = {"turns": self.turns_seen, "steps": self.steps, "position": self.order.position}
         return {**tree_map(copy_to_host, state), **place, "curve": self.curve.to_dict()}
 
@@ -100,6 +106,7 @@ class PlainFinetuner:
         kept = stable_run.get("average", {}).items()
         self.average.values = {name: value.to(self.device, copy=True) for name, value in kept}
         self.optimizer.load_state_dict(stable_run["optimizer"])
+        self.scaler.restore(stable_run.get("scaling"))
         self.turns_seen, self.steps = stable_run["turns"], stable_run["steps"]
         self.curve = TrainingCurve.from_dict(stable_run.get("curve", {}))
         self.order.position, self.stable_run = stable_run["position"], None
@@ -114,21 +121,17 @@ class PlainFinetuner:
         for piece in cut_step(draws, PASS_TOKENS):
             nats, _ = self.passes.sum_nats([draw.window for draw in piece.draws])
             part = nats / piece.batch_targets
-            part.backward()
+            self.scaler.backward(part)
             loss += part.detach()
             self.tokens_seen += piece.n_tokens
         trained = list(self.average.trained.values())
+        self.scaler.unscale(trained)
         norm = torch.nn.utils.clip_grad_norm_(trained, self.config.clip_norm)
         measured: list[float] = torch.stack((loss, norm.float())).tolist()  # the step's only wait
-        if not math.isfinite(measured[1]):
-            raise TrialFailed(
-                f"the loss or its gradient is not finite after {self.turns_seen} turns "
-                f"(learning_rate={self.config.learning_rate})"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        is_finite = math.isfinite(measured[1])
+        if not is_finite and self.scaler.is_spent:
+            raise not_finite(self.turns_seen, self.config.learning_rate)
+        self.scaler.step(self.optimizer, rate, is_finite=is_finite)
         self.turns_seen += sum(draw.window.n_turns for draw in draws)
         self.steps += 1
         self.average.follow(self.steps)
@@ -214,6 +217,7 @@ class PlainFinetuner:
             **{"tokens_seen": self.tokens_seen, "curve": self.curve.to_dict()},
             "config": self.config.to_dict(),
             "position": 0 if self.order is None else self.order.position,
+            "scaling": self.scaler.scaling.tolist(),
             KEY: self.base.identity,
         }
         (folder / "trainer.json").write_text(json.dumps(state, indent=1) + "\n")
@@ -234,6 +238,7 @@ class PlainFinetuner:
             if (folder / STABLE_RUN).exists():
                 self.stable_run = torch.load(folder / STABLE_RUN, weights_only=True)
             self.order.position = kept["position"]
+            self.scaler.restore(kept.get("scaling"))
         self.turns_seen, self.steps = kept["turns_seen"], kept["steps"]
         self.tokens_seen, self.train_s = kept["tokens_seen"], kept["train_s"]
         self.curve = TrainingCurve.from_dict(kept.get("curve") or {})
@@ -242,7 +247,3 @@ class PlainFinetuner:
         forget()
         del self.model, self.passes, self.optimizer, self.base
         give_back_memory()
-
-
-def copy_to_host(value: Any) -> Any:
-    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value

@@ -74,7 +74,7 @@ class UsualTrial:
 
     def _step(self, batches: Sequence[Sequence[Window]]) -> int:
         for windows in batches:
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with torch.autocast(self.device.type, self.plain.base.compute_dtype):
                 nats, targets = self.plain.passes.sum_nats(windows)
             (nats / targets / len(batches)).backward()
         torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm or 1.0)
@@ -92,7 +92,7 @@ class UsualTrial:
         with torch.no_grad():
             for start in range(0, len(prompts), batch):
                 part = prompts[start : start + batch]
-                with torch.autocast(self.device.type, torch.bfloat16):
+                with torch.autocast(self.device.type, self.plain.base.compute_dtype):
                     self.plain.passes.say(part, self.config)
         self.plain.model.train()
         return len(prompts)

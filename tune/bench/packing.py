@@ -84,7 +84,7 @@ def solo_peft_step(model: Any, windows: list[Window], sequences: int) -> Callabl
     labels = ids.masked_fill(~is_target, -100)
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, model.dtype, enabled=device.type == "cuda"):
             loss = peft_model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 0.3)

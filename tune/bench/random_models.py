@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from trainable.corpus.encode import Window
 from trainable.model.base import Base
+from trainable.model.precision import pick_compute_dtype
 from trainable.model.quantise import count_params, dequantise, quantise
 from trainable.model.special_ids import SpecialIds
 
@@ -41,7 +42,7 @@ def make_sizes(shape: dict[str, Any]) -> LlamaConfig | GPTNeoXConfig:
 
 def build_model(shape: str, device: torch.device) -> Any:
     """Random weights of that shape in NF4 with double quantisation, built on the device."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = pick_compute_dtype("nf4", "auto", device)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(make_sizes(SHAPES[shape]), dtype=dtype)
     quantise(model, "nf4", double=True)
@@ -66,7 +67,7 @@ def make_windows(sequences: int, mean_tokens: int, vocabulary: int, even: bool) 
 
 
 def as_base(model: Any, residency: str) -> Base:
-    dtype = torch.bfloat16 if model.device.type == "cuda" else torch.float32
+    dtype = pick_compute_dtype("nf4", "auto", model.device)
     if residency == "dequantized":
         dequantise(model, dtype)
     return Base(

@@ -23,7 +23,7 @@ class Export:
     scores: Sequence[Scored]
     data: Data
     licence: str | None  # of the base model
-    dtype: str  # float32 | bfloat16: what the trial computed in
+    dtype: str  # float32 | bfloat16 | float16: what the trial computed in
     prefix_ids: tuple[int, ...]
     silent_ids: tuple[int, ...]
     example: Example

@@ -123,8 +123,11 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
 
 
 def pick_dtype(choice: Choice) -> str:
-    """What the trial computed in: fp32 on a CPU, bf16 on a GPU, or its base's own type."""
+    """What the trial computed in, as it was recorded; of an older record: fp32 on a CPU, bf16 on a
+    GPU, or its base's own type."""
     resolved = choice.trial.resolved
+    if resolved is not None and resolved.compute:
+        return {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}[resolved.compute]
     on_cpu = resolved is None or resolved.device in ("", "cpu")
     match choice.config.quantisation:
         case "fp32":

@@ -100,6 +100,7 @@ class CachedShared(Cached):
         """As `Cached.attend`."""
         keys, values = (side[:, :, : self.n_own] for side in self.cache.own[layer])
         keys[:, :, -1], values[:, :, -1] = key[:, :, 0], value[:, :, 0]
+        query, rules = rules.before_products(query)
         lines = query[:, :, 0].unflatten(1, (keys.shape[1], -1))  # [rows, kv_heads, group, width]
         multiply, n_prefix = self.cache.group.multiply, self.keys[layer].shape[2]
         products = torch.cat([multiply(lines, self.keys[layer].mT), lines @ keys.mT], dim=-1)

@@ -71,7 +71,7 @@ def open_stream() -> torch.cuda.Stream:
     at the first products there and back: outside of any recording's memory."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream), torch.enable_grad():
-        one = torch.ones(64, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        one = torch.ones(64, 64, device="cuda", dtype=torch.float16, requires_grad=True)
         (one @ one).sum().backward()
     torch.cuda.current_stream().wait_stream(stream)
     return stream

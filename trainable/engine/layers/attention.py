@@ -8,32 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from inspect import signature
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.varlen import varlen_attn
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 
 from trainable.engine.device.transfer import to_device
 from trainable.engine.layers.scores import ScoreRules, read_rules
+from trainable.engine.layers.varlen import attend_flat, fits_kernel
 
 NAME = "packed"
-KERNEL_WIDTH = 256  # of a head: the most that the variable-length kernel takes
-# Up to torch 2.11 the kernel groups queries without being told.
-GROUPED: dict[str, Any] = (
-    {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
-)
 
 
 class Packing:
     """Where the sequences of a flat row of tokens begin and end.
 
-    On a GPU in 16 bits the variable-length flash kernel takes the flat row as it is; on a CPU one
+    On a GPU in 16 bits a variable-length kernel takes the flat row as it is; on a CPU one
     sequence follows another. Elsewhere, and where neither knows a layer's rules, the sequences are
     laid out as a right-padded batch and back: exact, and a padded place is zero, so that nothing,
     not even a NaN, crosses from one dialogue to another.
@@ -77,31 +71,13 @@ class Packing:
         q, k, v = (x.squeeze(0).transpose(0, 1) for x in (query, key, value))
         if self.kept is not None:
             self.kept.append((k, v))
-        if self._fits_kernel(q, v, rules):
-            before = -1 if rules.window is None else rules.window - 1
-            out = varlen_attn(
-                q.contiguous(), k.contiguous(), v.contiguous(), self.borders, self.borders,
-                self.longest, self.longest, scale=rules.scale, window_size=(before, 0), **GROUPED,
-            )  # fmt: skip
-            assert isinstance(out, Tensor)
-            return out[None]
+        if fits_kernel(q, v, rules, self.longest):
+            return attend_flat(q, k, v, self.borders, self.longest, rules)[None]
         if not q.is_cuda and rules.cap is None and rules.sinks is None:
             return self._attend_each(q, k, v, rules)
         self.is_laid_out = True
         q, k, v = (F.pad(x, (0, 0, 0, 0, 0, 1))[self.to_batch].transpose(1, 2) for x in (q, k, v))
         return self._attend_batch(q, k, v, rules).flatten(0, 1)[self.to_flat][None]
-
-    def _fits_kernel(self, query: Tensor, value: Tensor, rules: ScoreRules) -> bool:
-        """Whether the variable-length kernel computes these rules."""
-        is_in_16_bits = query.is_cuda and query.dtype != torch.float32
-        is_common = rules.cap is None and rules.sinks is None
-        is_unchunked = rules.chunk is None or rules.chunk >= self.longest
-        return (
-            is_in_16_bits
-            and is_common
-            and is_unchunked
-            and query.shape[-1] == value.shape[-1] <= KERNEL_WIDTH
-        )
 
     def _attend_each(self, q: Tensor, k: Tensor, v: Tensor, rules: ScoreRules) -> Tensor:
         """Without padding, which costs a CPU as much as text does.

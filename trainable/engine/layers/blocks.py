@@ -72,7 +72,7 @@ class Blocks:
 
             return add_gradients(total, left, right, self.borders)
         for own, begin, end in self._walk(total):
-            own += left[begin:end].T @ right[begin:end]
+            own += left[begin:end].T.to(own.dtype) @ right[begin:end].to(own.dtype)
 
     def _walk(self, rows: Tensor) -> list[tuple[Tensor, int, int]]:
         """One row a slot, with where the slot's tokens begin and end."""

@@ -56,7 +56,7 @@ class Layout:
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """Adds left^T right of each slot's tokens, of [tokens, m] and [tokens, n], to total [slots,
         m, n], which may be more precise. Every slot has tokens."""
-        total += torch.bmm(self.split(left).mT, self.split(right))
+        total += torch.bmm(self.split(left).mT.to(total.dtype), self.split(right).to(total.dtype))
 
     def pick(self, rows: Tensor) -> Tensor:
         """rows [slots, ...] -> [present, ...]: those of the slots that have tokens."""

@@ -6,7 +6,7 @@ What each architecture gives transformers' attention functions as keyword argume
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,12 +53,19 @@ class ScoreRules:
         with_sink = torch.cat([scores, sink.expand(*scores.shape[:-1], 1)], dim=-1)
         return with_sink.softmax(-1)[..., :-1]
 
+    def before_products(self, query: Tensor) -> tuple[Tensor, ScoreRules]:
+        """In fp16 the scale is the queries' already: products of long heads would pass 65504."""
+        if query.dtype != torch.float16:
+            return query, self
+        return query * self.scale, replace(self, scale=1.0)
+
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, is_seen: Tensor) -> Tensor:
         """query [rows, heads, queries, width], keys and values [rows, kv_heads, keys, width] ->
         [rows, queries, heads, width of values]"""
+        query, rules = self.before_products(query)
         lines = query.unflatten(1, (keys.shape[1], -1)).flatten(2, 3)  # a head's own side by side
         products = (lines @ keys.mT).unflatten(2, (-1, query.shape[2]))
-        weights = self.weigh(products, is_seen).to(values.dtype)
+        weights = rules.weigh(products, is_seen).to(values.dtype)
         out = (weights.flatten(2, 3) @ values).unflatten(2, (-1, query.shape[2]))
         return out.flatten(1, 2).transpose(1, 2).contiguous()
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trainable.engine.device.counter import combine, uniform_like
 from trainable.engine.device.transfer import to_device
+from trainable.engine.slots.loss_scale import begin
 
 MOST_DRAWS = 2**23  # random numbers at a time
 ROW_KINDS = 5  # weights, their average, gradients, both moments
@@ -103,14 +104,19 @@ class SlotBank:
         slots: int,
         max_rank: int,
         device: torch.device,
+        *,
+        is_fp16: bool = False,
     ) -> None:
+        """`is_fp16`: passes compute in it, and losses are scaled."""
         self.slots = slots
+        self.is_fp16 = is_fp16
         self.device = device
         self.layout = RowLayout(dict(shapes), round_rank(max_rank, device))
         self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq = (
             torch.zeros(slots, self.layout.width, device=device) for _ in range(ROW_KINDS)
         )
         self.scales = torch.zeros(slots, device=device)
+        self.scaling = torch.zeros(slots, 3, device=device)  # of losses: see loss_scale
         self.modules: list[frozenset[str]] = [frozenset()] * slots
 
     def grow(self, max_rank: int) -> None:
@@ -138,7 +144,7 @@ class SlotBank:
     @property
     def rows(self) -> tuple[Tensor, ...]:
         """The tensors that hold one row a slot: [slots, ...] each."""
-        return *self._wide_rows, self.scales
+        return *self._wide_rows, self.scales, self.scaling
 
     def clear(self, slot: int) -> None:
         for tensor in self.rows:
@@ -161,6 +167,7 @@ class SlotBank:
         self.clear(slot)
         self.modules[slot] = frozenset(shape.modules)
         self.scales[slot] = shape.scale
+        begin(self.scaling[slot], is_fp16=self.is_fp16)
         alike: dict[int, list[str]] = {}  # modules that are drawn at once: they are hundreds
         for name in shape.modules:
             alike.setdefault(self.layout.shapes[name].in_features, []).append(name)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainable.engine.device.compiled import fused
 from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.engine.slots.loss_scale import SCALE, SKIPPED_STEPS, adapt, is_spent
 from trainable.trial import TrialConfig
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -81,7 +82,8 @@ def average_weight(averaging: float, step: int) -> float:
 
 
 class SlotOptimizer:
-    """Steps the bank's rows. A slot whose gradient is not finite is not stepped, and marked."""
+    """Steps the bank's rows. A slot whose gradient is not finite is not stepped, and marked where
+    its loss cannot be scaled down any more."""
 
     def __init__(self, bank: SlotBank) -> None:
         self.bank = bank
@@ -98,8 +100,10 @@ class SlotOptimizer:
         numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
         columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [6, slots, 1]
         # not in the update: one code for any number of slots would be slow at a reduction
-        norms = self.bank.grads[rows].norm(dim=1, keepdim=True)
-        self.is_broken[rows] |= ((columns[0] > 0) & ~torch.isfinite(norms))[:, 0]
+        scaling, wants = self.bank.scaling[rows], columns[0, :, 0] > 0
+        norms = self.bank.grads[rows].norm(dim=1, keepdim=True) / scaling[:, SCALE, None]
+        is_finite = torch.isfinite(norms)[:, 0]
+        self.is_broken[rows] |= wants & ~is_finite & is_spent(scaling)
         fused(update, self.bank.device)(
             (
                 self.bank.params[rows],
@@ -110,7 +114,10 @@ class SlotOptimizer:
             self.bank.grads[rows],
             norms,
             columns,
+            scaling,
         )
+        if self.bank.is_fp16:
+            adapt(scaling, wants, is_finite)
         return norms[:, 0]
 
     def swap(self, one: int, other: int) -> None:
@@ -120,15 +127,13 @@ class SlotOptimizer:
 
 
 def _numbers(settings: StepSettings) -> tuple[float, ...]:
-    """What `update` needs of one slot; the bias corrections in float64 before they are rounded."""
-    correction1 = 1 - BETA1**settings.step
-    correction2 = math.sqrt(1 - BETA2**settings.step)
+    """What `update` needs of one slot."""
     return (
         float(settings.steps),
         settings.clip_norm,
         1 - settings.learning_rate * settings.weight_decay,
-        settings.learning_rate / correction1,
-        correction2,
+        settings.learning_rate,
+        float(settings.step),
         average_weight(settings.averaging, settings.step),
     )
 
@@ -138,18 +143,22 @@ def update(
     grads: Tensor,
     norms: Tensor,
     columns: Tensor,
+    scaling: Tensor,
 ) -> None:
     """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place. A row whose norm
     is not finite keeps its weights and moments. `average` follows the weights: see
     `average_weight`.
 
     `kept`: weights, their average and both moments, [slots, width] each, as grads; norms
-    [slots, 1]; columns [6, slots, 1].
+    [slots, 1], of unscaled gradients; columns [6, slots, 1]; scaling [slots, 3]: see `loss_scale`.
     """
     params, average, exp_avg, exp_avg_sq = kept
-    wants, clip_norm, decay, rate, correction2, share = columns.unbind()
+    wants, clip_norm, decay, rate, step, share = columns.unbind()
     steps = (wants > 0) & torch.isfinite(norms)
-    clipped = grads * (clip_norm / (norms + 1e-6)).clamp(max=1.0)
+    taken = step - scaling[:, SKIPPED_STEPS, None]
+    rate = rate / bias_correction(BETA1, taken)
+    correction2 = bias_correction(BETA2, taken).sqrt()
+    clipped = grads * ((clip_norm / (norms + 1e-6)).clamp(max=1.0) / scaling[:, SCALE, None])
     mean = torch.lerp(exp_avg, clipped, 1 - BETA1)
     square = exp_avg_sq * BETA2 + (1 - BETA2) * clipped * clipped
     stepped = params * decay - rate * (mean / (square.sqrt() / correction2 + EPSILON))
@@ -158,6 +167,11 @@ def update(
     params.copy_(torch.where(steps, stepped, params))
     average.copy_(torch.where(steps, follow(average, stepped, share), average))
     grads.copy_(torch.where(wants > 0, torch.zeros_like(grads), grads))
+
+
+def bias_correction(beta: float, steps: Tensor) -> Tensor:
+    """1 - beta^steps, without rounding away what is small."""
+    return -torch.expm1(steps * math.log(beta))
 
 
 def follow(average: Tensor, weights: Tensor, share: Tensor) -> Tensor:

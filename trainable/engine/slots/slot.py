@@ -24,6 +24,7 @@ from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's; where nothing is trained there are none
+SCALING = "scaling"  # of the loss in fp16; without a dot, so that it is no kind of row
 STABLE_RUN = "trunk"  # in a checkpoint: the checkpoint that the next milestone goes on from
 
 
@@ -112,7 +113,8 @@ class SlotState:
 
     adapter: dict[str, Tensor]  # the averaged weights, under peft's names, in its shapes
     adapter_config: dict[str, Any]
-    trained: dict[str, Tensor]  # KIND.NAME: AdamW's moments, the last weights if others are scored
+    # KIND.NAME: AdamW's moments, the last weights if others are scored; the loss's scaling
+    trained: dict[str, Tensor]
     trainer: dict[str, Any]
     stable_run: SlotState | None = None
 
@@ -149,7 +151,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
     turn, in one piece a kind; to wait for them and to cut them up is left to whoever calls what is
     returned."""
     trained_kinds = list_trained(slot)
-    kinds = ("average", *trained_kinds)
+    kinds = ("average", *trained_kinds, *((SCALING,) if bank.is_fp16 and trained_kinds else ()))
     fetched = fetch([getattr(bank, kind)[row : row + 1] for kind in kinds])
     layout, shape, stable_run = (
         bank.layout,
@@ -176,6 +178,8 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
             for kind in trained_kinds
             for name, value in name_tensors(shape, layout, lines[kind])
         }
+        if SCALING in lines:
+            trained[SCALING] = lines[SCALING][0].clone()
         return SlotState(adapter, adapter_config, trained, trainer, stable_run)
 
     return cut_up
@@ -205,6 +209,8 @@ def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:
         kept = state.trained.items()
         values = {k.removeprefix(prefix): v for k, v in kept if k.startswith(prefix)}
         put_tensors(slot.shape, bank, getattr(bank, kind), row, values)
+    if bank.is_fp16 and SCALING in state.trained:
+        bank.scaling[row] = state.trained[SCALING].to(bank.device)
     slot.turns_seen, slot.steps = state.trainer["turns_seen"], state.trainer["steps"]
     slot.curve = TrainingCurve.from_dict(state.trainer.get("curve") or {})
     slot.stable_run = state.stable_run

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from trainable.engine.device.recording import Recording, record
 from trainable.engine.layers.blocks import Blocks
@@ -20,6 +21,7 @@ from trainable.engine.layers.passes import (
 )
 from trainable.engine.slots.bank import SlotBank, SlotRange
 from trainable.engine.slots.data_order import Piece
+from trainable.engine.slots.loss_scale import SCALE
 from trainable.engine.slots.slot import Slot
 
 MOST_RECORDINGS = 256  # megabytes each; the longest unused goes first
@@ -31,7 +33,8 @@ class Load:
 
     span: SlotRange  # the bank's rows
     tokens: PackedTokens
-    weights: Tensor  # [targets]
+    weights: Tensor  # [targets]: of the loss
+    scaled: Tensor  # [targets]: of the gradient, by its slot's scale
     dropout: Dropout | None
     modules: tuple[str, ...]  # those with an adapter; those of its slots at least
 
@@ -50,7 +53,11 @@ class Load:
         if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
             tokens = replace(tokens, layout=tokens.layout.place(low, bank.slots))
             span = SlotRange(0, bank.slots)
-        return cls(span, tokens, weights, dropout, tuple(bank.used_modules(span)))
+        scaled = weights
+        if bank.is_fp16:
+            scales = bank.scaling[low + tokens.target_slots, SCALE]
+            scaled = weights * F.pad(scales, (0, len(weights) - len(scales)))
+        return cls(span, tokens, weights, scaled, dropout, tuple(bank.used_modules(span)))
 
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
@@ -61,7 +68,7 @@ class Load:
         """All that differs between passes of a kind."""
         tokens, dropout = self.tokens, self.dropout
         own = [tokens.ids, tokens.positions, tokens.packing.borders]
-        own += [tokens.before_targets, tokens.labels, self.weights]
+        own += [tokens.before_targets, tokens.labels, self.weights, self.scaled]
         if isinstance(tokens.layout, Blocks):
             own += [tokens.layout.slots, tokens.layout.borders]
         return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
