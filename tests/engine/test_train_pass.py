@@ -55,8 +55,7 @@ def next_load(pack: Pack, *, pads_to_bucket: bool = True) -> Load:
     configs = [slot.config for slot in slots]
     dropout = make_dropout(configs, pieces, tokens.layout.counts, pack.device)
     modules = tuple(pack.bank.used_modules(SlotRange(0, 2)))
-    weights = target_weights(pieces, tokens)
-    return Load(SlotRange(0, 2), tokens, weights, weights, dropout, modules)
+    return Load(SlotRange(0, 2), tokens, target_weights(pieces, tokens), dropout, modules)
 
 
 def next_sizes(pack: Pack, number: int) -> list[Load]:
@@ -104,7 +103,7 @@ def test_the_pieces_of_a_step_add_up_to_the_mean_over_its_targets(pack: Pack) ->
         for piece in pieces:
             tokens = pack_windows([[draw.window for draw in piece.draws]], pack.device)
             shares += float((weights := target_weights([piece], tokens)).sum())
-            pack.add_gradients(Load(span, tokens, weights, weights, None, modules))
+            pack.add_gradients(Load(span, tokens, weights, None, modules))
         assert shares == pytest.approx(1)
         totals.append(pack.bank.grads.clone())
     assert len(pieces) > 2 and totals[0].abs().max() > 1e-3

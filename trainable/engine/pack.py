@@ -147,7 +147,8 @@ class Pack(SlotTable):
         self.adapters.begin_training(load.span, load.modules, tokens.layout, load.dropout, dtype)
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
-        loss, nats = TargetLoss.apply(before, self.output(), tokens.labels, load.scaled)
+        scaled = load.weights if load.scaled is None else load.scaled
+        loss, nats = TargetLoss.apply(before, self.output(), tokens.labels, scaled)
         loss.backward()
         return nats * load.weights
 

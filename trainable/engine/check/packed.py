@@ -85,8 +85,7 @@ def differentiate(
     if isinstance(tokens.layout, Blocks):
         span = SlotRange(0, pack.bank.slots)
         object.__setattr__(tokens, "layout", tokens.layout.place(0, pack.bank.slots))
-    modules = tuple(pack.bank.used_modules(FIRST))
-    pack.add_gradients(Load(span, tokens, weights, weights, None, modules))
+    pack.add_gradients(Load(span, tokens, weights, None, tuple(pack.bank.used_modules(FIRST))))
     found = {}
     for name, (a, _) in adapter.layers.items():
         grad_a, grad_b = pack.bank.layout.pair(pack.bank.grads, name, 0)

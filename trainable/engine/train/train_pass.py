@@ -33,10 +33,10 @@ class Load:
 
     span: SlotRange  # the bank's rows
     tokens: PackedTokens
-    weights: Tensor  # [targets]: of the loss
-    scaled: Tensor  # [targets]: of the gradient, by its slot's scale
+    weights: Tensor  # [targets]
     dropout: Dropout | None
     modules: tuple[str, ...]  # those with an adapter; those of its slots at least
+    scaled: Tensor | None = None  # [targets]: weights times their slots' loss scales, in fp16
 
     @classmethod
     def of(
@@ -53,11 +53,11 @@ class Load:
         if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
             tokens = replace(tokens, layout=tokens.layout.place(low, bank.slots))
             span = SlotRange(0, bank.slots)
-        scaled = weights
+        scaled = None
         if bank.is_fp16:
             scales = bank.scaling[low + tokens.target_slots, SCALE]
             scaled = weights * F.pad(scales, (0, len(weights) - len(scales)))
-        return cls(span, tokens, weights, scaled, dropout, tuple(bank.used_modules(span)))
+        return cls(span, tokens, weights, dropout, tuple(bank.used_modules(span)), scaled)
 
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
@@ -68,7 +68,8 @@ class Load:
         """All that differs between passes of a kind."""
         tokens, dropout = self.tokens, self.dropout
         own = [tokens.ids, tokens.positions, tokens.packing.borders]
-        own += [tokens.before_targets, tokens.labels, self.weights, self.scaled]
+        own += [tokens.before_targets, tokens.labels, self.weights]
+        own += [] if self.scaled is None else [self.scaled]
         if isinstance(tokens.layout, Blocks):
             own += [tokens.layout.slots, tokens.layout.borders]
         return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
