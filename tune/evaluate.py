@@ -21,11 +21,14 @@ from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
+from tune.endpoint.flags import add_endpoint, check_flags
 from tune.generate import (
     Replies,
+    System,
     add_corpus,
     add_generation,
     add_system,
+    count_dialogues,
     make_replies,
     open_system,
 )
@@ -39,9 +42,10 @@ if TYPE_CHECKING:
 
 def build_parser() -> Parser:
     parser = Parser("tune.evaluate", __doc__, has_json=False)
-    system = parser.add_mutually_exclusive_group(required=True)
+    system = parser.add_mutually_exclusive_group()
     system.add_argument("--predictions", type=Path, help="JSON in mwzeval's format (.gz too)")
     add_system(system)
+    add_endpoint(parser)
     add_corpus(parser)
     parser.add_argument(
         "--states",
@@ -85,6 +89,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     from tune.plan.gauge import open_gauge
     from tune.terminal.scores import print_scores
 
+    check_flags(args)
     out = None if args.json is True else args.json
     check_places({"--responses": args.responses, "--json": out})
     if args.predictions:
@@ -94,7 +99,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
         system, corpus = open_system(args)
         config = system.config
         gauge = open_gauge(args.objective, corpus, args.split, config.response, config.base_model)
-        replies = make_replies(system, corpus, args)
+        replies = (ask_replies if args.endpoint else make_replies)(system, corpus, args)
     tell_notes(replies.corpus)
     scores = score_replies(replies, args)
     if args.split == "test":
@@ -110,6 +115,20 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     has_failed = measured is not None and measured["value"] is None
     code = cross_check(replies.responses, scores) if args.cross_check else 0
     return Outcome(facts=record, code=max(code, int(has_failed)))
+
+
+def ask_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Replies:
+    """What a server says in the place of our own engine. Raises ConfigError."""
+    from tune.endpoint.asking import ask_endpoint
+
+    n_dialogues, there = count_dialogues(corpus, args)
+    return Replies(
+        responses=ask_endpoint(system.config, corpus, n_dialogues, args),
+        corpus=corpus,
+        response=system.config.response,
+        is_partial=n_dialogues < there,
+        adapter_sha256=system.adapter_sha256,
+    )
 
 
 def read_replies(args: argparse.Namespace) -> Replies:

@@ -56,17 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_replies(args: argparse.Namespace) -> Outcome:
-    """Writes them to --out, or prints them."""
     from trainable.system.whole import write_whole
 
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise ConfigError(f"--out must lie in a folder that exists, and {args.out.parent} does not")
     responses = generate_replies(args).responses
-    text = json.dumps(responses, indent=1)
     if args.out is None:
-        print(text)
+        print(json.dumps(responses, indent=1))
     else:
-        write_whole(args.out, text.encode())
+        write_whole(args.out, json.dumps(responses, indent=1).encode())
         print(f"replies to {len(responses)} dialogues: {args.out}")
     return Outcome(facts={"out": args.out, "responses": responses})
 
@@ -111,8 +109,7 @@ def add_generation(group: argparse._ActionsContainer) -> None:
 
 def generate_replies(args: argparse.Namespace) -> Replies:
     """Those of the adapter or model that the flags name. Raises ConfigError."""
-    system, corpus = open_system(args)
-    return make_replies(system, corpus, args)
+    return make_replies(*open_system(args), args)
 
 
 def open_system(args: argparse.Namespace) -> tuple[System, Corpus]:
@@ -125,9 +122,12 @@ def open_system(args: argparse.Namespace) -> tuple[System, Corpus]:
     if args.adapter:
         system = open_adapter(args.adapter, args.base_model, settings, args.device)
     elif args.base_model:
-        raise ConfigError("--base-model has no meaning with --model: leave it out")
-    else:
+        raise ConfigError("--base-model has no meaning without --adapter: leave it out")
+    elif args.model:
         system = open_model(args.model, settings, args.device)
+    else:  # a server alone, whose model nobody knows here
+        told = {"corpus": "multiwoz", "layout": "chat", "quantisation": "fp32", **settings}
+        system = System(config=TrialConfig.from_dict({**told, "method": "none"}))
     if args.cross_check and system.config.response == "lexicalised":
         raise ConfigError(
             "--cross-check has no meaning with response=lexicalised: mwzeval's references are "
@@ -138,10 +138,7 @@ def open_system(args: argparse.Namespace) -> tuple[System, Corpus]:
 
 def make_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Replies:
     """Raises ConfigError."""
-    there = len(corpus.get_split(args.split))
-    n_dialogues = there if args.dialogues is None else args.dialogues
-    if not 1 <= n_dialogues <= there:
-        raise ConfigError(f"--dialogues must lie in [1, {there}], not {n_dialogues}")
+    n_dialogues, there = count_dialogues(corpus, args)
     return Replies(
         responses=generate(system, args.split, n_dialogues, args.device),
         corpus=corpus,
@@ -149,6 +146,15 @@ def make_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Re
         is_partial=n_dialogues < there,
         adapter_sha256=system.adapter_sha256,
     )
+
+
+def count_dialogues(corpus: Corpus, args: argparse.Namespace) -> tuple[int, int]:
+    """(those to be replied to, those of the split). Raises ConfigError."""
+    there = len(corpus.get_split(args.split))
+    n_dialogues = there if args.dialogues is None else args.dialogues
+    if not 1 <= n_dialogues <= there:
+        raise ConfigError(f"--dialogues must lie in [1, {there}], not {n_dialogues}")
+    return n_dialogues, there
 
 
 def open_adapter(

@@ -126,7 +126,7 @@ def test_a_family_s_chats_are_token_for_token_what_its_template_gives(
     (window,) = encode([dialogue], config, Database({}), tokenise_with(tokenizer), special)
 
     assert special.chat is not None
-    told = list_messages(dialogue, config, Database({}), special.chat)
+    told = list_messages(dialogue, config, Database({}), takes_system=bool(special.chat.told))
     assert (told[0]["role"] == "system") == bool(system and family != "gemma")
     ids, n_asked = window.ids.tolist(), window.prompts[-1]
     asked = tokenizer.apply_chat_template(told[:-1], add_generation_prompt=True)["input_ids"]

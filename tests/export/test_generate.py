@@ -131,7 +131,10 @@ def test_test_scores_reach_the_card(folder: Path, trained: Path, tmp_path: Path)
         (("--adapter", "one"), "--adapter must be of the form user/name"),
         (("--adapter", "FOLDER", "--base-model", "tiny", "--dialogues", "0"), "must lie in [1, "),
         (("--adapter", "FOLDER", "--base-model", "tiny", "--set", "rank=3"), "no field is called"),
-        (("--model", "tiny", "--base-model", "tiny"), "--base-model has no meaning with --model"),
+        (
+            ("--model", "tiny", "--base-model", "tiny"),
+            "has no meaning without --adapter",
+        ),
         (("--predictions", "x.json", "--dialogues", "3"), "--dialogues has no meaning"),
         (("--adapter", "EMPTY"), "cannot be read"),
     ],

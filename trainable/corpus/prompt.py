@@ -85,15 +85,16 @@ def join_system(system: str, words: str) -> str:
 
 
 def list_messages(
-    dialogue: Dialogue, config: TrialConfig, database: Database, chat: Chat
+    dialogue: Dialogue, config: TrialConfig, database: Database, *, takes_system: bool
 ) -> list[dict[str, str]]:
-    """The dialogue as `apply_chat_template` takes it, for the text of `render_chat`."""
-    heads = [config.instruction, dialogue.system if chat.told else ""]
+    """The dialogue as `apply_chat_template` takes it, for the text of `render_chat`;
+    `takes_system`: whether the template has a place for a dialogue's own system message."""
+    heads = [config.instruction, dialogue.system if takes_system else ""]
     system = "\n".join(text for text in heads if text)
     messages = [{"role": "system", "content": system}] if system else []
     for number, turn in enumerate(dialogue.turns):
         words = "\n".join([turn.user, *list_context(turn, config, database)])
-        if dialogue.system and not chat.told and not number:
+        if dialogue.system and not takes_system and not number:
             words = join_system(dialogue.system, words)
         messages.append({"role": "user", "content": words})
         messages.append({"role": "assistant", "content": pick_response(turn, config)})

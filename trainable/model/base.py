@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -212,9 +213,14 @@ def drop_quantiser(model: Any) -> None:
 
 
 def load_tokenizer(spec: BaseSpec, source: Source) -> PreTrainedTokenizerBase:
+    """Raises ConfigError where there is none. What transformers makes of a GGUF file's vocabulary
+    cuts texts in its own way: a tokenizer that lies beside the file goes before it."""
+    is_beside = (Path(source.name) / "tokenizer.json").is_file()
     try:
         return AutoTokenizer.from_pretrained(
-            source.name, trust_remote_code=spec.trust_remote_code, **source.arguments
+            source.name,
+            trust_remote_code=spec.trust_remote_code,
+            **({} if is_beside else source.arguments),
         )
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         if "custom code" in str(error) or "gated" in str(error):

@@ -18,6 +18,7 @@ from tune.export.content import Export
 from tune.export.guidance import describe_use
 from tune.export.metrics import Scored, list_names, to_model_index
 from tune.export.origin import MERGED
+from tune.export.serving import serve
 from tune.export.usage import ask, load, use
 
 if TYPE_CHECKING:
@@ -36,25 +37,31 @@ def write_card(export: Export) -> ModelCard:
     data = ModelCardData(
         language="en",
         license=export.licence,
-        library_name="transformers" if export.is_merged else "peft",
+        library_name=name_library(export),
         base_model=export.base,
         base_model_relation=("finetune" if export.is_merged else "adapter")
         if export.base
         else None,
         pipeline_tag="text-generation",
         datasets=[export.data.hub_id] if export.data.hub_id else None,
-        tags=["task-oriented-dialogue", "lora", "qlora"],
+        tags=["task-oriented-dialogue", "lora", "qlora", *(["gguf"] if export.gguf else [])],
         model_name=export.title,
         eval_results=to_model_index(export.scores, export.data),
     )
     sections = (
-        *(introduce(export), load(export), use(export), ask(export)),
+        *(introduce(export), load(export), use(export), ask(export), serve(export)),
         describe_use(export.choice.config, export.data.name),
         *(score(export), configure(export)),
         *(rank(export), CURVES, describe_merge(export), count_cost(export), license_(export)),
     )
     body = "\n\n".join(section for section in sections if section)
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n")
+
+
+def name_library(export: Export) -> str:
+    if not export.has_weights:
+        return "gguf"
+    return "transformers" if export.is_merged else "peft"
 
 
 def introduce(export: Export) -> str:

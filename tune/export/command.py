@@ -37,6 +37,13 @@ def build_parser() -> Parser:
     content.add_argument(
         "--merged", action="store_true", help="the whole model, the adapter merged in, in its place"
     )
+    content.add_argument(
+        "--gguf",
+        nargs="*",
+        choices=("f16", "q8_0"),
+        metavar="KIND",
+        help="the merged model for llama.cpp and Ollama: f16, q8_0 or both (without one: f16)",
+    )
     content.add_argument("--base-model-id", metavar="ID", help="hub id of the base, where local")
     content.add_argument("--dataset-id", metavar="ID", help="hub id of the data, where local")
     content.add_argument("--licence", metavar="ID", help="of the base (default: its page's)")
@@ -138,6 +145,7 @@ def export_one(
         licence=flags.licence,
         scores=flags.scores,
         is_merged=flags.merged,
+        gguf=() if flags.gguf is None else tuple(dict.fromkeys(flags.gguf)) or ("f16",),
     )
     record = write_export(choice, wanted, folder)
     from analysis.labels import format_score, label_objective

@@ -18,7 +18,10 @@ class Export:
     choice: Choice
     where: str  # the repository, or the folder's own name
     base: str | None  # the base's hub id; None: it has none
-    is_merged: bool
+    is_merged: bool  # the whole model goes out, not the adapter
+    has_weights: bool  # as transformers reads them: all but GGUF files alone
+    gguf: Sequence[str]  # kinds of GGUF files
+    adapter_fields: Mapping[str, Any]  # adapter_config.json; empty where the model is whole
     record: Mapping[str, Any]  # trial.json
     scores: Sequence[Scored]
     data: Data

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.model.special_ids import list_silent
+from trainable.storage.adapter import read_adapter_config
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.card import CURVE, write_card
@@ -29,6 +30,7 @@ from tune.export.origin import (
     ADAPTER,
     ADAPTER_CONFIG,
     GENERATION,
+    GGUF,
     MERGED,
     RECORD,
     compose_record,
@@ -49,6 +51,11 @@ class Wanted:
     licence: str | None = None  # of the base model
     scores: Sequence[Path] = ()  # files of tune.evaluate --json
     is_merged: bool = False  # the whole model, in the adapter's place
+    gguf: tuple[str, ...] = ()  # and as GGUF files of these kinds
+
+    @property
+    def is_whole(self) -> bool:
+        return self.is_merged or bool(self.gguf)
 
 
 @contextmanager
@@ -84,7 +91,7 @@ def open_to_read(folder: Path) -> None:
 
 def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]:
     """Writes all files into the folder; returns trial.json's content. Raises ConfigError."""
-    base = name_base(choice.config, wanted.base_model_id, is_merged=wanted.is_merged)
+    base = name_base(choice.config, wanted.base_model_id, is_merged=wanted.is_whole)
     record = compose_record(choice, base)
     data = describe_data(choice.config.corpus, wanted.dataset_id)
     scores = [read_scores(path, record["adapter_sha256"]) for path in wanted.scores]
@@ -96,7 +103,12 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
         from tune.export.merge import write_merged
 
         record[MERGED] = write_merged(choice, tokens, generation, dtype, folder)
-    else:
+    if wanted.gguf:
+        from tune.export.gguf.check import write_checked
+
+        tokens.tokenizer.save_pretrained(folder)
+        record[GGUF] = write_checked(choice, tokens, generation, dtype, wanted.gguf, folder)
+    if not wanted.is_whole:
         write_adapter(choice, str(base), folder)
     generation.to_json_file(folder / GENERATION)
     draw_curve(choice, folder / CURVE)
@@ -108,7 +120,10 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
         choice=choice,
         where=wanted.where,
         base=base,
-        is_merged=wanted.is_merged,
+        is_merged=wanted.is_whole,
+        has_weights=wanted.is_merged or not wanted.gguf,
+        gguf=wanted.gguf,
+        adapter_fields={} if wanted.is_whole else read_adapter_config(folder),
         record=record,
         scores=scores,
         data=data,

@@ -61,11 +61,15 @@ def find_http_error() -> type[Exception]:
 def find_wait(error: BaseException, attempt: int) -> float | None:
     """Seconds to wait before the next attempt; None where another would fail as well."""
     response = getattr(error, "response", None)
-    if response is None:  # the connection failed
-        return min(2.0**attempt, LONGEST_WAIT_S)
-    if response.status_code not in TRANSIENT:
+    if response is None:
+        return pick_wait(None, "", attempt)
+    return pick_wait(response.status_code, response.headers.get("Retry-After", ""), attempt)
+
+
+def pick_wait(status: int | None, asked: str, attempt: int) -> float | None:
+    """The same by an answer's status (None: the connection failed) and its Retry-After."""
+    if status is not None and status not in TRANSIENT:
         return None
-    asked = response.headers.get("Retry-After", "")
     return min(float(asked) if asked.isdecimal() else 2.0**attempt, LONGEST_WAIT_S)
 
 

@@ -46,15 +46,7 @@ def write_merged(
 ) -> dict[str, Any]:
     """Writes the model into the folder in the type called so, reads it back, and returns the
     figures. Raises ConfigError where the quantisation cannot be merged or what is read differs."""
-    if choice.config.quantisation == "int8":
-        raise ConfigError(
-            "--merged needs a base in nf4, fp4, bf16 or fp32: int8 rounds the activations too, so "
-            "that no merged weights compute the same"
-        )
-    if is_encoder_decoder(choice.config):
-        raise ConfigError(
-            "--merged needs a decoder-only model: an encoder-decoder goes out as an adapter"
-        )
+    check_mergeable(choice.config, "--merged")
     dtype = getattr(torch, dtype_name)
     model = write_shards(choice, tokens, dtype, folder)
     windows, recorded = pick_windows(choice, tokens)
@@ -78,6 +70,19 @@ def write_merged(
     return {**figures, "original_weights": set_apart(model, probe, other, other_probe)}
 
 
+def check_mergeable(config: TrialConfig, flag: str) -> None:
+    """Raises ConfigError where no merged weights compute what the trial did."""
+    if config.quantisation == "int8":
+        raise ConfigError(
+            f"{flag} needs a base in nf4, fp4, bf16 or fp32: int8 rounds the activations too, so "
+            "that no merged weights compute the same"
+        )
+    if is_encoder_decoder(config):
+        raise ConfigError(
+            f"{flag} needs a decoder-only model: an encoder-decoder goes out as an adapter"
+        )
+
+
 def write_shards(
     choice: Choice, tokens: Tokens, dtype: torch.dtype, folder: Path
 ) -> PreTrainedModel:
@@ -94,9 +99,14 @@ def write_shards(
 def merge(choice: Choice, quantisation: str, dtype: torch.dtype) -> PreTrainedModel:
     """The base, quantised and brought back (or not quantised), plus the adapter; added up in
     fp32 and rounded once."""
+    whole: PreTrainedModel = cast(add_up(choice, quantisation, dtype), dtype)
+    return whole
+
+
+def add_up(choice: Choice, quantisation: str, dtype: torch.dtype) -> Any:
+    """The same in fp32, on the base's weights as they are in `dtype`."""
     base = cast(load_values(choice.config, quantisation, dtype), torch.float32)
-    whole: Any = put_adapter(base, choice.checkpoint).merge_and_unload()
-    return cast(whole, dtype)
+    return put_adapter(base, choice.checkpoint).merge_and_unload()
 
 
 def attach(choice: Choice, dtype: torch.dtype) -> Any:

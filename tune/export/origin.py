@@ -21,6 +21,7 @@ FORMAT = 1
 RECORD = "trial.json"
 ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model.safetensors"
 GENERATION = "generation_config.json"  # written unchecked: transformers refuses contrastive search
+GGUF = "gguf"  # of a record: what is known of its GGUF files
 MERGED = "merged"  # of a record: the merge's figures; the folder of a model in earlier exports
 PRIVATE = ("place", "started_s", "time_s")  # fields of an evaluation: machines and hours
 
@@ -41,7 +42,7 @@ def name_base(config: TrialConfig, given: str | None, *, is_merged: bool) -> str
         return None
     raise ConfigError(
         f"an adapter needs a base model that others can load, and its base {why}: give the hub id "
-        "of the same weights with --base-model-id, or export the whole model with --merged"
+        "of the same weights with --base-model-id, or export the whole model (--merged, --gguf)"
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 
 # files that an export owns: what is stale of them goes
-OURS = (f"{MERGED}/*", ".eval_results/*", "model*.safetensors*")
+OURS = (f"{MERGED}/*", ".eval_results/*", "model*.safetensors*", "model-*.gguf", "Modelfile")
 
 
 @dataclass(frozen=True, kw_only=True)

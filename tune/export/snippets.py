@@ -45,7 +45,11 @@ def pick_example(
     turn = min(1, len(dialogue.turns) - 1)
     known = replace(dialogue, turns=dialogue.turns[: turn + 1])
     segments = render(known, config, corpus.database, chat)
-    messages = list_messages(known, config, corpus.database, chat)[:-1] if chat else ()
+    messages = (
+        list_messages(known, config, corpus.database, takes_system=bool(chat.told))[:-1]
+        if chat
+        else ()
+    )
     return Example(
         segments=tuple(segments[:-1]),
         reply=responses[dialogue.id][turn]["response"],

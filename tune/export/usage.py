@@ -9,6 +9,9 @@ from tune.export.snippets import show_asking, show_loading, show_pipeline
 
 
 def load(export: Export) -> str:
+    """Empty where there are GGUF files alone."""
+    if not export.has_weights:
+        return ""
     config, is_merged = export.choice.config, export.is_merged
     parts = [
         "## Loading it",
@@ -26,9 +29,10 @@ def load(export: Export) -> str:
 
 
 def use(export: Export) -> str:
-    """Three lines with `pipeline`; nothing for an encoder-decoder, which has none."""
+    """Three lines with `pipeline`; nothing for an encoder-decoder, which has none, or for GGUF
+    files alone."""
     config, example = export.choice.config, export.example
-    if is_encoder_decoder(config):
+    if is_encoder_decoder(config) or not export.has_weights:
         return ""
     code = show_pipeline(example, export.silent_ids, export.where, config)
     told = f" It answered at validation: `{example.reply}`" if example.messages else ""
@@ -38,7 +42,7 @@ def use(export: Export) -> str:
 def ask(export: Export) -> str:
     """As at validation, token for token; in chat the template writes the same."""
     config = export.choice.config
-    if export.example.messages:
+    if export.example.messages or not export.has_weights:
         return ""
     return "\n\n".join(
         [

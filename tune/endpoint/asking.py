@@ -1,0 +1,25 @@
+"""What an endpoint says, in the place of our own engine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from trainable.corpus.corpus import Corpus
+from trainable.trial import TrialConfig
+from tune.endpoint.client import open_endpoint
+from tune.endpoint.prompts import list_questions
+from tune.endpoint.replies import ask_all, check_askable, spell_settings
+from tune.export.tokens import load_tokens
+
+
+def ask_endpoint(
+    config: TrialConfig, corpus: Corpus, n_dialogues: int, args: argparse.Namespace
+) -> dict[str, list[dict[str, Any]]]:
+    """The replies, in mwzeval's format, of the server that the flags name. Raises ConfigError."""
+    tokens = load_tokens(config) if args.adapter or args.model else None
+    check_askable(config, tokens)
+    endpoint, model = open_endpoint(args.endpoint, args.served_model)
+    questions = list(list_questions(config, corpus, tokens, args.split, n_dialogues))
+    common = {"model": model, **spell_settings(config, tokens)}
+    return ask_all(endpoint, questions, common, args.concurrency)
