@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from tune.evaluate import main as evaluate
 from tune.export.choice import choose_trials
 from tune.export.command import main as export
 from tune.export.gguf.template import spell_go, spell_jinja
-from tune.export.gguf.vocabulary import read_vocabulary
+from tune.export.gguf.vocabulary import Reading, read_vocabulary
 from tune.export.gguf.write import name_file, write_gguf
-from tune.export.tokens import Tokens, encode_dialogues, load_tokens
+from tune.export.tokens import encode_dialogues, load_tokens, read_special
 
 pytest.importorskip("gguf")
 
@@ -90,7 +91,13 @@ def draw_model(kind: str, fields: dict[str, Any]) -> Any:
 
 def write(model: Any, folder: Path, kinds: tuple[str, ...] = ("f16",)) -> None:
     config = TrialConfig(base_model="tiny", quantisation="fp32", method="none")
-    write_gguf(model, config, load_tokens(config), kinds, folder)
+    write_gguf(model, config, read(config), kinds, folder)
+
+
+def read(config: TrialConfig) -> Reading:
+    tokens = load_tokens(config)
+    special = read_special(config, tokens)
+    return Reading(tokenizer=tokens.tokenizer, ids=tokens.special, special=special)
 
 
 @torch.no_grad()
@@ -148,9 +155,9 @@ def test_a_tokenizer_that_cuts_in_an_unknown_way_is_refused(tmp_path: Path) -> N
     state["pre_tokenizer"]["pretokenizers"][0]["individual_digits"] = False
     (tmp_path / "tokenizer.json").write_text(json.dumps(state))
     other = AutoTokenizer.from_pretrained(tmp_path)
-    other.eos_token = "<eos>"
+    usual = read(TrialConfig(quantisation="fp32", method="none"))
     with pytest.raises(ConfigError, match="how it cuts a text"):
-        read_vocabulary(Tokens(tokenizer=other, special=read_special_ids(other, "x")), 1280)
+        read_vocabulary(replace(usual, tokenizer=other), 1280)
 
 
 CHATML = (

@@ -104,7 +104,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
 
         record[MERGED] = write_merged(choice, tokens, generation, dtype, folder)
     if wanted.gguf:
-        from tune.export.gguf.check import write_checked
+        from tune.export.checked_gguf import write_checked
 
         tokens.tokenizer.save_pretrained(folder)
         record[GGUF] = write_checked(choice, tokens, generation, dtype, wanted.gguf, folder)

@@ -13,8 +13,7 @@ from tune.export.gguf.hyperparameters import ROPE_FACTORS, add_hyperparameters, 
 from tune.export.gguf.modelfile import MODELFILE, spell_modelfile
 from tune.export.gguf.template import spell_jinja
 from tune.export.gguf.tensors import list_weights, pick_type
-from tune.export.gguf.vocabulary import add_vocabulary, read_vocabulary
-from tune.export.tokens import Tokens, read_special
+from tune.export.gguf.vocabulary import Reading, add_vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -34,24 +33,23 @@ def check_package() -> None:
 
 
 def write_gguf(
-    model: Any, config: TrialConfig, tokens: Tokens, kinds: tuple[str, ...], folder: Path
+    model: Any, config: TrialConfig, reading: Reading, kinds: tuple[str, ...], folder: Path
 ) -> None:
     """One file for each kind, of the trial's merged fp32 model, and the Modelfile of the first.
     Raises ConfigError, with nothing written, where llama.cpp would compute something else."""
     architecture = find_architecture(model.config, config.max_length_tokens)
-    vocabulary = read_vocabulary(tokens, model.get_input_embeddings().weight.shape[0])
-    special = read_special(config, tokens)
-    end = str(tokens.tokenizer.convert_ids_to_tokens(special.eos))
-    template = spell_jinja(config, tokens.tokenizer, special.chat, end)
+    vocabulary = read_vocabulary(reading, model.get_input_embeddings().weight.shape[0])
+    chat, end = reading.special.chat, reading.end
+    template = spell_jinja(config, reading.tokenizer, chat, end)
     for kind in kinds:
         writer = open_writer(folder / name_file(kind), architecture, kind)
         writer.add_name(config.base_model.rpartition("/")[2])
         add_hyperparameters(writer, model.config, architecture)
-        add_vocabulary(writer, vocabulary, tokens, special)
+        add_vocabulary(writer, vocabulary, reading)
         if template is not None:
             writer.add_chat_template(template)
         write_tensors(writer, model, architecture, kind)
-    text = spell_modelfile(config, special.chat, end, name_file(kinds[0]))
+    text = spell_modelfile(config, chat, end, name_file(kinds[0]))
     (folder / MODELFILE).write_text(text, encoding="utf-8")
 
 

@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM
 
 from trainable.trial import ConfigError
 from tune.export.choice import Choice
+from tune.export.gguf.vocabulary import Reading
 from tune.export.gguf.write import check_package, name_file, write_gguf
 from tune.export.merge import Probe, add_up, check_mergeable, measure, pick_windows, share_equal
-from tune.export.tokens import Tokens
+from tune.export.tokens import Tokens, read_special
 
 # nats a token that rounding the weights explains; a tensor in a wrong place costs whole nats
 MOST_APART = {"f16": 1e-3, "q8_0": 0.1}
@@ -31,7 +32,7 @@ def write_checked(
     check_mergeable(choice.config, "--gguf")
     check_package()
     model = add_up(choice, choice.config.quantisation, getattr(torch, dtype_name)).eval()
-    write_gguf(model, choice.config, tokens, kinds, folder)
+    write_gguf(model, choice.config, to_reading(choice, tokens), kinds, folder)
     windows, recorded = pick_windows(choice, tokens)
     probe = measure(model, tokens, windows, generation)
     figures: dict[str, Any] = {"turns": len(recorded), "files": {}}
@@ -43,6 +44,11 @@ def write_checked(
         check_apart(kind, found["kl_nats_per_token"])
         figures["files"][name_file(kind)] = found
     return figures
+
+
+def to_reading(choice: Choice, tokens: Tokens) -> Reading:
+    special = read_special(choice.config, tokens)
+    return Reading(tokenizer=tokens.tokenizer, ids=tokens.special, special=special)
 
 
 def set_apart(probe: Probe, other: Probe) -> dict[str, float]:
