@@ -11,8 +11,9 @@ import torch
 
 from trainable.corpus.encode import Window
 from trainable.engine.decode.replies import decode_chunks
-from trainable.engine.device.memory import GIB, give_back_memory
+from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
+from trainable.model.gpu_memory import GIB
 from trainable.trial import TrialConfig
 
 

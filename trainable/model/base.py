@@ -20,6 +20,7 @@ from transformers import (
 
 from trainable.declared import check_choice, check_compute
 from trainable.model.conv1d import to_linear
+from trainable.model.gpu_memory import limit_memory
 from trainable.model.identity import Identity, identify
 from trainable.model.positions import count_positions, forget_lengths
 from trainable.model.precision import DTYPES, name_dtype, pick_compute_dtype
@@ -96,6 +97,7 @@ def load_base(spec: BaseSpec) -> Base:
     torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
     source = locate(spec.base_model)
     device = pick_device(spec.device)
+    limit_memory(device)
     dtype = pick_compute_dtype(spec.quantisation, spec.compute, device)
     # sums of 16-bit products in 32 bits: in fp16 they would end at 65504
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False

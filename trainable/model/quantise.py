@@ -10,6 +10,8 @@ import torch
 from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
+from trainable.model.gpu_memory import read_free
+
 # Share of the free GPU memory, or of the machine's memory, that dequantised weights may take.
 CUDA_SHARE = 0.40
 CPU_SHARE = 0.25
@@ -86,6 +88,5 @@ def has_room(model: torch.nn.Module, dtype: torch.dtype, device: torch.device) -
     packed = [p for p in model.parameters() if getattr(p, "quant_state", None) is not None]
     needed_bytes = sum(count_values(p) for p in packed) * dtype.itemsize
     if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        return needed_bytes < CUDA_SHARE * free_bytes
+        return needed_bytes < CUDA_SHARE * read_free(device)[0]
     return needed_bytes < CPU_SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

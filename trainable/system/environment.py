@@ -7,8 +7,11 @@ import codecs
 import os
 import sys
 
+from trainable.trial import ConfigError
+
 DETERMINISTIC = "QLORA_DIALOGUE_DETERMINISTIC"
 TRUST_REMOTE_CODE = "QLORA_DIALOGUE_TRUST_REMOTE_CODE"
+GPU_GIB = "QLORA_DIALOGUE_GPU_GIB"  # of each GPU, what one process may take; unset: all
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS's own condition for determinism
 
 
@@ -18,6 +21,18 @@ def trusts_remote_code() -> bool:
 
 def is_deterministic() -> bool:
     return os.environ.get(DETERMINISTIC) == "1"
+
+
+def read_gpu_limit() -> float | None:
+    """GiB; None: there is no limit. Raises ConfigError."""
+    told = os.environ.get(GPU_GIB, "")
+    try:
+        limit = float(told) if told else None
+    except ValueError:
+        limit = 0.0
+    if limit is not None and not limit > 0:
+        raise ConfigError(f"{GPU_GIB}={told}: give the GiB of a GPU that a process may take")
+    return limit
 
 
 def set_environment(deterministic: bool, trust_remote_code: bool) -> None:
@@ -33,7 +48,7 @@ def set_environment(deterministic: bool, trust_remote_code: bool) -> None:
 
 def list_variables() -> dict[str, str]:
     """What processes must be told that do not inherit this one's environment."""
-    names = (DETERMINISTIC, TRUST_REMOTE_CODE, CUBLAS)
+    names = (DETERMINISTIC, TRUST_REMOTE_CODE, GPU_GIB, CUBLAS)
     return {name: os.environ[name] for name in names if name in os.environ}
 
 

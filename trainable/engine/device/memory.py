@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-GIB = 2**30
+from trainable.model.gpu_memory import GIB, read_free
+
 CACHE_SHARE = 0.5  # of the free GPU memory, for keys and values while generating
 CPU_CACHE_BYTES = GIB
 CPU_PASS_TOKENS = 4096
@@ -82,7 +83,7 @@ def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device, share: fl
 def count_free_bytes(device: torch.device, share: float) -> float:
     if device.type != "cuda":
         return CPU_CACHE_BYTES
-    free, _ = torch.cuda.mem_get_info(device)
+    free, _ = read_free(device)
     idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return CACHE_SHARE * (share * free + idle)
 
@@ -90,7 +91,7 @@ def count_free_bytes(device: torch.device, share: float) -> float:
 def measure_free_bytes(device: torch.device) -> int:
     """Of a GPU, with what torch holds of it to no purpose."""
     torch.cuda.empty_cache()
-    return torch.cuda.mem_get_info(device)[0]
+    return read_free(device)[0]
 
 
 def give_back_memory() -> None:

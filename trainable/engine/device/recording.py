@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from trainable.model.base import Base
+from trainable.model.gpu_memory import read_free
 
 SCARCE = 0.2  # of a GPU's memory: to give back what is kept for reuse takes the host long
 
@@ -28,7 +29,7 @@ def record(work: Callable[[], Any], pool: Any = None) -> Recording | None:
     """None where the memory is too short for what the recording would hold, or where the work waits
     for the host on its way, as copies from there and looks at numbers do: nothing is done then.
     `pool`: the memory of recordings of which one is replayed at a time."""
-    free, total = torch.cuda.mem_get_info()
+    free, total = read_free(torch.device("cuda", torch.cuda.current_device()))
     if free < SCARCE * total:
         torch.cuda.empty_cache()  # while it records, torch gives nothing back
     try:
