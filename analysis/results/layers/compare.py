@@ -40,7 +40,7 @@ BIASED = Column(name="Combined, bias 1", digits=1, read=lambda e: (e.calibrated 
 F1 = Column(name="placeholders' F1", digits=1, read=lambda e: (e.placeholders or {})["f1"])
 COLUMNS = (LOSS, GREEDY, BIASED, F1)
 
-Arms = Mapping[tuple[str, int], list[TrialRecord]]
+Arms = Mapping[tuple[str, float], list[TrialRecord]]
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
 
 def read_arms() -> Arms:
     """(selection, rank) -> its trials; the lowest loss first."""
-    arms: dict[tuple[str, int], list[TrialRecord]] = defaultdict(list)
+    arms: dict[tuple[str, float], list[TrialRecord]] = defaultdict(list)
     for trial in read_sweep(HERE / "layers").proposed:
         arms[trial.params["lora_modules"], trial.params["lora_rank"]].append(trial)
     return dict(sorted(arms.items(), key=lambda arm: average(arm[1], LOSS.read)))
