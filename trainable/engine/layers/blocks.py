@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -48,37 +47,50 @@ class Blocks:
         behind = slots - low - len(self.counts)
         return Blocks.of((0,) * low + self.counts + (0,) * behind, self.device)
 
+    @cached_property
+    def n_blocks(self) -> Tensor:
+        """int64 [slots]: of each slot."""
+        return to_device(np.asarray(self.counts, dtype=np.int64) // BLOCK_TOKENS, self.device)
+
     def multiply(self, x: Tensor, w: Tensor, scale: Tensor | None = None) -> Tensor:
         """x [tokens, in], w [slots, in, out], scale [slots, 1, 1] -> [tokens, out]"""
-        if x.is_cuda:
+        if has_kernels(x):
             from trainable.engine.kernels.block_products import multiply_blocks
 
             return multiply_blocks(x, w, self.slots, scale)
-        product = torch.cat([x[begin:end] @ own for own, begin, end in self._walk(w)])
-        return product if scale is None else product.mul_(self._spread(scale))
+        product = torch.bmm(split(x), w[self.slots])
+        return (product if scale is None else product.mul_(scale[self.slots])).flatten(0, 1)
 
     def add_product(self, y: Tensor, x: Tensor, w: Tensor) -> Tensor:
-        """y [tokens, out] + `multiply(x, w)`"""
-        if x.is_cuda:
+        """y [tokens, out] + `multiply(x, w)`; y may be overwritten."""
+        if has_kernels(x):
             from trainable.engine.kernels.block_products import multiply_blocks
 
             return multiply_blocks(x, w, self.slots, None, add_to=y)
-        return y + self.multiply(x, w)
+        return torch.baddbmm(split(y), split(x), w[self.slots]).flatten(0, 1)
 
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """total [slots, a, b] += left^T right of each slot's tokens: [tokens, a], [tokens, b]"""
-        if left.is_cuda:
+        if has_kernels(left):
             from trainable.engine.kernels.block_products import add_gradients
 
             return add_gradients(total, left, right, self.borders)
-        for own, begin, end in self._walk(total):
-            own += left[begin:end].T.to(own.dtype) @ right[begin:end].to(own.dtype)
+        of_blocks = multiply_in_32_bits(split(left).mT, split(right))
+        total += torch.segment_reduce(of_blocks, "sum", lengths=self.n_blocks, unsafe=True)
 
-    def _walk(self, rows: Tensor) -> list[tuple[Tensor, int, int]]:
-        """One row a slot, with where the slot's tokens begin and end."""
-        ends = pairwise(self.borders.tolist())
-        return [(row, begin, end) for row, (begin, end) in zip(rows, ends, strict=True)]
 
-    def _spread(self, scale: Tensor) -> Tensor:
-        """[slots, 1, 1] -> [tokens, 1]"""
-        return scale[:, :, 0].repeat_interleave(self.borders.diff(), 0)
+def has_kernels(x: Tensor) -> bool:
+    """In fp16 it is cuBLAS's products: on a GPU without bf16 Triton's use no tensor cores."""
+    return x.is_cuda and x.dtype != torch.float16
+
+
+def split(x: Tensor) -> Tensor:
+    """[tokens, features] -> [blocks, tokens, features]"""
+    return x.unflatten(0, (-1, BLOCK_TOKENS))
+
+
+def multiply_in_32_bits(left: Tensor, right: Tensor) -> Tensor:
+    """[blocks, a, tokens], [blocks, tokens, b] -> float32 [blocks, a, b]"""
+    if left.is_cuda and left.dtype != torch.float32:
+        return torch.bmm(left, right, out_dtype=torch.float32)
+    return torch.bmm(left.float(), right.float())

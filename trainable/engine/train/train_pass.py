@@ -71,7 +71,7 @@ class Load:
         own += [tokens.before_targets, tokens.labels, self.weights]
         own += [] if self.scaled is None else [self.scaled]
         if isinstance(tokens.layout, Blocks):
-            own += [tokens.layout.slots, tokens.layout.borders]
+            own += [tokens.layout.slots, tokens.layout.borders, tokens.layout.n_blocks]
         return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
 
 
