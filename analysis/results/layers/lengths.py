@@ -1,4 +1,5 @@
-"""The sweep `schedules` as two tables, at 4,000 and at 12,000 turns: python analysis/results/layers/lengths.py"""
+"""The sweep `schedules` as two tables, at 4,000 and at 12,000 turns:
+python analysis/results/layers/lengths.py"""
 
 from __future__ import annotations
 
