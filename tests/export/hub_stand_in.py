@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 TOKEN = "hf_writes0123456789"
 READ_ONLY = "hf_reads0123456789"
 USER = "user"
-LARGE = (".safetensors", ".png")  # by LFS
+LARGE = (".safetensors", ".png", ".parquet")  # by LFS
 
 
 @dataclass
@@ -173,8 +173,9 @@ class Handler(BaseHTTPRequestHandler):
             self.route_repo(path)
 
     def route_repo(self, path: str) -> None:
-        parts = path.removeprefix("/api/models").strip("/").split("/")
-        name, verb, rest = "/".join(parts[:2]), parts[2] if len(parts) > 2 else "", parts[3:]
+        parts = path.removeprefix("/api").removeprefix("/models").strip("/").split("/")
+        n = 3 if parts[0] == "datasets" else 2  # of its name
+        name, verb, rest = "/".join(parts[:n]), parts[n] if len(parts) > n else "", parts[n + 1 :]
         repo = self.hub.repos.get(name)
         is_hidden = repo is not None and repo.private and self.token == ""
         if repo is None or is_hidden:
@@ -225,6 +226,7 @@ class Handler(BaseHTTPRequestHandler):
     def create(self) -> None:
         wanted = json.loads(self.body)
         name = f"{wanted.get('organization') or USER}/{wanted['name']}"
+        name = f"datasets/{name}" if wanted.get("type") == "dataset" else name
         if self.token != TOKEN or name.startswith("lab/"):
             self.refuse(403, "You don't have the rights to create a model under this namespace")
         elif name in self.hub.repos:

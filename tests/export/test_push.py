@@ -212,6 +212,31 @@ def test_an_adapter_and_a_merged_model_do_not_mix(
         push_folder(HfApi(endpoint=hub.url, token=TOKEN), whole, Target(repo=REPO), TITLE)
 
 
+def test_leaderboard_and_report_as_a_dataset(
+    hub: Hub, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: HfApi(endpoint=hub.url, token=TOKEN))
+    wanted = [str(trained), "--dataset-repo", "user/sweep", "--public"]
+    assert main(wanted) == 0
+    repo = hub.repos["datasets/user/sweep"]
+    there = repo.files("main")
+    assert {*there} == {
+        *("README.md", "leaderboard.csv", "leaderboard.parquet", "report.html", ".gitattributes")
+    }
+    assert not repo.private
+    assert b"data_files: leaderboard.parquet" in there["README.md"]
+    assert b"| rank |" in there["README.md"]
+    assert not any(b"secret-host" in content for content in there.values())
+    assert not any(str(trained.parent).encode() in content for content in there.values())
+    assert main(wanted) == 0  # again: nothing has changed
+    assert hub.commits("datasets/user/sweep") == 1
+    hub.put("datasets/user/mine", {"data.jsonl": b"mine", ".gitattributes": b""})
+    assert main([str(trained), "--dataset-repo", "user/mine"]) == 2
+    assert hub.commits("datasets/user/mine") == 1
+
+
 def run_command(hub: Hub, home: Path, *arguments: object, **changes: str) -> tuple[int, str]:
     """The command in a process of its own, as a user starts it: (exit code, all it printed)."""
     ours = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}

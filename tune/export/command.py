@@ -18,6 +18,7 @@ from trainable.trial import ConfigError
 from tune.terminal.quiet import quieten
 
 if TYPE_CHECKING:
+    from analysis.records import SweepRecords
     from tune.export.choice import Choice
     from tune.export.push import Target
 
@@ -59,6 +60,9 @@ def build_parser() -> Parser:
     place = parser.add_argument_group("where it goes")
     place.add_argument("--out", type=Path, metavar="FOLDER", help="write the folder here")
     place.add_argument("--repo", metavar="USER/NAME", help="push it to the Hub")
+    place.add_argument(
+        "--dataset-repo", metavar="USER/NAME", help="push leaderboard and report there"
+    )
     place.add_argument("--public", action="store_true", help="a new repository is public")
     place.add_argument("--revision", metavar="BRANCH", help="push to this branch")
     place.add_argument("--pr", action="store_true", help="open a pull request")
@@ -73,12 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def export(flags: argparse.Namespace) -> Outcome:
     quieten()
     check_flags(flags)
-    target = aim(flags)
+    target, board = aim(flags, flags.repo, "model"), aim(flags, flags.dataset_repo, "dataset")
 
     from analysis.records import find_sweep, read_sweep
     from tune.export.choice import choose_trials
 
     records = read_sweep(find_sweep(flags.name, flags.storage))
+    url = export_board(flags, records, board) if board else None
+    if board and not (flags.out or flags.repo):
+        return Outcome(facts={"exported": [], "dataset": url})
     choices = choose_trials(records, trial=flags.trial, metric=flags.metric, top=flags.top)
     if len(choices) < flags.top:
         print(f"only {len(choices)} of the best {flags.top} can be exported", file=sys.stderr)
@@ -87,30 +94,42 @@ def export(flags: argparse.Namespace) -> Outcome:
         own = target and replace(target, repo=name_part(target.repo, choice, flags.top, "-"))
         with open_folder(flags, choice) as folder:
             exported.append(export_one(flags, choice, folder, own))
-    return Outcome(facts={"exported": exported})
+    return Outcome(facts={"exported": exported, "dataset": url})
 
 
 def check_flags(flags: argparse.Namespace) -> None:
-    if not (flags.out or flags.repo or flags.dry_run):
+    if not (flags.out or flags.repo or flags.dataset_repo or flags.dry_run):
         raise ConfigError("an export needs a place: --out FOLDER, --repo USER/NAME, or both")
     if flags.top < 1 or (flags.top > 1 and flags.trial):
         raise ConfigError(f"--top must be at least 1, and 1 with --trial, not {flags.top}")
     if flags.top > 1 and flags.scores:
         raise ConfigError("--scores are of one adapter: choose it with --trial, without --top")
-    if not flags.repo:
+    if not (flags.repo or flags.dataset_repo):
         for name in ("public", "revision", "pr"):
             if getattr(flags, name):
                 raise ConfigError(f"--{name.replace('_', '-')} has no meaning without --repo")
 
 
-def aim(flags: argparse.Namespace) -> Target | None:
+def aim(flags: argparse.Namespace, repo: str | None, kind: str) -> Target | None:
     from tune.export.push import Target
 
-    if not flags.repo:
+    if not repo:
         return None
     return Target(
-        repo=flags.repo, is_public=flags.public, revision=flags.revision, opens_pr=flags.pr
+        repo=repo, is_public=flags.public, revision=flags.revision, opens_pr=flags.pr, kind=kind
     )
+
+
+def export_board(flags: argparse.Namespace, records: SweepRecords, target: Target) -> str | None:
+    """Where the leaderboard and the report can be seen now; None in a dry run."""
+    from tune.export.dataset import write_dataset
+
+    with tempfile.TemporaryDirectory() as name:
+        write_dataset(records, flags.repo, Path(name))
+        if not flags.dry_run:
+            return send(f"The sweep {records.name}", Path(name), target)
+        list_content(Path(name), target)
+        return None
 
 
 def name_part(whole: str, choice: Choice, top: int, sign: str) -> str:
@@ -160,7 +179,8 @@ def export_one(
         print(f"folder {out}")
     if flags.dry_run:
         list_content(folder, target)
-    url = send(choice, folder, target) if target and not flags.dry_run else None
+    title = f"Trial {choice.trial.id} of {choice.records.name}"
+    url = send(title, folder, target) if target and not flags.dry_run else None
     score = {"objective": evaluation.name, "value": evaluation.value}
     score |= {"trial": choice.trial.id, "combined": evaluation.combined}
     return {**score, "folder": out, "repo": target and target.repo, "url": url}
@@ -180,13 +200,12 @@ def list_content(folder: Path, target: Target | None) -> None:
         print(f"{(folder / name).stat().st_size:>14,} bytes  {name}")
 
 
-def send(choice: Choice, folder: Path, target: Target) -> str:
+def send(title: str, folder: Path, target: Target) -> str:
     """Where it can be seen now."""
     from huggingface_hub import HfApi
 
     from tune.export.push import push_folder
 
-    title = f"Trial {choice.trial.id} of {choice.records.name}"
     pushed = push_folder(HfApi(), folder, target, title)
     print(f"pushed: {pushed.url}" if pushed.is_new else f"nothing has changed: {pushed.url}")
     return str(pushed.url)

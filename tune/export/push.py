@@ -1,4 +1,4 @@
-"""An exported folder onto the Hub: one commit, made again after a fault, and never twice."""
+"""A folder onto the Hub: one commit, made again after a fault, and never twice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tune.export.origin import ADAPTER_CONFIG, MERGED, RECORD, hash_file
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 
+LEADERBOARD = "leaderboard.parquet"  # what tells a sweep's dataset repository from another
 # files that an export owns: what is stale of them goes
 OURS = (f"{MERGED}/*", ".eval_results/*", "model*.safetensors*", "model-*.gguf", "Modelfile")
 
@@ -29,13 +30,19 @@ class Target:
     is_public: bool = False
     revision: str | None = None  # a branch, made where it is not there
     opens_pr: bool = False  # a pull request in the place of a commit
+    kind: str = "model"  # or dataset
 
     def __post_init__(self) -> None:
-        check_repo_name(self.repo, "--repo")
+        check_repo_name(self.repo, self.flag)
         if self.revision and self.opens_pr:
             raise ConfigError(
                 "--pr opens a pull request against the main branch: leave out --revision"
             )
+
+    @property
+    def flag(self) -> str:
+        """That names it."""
+        return "--repo" if self.kind == "model" else "--dataset-repo"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +56,21 @@ def push_folder(api: HfApi, folder: Path, target: Target, title: str) -> Pushed:
     ConfigError; nothing is committed then."""
     settle_network(api.endpoint)
     check_rights(persist(api.whoami), target)
-    remote = find_repo(api, target.repo)
-    if remote is not None:
-        check_base(api, folder, target.repo)
+    repo, kind = target.repo, target.kind
+    if not persist(lambda: api.repo_exists(repo, repo_type=kind)):
+        is_private = not target.is_public
+        persist(lambda: api.create_repo(repo, private=is_private, exist_ok=True, repo_type=kind))
+    elif kind == "model":
+        check_base(api, folder, repo)
     else:
-        persist(lambda: api.create_repo(target.repo, private=not target.is_public, exist_ok=True))
+        check_leaderboard(api, repo)
     if target.revision:
         branch = target.revision
-        persist(lambda: api.create_branch(target.repo, branch=branch, exist_ok=True))
+        persist(lambda: api.create_branch(repo, branch=branch, exist_ok=True, repo_type=kind))
     title = f"{title} ({fingerprint(folder)[:12]})"
-    if target.opens_pr and (url := find_pull_request(api, target.repo, title)):
+    if target.opens_pr and (url := find_pull_request(api, target, title)):
         return Pushed(url=url, is_new=False)
-    before = persist(lambda: api.repo_info(target.repo, revision=target.revision)).sha
+    before = persist(lambda: api.repo_info(repo, revision=target.revision, repo_type=kind)).sha
     done = persist(lambda: commit(api, folder, target, title))
     return Pushed(url=done.pr_url or done.commit_url, is_new=done.oid != before)
 
@@ -71,7 +81,7 @@ def check_rights(user: dict[str, Any], target: Target) -> None:
     places = [user["name"], *(org["name"] for org in user.get("orgs", ()))]
     if namespace not in places:
         raise ConfigError(
-            f"--repo must be in a namespace of the token's user ({', '.join(places)}), and "
+            f"{target.flag} must be in a namespace of the token's user ({', '.join(places)}), and "
             f"{target.repo} is in {namespace}"
         )
     role = user.get("auth", {}).get("accessToken", {}).get("role")
@@ -81,9 +91,13 @@ def check_rights(user: dict[str, Any], target: Target) -> None:
         )
 
 
-def find_repo(api: HfApi, repo: str) -> Any:
-    """What the Hub says of the repository; None where it is not there."""
-    return persist(lambda: api.repo_info(repo) if api.repo_exists(repo) else None)
+def check_leaderboard(api: HfApi, repo: str) -> None:
+    """Raises ConfigError where the repository holds somebody's data, whose card would be lost."""
+    there = persist(lambda: api.list_repo_files(repo, repo_type="dataset"))
+    if {*there} - {".gitattributes"} and LEADERBOARD not in there:
+        raise ConfigError(
+            f"{repo} holds a dataset that is no sweep's leaderboard: choose another --dataset-repo"
+        )
 
 
 def check_base(api: HfApi, folder: Path, repo: str) -> None:
@@ -126,11 +140,16 @@ def read_remote(api: HfApi, repo: str, name: str) -> dict[str, Any] | None:
     return content
 
 
-def find_pull_request(api: HfApi, repo: str, title: str) -> str | None:
+def find_pull_request(api: HfApi, target: Target, title: str) -> str | None:
     """The address of an open pull request of that title: the same export, made before."""
     found = persist(
         lambda: list(
-            api.get_repo_discussions(repo, discussion_type="pull_request", discussion_status="open")
+            api.get_repo_discussions(
+                target.repo,
+                repo_type=target.kind,
+                discussion_type="pull_request",
+                discussion_status="open",
+            )
         )
     )
     return next((str(pr.url) for pr in found if pr.title == title), None)
@@ -146,6 +165,7 @@ def commit(api: HfApi, folder: Path, target: Target, title: str) -> CommitInfo:
     return api.create_commit(
         target.repo,
         operations,
+        repo_type=target.kind,
         commit_message=title,
         revision=target.revision,
         create_pr=target.opens_pr,
@@ -166,7 +186,7 @@ def list_deletions(api: HfApi, folder: Path, target: Target) -> list[CommitOpera
     from huggingface_hub import CommitOperationDelete
 
     here = set(list_files(folder))
-    there = api.list_repo_files(target.repo, revision=target.revision)
+    there = api.list_repo_files(target.repo, revision=target.revision, repo_type=target.kind)
     stale = [name for name in there if name not in here and any(fnmatch(name, o) for o in OURS)]
     return [CommitOperationDelete(path_in_repo=name) for name in stale]
 
