@@ -22,8 +22,8 @@ from tune.bench.comparison import compare
 from tune.bench.exactness import judge
 from tune.bench.tiny_models import MODELS, write_model
 
-# soft caps of scores and logits, and a window; attention of its own
-FEW = ("gemma2", "falcon_new")
+# soft caps of scores and logits, and a window; attention of its own; text beside a vision tower
+FEW = ("gemma2", "falcon_new", "gemma3_wrapper")
 
 
 @pytest.mark.parametrize("name", FEW)

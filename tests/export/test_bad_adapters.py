@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from foreign import DIALOGUES, load_plain, make_adapter, measure_loss, spell
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
@@ -19,6 +18,7 @@ from trainable.model.adapter_fields import check_adapter
 from trainable.solo.choose import open_finetuner, open_plain
 from trainable.storage.adapter import inherit
 from trainable.trial import ConfigError
+from tune.bench.foreign import DIALOGUES, load_plain, make_adapter, measure_loss, spell
 from tune.evaluate import main as evaluate
 from tune.export.tokens import load_tokens
 from tune.plan.checks import check_materials

@@ -75,9 +75,8 @@ class Pack(SlotTable):
             self.add_gradients, can_record(base, training=True), is_compiled
         )
         self.pace, self.meter = Pace(self.device), Meter()
-        self.memory = MemoryBudget(
-            self.model.config, base.compute_dtype, self.device, gpu_share, pass_tokens
-        )
+        sizes = self.model.config.get_text_config()
+        self.memory = MemoryBudget(sizes, base.compute_dtype, self.device, gpu_share, pass_tokens)
         self.tasks = Tasks(base)
         self.at_work: list[str] = []  # the trials of the training pass under way
         self.has_generated = False  # a token a row: what such passes compile is there

@@ -38,6 +38,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     # the other ways change the base's weights when the adapter is put in place
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal"),
 }
+DRAWN = "pissa_niter_"  # its singular vectors are estimated from random ones
 TASKS = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
 TARGETS = (  # fields that name layers
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
@@ -89,6 +90,12 @@ def check_kind_of(fields: Mapping[str, Any], folder: Path) -> None:
         raise ConfigError(
             f"task_type must be CAUSAL_LM or SEQ_2_SEQ_LM, and is {fields['task_type']!r} in "
             f"{place}: such an adapter gives no replies"
+        )
+    if str(fields.get("init_lora_weights")).startswith(DRAWN):
+        raise ConfigError(
+            "init_lora_weights must be one that takes the same part off the base's weights every "
+            f"time, and {fields['init_lora_weights']!r} in {place} draws it at random: save it as "
+            "a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)"
         )
     if not isinstance(fields.get("base_model_name_or_path"), str | None):
         raise ConfigError(f"base_model_name_or_path must be a text in {place}")

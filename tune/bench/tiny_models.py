@@ -45,7 +45,10 @@ def write_model(name: str, folder: Path) -> Path:
     tokenizer = transformers.AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
     ends = {f"{end}_token_id": getattr(tokenizer, f"{end}_token_id") for end in ("bos", "eos")}
     pad = {"pad_token_id": tokenizer.pad_token_id or 0}
-    config = kind(**{"vocab_size": len(tokenizer), **ends, **pad, **fields})
+    text = {"vocab_size": len(tokenizer), **ends, **pad}
+    if "text_config" in fields:  # a wrapper of several modalities
+        fields["text_config"] = {**text, **fields["text_config"]}
+    config = kind(**{**text, **fields})
     torch.manual_seed(0)
     several = transformers.AutoModelForSeq2SeqLM
     auto = several if config.is_encoder_decoder else transformers.AutoModelForCausalLM

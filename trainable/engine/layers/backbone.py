@@ -16,9 +16,7 @@ Run = Callable[[Tensor, Tensor, Packing | Cached], Any]  # ids, positions -> the
 
 def open_backbone(model: Any) -> Run:
     """Passes of that model, whose attention is told which tokens belong together."""
-    backbone = model.base_model
-    if backbone is model:  # llama4's prefix is that of its kin with a vision part
-        backbone = next(part for part in model.children() if isinstance(part, PreTrainedModel))
+    backbone = find_backbone(model)
     if getattr(model, "_supports_attention_backend", False):
         set_attention(model, NAME)
 
@@ -36,6 +34,16 @@ def open_backbone(model: Any) -> Run:
             )
 
     return run_own
+
+
+def find_backbone(model: Any) -> Any:
+    """What gives the hidden states in front of the output layer; of several modalities, text's."""
+    if model.config.get_text_config() is not model.config:
+        return model.get_decoder()
+    if model.base_model is not model:
+        return model.base_model
+    # llama4's prefix is that of its kin with a vision part
+    return next(part for part in model.children() if isinstance(part, PreTrainedModel))
 
 
 def find_own_attention(model: Any) -> str | None:
