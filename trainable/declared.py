@@ -39,6 +39,21 @@ def declare(
     return field(default=default, metadata={"declared": declared})
 
 
+def check_declared(
+    values: Mapping[str, Any], declared: Mapping[str, Declared], kinds: Mapping[str, str]
+) -> None:
+    """Every value is what its declaration and its annotation say. Raises ConfigError."""
+    for name, value in values.items():
+        check_kind(name, value, kinds[name])
+    for name, known in declared.items():
+        if known.choices:
+            check_choice(name, values[name], known.choices)
+        if known.within is not None:
+            check_range(name, values[name], *known.within)
+    for name, known in declared.items():
+        check_condition(name, known, values)
+
+
 # type of a field -> what a value of it must be, in code and in words
 TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "a text"),
@@ -79,35 +94,18 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
         )
 
 
-def check_condition(
-    config: Mapping[str, Any],
-    decider: str,
-    values: tuple[str, ...],
-    dependants: tuple[str, ...],
-    declared: Mapping[str, Declared],
-) -> None:
-    """The dependants exist under these values of the decider alone."""
-    applies = config[decider] in values
-    for name in dependants:
-        value = config[name]
-        if applies and value is None and not declared[name].is_optional:
-            raise ConfigError(
-                f"{name} is needed with {decider}={config[decider]}: give ", Setting(name, "VALUE")
-            )
-        if not applies and value is not None:
-            raise ConfigError(
-                f"{name}={value} has no meaning with {decider}={config[decider]} "
-                f"(only with {' or '.join(values)}): leave it out"
-            )
-
-
-def check_compute(quantisation: str, compute: str) -> None:
-    """Weights that are not quantised are held in the type that is computed in."""
-    bits = {"bf16": ("bf16", "fp16"), "fp32": ("fp32",)}
-    fitting = bits.get(quantisation, (compute,))
-    if compute != "auto" and compute not in fitting:
+def check_condition(name: str, known: Declared, values: Mapping[str, Any]) -> None:
+    """`values`: those of all fields, that of `name` among them."""
+    if known.only_with is None:
+        return
+    decider, allowed = known.only_with
+    applies, value = values[decider] in allowed, values[name]
+    if applies and value is None and not known.is_optional:
         raise ConfigError(
-            f"compute={compute} does not fit quantisation={quantisation}, whose weights are not "
-            f"quantised: give ",
-            *(Setting("compute", fitting[0]), " or ", Setting("quantisation", "nf4")),
+            f"{name} is needed with {decider}={values[decider]}: give ", Setting(name, "VALUE")
+        )
+    if not applies and value is not None:
+        raise ConfigError(
+            f"{name}={value} has no meaning with {decider}={values[decider]} "
+            f"(only with {' or '.join(allowed)}): leave it out"
         )

@@ -9,20 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from trainable.declared import (
-    Declared,
-    check_choice,
-    check_compute,
-    check_condition,
-    check_kind,
-    check_range,
-    declare,
-)
+from trainable.combinations import check_combinations
+from trainable.declared import Declared, check_declared, declare
 from trainable.errors import CannotPack, ConfigError, Missing, Setting, TrialFailed, nearest
+from trainable.rank_pattern import DEPTHS
 
 # a trial's errors are had from here, too
 __all__ = ("CannotPack", "ConfigError", "Missing", "Setting", "TrialFailed", "nearest")
 
+INITS = ("uniform", "pissa")
 SCHEDULES = ("constant", "linear", "cosine", "wsd")
 # conditions: a field, and the values under which others exist
 FOUR_BIT = ("quantisation", ("nf4", "fp4"))
@@ -70,8 +65,26 @@ class TrialConfig:
     lora_modules: str | None = declare(
         None, "all-linear, attention, ffn, qv or regexp:PATTERN", only_with=LORA
     )
+    lora_layers: str | None = declare(
+        None, "at which depth of the model", ("all", *DEPTHS), LORA, is_optional=True
+    )
+    rank_pattern: str | None = declare(
+        None,
+        "ranks of some layers, by kind, depth or name, as attention=16,ffn=4",
+        only_with=LORA,
+        is_optional=True,
+    )
+    lora_init: str | None = declare(
+        None, "A random and B zero, or W's principal components", INITS, LORA, is_optional=True
+    )
+    dora: bool | None = declare(
+        None, "a magnitude for each output (arXiv 2402.09353)", only_with=LORA, is_optional=True
+    )
     lora_dropout: float | None = declare(
         None, "share of an adapter's inputs that a step leaves out", (0, 0.9), LORA
+    )
+    lora_plus_ratio: float | None = declare(
+        None, "B's learning rate over A's (arXiv 2402.12354)", (1e-3, 1e3), LORA, is_optional=True
     )
     # training; the unit of all lengths is the system turn
     learning_rate: float | None = declare(None, "the highest of the schedule", (1e-8, 10), TRAINED)
@@ -88,8 +101,14 @@ class TrialConfig:
         None, "a step takes whole dialogues until it holds so many", (1, 10**6), TRAINED
     )
     train_turns: int = declare(0, "where training ends", (0, 10**9))
+    train_share: float | None = declare(
+        None, "the share of the training dialogues it sees", (1e-6, 1), TRAINED, is_optional=True
+    )
     weight_decay: float | None = declare(None, "AdamW's", (0, 1), TRAINED)
     clip_norm: float | None = declare(None, "the longest gradient of a step", (1e-6, 1e6), TRAINED)
+    neftune_alpha: float | None = declare(
+        None, "noise on embeddings (arXiv 2310.05914)", (0, 1000), TRAINED, is_optional=True
+    )
     averaging: float | None = declare(
         None,
         "the share of the last steps whose mean weights are scored and saved; 0: the last step's",
@@ -180,36 +199,20 @@ class TrialConfig:
     )
 
     def __post_init__(self) -> None:
-        for name in FIELDS:
-            check_kind(name, getattr(self, name), KINDS[name])
-        for name, allowed in CHOICES.items():
-            check_choice(name, getattr(self, name), allowed)
-        for name, (low, high) in RANGES.items():
-            check_range(name, getattr(self, name), low, high)
-        for decider, values, dependants in CONDITIONS:
-            check_condition(vars(self), decider, values, dependants, DECLARED)
-        check_compute(self.quantisation, self.compute)
-        if self.decoding == "contrastive" and self.top_k is None:
-            raise ConfigError("contrastive search needs top_k: give ", Setting("top_k", "4"))
-        if self.min_new_tokens > self.max_new_tokens:
-            raise ConfigError(
-                f"min_new_tokens={self.min_new_tokens} is above max_new_tokens="
-                f"{self.max_new_tokens}: no reply can be both (",
-                *(Setting("max_new_tokens"), ")"),
-            )
-        if self.layout == "chat" and self.target != "response":
-            raise ConfigError(
-                f"target={self.target} needs ",
-                *(Setting("layout", "lines"), ", for no chat template has belief states: "),
-                *("give that, or ", Setting("target", "response")),
-            )
+        values = {name: getattr(self, name) for name in FIELDS}
+        check_declared(values, DECLARED, KINDS)
+        check_combinations(values)
 
     @property
     def lora_scale(self) -> float:
+        """`scale_at` lora_rank."""
+        assert self.lora_rank is not None
+        return self.scale_at(self.lora_rank)
+
+    def scale_at(self, rank: int) -> float:
         """alpha/rank, or alpha/sqrt(rank) with rank-stabilised LoRA (arXiv 2312.03732)."""
-        assert self.lora_rank is not None and self.alpha_over_rank is not None
-        alpha = self.alpha_over_rank * self.lora_rank
-        return alpha / self.lora_rank**0.5 if self.rslora else self.alpha_over_rank
+        assert self.alpha_over_rank is not None
+        return self.alpha_over_rank * (rank**0.5 if self.rslora else 1)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that have a meaning, JSON-ready: `TrialConfig.from_dict` reads them back."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
 from tiny_trials import make_config, make_spec
 from torch import Tensor
@@ -30,6 +31,9 @@ MIXED: list[dict[str, Any]] = [
     {"lora_rank": 2, "lora_modules": "attention", "learning_rate": 2e-3, "batch_turns": 4},
     {"lora_rank": 16, "lora_modules": "all-linear", "alpha_over_rank": 0.5, "clip_norm": 0.1},
     {"lora_rank": 8, "lora_modules": "ffn", "rslora": True, "batch_turns": 20, "weight_decay": 0.1},
+    {"lora_plus_ratio": 8.0, "weight_decay": 0.1, "train_share": 0.1},
+    {"rank_pattern": "every-second=2,attention=6", "rslora": True, "lora_rank": 3},
+    {"lora_layers": "last-half", "lora_rank": 5},
 ]
 
 
@@ -71,16 +75,24 @@ def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor], tolerance: fl
         assert float((other[name] - value).norm()) <= tolerance * float(value.norm()), name
 
 
+def open_optimizer(model: Any, config: TrialConfig) -> torch.optim.Optimizer:
+    """AdamW by torch, or LoRA+ by peft."""
+    rates = {"lr": config.learning_rate or 0.0}
+    if config.lora_plus_ratio is None:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        return torch.optim.AdamW(trained, **rates, weight_decay=config.weight_decay or 0.0)
+    rates |= {"loraplus_lr_ratio": config.lora_plus_ratio}
+    decay = {"loraplus_weight_decay": config.weight_decay}
+    return create_loraplus_optimizer(model, torch.optim.AdamW, **rates, **decay)
+
+
 def train_with_peft(
     model: PreTrainedModel, config: TrialConfig, order: DataOrder, adapter: Path, steps: int
 ) -> dict[str, Tensor]:
     """The reference: peft, torch's AdamW and clipping, one dialogue at a time, mean over a step."""
     peft_model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
     trained = [p for p in peft_model.parameters() if p.requires_grad]
-    assert config.learning_rate is not None and config.weight_decay is not None
-    optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = open_optimizer(peft_model, config)
     for _ in range(steps):
         draws = order.next_step()
         n_targets = sum(int(draw.window.is_target.sum()) for draw in draws)
@@ -103,9 +115,9 @@ def train_with_peft(
 
 @pytest.mark.slow
 def test_l1_a_slot_equals_solo_peft(base_folder: Path, tmp_path: Path) -> None:
-    """Fifty steps in fp32 of three unlike trials in one pack, each against peft by itself. All
+    """Fifty steps in fp32 of unlike trials in one pack, each against peft by itself. All
     slots take a pass at a time, so those with small batches make more steps: the goal is steps."""
-    pack = open_pack(base_folder, slots=3, pass_tokens=1024)
+    pack = open_pack(base_folder, slots=len(MIXED), pass_tokens=1024)
     configs = {str(i): make_config(base_folder, seed=i, **each) for i, each in enumerate(MIXED)}
     for key, config in configs.items():
         pack.join(key, config, None)
@@ -116,7 +128,7 @@ def test_l1_a_slot_equals_solo_peft(base_folder: Path, tmp_path: Path) -> None:
         pack.train_pass(busy)
     for key, config in configs.items():
         task = pack.slots[key].task
-        order = DataOrder(task.train, config.batch_turns or 0, config.seed)
+        order = task.order(config)
         model = load_base(make_spec(base_folder)).model
         expected = train_with_peft(model, config, order, tmp_path / key, steps=50)
         assert_equal(expected, weights(pack, key, tmp_path / f"{key}-trained"), 3e-5)

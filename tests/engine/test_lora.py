@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from trainable.engine.device.counter import mix
 from trainable.engine.kernels import BLOCK_TOKENS
 from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dora import Magnitudes
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.lora import PackedLinear, Pass
@@ -23,7 +24,8 @@ class Double(nn.Module):
     def __init__(self, inner: nn.Linear) -> None:
         super().__init__()
         self.inner = inner
-        self.weight, self.in_features, self.out_features = inner.weight, IN, OUT
+        self.weight, self.bias = inner.weight, inner.bias
+        self.in_features, self.out_features = IN, OUT
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.inner(x)
@@ -42,7 +44,7 @@ def make_layer(counts: tuple[int, ...], rate: float, is_plain: bool) -> PackedLi
     layer.a = torch.randn(3, IN, RANK, requires_grad=True)
     layer.b = torch.randn(3, RANK, OUT, requires_grad=True)
     layer.grads = (torch.ones(3, IN, RANK), torch.ones(3, RANK, OUT))  # what was there stays
-    layer.now.scale, layer.now.layout = SCALES, lay_out(counts, torch.device("cpu"))
+    layer.scale, layer.now.layout = SCALES, lay_out(counts, torch.device("cpu"))
     if rate:
         keys = mix(torch.arange(sum(counts), dtype=torch.int32)[:, None])
         layer.now.dropout = Dropout(keys, torch.full((sum(counts), 1), 1 - rate))
@@ -79,6 +81,54 @@ def test_result_and_gradients_are_the_formula_s(
     torch.testing.assert_close(x.grad, grads[0])
     for total, grad in zip(layer.grads, grads[1:], strict=True):
         torch.testing.assert_close(total, 1 + grad)
+
+
+@pytest.mark.parametrize(
+    "counts", [(5, 5, 5), (2, 9, 4), (256, 0, 128)], ids=["even", "uneven", "blocks"]
+)
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize("is_plain", [True, False], ids=["plain", "quantised"])
+def test_dora_is_the_formula_s_beside_a_slot_without_it(
+    counts: tuple[int, ...], rate: float, is_plain: bool
+) -> None:
+    """Norms through which no gradient goes; the second slot has none, and learns none."""
+    layer = make_layer(counts, rate, is_plain)
+    values = torch.rand(3, OUT) + 1
+    is_used = torch.tensor([True, False, True])[:, None]
+    layer.magnitudes = Magnitudes(values, is_used, torch.ones(3, OUT))
+    magnitudes = values.clone().requires_grad_()
+    x = torch.randn(sum(counts), IN, requires_grad=True)
+    weights = torch.randn(sum(counts), OUT)
+    wanted = magnify_plainly(layer, x, counts, magnitudes)
+    assert layer.a is not None and layer.b is not None
+    grads = torch.autograd.grad((wanted * weights).sum(), [x, layer.a, layer.b, magnitudes])
+    found = layer(x[None])[0]
+    (found * weights).sum().backward()
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert x.grad is not None and layer.grads is not None
+    totals = (*layer.grads, layer.magnitudes.grads)
+    for total, grad in zip((x.grad, *totals), grads, strict=True):
+        before = 0 if total is x.grad else 1
+        torch.testing.assert_close(total, before + grad, rtol=1e-4, atol=1e-3)
+
+
+def magnify_plainly(
+    layer: PackedLinear, x: Tensor, counts: tuple[int, ...], magnitudes: Tensor
+) -> Tensor:
+    assert layer.a is not None and layer.b is not None and layer.magnitudes is not None
+    inner = layer.base if layer.is_plain else layer.base.inner
+    kept = layer.now.dropout.apply(x, layer.feature_keys) if layer.now.dropout else x
+    rows = zip(x.split(counts), kept.split(counts), strict=True)
+    parts = []
+    for slot, (own, rest) in enumerate(rows):
+        change = SCALES[slot, 0, 0] * (layer.a[slot] @ layer.b[slot]).T
+        factor = torch.ones(OUT)
+        if layer.magnitudes.is_used[slot]:
+            factor = magnitudes[slot] / (inner.weight + change).norm(dim=1).detach()
+        plain = rest @ inner.weight.T
+        adapted = factor * (plain + rest @ change.T) - plain
+        parts.append(layer.base(own) + adapted)
+    return torch.cat(parts)
 
 
 def test_the_adapters_learn_where_the_input_does_not() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_knobs import KNOBS, assert_like
 from tiny_trials import make_config
 from transformers import PreTrainedModel
 
@@ -108,6 +109,50 @@ def test_recorded_passes_train_as_unrecorded_ones(
     for key, recorded in weights[0].items():
         # the attention kernels' backward passes add up in no fixed order
         assert (recorded - weights[1][key]).norm() < 0.02 * recorded.norm()
+
+
+def test_recorded_passes_train_every_knob_as_unrecorded_ones(bases: dict[str, Path]) -> None:
+    """In one pack beside trials without them; then DoRA leaves, and the others go on."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"neftune_alpha": 10.0, "lora_dropout": 0.1},
+        {"dora": True, "lora_dropout": 0.1, "lora_modules": "ffn"},
+        {"lora_init": "pissa", "lora_plus_ratio": 8.0, "weight_decay": 0.1},
+        {"rank_pattern": "ffn=8,every-second=2", "rslora": True, "lora_layers": "last-half"},
+    ]
+    weights = []
+    for is_recorded in (True, False):
+        configs = {
+            str(n): make_config(bases["llama"], seed=n, quantisation="bf16", **each)
+            for n, each in enumerate(changes)
+        }
+        pack = open_pack(configs)
+        pack.train_together.is_recorded = is_recorded
+        train(pack, 40)
+        magnified = pack.copy_state("2").adapter
+        pack.leave("2")
+        train(pack, 40)
+        assert not is_recorded or len(pack.train_together.recordings) >= 2
+        assert not pack.broken_slots()
+        weights.append([magnified, *(pack.copy_state(key).adapter for key in pack.slots)])
+    for recorded, unrecorded in zip(*weights, strict=True):
+        for name, value in recorded.items():
+            # the flash kernel's backward pass adds up in no fixed order
+            assert (value - unrecorded[name]).norm() < 0.03 * value.norm(), name
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_a_knob_trains_as_on_the_cpu(knob: str, bases: dict[str, Path], tmp_path: Path) -> None:
+    for device in ("cuda", "cpu"):
+        mine = make_config(bases["llama"], seed=3, **KNOBS[knob])
+        configs = {"mine": mine, "other": make_config(bases["llama"], seed=4)}
+        spec = BaseSpec.of(mine, device=device)
+        pack = Pack(load_base(spec), slots=2, max_rank=8, pass_tokens=2048)
+        for key, config in configs.items():
+            pack.join(key, config, None)
+        train(pack, 12)
+        pack.copy_state("mine").write(tmp_path / device)
+    assert_like(tmp_path / "cuda", tmp_path / "cpu", 1e-2)
 
 
 @pytest.mark.parametrize("quantisation", ["int8", "fp32"])

@@ -18,8 +18,8 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from trainable.engine.slots.bank import AdapterShape
 from trainable.engine.slots.peft_format import PREFIX, shape_adapter, spell_config
+from trainable.engine.slots.rows import AdapterShape
 from trainable.engine.slots.slot import write_json
 from trainable.model.modules import list_linear_paths
 from trainable.model.peft_targets import list_as_parameters
@@ -63,10 +63,10 @@ def build(config: PretrainedConfig) -> Any:
 
 def draw_tensors(shape: AdapterShape, model: Any) -> dict[str, torch.Tensor]:
     tensors = {}
-    for path in shape.modules:
+    for path, rank in shape.ranks.items():
         layer = model.get_submodule(path)
-        tensors[f"{PREFIX}{path}.lora_A.weight"] = torch.randn(shape.rank, layer.in_features) / 8
-        tensors[f"{PREFIX}{path}.lora_B.weight"] = torch.randn(layer.out_features, shape.rank) / 8
+        tensors[f"{PREFIX}{path}.lora_A.weight"] = torch.randn(rank, layer.in_features) / 8
+        tensors[f"{PREFIX}{path}.lora_B.weight"] = torch.randn(layer.out_features, rank) / 8
     return tensors
 
 
@@ -74,7 +74,7 @@ def draw_tensors(shape: AdapterShape, model: Any) -> dict[str, torch.Tensor]:
 def add_by_hand(model: Any, shape: AdapterShape, tensors: dict[str, torch.Tensor]) -> Any:
     for path in shape.modules:
         a, b = (tensors[f"{PREFIX}{path}.lora_{part}.weight"] for part in "AB")
-        model.get_submodule(path).weight.add_(shape.scale * b @ a)
+        model.get_submodule(path).weight.add_(shape.scales[path] * b @ a)
     return model
 
 

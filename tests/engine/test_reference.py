@@ -20,6 +20,8 @@ UNLIKE = (
     {"lora_rank": 2, "lora_modules": "attention", "averaging": 0.5, "batch_turns": 8},
     {"lora_rank": 8, "lora_modules": "ffn", "weight_decay": 0.1, "clip_norm": 0.1, "rslora": True},
     {"lora_rank": 4, "schedule": "wsd", "decay_fraction": 0.5, "warmup_turns": 16},
+    {"lora_plus_ratio": 16.0, "weight_decay": 0.1, "rank_pattern": "attention=6,first-half=2"},
+    {"lora_init": "pissa", "neftune_alpha": 5.0, "weight_decay": 0.1, "lora_rank": 3},
 )
 
 
@@ -34,15 +36,31 @@ def copy_adapters(pack: Pack, folder: Path) -> list[Adapter]:
             .replace("lora_B.weight", "B"): value.T.contiguous()
             for name, value in saved.items()
         }
-        order = DataOrder(slot.task.train, slot.config.batch_turns or 0, slot.config.seed)
-        adapters.append(Adapter(config=slot.config, order=order, weights=matrices))
+        trained, frozen = split(matrices) if slot.shape.is_pissa else (matrices, {})
+        order = slot.task.order(slot.config)
+        adapters.append(Adapter(slot.config, order, trained, frozen))
     return adapters
 
 
-def to_peft(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
+def split(matrices: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What a saved PiSSA trains, and what it subtracts."""
+    halves = {name: value.chunk(2, dim="BA".index(name[-1])) for name, value in matrices.items()}
+    signs = {"A": 1, "B": -1}
+    return (
+        {name: trained.contiguous() for name, (trained, _) in halves.items()},
+        {name: signs[name[-1]] * frozen for name, (_, frozen) in halves.items()},
+    )
+
+
+def to_peft(adapter: Adapter, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As it is saved."""
+    joined = dict(weights)
+    for name, frozen in adapter.frozen.items():
+        sign, axis = (1, 1) if name[-1] == "A" else (-1, 0)
+        joined[name] = torch.cat([weights[name], sign * frozen], axis)
     return {
         f"{PREFIX}{name[:-2]}.lora_{name[-1]}.weight": value.detach().T
-        for name, value in matrices.items()
+        for name, value in joined.items()
     }
 
 
@@ -84,7 +102,7 @@ def test_the_engine_computes_the_reference(trained: Trained, tmp_path: Path) -> 
     for key, adapter in zip(pack.slots, reference.adapters, strict=True):
         assert adapter.turns_seen == pack.slots[key].turns_seen
         found = weights(pack, key, tmp_path / f"{key}-trained")
-        assert_equal(to_peft(adapter.average), found, 3e-5)
+        assert_equal(to_peft(adapter, adapter.average), found, 3e-5)
     averaged, name = reference.adapters[0], "model.layers.0.self_attn.q_proj.B"
     assert not torch.equal(averaged.weights[name], averaged.average[name])
     windows = pack.slots["1"].task.held_out("validation", 2)
@@ -111,4 +129,4 @@ def test_the_reference_is_peft_and_adamw(bases: dict[str, Path], tmp_path: Path)
     order = DataOrder(task.train, config.batch_turns or 0, config.seed)
     model = load_base(make_spec(bases["llama"])).model
     expected = train_with_peft(model, config, order, tmp_path / "mine", steps=5)
-    assert_equal(expected, to_peft(adapter.weights), 3e-5)
+    assert_equal(expected, to_peft(adapter, adapter.weights), 3e-5)

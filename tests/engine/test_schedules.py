@@ -10,13 +10,13 @@ import pytest
 import torch
 from tiny_trials import make_config
 
-from trainable.engine.slots.bank import SlotRange
 from trainable.engine.slots.optimizer import (
     SlotOptimizer,
     StepSettings,
     is_decaying,
     learning_rate_at,
 )
+from trainable.engine.slots.rows import SlotRange
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig
 

@@ -21,8 +21,8 @@ from trainable.engine.layers.attention import Packing
 from trainable.engine.layers.passes import make_dropout, pack_windows, round_up, target_weights
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
-from trainable.engine.slots.bank import SlotRange
 from trainable.engine.slots.data_order import cut_step
+from trainable.engine.slots.rows import SlotRange
 from trainable.engine.train import train_pass
 from trainable.engine.train.train_pass import Load, TrainPass
 from trainable.model.base import load_base
@@ -236,9 +236,9 @@ def test_the_longest_unused_recording_goes_first(
 def test_where_no_recording_fits_the_memory_passes_go_on_without(
     pack: Pack, recorded: TrainPass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded.is_compiled, recorded.ready = False, {True, False}
     monkeypatch.setattr(train_pass, "record", lambda work, pool: None)
     load = next_load(pack)
+    recorded.is_compiled, recorded.ready = False, {load.extras()}
     wanted = gradient(pack, pack.add_gradients, load)
     assert torch.equal(gradient(pack, recorded.run, load), wanted)
     assert not recorded.is_recorded and not recorded.recordings
@@ -248,7 +248,7 @@ def test_where_no_recording_fits_the_memory_passes_go_on_without(
 def test_a_first_pass_readies_what_a_recording_needs(
     pack: Pack, recorded: TrainPass, is_compiled: bool
 ) -> None:
-    """Of every kind where torch compiles for shapes, else with and without dropout."""
+    """Of every kind where torch compiles for shapes, else with and without dropout, noise, DoRA."""
     recorded.is_compiled = is_compiled
     small, large = next_sizes(pack, 2)
     assert small.kind() != large.kind()

@@ -82,7 +82,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "other shapes": (lambda f: edit_tensors(f, widen), r"q_proj.lora_A is \[4, 64\], where"),
     "other shapes, by peft": (
-        lambda f: [edit_tensors(f, widen), edit_fields(f, alpha_pattern={"q_proj": 3})],
+        lambda f: [edit_tensors(f, widen), edit_fields(f, init_lora_weights="olora")],
         "does not fit its base model",
     ),
     "cut weights": (
@@ -197,7 +197,8 @@ def test_a_trial_of_another_alpha_goes_on_from_the_same_function(
 @pytest.mark.parametrize(
     ("settings", "fields", "message"),
     [
-        ({"use_dora": True}, {}, "only a plain LoRA adapter can be trained on.*use_dora=True"),
+        ({"use_dora": True}, {}, "give --set dora=true"),
+        ({"modules_to_save": ["lm_head"]}, {}, "only a plain LoRA.*modules_to_save="),
         ({}, {"lora_rank": 8}, "give --set lora_rank=4"),
         ({}, FULL, "starts from no adapter"),
         ({}, {"lora_modules": "attention"}, "k_proj is the trial's and not the adapter's"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from architectures import CONFIGS, build
 from bitsandbytes.nn.modules import Linear4bit
 
 from trainable.model.base import BaseSpec, load_base
-from trainable.model.modules import list_linear_paths, resolve_modules
+from trainable.model.modules import list_linear_paths
 from trainable.model.quantise import quantise
+from trainable.model.selections import select_paths
 from trainable.model.source import read_layer_paths
 from trainable.trial import ConfigError
 
@@ -46,6 +49,10 @@ EXPECTED = {
     },
     "t5": {"attention": {"q", "k", "v", "o"}, "ffn": {"wi", "wo"}, "qv": {"q", "v"}},
 }
+
+
+def resolve_modules(model: Any, selection: str) -> tuple[str, ...]:
+    return select_paths(list_linear_paths(model), selection)
 
 
 def leaves(paths: tuple[str, ...]) -> set[str]:

@@ -19,6 +19,7 @@ from transformers import (
     T5Config,
 )
 
+from trainable.engine.slots.data_order import Draw
 from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.solo import train
@@ -168,7 +169,8 @@ def test_a_dialogue_is_read_as_if_it_were_alone(name: str, tmp_path: Path) -> No
     """Where padding would tell, or the longest dialogue so far."""
     trial = open_plain(TrialConfig(**LORA, base_model=str(write_model(name, tmp_path))), "cpu")
     assert trial.passes.is_one_a_time and trial.passes.rows_a_batch == 1
-    by_length = sorted(trial.task.train[:6], key=lambda window: len(window.ids))
+    drawn = [Draw(window, place) for place, window in enumerate(trial.task.train[:6])]
+    by_length = sorted(drawn, key=lambda draw: len(draw.window.ids))
     short, long = by_length[0], by_length[-1]
     with torch.no_grad(), quiet_dropout(trial.model):
         sums = [

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inline import make_config, open_search, run_inline
@@ -12,11 +13,11 @@ from search_spaces.find import find_space
 from trainable.model.sizes import read_sizes, spell_sizes
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import measure_bytes
-from tune.plan.checks import check_selections, tell_experts
+from tune.plan.checks import check_layers, tell_experts
 from tune.plan.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
 from tune.run import main
 from tune.search.config import SweepConfig
-from tune.search.profiles import compose
+from tune.search.profiles import BASES, compose
 
 LLAMA_7B = {
     **{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008},
@@ -38,6 +39,11 @@ T5_SMALL = {
 }
 
 
+def spell_lora(modules: str, rank: int, **changes: Any) -> TrialConfig:
+    fields = {**BASES["tiny"], "warmup_turns": 0, "lora_modules": modules, "lora_rank": rank}
+    return TrialConfig.from_dict({**fields, **changes})
+
+
 @pytest.mark.parametrize(
     ("config", "millions"),
     [(LLAMA_7B, 6738), (PYTHIA_70M, 70.4), (SMOLLM2_135M, 134.5), (T5_SMALL, 60.5)],
@@ -50,9 +56,10 @@ def test_the_embedded_model_is_counted_exactly_from_its_weights() -> None:
     """As the engine resolved them: recorded in the example of the documentation."""
     sizes = read_sizes("tiny")
     assert sizes.total_params == 1213568
-    assert sizes.count_adapter("all-linear", 16) == 188416
-    assert sizes.count_adapter("qv", 16) == 32768
-    assert spell_sizes(LLAMA_7B).count_adapter("all-linear", 64) == 159907840
+    assert sizes.count_adapter(spell_lora("all-linear", 16)) == 188416
+    assert sizes.count_adapter(spell_lora("qv", 16)) == 32768
+    assert sizes.count_adapter(spell_lora("qv", 16, rank_pattern="first-half=8")) == 24576
+    assert spell_sizes(LLAMA_7B).count_adapter(spell_lora("all-linear", 64)) == 159907840
 
 
 @pytest.mark.parametrize("asha", ["stop", "promote", "off"])
@@ -163,9 +170,11 @@ def test_a_mixture_s_experts_are_told_and_no_adapter_takes_them(
     MixtralConfig(**shape, num_local_experts=4).save_pretrained(tmp_path)
     sizes = read_sizes(str(tmp_path))
     assert sizes.expert_params == 3 * 4 * 3 * 64 * 128
-    assert sizes.count_adapter("all-linear", 8) == 3 * 4 * 8 * (64 + 64)  # of attention alone
+    assert sizes.count_adapter(spell_lora("all-linear", 8)) == 3 * 4 * 8 * (
+        64 + 64
+    )  # of attention alone
     trial = TrialConfig(method="none", base_model=str(tmp_path), double_quantisation=True)
     tell_experts([trial])
     assert "0.00055 GiB of memory: they are neither quantised" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="lora_modules='ffn' must match a linear layer"):
-        check_selections(str(tmp_path), {"ffn"})
+        check_layers(str(tmp_path), [spell_lora("ffn", 8, base_model=str(tmp_path))])

@@ -26,9 +26,10 @@ from trainable.engine.layers.fusion import fuse
 from trainable.engine.layers.lora import shape_of
 from trainable.engine.layers.output import Output
 from trainable.engine.slot_table import SlotTable
-from trainable.engine.slots.bank import SlotBank, SlotRange
-from trainable.engine.slots.data_order import DataOrder, Piece
+from trainable.engine.slots.bank import SlotBank
+from trainable.engine.slots.data_order import Piece
 from trainable.engine.slots.peft_format import shape_adapter
+from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot, SlotState, copy_rows
 from trainable.engine.slots.task import Tasks
 from trainable.engine.train.loss import TargetLoss
@@ -143,7 +144,9 @@ class Pack(SlotTable):
         """To the bank's rows, of a load's weighted losses; those losses [targets], in nats."""
         tokens = load.tokens
         dtype = self.base.compute_dtype
-        self.adapters.begin_training(load.span, load.modules, tokens.layout, load.dropout, dtype)
+        self.adapters.begin_training(
+            load.span, load.modules, tokens.layout, load.dropout, load.noise, dtype
+        )
         hidden = self.forward(tokens.ids, tokens.positions, tokens.packing)[0]
         before = hidden.index_select(0, tokens.before_targets)
         scaled = load.weights if load.scaled is None else load.scaled
@@ -204,15 +207,14 @@ class Pack(SlotTable):
         task = self.tasks.of(config)
         order = None
         if config.method == "lora":
-            assert config.batch_turns is not None
-            order = DataOrder(task.train, config.batch_turns, config.seed)
+            order = task.order(config)
         elif config.method != "none":
             raise TrialFailed(f"method={config.method} cannot be packed: it runs alone")
         shape = shape_adapter(config, self.paths, self.model)
-        if shape.rank > self.bank.layout.rank:  # a clone of a rank that the space does not know
+        if not self.bank.has_room(shape):  # a clone of another
             self.adapters.invalidate()
             self.train_together.forget()
-            self.bank.grow(shape.rank)
+            self.bank.grow(shape)
         return Slot(
             key=key,
             config=config,

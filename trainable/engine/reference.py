@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainable.engine.layers.noise import Noise, make_row_noise
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.optimizer import BETA1, BETA2, EPSILON, average_weight
 from trainable.engine.slots.optimizer import learning_rate_at as rate_at
@@ -39,6 +40,7 @@ class Adapter:
     config: TrialConfig
     order: DataOrder
     weights: dict[str, Tensor]
+    frozen: dict[str, Tensor] = field(default_factory=dict)  # PiSSA: what `weights` began as
     average: dict[str, Tensor] = field(default_factory=dict)  # what is scored and saved
     moments: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)  # AdamW's two
     steps: int = 0
@@ -54,28 +56,37 @@ class Adapter:
 class Reference:
     """Trials over one frozen model. `goal_turns`: of wsd's decay."""
 
-    def __init__(self, model: nn.Module, adapters: Sequence[Adapter]) -> None:
+    def __init__(self, model: Any, adapters: Sequence[Adapter]) -> None:
         self.model, self.adapters = model, adapters
         self.row_owners: Tensor = torch.empty(0)  # [rows]: each row's adapter
         self.used: list[Mapping[str, Tensor]] = []  # of each adapter, the weights computed with
         for name in {n.rpartition(".")[0] for adapter in adapters for n in adapter.weights}:
             model.get_submodule(name).register_forward_hook(partial(self._add_adapters, name))
+        self.noise: Noise | None = None
+        model.get_input_embeddings().register_forward_hook(self._add_noise)
 
     def _add_adapters(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> Any:
         """y [rows, tokens, out]: the base layer's result."""
         for number, (adapter, weights) in enumerate(zip(self.adapters, self.used, strict=True)):
             if f"{name}.A" in weights:
-                low = inputs[0] @ weights[f"{name}.A"]
-                own = adapter.config.lora_scale * (low @ weights[f"{name}.B"])
+                own = multiply(name, weights, inputs[0])
+                if adapter.frozen:  # PiSSA, arXiv 2404.02948
+                    own = own - multiply(name, adapter.frozen, inputs[0])
+                own = adapter.config.scale_at(weights[f"{name}.A"].shape[1]) * own
                 y = y + own * (self.row_owners == number)[:, None, None]
         return y
+
+    def _add_noise(self, _: nn.Module, inputs: Any, x: Tensor) -> Tensor:
+        return x if self.noise is None else self.noise.add(x)  # NEFTune, arXiv 2310.05914
 
     def train_step(self, goal_turns: int) -> list[float]:
         """One optimizer step of every trial, in one pass. Each one's loss in nats a target."""
         steps = [adapter.order.next_step() for adapter in self.adapters]
-        rows = [(n, draw.window) for n, draws in enumerate(steps) for draw in draws]
-        ids, mask = pad([torch.from_numpy(w.ids).long() for _, w in rows])
-        is_target, _ = pad([torch.from_numpy(w.is_target) for _, w in rows])
+        rows = [(n, draw) for n, draws in enumerate(steps) for draw in draws]
+        ids, mask = pad([torch.from_numpy(draw.window.ids).long() for _, draw in rows])
+        is_target, _ = pad([torch.from_numpy(draw.window.is_target) for _, draw in rows])
+        drawn = [(self.adapters[n].config, draw) for n, draw in rows]
+        self.noise = make_row_noise(drawn, ids.device)
         self.row_owners = torch.tensor([number for number, _ in rows])
         self.used = [adapter.weights for adapter in self.adapters]
         logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1]
@@ -95,12 +106,17 @@ class Reference:
     def reply(self, number: int, prompt: Sequence[int], max_new_tokens: int, eos: int) -> list[int]:
         """The trial's greedy reply by its averaged weights, up to its end or so many tokens."""
         self.used = [adapter.average for adapter in self.adapters]
+        self.noise = None
         self.row_owners = torch.tensor([number])
         reply: list[int] = []
         while len(reply) < max_new_tokens and (not reply or reply[-1] != eos):
             ids = torch.tensor([[*prompt, *reply]])
             reply.append(int(self.model(input_ids=ids).logits[0, -1].argmax()))
         return reply
+
+
+def multiply(name: str, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    return x @ weights[f"{name}.A"] @ weights[f"{name}.B"]
 
 
 @torch.no_grad()
@@ -111,12 +127,14 @@ def update(adapter: Adapter, goal_turns: int) -> None:
     gradients = {name: w.grad for name, w in adapter.weights.items() if w.grad is not None}
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     shrink = (config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-    rate = rate_at(config, adapter.turns_seen, goal_turns)
     for name, gradient in gradients.items():
         weight, (mean, square) = adapter.weights[name], adapter.moments[name]
         clipped = gradient * shrink
         mean.mul_(BETA1).add_(clipped, alpha=1 - BETA1)
         square.mul_(BETA2).addcmul_(clipped, clipped, value=1 - BETA2)
+        rate = rate_at(config, adapter.turns_seen, goal_turns)
+        if name.endswith(".B"):  # LoRA+, arXiv 2402.12354
+            rate *= config.lora_plus_ratio or 1.0
         weight.mul_(1 - rate * config.weight_decay)
         spread = (square / (1 - BETA2**step)).sqrt() + EPSILON
         weight.sub_(rate * mean / (1 - BETA1**step) / spread)

@@ -8,7 +8,9 @@ from trainable.engine.layers.adapters import Adapters
 from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.optimizer import SlotOptimizer
 from trainable.engine.slots.peft_format import load_adapter
+from trainable.engine.slots.rows import AdapterShape, SlotRange
 from trainable.engine.slots.slot import Slot, SlotState, copy_rows, put_state, restore_slot
+from trainable.model.principal import split_weight
 
 
 class SlotTable:
@@ -27,8 +29,23 @@ class SlotTable:
             restore_slot(slot, self.bank, row, state)
         elif slot.config.adapter is not None:
             load_adapter(slot.config, slot.shape, slot.base, self.bank, row)
+        else:
+            self._read_weights(slot.shape, row)
         self.slots[slot.key], self.rows[row] = slot, slot.key
         self.adapters.invalidate()
+
+    def _read_weights(self, shape: AdapterShape, row: int) -> None:
+        """What a fresh adapter has of the base model's weights: PiSSA's components, DoRA's
+        magnitudes."""
+        own, params = SlotRange(row, row + 1), self.bank.params
+        for name in shape.modules if shape.is_pissa or shape.is_dora else ():
+            layer = self.adapters.layers[name]
+            if shape.is_pissa:
+                pair = split_weight(layer.base, shape.ranks[name], shape.scales[name])
+                self.bank.begin_with(row, shape, name, *pair)
+            if shape.is_dora:
+                self.bank.layout.magnitudes(params, name, own)[:] = layer.squares.sqrt()
+        self.bank.average[row] = params[row]
 
     def leave(self, key: str) -> None:
         if self.slots.pop(key, None) is None:

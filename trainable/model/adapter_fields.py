@@ -26,6 +26,7 @@ from trainable.trial import ConfigError, Setting, TrialConfig
 COMPUTED = frozenset(
     {"peft_type", "task_type", "r", "lora_alpha", "use_rslora", "base_model_name_or_path"}
     | {"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"}
+    | {"rank_pattern", "alpha_pattern", "use_dora"}
 )
 # fields that decide nothing of what a trained adapter computes
 SILENT = frozenset(
@@ -44,7 +45,7 @@ TARGETS = (  # fields that name layers
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
     "target_parameters",
 )
-PLAIN_TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_[AB]\.weight")
+PLAIN_TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB]\.weight|magnitude_vector)")
 EXPERTS = re.compile(r"\.experts\.")  # stacked in one weight: no layers of their own
 
 
@@ -72,6 +73,12 @@ def check_adapter(config: TrialConfig) -> None:
             f"only a plain LoRA adapter can be trained on, and {folder} is none ({why}): decode "
             "with it (",
             *(Setting("method", "none"), "), or start from another (", Setting("adapter"), ")"),
+        )
+    if bool(config.dora) != bool(fields.get("use_dora")):
+        value = "false" if config.dora else "true"
+        raise ConfigError(
+            f"dora must be what it is in the adapter to start from, {value}: give ",
+            Setting("dora", value),
         )
     if config.lora_rank != fields["r"]:
         raise ConfigError(
@@ -125,8 +132,11 @@ def why_peft(folder: Path) -> str | None:
         if not is_computed(name, value):
             told = repr(value)
             return f"the adapter's {name}={told if len(told) <= 60 else told[:57] + '...'}"
+    has_magnitudes = bool(read_adapter_config(folder).get("use_dora"))
     for name in read_tensor_shapes(folder):
         found = PLAIN_TENSOR.fullmatch(name)
+        if found and found[2] == "magnitude_vector" and not has_magnitudes:
+            found = None
         if not found or OUTSIDE.search(found[1]) or EXPERTS.search(f".{found[1]}."):
             return f"the adapter's tensor {name}"
     return None
@@ -136,7 +146,7 @@ def is_computed(name: str, value: Any) -> bool:
     """Whether the engine computes what the field says.
 
     >>> is_computed("r", 8), is_computed("use_dora", True), is_computed("use_dora", False)
-    (True, False, True)
+    (True, True, True)
     """
     if name == "target_parameters":  # a layer's whole weight
         return all(str(parameter).endswith(".weight") for parameter in value or ())

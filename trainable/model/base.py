@@ -18,7 +18,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from trainable.declared import check_choice, check_compute
+from trainable.combinations import check_compute
+from trainable.declared import check_choice
 from trainable.model.conv1d import to_linear
 from trainable.model.gpu_memory import limit_memory
 from trainable.model.identity import Identity, identify

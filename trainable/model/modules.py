@@ -6,18 +6,10 @@ from typing import Any
 
 import torch
 
-from trainable.model.selections import select_paths
-
 # Models whose kernels read these layers' weights past the layer, and any adapter on it: peft
 # refuses them.
 STATE_SPACES = frozenset({"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"})
 PASSED = ("out_proj", "conv1d")
-
-
-def resolve_modules(model: torch.nn.Module, selection: str) -> tuple[str, ...]:
-    """Full paths of the selected linear layers, in the model's order; never empty. Raises
-    ConfigError as `select_paths` does."""
-    return select_paths(list_linear_paths(model), selection)
 
 
 def list_linear_paths(model: torch.nn.Module) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from trainable.model.packable import read_shape
-from trainable.model.selections import select_paths
+from trainable.model.ranks import choose_ranks
 from trainable.model.source import OUTSIDE, list_weight_files, locate, open_headers
-from trainable.trial import ConfigError
+from trainable.trial import ConfigError, TrialConfig
 
 Shape = tuple[int, int]  # of a linear layer's weights: out, in
 # model types whose feed-forward block has two matrices; the others' has a gate besides
@@ -29,14 +29,14 @@ class Sizes:
     layers: Mapping[str, Shape]  # linear layers' paths, embeddings and the output layer left out
     expert_params: int = 0  # of stacked experts, which are no linear layers
 
-    def count_adapter(self, selection: str, rank: int) -> int:
-        """Parameters of an adapter; of one on all layers, where the selection fits none of the
+    def count_adapter(self, config: TrialConfig) -> int:
+        """Parameters of a trial's adapter; of one on all layers, where a selection fits none of the
         paths as they are known here."""
         try:
-            chosen = select_paths(tuple(self.layers), selection)
+            ranks = choose_ranks(config, tuple(self.layers))
         except ConfigError:
-            chosen = tuple(self.layers)
-        return sum(rank * sum(self.layers[path]) for path in chosen)
+            ranks = dict.fromkeys(self.layers, config.lora_rank or 1)
+        return sum(rank * sum(self.layers[path]) for path, rank in ranks.items())
 
 
 def read_sizes(base_model: str) -> Sizes:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainable.finetuner import Finetuner
-from trainable.model.packable import is_toy, why_alone
+from trainable.model.packable import is_encoder_decoder, is_toy, why_alone
 from trainable.trial import CannotPack, ConfigError, Setting, TrialConfig
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ def check_plain(config: TrialConfig) -> None:
             f"method=full trains the weights themselves, and quantisation={config.quantisation} "
             "freezes them: give ",
             *(Setting("quantisation", "bf16"), " or fp32"),
+        )
+    if config.neftune_alpha and is_encoder_decoder(config):
+        raise ConfigError(
+            f"neftune_alpha is for decoders, and {config.base_model} is an encoder-decoder: leave "
+            "it out (",
+            *(Setting("neftune_alpha", "0"), ")"),
         )
     if config.decoding == "contrastive":
         raise ConfigError(

@@ -34,9 +34,12 @@ class LossScaler:
         """Whether a gradient that is not finite is the trial's own fault."""
         return bool(is_spent(self.scaling))
 
-    def step(self, optimizer: torch.optim.Optimizer, rate: float, *, is_finite: bool) -> None:
-        """Taken with finite gradients, skipped with others; they are cleared."""
-        for group in optimizer.param_groups:
+    def step(
+        self, optimizer: torch.optim.Optimizer, rates: Sequence[float], *, is_finite: bool
+    ) -> None:
+        """Taken with finite gradients, skipped with others; they are cleared. `rates`: of each
+        group of parameters."""
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         if is_finite:
             optimizer.step()

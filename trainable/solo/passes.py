@@ -18,6 +18,9 @@ from torch.nn import functional as F
 
 from trainable.corpus.encode import Window
 from trainable.engine.device.memory import give_back_memory
+from trainable.engine.layers.lora import Pass, add_noise
+from trainable.engine.layers.noise import make_row_noise
+from trainable.engine.slots.data_order import Draw
 from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
@@ -34,7 +37,9 @@ class Passes:
 
     def __init__(self, config: TrialConfig, base: Base, task: Task, model: Any) -> None:
         self.base, self.task, self.model = base, task, model
-        self.device = base.device
+        self.config, self.device = config, base.device
+        self.now = Pass()
+        add_noise(model, self.now)
         self.is_mixed = config.method == "full" and config.quantisation == "bf16"
         self.is_one_a_time = not self._bears_company()
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
@@ -49,12 +54,15 @@ class Passes:
     def autocast(self) -> Any:
         return torch.autocast(self.device.type, self.base.compute_dtype, enabled=self.is_mixed)
 
-    def sum_nats(self, windows: Sequence[Window]) -> tuple[Tensor, int]:
-        """The summed loss (a number, in nats) over the windows' targets, and how many there are."""
-        if self.is_one_a_time and len(windows) > 1:
-            sums, counts = zip(*(self.sum_nats([window]) for window in windows), strict=True)
+    def sum_nats(self, draws: Sequence[Draw]) -> tuple[Tensor, int]:
+        """Of a training pass: the summed loss (a number, in nats) over the dialogues' targets, and
+        how many there are."""
+        if self.is_one_a_time and len(draws) > 1:
+            sums, counts = zip(*(self.sum_nats([draw]) for draw in draws), strict=True)
             return torch.stack(sums).sum(), sum(counts)
-        logits, labels = self.predict(windows)
+        self.now.noise = make_row_noise([(self.config, draw) for draw in draws], self.device)
+        logits, labels = self.predict([draw.window for draw in draws])
+        self.now.noise = None
         nats = F.cross_entropy(logits, labels, reduction="sum")
         return nats, int((labels != IGNORED).sum())
 

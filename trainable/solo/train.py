@@ -28,7 +28,7 @@ from trainable.result import Evaluation, Resolved, TrainerState
 from trainable.solo.average import WeightAverage, copy_to_host
 from trainable.solo.generate import list_prompts, quiet_dropout
 from trainable.solo.loss_scaler import LossScaler
-from trainable.solo.model import load_weights, prepare
+from trainable.solo.model import group_by_rate, prepare
 from trainable.solo.passes import Passes
 from trainable.solo.seq2seq import Seq2SeqPasses
 from trainable.system.activity import forget, tell
@@ -49,7 +49,8 @@ class PlainFinetuner:
         tasks = Tasks(base)
         tasks.prepare(config)
         self.task: Task = tasks.of(config)
-        self.model, modules = prepare(config, base)
+        self.prepared = prepare(config, base)
+        self.model = self.prepared.model
         kind = Seq2SeqPasses if base.is_encoder_decoder else Passes
         self.passes: Passes = kind(config, base, self.task, self.model)
         self.device: torch.device = base.device
@@ -58,15 +59,15 @@ class PlainFinetuner:
         self.optimizer: Any = None
         self.order: DataOrder | None = None
         if config.method != "none":
-            assert config.batch_turns is not None and config.weight_decay is not None
-            self.optimizer = torch.optim.AdamW(trained.values(), weight_decay=config.weight_decay)
-            self.order = DataOrder(self.task.train, config.batch_turns, config.seed)
+            groups, self.ratios = group_by_rate(trained, config)
+            self.optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay or 0.0)
+            self.order = self.task.order(config)
         self.scaler = LossScaler(base.compute_dtype, self.device)
         self.turns_seen, self.steps, self.tokens_seen = 0, 0, 0
         self.train_s, self.curve = 0.0, TrainingCurve()
         self.stable_run: dict[str, Any] | None = None  # as a slot's: the stable run of wsd
         self.resolved = Resolved(
-            modules=modules,
+            modules=self.prepared.modules,
             trainable_params=0 if self.order is None else sum(p.numel() for p in trained.values()),
             total_params=base.total_params,
             base_residency=base.residency,
@@ -119,7 +120,7 @@ class PlainFinetuner:
         torch.manual_seed(combine(self.config.seed, "dropout", self.steps))
         loss = torch.zeros((), device=self.device)
         for piece in cut_step(draws, PASS_TOKENS):
-            nats, _ = self.passes.sum_nats([draw.window for draw in piece.draws])
+            nats, _ = self.passes.sum_nats(piece.draws)
             part = nats / piece.batch_targets
             self.scaler.backward(part)
             loss += part.detach()
@@ -131,7 +132,7 @@ class PlainFinetuner:
         is_finite = math.isfinite(measured[1])
         if not is_finite and self.scaler.is_spent:
             raise not_finite(self.turns_seen, self.config.learning_rate)
-        self.scaler.step(self.optimizer, rate, is_finite=is_finite)
+        self.scaler.step(self.optimizer, [rate * r for r in self.ratios], is_finite=is_finite)
         self.turns_seen += sum(draw.window.n_turns for draw in draws)
         self.steps += 1
         self.average.follow(self.steps)
@@ -205,7 +206,7 @@ class PlainFinetuner:
         folder.mkdir(parents=True, exist_ok=True)
         if self.config.method != "none":
             with self.average.in_place() as last:
-                self.model.save_pretrained(folder)
+                self.prepared.save(folder)
             torch.save(self.optimizer.state_dict(), folder / "optimizer.pt")
             if last:
                 torch.save(last, folder / LAST)
@@ -229,7 +230,7 @@ class PlainFinetuner:
             weights: dict[str, Tensor] = {}
             for path in sorted(folder.glob("*.safetensors")):
                 weights |= load_file(path)
-            load_weights(self.model, weights, self.config.method)
+            self.prepared.load(weights)
             self.average = WeightAverage(self.average.trained, self.average.averaging)
             if (folder / LAST).exists():
                 self.average.put(torch.load(folder / LAST, weights_only=True))
@@ -245,5 +246,5 @@ class PlainFinetuner:
 
     def close(self) -> None:
         forget()
-        del self.model, self.passes, self.optimizer, self.base
+        del self.model, self.prepared, self.passes, self.optimizer, self.base
         give_back_memory()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trainable.declared import check_kind
+from trainable.rank_pattern import parse_rank_pattern
+from trainable.storage.adapter_ranks import as_plain
 from trainable.system.json_object import read_object
 from trainable.trial import CONDITIONS, KINDS, ConfigError, Setting, TrialConfig
 
@@ -14,7 +16,7 @@ WEIGHTS = "adapter_model.safetensors"
 TRIAL_FILES = ("trial.json", "trainer.json")  # of an export, of a checkpoint
 PARTS = ("config", "base")  # of these: its TrialConfig, and which base model it stands on
 ITS_TRAINING = {  # fields that decide nothing of who goes on with an adapter
-    *("method", "adapter", "seed", "train_turns"),
+    *("method", "adapter", "seed", "train_turns", "lora_plus_ratio", "lora_init"),
     *(n for d, values, names in CONDITIONS if d == "schedule" or "full" in values for n in names),
 }
 
@@ -87,6 +89,8 @@ def inherit(adapter: str | None) -> dict[str, Any]:
     fields = read_adapter_config(folder)
     check_shape({"r": 1, **fields}, folder)
     told = read_trial(folder) or spell_shape(fields)
+    if told.get("lora_init") == "pissa":
+        told = as_plain(TrialConfig.from_dict(told)).to_dict()
     kept = {name: value for name, value in told.items() if name not in ITS_TRAINING}
     if not is_known_elsewhere(str(kept.get("corpus", ""))):
         kept.pop("corpus", None)
@@ -105,6 +109,8 @@ def spell_shape(fields: dict[str, Any]) -> dict[str, Any]:
         rank = fields["r"]
         shape |= {"lora_rank": rank, "alpha_over_rank": fields.get("lora_alpha", 8) / rank}
         shape["rslora"] = bool(fields.get("use_rslora"))
+        if fields.get("use_dora"):
+            shape["dora"] = True
     return shape
 
 
@@ -124,14 +130,11 @@ def is_known_elsewhere(corpus: str) -> bool:
 
 
 def rank_of(config: TrialConfig) -> int:
-    """The rank of the adapter that a trial trains or brings along; 1 where there is none."""
+    """The highest rank of what a trial trains or brings along; 1 where there is no adapter."""
     if config.lora_rank is not None:
-        return config.lora_rank
-    return 1 if config.adapter is None else int(read_adapter_config(Path(config.adapter))["r"])
-
-
-def scale_of(fields: dict[str, Any]) -> float:
-    """What B A is multiplied by: alpha/rank, or alpha/sqrt(rank) with rslora (peft's defaults
-    where a field is left out)."""
-    rank = int(fields["r"])
-    return float(fields.get("lora_alpha", 8)) / (rank**0.5 if fields.get("use_rslora") else rank)
+        plain = as_plain(config)
+        return max(plain.lora_rank or 1, *parse_rank_pattern(plain.rank_pattern).values(), 0)
+    if config.adapter is None:
+        return 1
+    fields = read_adapter_config(Path(config.adapter))
+    return max(int(fields["r"]), *map(int, (fields.get("rank_pattern") or {}).values()), 0)

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.storage.adapter import read_adapter_config
+from trainable.storage.adapter_ranks import spell_ranks
 from trainable.trial import TrialConfig
 
 WEIGHTS = "adapter_model.safetensors"
+A, B = ".lora_A.", ".lora_B."
 Floats = NDArray[np.floating[Any]]
 
 
@@ -27,32 +29,42 @@ def copy_adapter(source: Path, target: Path, old: TrialConfig, new: TrialConfig)
     draft = target.with_name(f".{target.name}")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    rank, ratio = new.lora_rank or 1, old.lora_scale / new.lora_scale
-    divisor = rank**0.5 if new.rslora else rank
-    values |= {"r": rank, "lora_alpha": new.lora_scale * divisor, "use_rslora": bool(new.rslora)}
+    ranks: dict[str, int] = {}
     if (source / WEIGHTS).exists():
         from safetensors.numpy import load_file, save_file
 
-        weights = resize(load_file(source / WEIGHTS), rank, ratio)
+        weights = resize(load_file(source / WEIGHTS), old, new)
         save_file(weights, draft / WEIGHTS, metadata={"format": "pt"})
+        ranks = {name_module(name): len(a) for name, a in weights.items() if A in name}
+    for name in ("rank_pattern", "alpha_pattern"):
+        values.pop(name, None)
+    values |= spell_ranks(ranks, {path: new.scale_at(rank) for path, rank in ranks.items()}, new)
     (draft / "adapter_config.json").write_text(json.dumps(values, indent=1) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
 
 
-def resize(weights: dict[str, Floats], rank: int, ratio: float) -> dict[str, Floats]:
-    """peft's pairs lora_A [rank, in] and lora_B [out, rank] at another rank; B is multiplied by
-    `ratio`, the old scale over the new."""
-    resized = {}
+def resize(weights: dict[str, Floats], old: TrialConfig, new: TrialConfig) -> dict[str, Floats]:
+    """peft's pairs lora_A [rank, in] and lora_B [out, rank] at the new trial's rank; B is
+    multiplied by the old scale over the new. Where ranks go by layer each keeps its own."""
+    resized = {name: values for name, values in weights.items() if A not in name and B not in name}
     for name, a in weights.items():
-        if ".lora_A." not in name:
+        if A not in name:
             continue
-        other = name.replace(".lora_A.", ".lora_B.")
+        other, rank = name.replace(A, B), new.lora_rank or 1
+        if new.rank_pattern is not None:
+            rank = len(a)
         change = _grow if rank >= len(a) else _shrink
         a_new, b_new = change(a, weights[other], rank, name)
+        ratio = old.scale_at(len(a)) / new.scale_at(rank)
         resized[name] = np.ascontiguousarray(a_new.astype(a.dtype))
         resized[other] = np.ascontiguousarray((b_new * ratio).astype(a.dtype))
     return resized
+
+
+def name_module(tensor: str) -> str:
+    """The path of the layer that a tensor of peft's belongs to."""
+    return tensor.partition(A)[0].removeprefix("base_model.model.")
 
 
 def _grow(a: Floats, b: Floats, rank: int, name: str) -> tuple[Floats, Floats]:

@@ -26,11 +26,10 @@ import torch
 
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
-from trainable.corpus.encode import Window
 from trainable.engine import throughput as measure
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
-from trainable.engine.slots.data_order import DataOrder
+from trainable.engine.slots.data_order import DataOrder, Draw
 from trainable.engine.slots.task import Task
 from trainable.engine.throughput import synchronise
 from trainable.model.base import FOUR_BIT, BaseSpec, load_base
@@ -67,20 +66,20 @@ class UsualTrial:
     def _step_lab(self) -> int:
         """One optimizer step; the turns it took."""
         draws = self.order.next_step()
-        return self._step([[draw.window] for draw in draws])
+        return self._step([[draw] for draw in draws])
 
     def _step_stock(self) -> int:
-        return self._step([[self.order.next_step()[0].window for _ in range(STOCK_DIALOGUES)]])
+        return self._step([[self.order.next_step()[0] for _ in range(STOCK_DIALOGUES)]])
 
-    def _step(self, batches: Sequence[Sequence[Window]]) -> int:
-        for windows in batches:
+    def _step(self, batches: Sequence[Sequence[Draw]]) -> int:
+        for draws in batches:
             with torch.autocast(self.device.type, self.plain.base.compute_dtype):
-                nats, targets = self.plain.passes.sum_nats(windows)
+                nats, targets = self.plain.passes.sum_nats(draws)
             (nats / targets / len(batches)).backward()
         torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm or 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return sum(window.n_turns for windows in batches for window in windows)
+        return sum(draw.window.n_turns for draws in batches for draw in draws)
 
     def reply(self, batch: int, n_dialogues: int) -> int:
         """Replies to the first validation dialogues by `generate`, in batches of like length, the

@@ -64,7 +64,7 @@ def fill_adapter(pack: Any, key: str) -> None:
     slot = pack.slots[key]
     generator = torch.Generator().manual_seed(slot.config.seed)
     for name in slot.shape.modules:
-        b = layout.pair(pack.bank.params, name, row)[1][: slot.shape.rank]
+        b = layout.pair(pack.bank.params, name, row)[1][: slot.shape.ranks[name]]
         b.copy_(0.1 * torch.randn(b.shape, generator=generator))
     pack.bank.average[row] = pack.bank.params[row]
     pack.adapters.invalidate()
@@ -78,7 +78,7 @@ def compare_losses(
     import torch
 
     from trainable.engine.layers.passes import pack_windows
-    from trainable.engine.slots.bank import SlotRange
+    from trainable.engine.slots.rows import SlotRange
     from trainable.engine.train.loss import TargetLoss
 
     company = pack.slots["other"].task.train[:3]

@@ -12,8 +12,8 @@ from torch import Tensor
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.passes import pack_windows
 from trainable.engine.pack import Pack
-from trainable.engine.slots.bank import SlotRange
 from trainable.engine.slots.peft_format import name_tensors
+from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.train.train_pass import Load
 

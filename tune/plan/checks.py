@@ -21,6 +21,7 @@ from tune.folder.disk import format_bytes
 if TYPE_CHECKING:
     from trainable.corpus.corpus import Corpus
 
+LAYER_FIELDS = ("lora_modules", "lora_layers", "lora_rank", "rank_pattern")
 LEAST_FREE_BYTES = 2**28
 
 
@@ -60,7 +61,7 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
         check_base(base_model)
         own = [c for c in real if c.base_model == base_model]
         tell_positions(max(own, key=lambda c: c.max_length_tokens))
-        check_selections(base_model, {c.lora_modules for c in own})
+        check_layers(base_model, own)
         tell_experts(own)
         check_chat([c for c in own if c.layout == "chat"])
         for config in own:
@@ -147,22 +148,27 @@ def fetch_bases(configs: Iterable[TrialConfig]) -> None:
         fetch_base(base_model)
 
 
-def check_selections(base_model: str, selections: Iterable[str | None]) -> None:
-    """Each compiles and, where the model's weights are here, takes a layer of it."""
-    from trainable.model.selections import check_selection, select_paths
+def check_layers(base_model: str, configs: Iterable[TrialConfig]) -> None:
+    """Each trial's choice of layers and ranks compiles and, where the model's weights are here,
+    takes a layer of it."""
+    from trainable.model.ranks import choose_ranks
+    from trainable.model.selections import check_selection
     from trainable.model.sizes import is_mixture, read_sizes
     from trainable.model.source import read_layer_paths
 
-    chosen = sorted(s for s in selections if s is not None)
-    for selection in chosen:
-        check_selection(selection)
+    choices = {
+        tuple(getattr(c, name) for name in LAYER_FIELDS): c for c in configs if c.lora_modules
+    }
+    chosen = [choices[key] for key in sorted(choices, key=str)]
+    for config in chosen:
+        check_selection(str(config.lora_modules))
     if not chosen:
         return
     is_stacked = is_mixture(read_shape(base_model))
     paths = tuple(read_sizes(base_model).layers) if is_stacked else read_layer_paths(base_model)
     if paths:
-        for selection in chosen:
-            select_paths(paths, selection)
+        for config in chosen:
+            choose_ranks(config, paths)
 
 
 def check_train_turns(configs: Iterable[TrialConfig], train_turns: int) -> None:

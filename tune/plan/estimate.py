@@ -174,8 +174,7 @@ def count_checkpoint_bytes(trial: TrialConfig) -> int:
     copies *= 2 if trial.schedule == "wsd" else 1  # its stable run beside it
     if trial.method == "full":
         return copies * sizes.total_params
-    assert trial.lora_modules is not None and trial.lora_rank is not None
-    return copies * sizes.count_adapter(trial.lora_modules, trial.lora_rank)
+    return copies * sizes.count_adapter(trial)
 
 
 def guess_room(config: SweepConfig, trials: Iterable[TrialConfig]) -> int:

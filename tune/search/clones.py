@@ -10,6 +10,7 @@ from typing import Any
 
 from search_spaces.distributions import contains
 from search_spaces.space import Space
+from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import find_last_whole
 from trainable.storage.remote import bring_checkpoints
 from trainable.storage.resize import copy_adapter
@@ -19,7 +20,16 @@ from tune.search.config import SweepConfig
 
 CLONES = "clones"  # in a sweep's folder: warm clones' adapters
 # what an adapter fits: at another rank or scale it is made to
-KEPT_WARM = ("base_model", "initialisation", "method", "lora_modules")
+KEPT_WARM = (
+    "base_model",
+    "initialisation",
+    "method",
+    "lora_modules",
+    "lora_layers",
+    "rank_pattern",
+    "lora_init",
+    "dora",
+)
 
 
 def spell_clone(
@@ -31,6 +41,8 @@ def spell_clone(
         raise ConfigError("a clone differs from its original: give --set FIELD=VALUE, or --warm")
     if warm and "adapter" in settings:
         raise ConfigError("--warm brings the adapter: leave out --set adapter=")
+    if warm:
+        original = as_plain(original)
     own = Space(name="clone", question="", searched={}, fixed=settings)
     clone = own.spell({}, {**sweep.base, **original.to_dict()})
     if clone.train_turns > sweep.train_turns:
@@ -38,7 +50,8 @@ def spell_clone(
             f"no trial may train longer than the sweep: train_turns={clone.train_turns} is above "
             f"{sweep.train_turns} (--set train_turns=)"
         )
-    for name in KEPT_WARM if warm else ():
+    kept = (*KEPT_WARM, "lora_rank") if original.rank_pattern else KEPT_WARM
+    for name in kept if warm else ():
         if getattr(clone, name) != getattr(original, name):
             raise ConfigError(f"--warm keeps {name}: an adapter fits no other; clone without it")
     if warm and clone.method != "lora":
@@ -76,5 +89,5 @@ def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: Tr
             "was stopped: stopped trials' are removed); clone it without --warm"
         )
     target = folder / CLONES / name
-    copy_adapter(last.path, target, old, new)
+    copy_adapter(last.path, target, as_plain(old), new)
     return target

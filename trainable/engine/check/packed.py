@@ -17,7 +17,8 @@ from trainable.engine.decode.rows import Batch, list_rows
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.passes import pack_windows
-from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.engine.slots.bank import SlotBank
+from trainable.engine.slots.rows import SlotRange
 from trainable.engine.train.train_pass import Load
 
 FIRST = SlotRange(0, 1)
@@ -59,7 +60,8 @@ def put_adapter(bank: SlotBank, adapter: Adapter) -> None:
         for name, (a, b) in adapter.layers.items():
             own_a, own_b = bank.layout.pair(bank.params, name, 0)
             own_a[:, : a.shape[1]], own_b[: b.shape[0]] = a, b
-    bank.average[0], bank.scales[0] = bank.params[0], adapter.scale
+    bank.average[0] = bank.params[0]
+    bank.scales[0] = adapter.scale
     bank.modules[0] = frozenset(adapter.layers)
 
 

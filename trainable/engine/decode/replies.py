@@ -22,7 +22,7 @@ from trainable.engine.layers.adapters import Adapters
 from trainable.engine.layers.attention import Cached, Packing
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.output import Output
-from trainable.engine.slots.bank import SlotRange
+from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.slots.task import group_by_dialogue
 from trainable.model.base import Base

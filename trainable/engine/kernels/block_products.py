@@ -29,6 +29,7 @@ def multiply_blocks(
     rows = TILE if n > TILE else WIDE
     _multiply[triton.cdiv(tokens, rows), triton.cdiv(n, outer)](
         x, w, out, slots, scale, m, n, *w.stride(), out.stride(0),
+        0 if scale is None else scale.stride(0),
         IS_SCALED=scale is not None, IS_ADDED=add_to is not None, PRECISION=precision_of(x),
         BLOCK=BLOCK_TOKENS, ROWS=rows, INNER=inner, OUTER=outer, num_warps=4,
         num_stages=3 if m > inner else 1,
@@ -67,6 +68,7 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     w_row,
     w_column,
     out_row,
+    scale_slot,
     IS_SCALED: tl.constexpr,
     IS_ADDED: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -89,7 +91,7 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
         right = tl.load(place, mask=(at[:, None] < m) & (column < n), other=0.0)
         total = tl.dot(left, right, total, input_precision=PRECISION)
     if IS_SCALED:
-        total *= tl.load(scale + slot)
+        total *= tl.load(scale + slot * scale_slot)
     place = out + token * out_row + column
     if IS_ADDED:
         total += tl.load(place, mask=column < n, other=0.0).to(tl.float32)

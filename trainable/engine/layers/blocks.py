@@ -69,6 +69,11 @@ class Blocks:
             return multiply_blocks(x, w, self.slots, None, add_to=y)
         return torch.baddbmm(split(y), split(x), w[self.slots]).flatten(0, 1)
 
+    def scale_by(self, x: Tensor, factors: Tensor) -> Tensor:
+        """x [tokens, n] times its slot's factors [slots, n or 1]."""
+        blocks = x.unflatten(0, (-1, BLOCK_TOKENS))
+        return (blocks * factors[self.slots.long()][:, None]).to(x.dtype).flatten(0, 1)
+
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """total [slots, a, b] += left^T right of each slot's tokens: [tokens, a], [tokens, b]"""
         if has_kernels(left):

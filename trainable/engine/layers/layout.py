@@ -53,6 +53,10 @@ class Layout:
         self.split(y).baddbmm_(self.split(x), self.pick(w))
         return y
 
+    def scale_by(self, x: Tensor, factors: Tensor) -> Tensor:
+        """x [tokens, n] times its slot's factors [slots, n or 1]."""
+        return self.join((self.split(x) * self.pick(factors)[:, None]).to(x.dtype))
+
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """Adds left^T right of each slot's tokens, of [tokens, m] and [tokens, n], to total [slots,
         m, n], which may be more precise. Every slot has tokens."""

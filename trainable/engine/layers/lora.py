@@ -7,6 +7,7 @@ tokens of a pass lie slot after slot, so each product is one kernel whatever the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dora import Drop, Magnify, Magnitudes, measure_norms
 from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.layout import Layout
-from trainable.engine.slots.bank import ModuleShape
+from trainable.engine.layers.noise import Noise
+from trainable.engine.slots.rows import ModuleShape
 
 
 @dataclass
@@ -24,8 +27,8 @@ class Pass:
     """What all layers of a pass have in common."""
 
     layout: Layout | Blocks | None = None
-    scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
     dropout: Dropout | None = None
+    noise: Noise | None = None  # on what the first layer reads
 
 
 class PackedLinear(nn.Module):
@@ -40,7 +43,9 @@ class PackedLinear(nn.Module):
         self.register_buffer("feature_keys", keys, persistent=False)
         self.a: Tensor | None = None  # [slots, in, rank]
         self.b: Tensor | None = None  # [slots, rank, out]
+        self.scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
         self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
+        self.magnitudes: Magnitudes | None = None  # of slots with DoRA; None: of none
         self.merged: Tensor | None = None  # [out, in]: the base's weight with one adapter in it
 
     def merge(self) -> None:
@@ -48,6 +53,8 @@ class PackedLinear(nn.Module):
         assert self.a is not None and self.b is not None
         weight: Tensor = self.base.weight  # type: ignore[assignment]
         self.merged = torch.addmm(weight, self.b[0].mT, self.a[0].mT)
+        if self.magnitudes is not None:
+            self.merged *= self.magnitudes.divide(self.measure_norms()).mT.to(weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
         if self.merged is not None:
@@ -55,9 +62,48 @@ class PackedLinear(nn.Module):
         if self.a is None:
             out: Tensor = self.base(x)
             return out
+        if self.magnitudes is not None:
+            return self.magnify(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
         y = None if self.is_plain else self.base(x).flatten(0, -2)
         adapted: Tensor = AddAdapters.apply(x.reshape(-1, x.shape[-1]), y, self.a, self.b, self)
         return adapted.unflatten(0, x.shape[:-1])
+
+    def magnify(self, x: Tensor) -> Tensor:
+        """The result [tokens, out] for x [tokens, in] where slots have DoRA: with dropout its part
+        is of what is kept of x, and the base's of all of it (as in peft)."""
+        magnitudes, layout, dropout = self.magnitudes, self.now.layout, self.now.dropout
+        assert magnitudes is not None and layout is not None
+        norms, plain = self.measure_norms(), self.multiply_base(x)
+        kept = plain
+        if dropout is not None:
+            dropped: Tensor = Drop.apply(x, dropout, self.feature_keys)
+            kept = layout.scale_by(self.multiply_base(dropped), magnitudes.is_used)
+        adapted = AddAdapters.apply(x, kept, self.a, self.b, self)
+        y: Tensor = Magnify.apply(adapted, norms, magnitudes, layout)
+        if dropout is not None:
+            y = plain + y - kept
+        return y if self.base.bias is None else y + self.base.bias  # type: ignore[operator]
+
+    def multiply_base(self, x: Tensor) -> Tensor:
+        """Without the bias."""
+        if self.is_plain:
+            return F.linear(x, self.base.weight)  # type: ignore[arg-type]
+        y: Tensor = self.base(x)
+        return y if self.base.bias is None else y - self.base.bias  # type: ignore[operator]
+
+    @torch.no_grad()
+    def measure_norms(self) -> Tensor:
+        """[slots, out]: of each output's weights with the adapters in them."""
+        assert self.a is not None and self.b is not None
+        product = self.multiply_base(self.a.mT.flatten(0, 1)).unflatten(0, self.a.mT.shape[:2])
+        return measure_norms(self.squares, product, self.a, self.b, self.scale)
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """float32 [out]: of the base's weights, summed for each output."""
+        from peft.utils.integrations import dequantize_module_weight
+
+        return dequantize_module_weight(self.base).detach().float().square().sum(1)
 
 
 class AddAdapters(torch.autograd.Function):
@@ -73,7 +119,7 @@ class AddAdapters(torch.autograd.Function):
         assert layout is not None
         kept = x if dropout is None else dropout.apply(x, layer.feature_keys)
         a, b = a.to(x.dtype), b.to(x.dtype)
-        low = layout.multiply(kept, a, layer.now.scale)  # [tokens, rank]
+        low = layout.multiply(kept, a, layer.scale)  # [tokens, rank]
         ctx.layer, ctx.is_own = layer, y is None
         ctx.save_for_backward(kept, low, a, b)
         if y is None:
@@ -85,7 +131,7 @@ class AddAdapters(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         (grad,), (kept, low, a, b) = grads, ctx.saved_tensors
         layer, layout, grad = ctx.layer, ctx.layer.now.layout, grad.contiguous()
-        grad_low = layout.multiply(grad, b.mT, layer.now.scale)
+        grad_low = layout.multiply(grad, b.mT, layer.scale)
         grad_a, grad_b = layer.grads
         layout.add_gradients(grad_a, kept, grad_low)
         layout.add_gradients(grad_b, low, grad)
@@ -104,6 +150,15 @@ def input_gradient(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tenso
     if now.dropout is not None:
         grad_x = now.dropout.apply(grad_x, ctx.layer.feature_keys)
     return grad_x.addmm_(grad, weight) if ctx.is_own else grad_x
+
+
+def add_noise(model: Any, now: Pass) -> None:
+    """In place: embeddings have the noise of the pass, where it has some."""
+
+    def hook(embeddings: nn.Module, inputs: Any, x: Tensor) -> Tensor:
+        return x if now.noise is None else now.noise.add(x)
+
+    model.get_input_embeddings().register_forward_hook(hook)
 
 
 def install(model: nn.Module, names: tuple[str, ...], now: Pass) -> dict[str, PackedLinear]:

@@ -9,9 +9,7 @@ alone. So one row is one trial: to clear, swap, save or step it is to do so to a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -20,79 +18,11 @@ from torch import Tensor
 from trainable.engine.device.counter import combine, uniform_like
 from trainable.engine.device.transfer import to_device
 from trainable.engine.slots.loss_scale import begin
+from trainable.engine.slots.rows import AdapterShape, ModuleShape, RowLayout, SlotRange
 
 MOST_DRAWS = 2**23  # random numbers at a time
 ROW_KINDS = 5  # weights, their average, gradients, both moments
 CUDA_RANKS = 8  # a bank's rank is a multiple: rows of other lengths are read far slower
-
-
-@dataclass(frozen=True)
-class ModuleShape:
-    in_features: int
-    out_features: int
-
-    def count(self, rank: int) -> int:
-        """Numbers of an adapter of that rank: A's and B's."""
-        return rank * (self.in_features + self.out_features)
-
-
-@dataclass(frozen=True)
-class AdapterShape:
-    """The modules that one adapter changes, at which rank and scale."""
-
-    modules: tuple[str, ...]  # full paths
-    rank: int
-    scale: float  # alpha/rank, or alpha/sqrt(rank)
-    as_parameters: tuple[str, ...] = ()  # of the modules: those that peft finds by their weight
-
-
-@dataclass(frozen=True)
-class SlotRange:
-    """The bank's rows [low, high): those that take part in a pass."""
-
-    low: int
-    high: int
-
-    def __len__(self) -> int:
-        return self.high - self.low
-
-
-@dataclass(frozen=True)
-class RowLayout:
-    """Where a row holds which module's A and B."""
-
-    shapes: Mapping[str, ModuleShape]  # module path -> its linear layer's shape
-    rank: int
-
-    @cached_property
-    def offsets(self) -> dict[str, int]:
-        """Where each module's numbers begin."""
-        sizes = [shape.count(self.rank) for shape in self.shapes.values()]
-        return dict(zip(self.shapes, accumulate(sizes, initial=0), strict=False))
-
-    @cached_property
-    def width(self) -> int:
-        """Numbers a row."""
-        return sum(shape.count(self.rank) for shape in self.shapes.values())
-
-    def count(self, adapter: AdapterShape) -> int:
-        """Numbers of an adapter, without the padding of its rank."""
-        return sum(self.shapes[name].count(adapter.rank) for name in adapter.modules)
-
-    def pair(self, rows: Tensor, name: str, slot: int) -> tuple[Tensor, Tensor]:
-        """Views of one slot's A [in, rank] and B [rank, out] of a module, in `rows`."""
-        a, b = self.stack(rows, name, SlotRange(slot, slot + 1))
-        return a[0], b[0]
-
-    def stack(self, rows: Tensor, name: str, span: SlotRange) -> tuple[Tensor, Tensor]:
-        """Views of A [slots, in, rank] and B [slots, rank, out] of a module for a slot range."""
-        shape, start = self.shapes[name], self.offsets[name]
-        middle = start + self.rank * shape.in_features
-        stop = middle + self.rank * shape.out_features
-        selected = rows[span.low : span.high]
-        a = selected[:, start:middle].unflatten(1, (shape.in_features, self.rank))
-        b = selected[:, middle:stop].unflatten(1, (self.rank, shape.out_features))
-        return a, b
 
 
 class SlotBank:
@@ -115,17 +45,27 @@ class SlotBank:
         self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq = (
             torch.zeros(slots, self.layout.width, device=device) for _ in range(ROW_KINDS)
         )
-        self.scales = torch.zeros(slots, device=device)
+        self.scales = torch.zeros(slots, len(shapes), device=device)
+        self.has_magnitudes = torch.zeros(slots, len(shapes), dtype=torch.bool, device=device)
         self.scaling = torch.zeros(slots, 3, device=device)  # of losses: see loss_scale
         self.modules: list[frozenset[str]] = [frozenset()] * slots
+        self.magnified: list[frozenset[str]] = [frozenset()] * slots  # modules with DoRA
 
-    def grow(self, max_rank: int) -> None:
-        """Makes room for a higher rank. What the rows hold stays; views of them are of the past.
-        All or nothing, where the memory is short."""
-        layout = RowLayout(self.layout.shapes, round_rank(max_rank, self.device))
+    def has_room(self, shape: AdapterShape) -> bool:
+        is_high_enough = shape.stored_rank <= self.layout.rank
+        return is_high_enough and (self.layout.has_magnitudes or not shape.is_dora)
+
+    def grow(self, shape: AdapterShape) -> None:
+        """Makes room for a higher rank, or for magnitudes. What the rows hold stays; views of them
+        are of the past. All or nothing, where the memory is short."""
+        rank = round_rank(max(shape.stored_rank, self.layout.rank), self.device)
+        has_magnitudes = self.layout.has_magnitudes or shape.is_dora
+        layout = RowLayout(self.layout.shapes, rank, has_magnitudes)
         wide = [self._widen(rows, layout) for rows in self._wide_rows]
         self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq = wide
         self.layout = layout
+        for name in ("is_b", "rank_numbers"):
+            self.__dict__.pop(name, None)
 
     def _widen(self, rows: Tensor, layout: RowLayout) -> Tensor:
         everyone, rank = SlotRange(0, self.slots), self.layout.rank
@@ -134,6 +74,10 @@ class SlotBank:
             a, b = self.layout.stack(rows, name, everyone)
             a_wide, b_wide = layout.stack(wide, name, everyone)
             a_wide[:, :, :rank], b_wide[:, :rank] = a, b
+            if self.layout.has_magnitudes:
+                layout.magnitudes(wide, name, everyone)[:] = self.layout.magnitudes(
+                    rows, name, everyone
+                )
         return wide
 
     @property
@@ -144,12 +88,12 @@ class SlotBank:
     @property
     def rows(self) -> tuple[Tensor, ...]:
         """The tensors that hold one row a slot: [slots, ...] each."""
-        return *self._wide_rows, self.scales, self.scaling
+        return *self._wide_rows, self.scales, self.has_magnitudes, self.scaling
 
     def clear(self, slot: int) -> None:
         for tensor in self.rows:
             tensor[slot] = 0
-        self.modules[slot] = frozenset()
+        self.modules[slot] = self.magnified[slot] = frozenset()
 
     def swap(self, one: int, other: int) -> None:
         """Exchanges two slots' rows, so that those of a pass can lie side by side."""
@@ -159,23 +103,35 @@ class SlotBank:
             kept = tensor[one].clone()
             tensor[one] = tensor[other]
             tensor[other] = kept
-        self.modules[one], self.modules[other] = self.modules[other], self.modules[one]
+        for names in (self.modules, self.magnified):
+            names[one], names[other] = names[other], names[one]
 
     def initialise(self, slot: int, shape: AdapterShape, seed: int) -> None:
         """A fresh adapter as peft makes it: A uniform in +-1/sqrt(in), B zero. The numbers depend
         on the seed and the module's name alone."""
         self.clear(slot)
         self.modules[slot] = frozenset(shape.modules)
-        self.scales[slot] = shape.scale
         begin(self.scaling[slot], is_fp16=self.is_fp16)
-        alike: dict[int, list[str]] = {}  # modules that are drawn at once: they are hundreds
-        for name in shape.modules:
-            alike.setdefault(self.layout.shapes[name].in_features, []).append(name)
-        for width, names in alike.items():
-            together = max(1, MOST_DRAWS // (width * shape.rank))
+        self.magnified[slot] = frozenset(shape.modules if shape.is_dora else ())
+        used = [name in self.magnified[slot] for name in self.layout.shapes]
+        self.has_magnitudes[slot] = to_device(np.array(used), self.device)
+        scales = [shape.scales.get(name, 0.0) for name in self.layout.shapes]
+        self.scales[slot] = to_device(np.array(scales, dtype=np.float32), self.device)
+        alike: dict[tuple[int, int], list[str]] = {}  # modules drawn at once: they are hundreds
+        for name, rank in shape.ranks.items():
+            alike.setdefault((self.layout.shapes[name].in_features, rank), []).append(name)
+        for size, names in alike.items():
+            together = max(1, MOST_DRAWS // (size[0] * size[1]))
             for first in range(0, len(names), together):
-                self._draw(slot, names[first : first + together], (width, shape.rank), seed)
+                self._draw(slot, names[first : first + together], size, seed)
         self.average[slot] = self.params[slot]
+
+    def begin_with(self, slot: int, shape: AdapterShape, name: str, a: Tensor, b: Tensor) -> None:
+        """A module's A [in, rank] and B [rank, out] as PiSSA begins: trained, and subtracted."""
+        trained, frozen = shape.parts(name)
+        own_a, own_b = self.layout.pair(self.params, name, slot)
+        own_a[:, trained] = own_a[:, frozen] = a
+        own_b[trained], own_b[frozen] = b, -b
 
     def _draw(self, slot: int, names: list[str], size: tuple[int, int], seed: int) -> None:
         """A of modules of that size [in, rank]."""
@@ -183,6 +139,41 @@ class SlotBank:
         draws = uniform_like(to_device(keys, self.device), size)
         for name, a in zip(names, (2 * draws - 1) * size[0] ** -0.5, strict=True):
             self.layout.pair(self.params, name, slot)[0][:, : size[1]] = a
+
+    @cached_property
+    def is_b(self) -> Tensor:
+        """bool [width]: whether a number of a row is a B's or a magnitude (in peft's LoRA+ these
+        have B's rate, too)."""
+        found = torch.ones(1, self.layout.width, dtype=torch.bool, device=self.device)
+        for name in self.layout.shapes:
+            self.layout.pair(found, name, 0)[0].fill_(False)
+        return found[0]
+
+    @cached_property
+    def rank_numbers(self) -> Tensor:
+        """int16 [width]: which of the ranks a number of a row belongs to."""
+        ranks = torch.arange(self.layout.rank, dtype=torch.int16, device=self.device)
+        found = torch.zeros(1, self.layout.width, dtype=torch.int16, device=self.device)
+        for name in self.layout.shapes:
+            a, b = self.layout.pair(found, name, 0)
+            a[:], b[:] = ranks, ranks[:, None]
+        return found[0]
+
+    def scale_of(self, name: str, span: SlotRange) -> Tensor:
+        """A view [slots, 1, 1] of what a module's products are multiplied by."""
+        return self.scales[span.low : span.high, self._places[name], None, None]
+
+    def find_magnified(self, name: str, span: SlotRange) -> Tensor:
+        """A view, bool [slots, 1]: who has magnitudes of that module."""
+        return self.has_magnitudes[span.low : span.high, self._places[name], None]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.layout.shapes)}
+
+    def magnified_modules(self, span: SlotRange) -> frozenset[str]:
+        """The modules whose magnitudes any slot of the range has."""
+        return frozenset().union(*self.magnified[span.low : span.high])
 
     def used_modules(self, span: SlotRange) -> Iterator[str]:
         """The modules that any slot of the range adapts."""

@@ -4,14 +4,19 @@ settings and clock."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainable.engine.device.compiled import fused
-from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.engine.device.transfer import to_device
+from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.loss_scale import SCALE, SKIPPED_STEPS, adapt, is_spent
+from trainable.engine.slots.rows import SlotRange
 from trainable.trial import TrialConfig
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -23,6 +28,8 @@ class StepSettings:
 
     steps: bool
     learning_rate: float = 0.0
+    b_over_a: float = 1.0  # B's learning rate over A's
+    frozen_from: int | None = None  # numbers of this rank and higher are not trained
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     step: int = 1  # 1 for the first optimizer step
@@ -98,7 +105,15 @@ class SlotOptimizer:
             return None
         rows = slice(span.low, span.high)
         numbers = torch.tensor([_numbers(each) for each in settings], dtype=torch.float32)
-        columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [6, slots, 1]
+        columns = numbers.to(self.bank.device, non_blocking=True).T[:, :, None]  # [8, slots, 1]
+        paces = columns[4:6]
+        if any(each.b_over_a != 1.0 for each in settings):
+            paces = torch.where(self.bank.is_b, columns[6:], paces)
+        if any(each.frozen_from is not None for each in settings):
+            is_frozen = self._find_frozen(settings)
+            self.bank.grads[rows].masked_fill_(is_frozen, 0.0)
+            still = torch.tensor([1.0, 0.0], device=paces.device)  # no decay, no step
+            paces = torch.where(is_frozen, still[:, None, None], paces)
         # not in the update: one code for any number of slots would be slow at a reduction
         scaling, wants = self.bank.scaling[rows], columns[0, :, 0] > 0
         norms = self.bank.grads[rows].norm(dim=1, keepdim=True) / scaling[:, SCALE, None]
@@ -113,12 +128,20 @@ class SlotOptimizer:
             ),
             self.bank.grads[rows],
             norms,
-            columns,
+            columns[:4],
+            paces,
             scaling,
         )
         if self.bank.is_fp16:
             adapt(scaling, wants, is_finite)
         return norms[:, 0]
+
+    def _find_frozen(self, settings: Sequence[StepSettings]) -> Tensor:
+        """bool [slots, width]"""
+        none = self.bank.layout.rank
+        begins = [none if s.frozen_from is None else s.frozen_from for s in settings]
+        numbers = to_device(np.array(begins, dtype=np.int16), self.bank.device)
+        return self.bank.rank_numbers >= numbers[:, None]
 
     def swap(self, one: int, other: int) -> None:
         kept = self.is_broken[one].clone()
@@ -127,14 +150,15 @@ class SlotOptimizer:
 
 
 def _numbers(settings: StepSettings) -> tuple[float, ...]:
-    """What `update` needs of one slot."""
+    """What `update` needs of one slot, its pace for A and for B."""
+    rates = settings.learning_rate, settings.learning_rate * settings.b_over_a
+    paces = ((1 - rate * settings.weight_decay, rate) for rate in rates)
     return (
         float(settings.steps),
         settings.clip_norm,
-        1 - settings.learning_rate * settings.weight_decay,
-        settings.learning_rate,
         float(settings.step),
         average_weight(settings.averaging, settings.step),
+        *chain.from_iterable(paces),
     )
 
 
@@ -143,6 +167,7 @@ def update(
     grads: Tensor,
     norms: Tensor,
     columns: Tensor,
+    paces: Tensor,
     scaling: Tensor,
 ) -> None:
     """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place. A row whose norm
@@ -150,10 +175,13 @@ def update(
     `average_weight`.
 
     `kept`: weights, their average and both moments, [slots, width] each, as grads; norms
-    [slots, 1], of unscaled gradients; columns [6, slots, 1]; scaling [slots, 3]: see `loss_scale`.
+    [slots, 1], of unscaled gradients; columns [4, slots, 1]; paces [2, slots, 1 or width]: the
+    decay's factor and the rate, the same for all numbers of a row or not (LoRA+, arXiv 2402.12354);
+    scaling [slots, 3]: see `loss_scale`.
     """
     params, average, exp_avg, exp_avg_sq = kept
-    wants, clip_norm, decay, rate, step, share = columns.unbind()
+    wants, clip_norm, step, share = columns.unbind()
+    decay, rate = paces.unbind()
     steps = (wants > 0) & torch.isfinite(norms)
     taken = step - scaling[:, SKIPPED_STEPS, None]
     rate = rate / bias_correction(BETA1, taken)

@@ -13,10 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainable.engine.device.transfer import fetch
-from trainable.engine.slots.bank import AdapterShape, SlotBank
+from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.data_order import DataOrder, Draw, Piece, cut_step
 from trainable.engine.slots.optimizer import StepSettings, is_decaying, learning_rate_at
 from trainable.engine.slots.peft_format import name_tensors, put_tensors, spell_config
+from trainable.engine.slots.rows import AdapterShape
 from trainable.engine.slots.task import Task
 from trainable.model.identity import KEY, check_identity
 from trainable.storage.adapter import read_adapter_config
@@ -82,6 +83,8 @@ class Slot:
         return StepSettings(
             steps=True,
             learning_rate=learning_rate_at(self.config, self.turns_seen, self.goal_turns),
+            b_over_a=self.config.lora_plus_ratio or 1.0,
+            frozen_from=self.shape.rank if self.shape.is_pissa else None,
             weight_decay=self.config.weight_decay,
             clip_norm=self.config.clip_norm,
             step=self.steps + 1,

@@ -16,6 +16,7 @@ from trainable.corpus.load import load_corpus
 from trainable.corpus.losses import Brackets, Losses, Scored, measure_losses
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
+from trainable.engine.slots.data_order import DataOrder
 from trainable.model.base import Base
 from trainable.model.positions import check_replies, check_window
 from trainable.model.special_ids import decode_reply
@@ -48,6 +49,21 @@ class Task:
         with self._lock:
             self._train = self._train or self._encode(self.corpus.get_split("train"), self.config)
         return self._train
+
+    def order(self, config: TrialConfig) -> DataOrder:
+        """The training windows as such a trial walks over them."""
+        assert config.batch_turns is not None
+        return DataOrder(self.train_part(config.train_share), config.batch_turns, config.seed)
+
+    def train_part(self, share: float | None) -> list[Window]:
+        """Of that share of the dialogues (None: all): the first of one fixed order, whatever the
+        seed, so that a larger share contains a smaller one."""
+        if share is None or share == 1:
+            return self.train
+        dialogues = self.corpus.get_split("train")
+        kept = validation_subset(dialogues, max(1, round(share * len(dialogues))))
+        names = {dialogue.id for dialogue in kept}
+        return [window for window in self.train if window.dialogue_id in names]
 
     def held_out(self, split: str, n_dialogues: int | None) -> list[Window]:
         """The windows of the first dialogues of the split's fixed nested order: a dialogue is one

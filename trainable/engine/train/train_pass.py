@@ -13,15 +13,17 @@ from torch.nn import functional as F
 from trainable.engine.device.recording import Recording, record
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout
+from trainable.engine.layers.noise import Noise, make_noise
 from trainable.engine.layers.passes import (
     PackedTokens,
     make_dropout,
     pack_windows,
     target_weights,
 )
-from trainable.engine.slots.bank import SlotBank, SlotRange
+from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.data_order import Piece
 from trainable.engine.slots.loss_scale import SCALE
+from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot
 
 MOST_RECORDINGS = 256  # megabytes each; the longest unused goes first
@@ -37,6 +39,8 @@ class Load:
     dropout: Dropout | None
     modules: tuple[str, ...]  # those with an adapter; those of its slots at least
     scaled: Tensor | None = None  # [targets]: weights times their slots' loss scales, in fp16
+    noise: Noise | None = None
+    magnified: frozenset[str] = frozenset()  # of the modules, those with magnitudes
 
     @classmethod
     def of(
@@ -48,6 +52,7 @@ class Load:
         tokens = pack_windows(windows, bank.device, pads_to_bucket=pads)
         configs = [slot.config for slot in slots]
         dropout = make_dropout(configs, pieces, tokens.layout.counts, bank.device)
+        noise = make_noise(configs, pieces, tokens.layout.counts, bank.device)
         weights = target_weights(pieces, tokens)
         span = SlotRange(low, low + len(slots))
         if isinstance(tokens.layout, Blocks):  # of the whole bank: passes are of fewer kinds
@@ -57,22 +62,36 @@ class Load:
         if bank.is_fp16:
             scales = bank.scaling[low + tokens.target_slots, SCALE]
             scaled = weights * F.pad(scales, (0, len(weights) - len(scales)))
-        return cls(span, tokens, weights, dropout, tuple(bank.used_modules(span)), scaled)
+        modules, magnified = tuple(bank.used_modules(span)), bank.magnified_modules(span)
+        return cls(span, tokens, weights, dropout, modules, scaled, noise, magnified)
 
     def kind(self) -> Any:
         """Passes of one kind launch the same kernels on tensors of the same shapes."""
         shapes = tuple(tensor.numel() for tensor in self.tensors())
-        return self.span, shapes, self.tokens.packing.longest, self.modules
+        return (
+            self.span,
+            shapes,
+            self.tokens.packing.longest,
+            self.modules,
+            self.magnified,
+            self.extras(),
+        )
 
     def tensors(self) -> list[Tensor]:
         """All that differs between passes of a kind."""
-        tokens, dropout = self.tokens, self.dropout
+        tokens, dropout, noise = self.tokens, self.dropout, self.noise
         own = [tokens.ids, tokens.positions, tokens.packing.borders]
         own += [tokens.before_targets, tokens.labels, self.weights]
         own += [] if self.scaled is None else [self.scaled]
         if isinstance(tokens.layout, Blocks):
             own += [tokens.layout.slots, tokens.layout.borders, tokens.layout.n_blocks]
-        return own if dropout is None else [*own, dropout.token_keys, dropout.keep]
+        if dropout is not None:
+            own += [dropout.token_keys, dropout.keep]
+        return own if noise is None else [*own, noise.token_keys, noise.size]
+
+    def extras(self) -> tuple[bool, bool, bool]:
+        """Whether it has dropout, noise and DoRA: each readies kernels of its own."""
+        return self.dropout is not None, self.noise is not None, bool(self.magnified)
 
 
 class TrainPass:
@@ -92,7 +111,7 @@ class TrainPass:
             return self.work(load)
         assert isinstance(load.tokens.layout, Blocks), "the tensors of others are not a load's"
         kind = load.kind()
-        first_of = kind if self.is_compiled else load.dropout is None
+        first_of = kind if self.is_compiled else load.extras()
         if first_of not in self.ready:  # it readies what a recording needs
             self.ready.add(first_of)
             result = self.work(load)

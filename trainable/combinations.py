@@ -1,0 +1,71 @@
+"""Values of a trial's fields that exclude each other, though each of them is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainable.errors import ConfigError, Setting
+from trainable.rank_pattern import HIGHEST, parse_rank_pattern
+
+
+def check_combinations(values: Mapping[str, Any]) -> None:
+    """`values`: every field of a trial. Raises ConfigError."""
+    check_decoding(values)
+    check_start(values)
+    check_compute(values["quantisation"], values["compute"])
+    if values["layout"] == "chat" and values["target"] != "response":
+        raise ConfigError(
+            f"target={values['target']} needs ",
+            *(Setting("layout", "lines"), ", for no chat template has belief states: "),
+            *("give that, or ", Setting("target", "response")),
+        )
+
+
+def check_compute(quantisation: str, compute: str) -> None:
+    """Weights that are not quantised are held in the type that is computed in."""
+    bits = {"bf16": ("bf16", "fp16"), "fp32": ("fp32",)}
+    fitting = bits.get(quantisation, (compute,))
+    if compute != "auto" and compute not in fitting:
+        raise ConfigError(
+            f"compute={compute} does not fit quantisation={quantisation}, whose weights are not "
+            f"quantised: give ",
+            *(Setting("compute", fitting[0]), " or ", Setting("quantisation", "nf4")),
+        )
+
+
+def check_start(values: Mapping[str, Any]) -> None:
+    """What an adapter begins as."""
+    ranks = parse_rank_pattern(values["rank_pattern"]).values()
+    if values["lora_init"] != "pissa":
+        return
+    if values["dora"]:
+        raise ConfigError(
+            "dora=true takes its norms from whole weights, and lora_init=pissa takes a part of "
+            "them away: leave one out (",
+            *(Setting("dora", "false"), ")"),
+        )
+    if values["adapter"] is not None:
+        raise ConfigError(
+            "lora_init=pissa starts from the base model's weights, and adapter= from another's: "
+            "leave one out (",
+            *(Setting("lora_init", "uniform"), ")"),
+        )
+    if 2 * max(values["lora_rank"], *ranks, 0) > HIGHEST:
+        raise ConfigError(
+            f"lora_init=pissa takes ranks up to {HIGHEST // 2}, for its adapter is saved at twice "
+            f"the rank, and lora_rank={values['lora_rank']} or a part of rank_pattern is above: "
+            "give ",
+            Setting("lora_rank", str(HIGHEST // 2)),
+        )
+
+
+def check_decoding(values: Mapping[str, Any]) -> None:
+    if values["decoding"] == "contrastive" and values["top_k"] is None:
+        raise ConfigError("contrastive search needs top_k: give ", Setting("top_k", "4"))
+    if values["min_new_tokens"] > values["max_new_tokens"]:
+        raise ConfigError(
+            f"min_new_tokens={values['min_new_tokens']} is above max_new_tokens="
+            f"{values['max_new_tokens']}: no reply can be both (",
+            *(Setting("max_new_tokens"), ")"),
+        )
