@@ -76,7 +76,8 @@ def test_every_row_is_stepped_as_by_torch() -> None:
         {"learning_rate": 3e-3, "weight_decay": 0.0, "clip_norm": 100.0},
     ]
     names = ("params", "average", "exp_avg", "exp_avg_sq", "grads")
-    bank: Any = SimpleNamespace(slots=2, device=torch.device("cpu"))
+    bank: Any = SimpleNamespace(slots=2, device=torch.device("cpu"), is_fp16=False)
+    bank.scaling = torch.tensor([[1.0, 0.0, 0.0]] * 2)
     vars(bank).update({name: torch.zeros(2, 7) for name in names})
     bank.params.normal_()
     theirs = [torch.nn.Parameter(row.clone()) for row in bank.params]
