@@ -38,7 +38,7 @@ MAY_IMPORT = {
     ),
     "trainable.storage": (
         *("trainable.trial", "trainable.result", "trainable.finetuner"),
-        *("trainable.declared", "trainable.system"),
+        *("trainable.declared", "trainable.rank_pattern", "trainable.system"),
     ),
     "trainable.engine.kernels": (),
 }
@@ -50,7 +50,9 @@ ONLY_IN = {
 }
 # standard library alone: loaded by every command and every worker
 LIGHT = (
+    "trainable.combinations",
     "trainable.declared",
+    "trainable.rank_pattern",
     "trainable.errors",
     "trainable.trial",
     "trainable.result",
