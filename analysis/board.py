@@ -1,9 +1,9 @@
-"""The leaderboard of the report's page as HTML: each column, and a button that opens a trial."""
+"""The leaderboard of the report's page: each column, and each row's cells."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.labels import label_objective
@@ -13,10 +13,37 @@ from trainable.result import OBJECTIVE
 
 AFTER_SCORE = ("to first", "Bleu", "Success", "Inform", "Richness")
 ALWAYS_LAST = ("trainable", "turns", "seeds", "state")
+LOW_FIRST = ("rank", "trainable", "params")  # numbers that are sorted ascending at first
 
 
-def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
-    """The leaderboard's header cells and rows."""
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    name: str
+    kinds: str  # classes: number or text, field (it is searched), more (shown where all are)
+    first: str  # how its button sorts first: ascending | descending
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    text: str
+    value: Any  # what is sorted and filtered by; "": none
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardRow:
+    is_base: bool
+    level_turns: int
+    trials: Sequence[str]
+    cells: dict[str, Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    columns: Sequence[Column]
+    rows: Sequence[BoardRow]
+
+
+def lay_out(entries: Sequence[Entry]) -> Board:
     cells = [to_cells(entry) for entry in entries]
     raw = [to_row(entry) for entry in entries]
     fields = searched_fields(entries)
@@ -24,56 +51,32 @@ def show_board(entries: Sequence[Entry]) -> tuple[str, str]:
     label = label_objective(next((e.objective for e in entries), OBJECTIVE))
     rest = [c for c in AFTER_SCORE if any(row.get(c) for row in cells)]
     shown = ["rank", "trials", label, *rest, *fields, *ALWAYS_LAST]
-    columns = [*(c for c in shown if c in there), *(c for c in there if c not in shown)]
-    numeric = {c for c in columns if _is_number_column([row.get(c) for row in raw])}
-    kinds = {c: _name_kinds(c, fields, is_more=c not in shown) for c in columns}
-    header = "".join(_show_header(c, c in numeric, kinds[c]) for c in columns)
-    body = []
-    for i, entry in enumerate(entries):
-        row = "".join(
-            _show_trials(entry)
-            if c == "trials"
-            else _show_cell(c, cells[i].get(c, ""), raw[i].get(c), c in numeric, kinds[c])
-            for c in columns
+    names = [*(c for c in shown if c in there), *(c for c in there if c not in shown)]
+    columns = [
+        _describe(c, [row.get(c) for row in raw], is_field=c in fields, is_more=c not in shown)
+        for c in names
+    ]
+    rows = [
+        BoardRow(
+            is_base=entry.trial.is_base,
+            level_turns=entry.level_turns,
+            trials=[t.id for t in entry.trials],
+            cells={c: _make_cell(cells[i].get(c, ""), raw[i].get(c)) for c in names},
         )
-        kind = ' class="base"' if entry.trial.is_base else ""
-        body.append(f'<tr{kind} data-level="{entry.level_turns}">{row}</tr>')
-    return header, "".join(body)
+        for i, entry in enumerate(entries)
+    ]
+    return Board(columns=columns, rows=rows)
 
 
-def _name_kinds(column: str, fields: Sequence[str], *, is_more: bool) -> list[str]:
-    """A column's classes: one of what is searched, or one that is shown where all are."""
-    return ["field"] * (column in fields) + ["more"] * is_more
-
-
-def _is_number_column(values: Sequence[Any]) -> bool:
+def _describe(name: str, values: Sequence[Any], *, is_field: bool, is_more: bool) -> Column:
     known = [v for v in values if v is not None]
-    return bool(known) and all(isinstance(v, int | float) for v in known)
-
-
-def _show_header(name: str, numeric: bool, kinds: Sequence[str]) -> str:
-    kinds = ["number"] * numeric + [*kinds]
-    first = "descending" if numeric and name not in ("rank", "trainable", "params") else "ascending"
-    return (
-        f'<th scope="col" class="{" ".join(kinds)}" data-first="{first}" '
-        f'data-name="{escape(name)}"><button type="button">{escape(name)}</button></th>'
+    is_numeric = bool(known) and all(isinstance(v, int | float) for v in known)
+    kinds = ["number" if is_numeric else "text", *["field"] * is_field, *["more"] * is_more]
+    is_falling = is_numeric and name not in LOW_FIRST
+    return Column(
+        name=name, kinds=" ".join(kinds), first="descending" if is_falling else "ascending"
     )
 
 
-def _show_trials(entry: Entry) -> str:
-    ids = [t.id for t in entry.trials]
-    buttons = " ".join(
-        f'<button type="button" class="open" data-trial="{escape(i)}">{escape(i)}</button>'
-        for i in ids
-    )
-    return f'<td class="text" data-value="{escape(" ".join(ids))}">{buttons}</td>'
-
-
-def _show_cell(name: str, text: str, value: Any, numeric: bool, kinds: Sequence[str]) -> str:
-    kinds = ["number" if numeric else "text", *kinds]
-    shown = escape(text)
-    if name == "state":
-        shown = f'<span class="state {shown}">{shown.lower()}</span>'
-    title = f' title="{escape(text)}"' if len(text) > 24 else ""
-    known = "" if value is None else escape(str(value))
-    return f'<td class="{" ".join(kinds)}" data-value="{known}"{title}>{shown}</td>'
+def _make_cell(text: str, value: Any) -> Cell:
+    return Cell(text=text, value="" if value is None else value)

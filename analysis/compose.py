@@ -1,22 +1,18 @@
-"""The report's page from a sweep's records: its parts put into the template under page/."""
+"""The report's page from a sweep's records: its parts put into page/page.html."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from string import Template
-
-from plotly.offline import get_plotlyjs
 
 from analysis import sections, trial_page
-from analysis.board import show_board
-from analysis.dialogue_page import show_dialogues
+from analysis.board import lay_out
 from analysis.examples import choose_examples
+from analysis.leaderboard import describe
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords
+from analysis.templates import read_plotly, read_scripts, read_style, render
 
-PAGE = Path(__file__).with_name("page")
 EXAMPLE_TRIALS, EXAMPLE_DIALOGUES = 3, 4
 LIVE = "5_live"  # the script of a page that a server keeps current
 SCRIPTS = ("1_theme", "2_figures", "3_filter", "4_board", LIVE, "6_start", "8_paper")
@@ -40,39 +36,30 @@ def compose_page(
     """The page's HTML; `is_part`: without plotly, for a page that has it."""
     entries = rank_trials(records)
     best = [e.trial for e in entries if not e.trial.is_base][:EXAMPLE_TRIALS]
-    examples = choose_examples({t.id: (records, t) for t in best}, count=EXAMPLE_DIALOGUES)
-    columns, rows = show_board(entries)
-    return Template((PAGE / "page.html").read_text("utf-8")).substitute(
-        title=sections.escape(records.name),
-        css=(PAGE / "page.css").read_text("utf-8"),
+    figures, missing = sections.draw_figures(records)
+    return render(
+        "page",
+        title=records.name,
+        css=read_style(),
         js=read_scripts([n for n in SCRIPTS if served or n != LIVE]),
-        plotly=""
-        if is_part
-        else f'<script type="text/plain" id="plotly">{get_plotlyjs()}</script>',
-        own="'self'" if served else "'none'",
-        live=sections.show_live(served.version) if served else "",
-        others=sections.show_links(served.links) if served else "",
-        trials=trial_page.show_trials(records),
-        commands=trial_page.show_commands(trial_page.list_sweep_commands(records)),
-        reload=f'<meta http-equiv="refresh" content="{reload_s}">'
-        if reload_s and records.is_running
-        else "",
-        banner=sections.show_banner(records, reload_s, is_served=served is not None),
-        question=sections.escape(str(records.space.get("question") or "What did the sweep find?")),
-        tiles=sections.show_tiles(records, entries),
-        verdict=sections.show_verdict(records),
-        answers=sections.show_answers(records, entries),
-        legend=sections.show_legend(records, entries),
-        columns=columns,
-        rows=rows,
-        failures=sections.show_failures(records),
-        figures=sections.show_figures(records),
-        dialogues=show_dialogues(examples),
-        configurations=sections.show_configurations(entries),
-        facts=sections.show_facts(records),
-        notes=sections.show_notes(records),
+        plotly="" if is_part else read_plotly(),
+        served=served,
+        reloads=bool(reload_s and records.is_running),
+        reload_s=reload_s,
+        banner=sections.list_warnings(records, reload_s, is_served=served is not None),
+        question=records.space.get("question") or "What did the sweep find?",
+        verdict=sections.spell_verdict(records),
+        answers=sections.list_answers(records, entries),
+        tiles=sections.list_tiles(records, entries),
+        legend=" ".join(describe(records, entries).splitlines()),
+        board=lay_out(entries),
+        failures=sections.list_failures(records),
+        figures=figures,
+        missing=missing,
+        examples=choose_examples({t.id: (records, t) for t in best}, count=EXAMPLE_DIALOGUES),
+        configurations=sections.list_configurations(entries),
+        ways=trial_page.list_sweep_commands(records),
+        known=sections.collect_facts(records),
+        notes=records.notes,
+        trials=[{"id": t.id, "content": trial_page.show_trial(records, t)} for t in records.trials],
     )
-
-
-def read_scripts(names: Sequence[str]) -> str:
-    return "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in names)

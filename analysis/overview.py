@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from itertools import accumulate
-from string import Template
-from urllib.parse import quote
+from typing import Any
 
 import plotly.graph_objects as go
 
-from analysis.compose import PAGE, read_scripts
 from analysis.labels import label_objective
 from analysis.plots.search import list_finished
 from analysis.plots.style import make_figure
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords
 from analysis.rows import format_value_of
-from analysis.sections import show_figure
+from analysis.sections import Drawn
+from analysis.templates import embed, read_plotly, read_scripts, read_style, render
 from analysis.verdict import find_verdict
 from analysis.wording import state
 
@@ -31,20 +29,20 @@ CAPTION = (
 
 def compose_overview(sweeps: Sequence[SweepRecords]) -> str:
     """The page's HTML."""
-    from plotly.offline import get_plotlyjs
-
-    return Template((PAGE / "overview.html").read_text("utf-8")).substitute(
-        title=escape(" · ".join(s.name for s in sweeps)),
-        css=(PAGE / "page.css").read_text("utf-8"),
+    data = embed(draw_highest(sweeps).to_json())
+    return render(
+        "overview",
+        title=" · ".join(s.name for s in sweeps),
+        css=read_style(),
         js=read_scripts(SCRIPTS),
-        columns="".join(f'<th scope="col" class="text">{name}</th>' for name in COLUMNS),
-        rows="".join(_show_row(sweep) for sweep in sweeps),
-        figure=show_figure("best", "The highest so far", CAPTION, draw_highest(sweeps).to_json()),
-        plotly=get_plotlyjs(),
+        columns=COLUMNS,
+        rows=[_spell_row(sweep) for sweep in sweeps],
+        drawn=Drawn(id="best", title="The highest so far", caption=CAPTION, data=data),
+        plotly=read_plotly(),
     )
 
 
-def _show_row(records: SweepRecords) -> str:
+def _spell_row(records: SweepRecords) -> dict[str, Any]:
     entries = rank_trials(records)
     first = next((e for e in entries if not e.trial.is_base), None)
     base = next((e for e in entries if e.trial.is_base), None)
@@ -57,9 +55,7 @@ def _show_row(records: SweepRecords) -> str:
         format_value_of(base) if base else "",
         state(verdict)[0] if verdict else str(records.space.get("question") or ""),
     )
-    name = records.folder.resolve().name
-    link = f'<a href="/{quote(name)}/">{escape(records.name)}</a>'
-    return f"<tr><td>{link}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    return {"folder": records.folder.resolve().name, "name": records.name, "cells": cells}
 
 
 def name_scale(sweeps: Sequence[SweepRecords]) -> str:

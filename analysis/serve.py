@@ -95,15 +95,15 @@ class Handler(BaseHTTPRequestHandler):
             self._send(self.known[name].compose(others, is_part=what == "part"))
 
     def _show_dialogues(self, folder: Path, trial: str) -> None:
-        from analysis.dialogue_page import show_dialogues
         from analysis.examples import choose_examples
+        from analysis.templates import render
 
         records = read_sweep(folder)
         found = {t.id: (records, t) for t in records.trials if t.id == trial}
         if not found:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        self._send(show_dialogues(choose_examples(found, count=EXAMPLE_DIALOGUES)))
+        self._send(render("dialogues", examples=choose_examples(found, count=EXAMPLE_DIALOGUES)))
 
     def _show_all(self) -> None:
         """The only sweep, or all side by side."""

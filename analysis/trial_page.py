@@ -1,12 +1,13 @@
-"""One trial for the report's page as HTML: what it was, how far it came, and how to go on."""
+"""One trial of the report's page: what it was, how far it came, and how to go on."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Mapping
 from typing import Any
+
+from markupsafe import Markup
 
 from analysis.curves import split_by_dialogues
 from analysis.labels import (
@@ -18,49 +19,42 @@ from analysis.labels import (
 )
 from analysis.plots.style import join_lines
 from analysis.records import BASE_ID, EvalRecord, SweepRecords, TrialRecord
+from analysis.templates import render, to_json
 from analysis.training import list_speeds, read_trainings, thin
 
 BEFORE_SCORE, AFTER_SCORE = ("turns", "dialogues", "loss"), ("Bleu", "Inform", "Success")
 STEPS_SHOWN = 60  # points of a curve
 
 
-def show_trials(records: SweepRecords) -> str:
-    """All trials, each in a template that its button in the leaderboard opens."""
-    return "".join(
-        f'<template id="trial-{escape(t.id)}">{show_trial(records, t)}</template>'
-        for t in records.trials
-    )
-
-
-def show_trial(records: SweepRecords, trial: TrialRecord) -> str:
+def show_trial(records: SweepRecords, trial: TrialRecord) -> Markup:
+    """What its button in the leaderboard opens."""
     reason = f": {trial.reason}" if trial.reason else ""
-    facts = {"state": f"{trial.state.lower()}{reason}", "adapted": label_modules(trial)}
+    known = {"state": f"{trial.state.lower()}{reason}", "adapted": label_modules(trial)}
     if trial.origin:
-        facts["comes from"] = f"trial {trial.origin.get('trial')}"
-    config = json.dumps(dict(trial.config), indent=2)
-    return (
-        f'<h2 tabindex="-1">Trial {escape(trial.id)}</h2>'
-        f"<p>{escape(label_setting(trial.number, trial.params))}</p>"
-        f'<dl class="facts">{show_facts(facts)}</dl>'
-        f"{_show_curve(trial)}{_show_evals(trial.evals)}{_show_training(records, trial)}"
-        f"{show_commands(list_commands(records, trial))}"
-        f'<details><summary>Configuration</summary><pre tabindex="0">{escape(config)}</pre>'
-        "</details>"
+        known["comes from"] = f"trial {trial.origin.get('trial')}"
+    objective = label_objective(trial.evals[0].name) if trial.evals else ""
+    return render(
+        "trial",
+        id=trial.id,
+        setting=label_setting(trial.number, trial.params),
+        known=known,
+        score_curve=_spell_scores(trial),
+        columns=(*BEFORE_SCORE, objective, *AFTER_SCORE),
+        evals=[_list_cells(e) for e in trial.evals],
+        training=_spell_training(records, trial),
+        ways=list_commands(records, trial),
+        config=json.dumps(dict(trial.config), indent=2),
     )
 
 
-def show_facts(facts: dict[str, str]) -> str:
-    return "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items() if v)
-
-
-def _show_curve(trial: TrialRecord) -> str:
+def _spell_scores(trial: TrialRecord) -> dict[str, Any] | None:
     """The objective, or the loss where rungs generate nothing; dotted from one evaluation to the
     next on other dialogues."""
     has_scores = len(trial.replied) > 1
     losses = [e for e in trial.evals if e.nats_per_word is not None]
     evals = list(trial.replied) if has_scores else losses
     if len(evals) < 2:
-        return ""
+        return None
     title = label_objective(evals[0].name) if has_scores else "loss, nats a word"
     runs, between = split_by_dialogues(evals)
     solid, dotted = (
@@ -71,33 +65,28 @@ def _show_curve(trial: TrialRecord) -> str:
         for lines in (runs, between)
     )
     text = join_lines([[f" on {e.n_dialogues} dialogues" for e in run] for run in runs])
-    note = '<p class="note">Dotted: the next is on other dialogues, and does not compare.</p>'
-    drawn = _show_line(trial, title, {**solid, "text": text, "dotted": dotted})
-    return drawn + note * bool(between)
+    line = _spell_line(trial, title, {**solid, "text": text, "dotted": dotted})
+    return {**line, "is_dotted": bool(between)}
 
 
 def _pick(evaluation: EvalRecord, has_scores: bool) -> float | None:
     return evaluation.value if has_scores else evaluation.nats_per_word
 
 
-def _show_line(
+def _spell_line(
     trial: TrialRecord, title: str, line: Mapping[str, Any], scale: str = "linear"
-) -> str:
+) -> dict[str, Any]:
     """For the page to draw: x, y and, where they are told, the marks' text and the parts that are
     dotted; `scale`: linear, from 0, or log."""
-    data = {"title": title, "scale": scale, **line}
-    label = escape(f"{title} of trial {trial.id} over turns")
-    return (
-        f'<div class="curve" role="group" aria-label="{label}" '
-        f'data-curve="{escape(json.dumps(data, separators=(",", ":")))}"></div>'
-    )
+    data = to_json({"title": title, "scale": scale, **line})
+    return {"label": f"{title} of trial {trial.id} over turns", "data": data}
 
 
-def _show_training(records: SweepRecords, trial: TrialRecord) -> str:
+def _spell_training(records: SweepRecords, trial: TrialRecord) -> list[dict[str, Any]]:
     """Its training step by step, where that was kept."""
     every = read_trainings(records).get(trial.id, ())
     if len(every) < 2:
-        return ""
+        return []
     speeds = dict(zip((p.steps for p in every), list_speeds(every), strict=True))
     points = thin(every, STEPS_SHOWN)
     lines: list[tuple[str, list[float | None], str]] = [
@@ -109,28 +98,11 @@ def _show_training(records: SweepRecords, trial: TrialRecord) -> str:
         ("GPU memory, GiB", [p.gpu_gib for p in points], "from 0"),
     ]
     x = [p.turns_seen for p in points]
-    drawn = (
-        _show_line(trial, title, {"x": x, "y": y}, scale)
+    return [
+        _spell_line(trial, title, {"x": x, "y": y}, scale)
         for title, y, scale in lines
         if any(value is not None for value in y)
-    )
-    return f'<h3>Training, step by step</h3><div class="steps">{"".join(drawn)}</div>'
-
-
-def _show_evals(evals: Sequence[EvalRecord]) -> str:
-    if not evals:
-        return '<p class="note">It has not been evaluated.</p>'
-    columns = (*BEFORE_SCORE, label_objective(evals[0].name), *AFTER_SCORE)
-    header = "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
-    rows = "".join(
-        "<tr>" + "".join(f'<td class="number">{escape(c)}</td>' for c in _list_cells(e)) + "</tr>"
-        for e in evals
-    )
-    return (
-        '<div class="scroll" role="region" aria-label="Evaluations" tabindex="0">'
-        f'<table class="evals"><caption class="hidden">Evaluations</caption><thead><tr>{header}'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    ]
 
 
 def _list_cells(e: EvalRecord) -> list[str]:
@@ -169,12 +141,3 @@ def list_sweep_commands(records: SweepRecords) -> dict[str, str]:
             **commands,
         }
     return commands
-
-
-def show_commands(commands: dict[str, str]) -> str:
-    return "".join(
-        f'<div class="command"><span class="note">{escape(what)}</span>'
-        f'<code tabindex="0">{escape(command)}</code>'
-        f'<button type="button" class="copy" aria-label="Copy: {escape(what)}">Copy</button></div>'
-        for what, command in commands.items()
-    )

@@ -53,7 +53,7 @@ def test_the_page_holds_the_answer_the_board_the_figures_and_the_configuration(p
 
 
 def test_training_is_drawn_step_by_step_where_it_was_kept(page: str, tmp_path: Path) -> None:
-    assert "no trial&#x27;s training was kept step by step" in page
+    assert "no trial&#39;s training was kept step by step" in page
     assert "Training, step by step" not in page  # a sweep of an earlier version
     folder = write_sweep(tmp_path / "kept", trials=6)
     add_training(folder)
