@@ -83,9 +83,27 @@ MUTANTS = {
         ("config.decay_fraction * end_turns", "config.decay_fraction * (end_turns - warmup)"),
         ("min(goal_turns, config.train_turns)", "goal_turns"),
         ("(turns_seen + config.batch_turns) / warmup", "turns_seen / warmup"),
-        ("1 - settings.learning_rate * settings.weight_decay", "1 - settings.weight_decay"),
-        ("settings.learning_rate / correction1", "settings.learning_rate"),
+        ("1 - rate * settings.weight_decay", "1 - settings.weight_decay"),
+        ("rate / bias_correction(BETA1, taken)", "rate"),
         (".clamp(max=1.0)", ""),
+    ),
+    ("trainable/engine/slots/optimizer.py", "engine/test_knobs.py"): (
+        ("settings.learning_rate * settings.b_over_a", "settings.learning_rate"),
+        ("self.bank.grads[rows].masked_fill_(is_frozen, 0.0)", "pass"),
+        ("torch.where(is_frozen, still[:, None, None], paces)", "paces"),
+    ),
+    ("trainable/engine/layers/dora.py", "engine/test_lora.py"): (
+        ("squares + 2 * across + own", "squares + across + own"),
+        ("self.values / norms, 1.0)", "self.values / norms, 0.0)"),
+        ("torch.where(magnitudes.is_used, 1 / norms, 0.0)", "1 / norms"),
+    ),
+    ("trainable/engine/layers/noise.py", "engine/test_knobs.py"): (
+        ("length**-0.5", "tokens**-0.5"),
+        ('combine(config.seed, "noise", draw.place)', 'combine(config.seed, "noise", start)'),
+    ),
+    ("trainable/model/ranks.py", "trainable/test_variants.py"): (
+        ("2 * block < n_blocks", "2 * block <= n_blocks"),
+        ("block % 2 == 1", "block % 2 == 0"),
     ),
     ("trainable/engine/decode/rows.py", "engine/test_contract.py"): (
         ("Layout.of(counts.tolist()", "Layout.of(counts.tolist()[::-1]"),
