@@ -54,7 +54,7 @@ def spell(name: str, rate: float) -> dict[str, Any]:
 def name_of(params: Mapping[str, Any]) -> str:
     """The arm that a point is of."""
     own = {n: v for n, v in params.items() if n in PLAIN}
-    return next(name for name in ARMS if own == {n: spell(name, 0)[n] for n in own})
+    return next(name for name in ARMS if own == {n: spell(name, 0).get(n) for n in own})
 
 
 def list_lengths() -> dict[str, tuple[int, ...]]:
