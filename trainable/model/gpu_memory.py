@@ -17,7 +17,7 @@ def limit_memory(device: torch.device, gib: float | None = None) -> None:
     gib = gib or read_gpu_limit()
     if gib is not None:
         _, total = torch.cuda.mem_get_info(device)
-        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * GIB / total), device.index)
 
 
 def read_free(device: torch.device) -> tuple[int, int]:
