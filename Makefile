@@ -47,9 +47,10 @@ soak: setup
 	cd tests/tune && OMP_NUM_THREADS=1 PYTHONPATH=../.. ../../$(BIN)/python soak.py \
 		--deaths $(DEATHS) --first $$(date +%s) --record ../../analysis/results/soak/toy.jsonl
 
-# The GPU's kernels in Triton's interpreter, which needs versions of its own.
+# The GPU's kernels in Triton's interpreter, which needs versions of its own; compiled for a T4.
 kernels: setup $(VENV)/kernels/.ready
 	TRITON_INTERPRET=1 PYTHONPATH=$(VENV)/kernels $(PYTEST) tests/engine/test_kernels.py
+	PYTHONPATH=$(VENV)/kernels $(PYTEST) tests/engine/test_older_cards.py
 
 $(VENV)/kernels/.ready: tests/engine/kernels.txt $(VENV)/.ready
 	$(BIN)/pip install --quiet --no-compile --no-deps --upgrade --target $(VENV)/kernels -r $<

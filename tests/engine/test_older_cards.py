@@ -1,0 +1,64 @@
+"""The GPU's kernels compiled for a T4, on any machine: `make kernels`, with Triton installed."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+if os.environ.get("TRITON_INTERPRET") == "1" or find_spec("triton") is None:
+    pytest.skip("run it with Triton installed, and not interpreted", allow_module_level=True)
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from trainable.engine.kernels import fused
+from trainable.engine.kernels.dropout_mask import _mask
+from trainable.engine.kernels.row_attention import _attend
+
+T4 = GPUTarget("cuda", 75, 32)
+SHARED_BYTES = 2**16  # that a T4's block may have
+ROWS = {"WIDTH": 128, "VALUE_WIDTH": 128, "FEATURES": 128, "VALUES": 128}
+RULES = {"GROUP": 1, "BLOCK": 64, "LINES": 16, "HAS_FIRST": True, "HAS_CAP": True}
+ROTARY = {"BACK": False, "HEADS": 32, "HALF": 64, "REST": 1, "IS_WHOLE": True}
+# kernel -> constants of llama-7b, pointers that are not fp16, numbers that are not int32
+KERNELS: dict[Any, tuple[dict[str, Any], str, str]] = {
+    _attend: ({**ROWS, **RULES, "HAS_SINKS": True}, "starts lengths firsts", "scale cap"),
+    _mask: ({"TOKENS": 16, "FEATURES": 128}, "token_keys feature_keys keep", ""),
+    fused._norm: ({"BLOCK": 4096}, "", "epsilon"),
+    fused._norm_back: ({"BLOCK": 4096}, "", "epsilon"),
+    fused._gate: ({"BLOCK": 1024}, "", "linear cubic"),
+    fused._gate_back: ({"BLOCK": 1024}, "", "linear cubic"),
+    fused._rotate: (ROTARY, "", ""),
+    fused._loss: ({"BLOCK": 4096}, "labels weights nats", ""),
+}
+POINTERS = {"starts": "*i64", "lengths": "*i64", "firsts": "*i64", "labels": "*i64"}
+POINTERS |= {"token_keys": "*i32", "feature_keys": "*i32", "keep": "*fp32"}
+POINTERS |= {"weights": "*fp32", "nats": "*fp32"}
+NUMBERS = ("width", "total", "heads", "features", "vocabulary", "tokens")
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.__name__)
+def test_a_kernel_runs_where_there_is_no_bf16(kernel: Any) -> None:
+    """In fp16: nothing of a newer card in its code (Triton's assembler would refuse most of it),
+    and no more shared memory than a T4 has."""
+    constants, others, floats = KERNELS[kernel]
+    signature = {}
+    for name in kernel.arg_names:
+        kind = "*fp16"
+        if name in constants:
+            kind = "constexpr"
+        elif name in others.split():
+            kind = POINTERS[name]
+        elif name in floats.split():
+            kind = "fp32"
+        elif name in NUMBERS:
+            kind = "i32"
+        signature[name] = kind
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    made = triton.compile(source, target=T4, options={"num_warps": 4})
+    assert "bf16" not in made.asm["ptx"] and "cp.async" not in made.asm["ptx"]
+    assert ".target sm_75" in made.asm["ptx"] and made.metadata.shared <= SHARED_BYTES
