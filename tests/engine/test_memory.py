@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,27 @@ def test_passes_shrink_until_they_fit_and_nobody_notices(
 
 
 @pytest.mark.slow
+def test_a_dialogue_too_large_is_recomputed_on_the_way_back(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit what it is otherwise, dropout among it."""
+    weights = []
+    for is_short in (False, True):
+        engine = Engine(make_spec(bases["llama"]), slots=1, max_rank=8, pass_tokens=512)
+        engine.join("a", make_config(bases["llama"], lora_dropout=0.2), None)
+        model, refused = engine.pack.model, []
+        if is_short:
+            keeps_all = partial(lambda model, *_: not model.is_gradient_checkpointing, model)
+            refused = refuse(monkeypatch, engine.pack, "_run", keeps_all)
+        engine.train_until("a", GOAL_TURNS)
+        assert model.is_gradient_checkpointing == bool(refused) == is_short
+        engine.save("a", tmp_path / str(is_short))
+        weights.append(load_file(tmp_path / str(is_short) / "adapter_model.safetensors"))
+        engine.close()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.slow
 def test_a_trial_too_large_by_itself_fails_alone(
     engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +110,7 @@ def test_a_trial_too_large_by_itself_fails_alone(
     assert isinstance(ends["big"], TrialFailed)
     assert str(ends["big"]).startswith("out of memory at ")
     assert engine.pack.memory.pass_tokens == 4096  # the one that did not fit is out
+    assert not engine.pack.model.is_gradient_checkpointing
 
 
 def test_a_join_without_room_fails_alone(

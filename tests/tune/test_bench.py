@@ -1,15 +1,19 @@
 """The lab's row of speeds, and what fits."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from trainable.engine import throughput as measure
+from trainable.engine.pack import Pack
+from tune.bench import cards, packing
 from tune.bench import command as bench
-from tune.bench import packing
+from tune.plan.single import spell_trial
 
 TINY = ["--profile", "tiny", "--device", "cpu"]
 
@@ -91,3 +95,37 @@ def test_every_benchmark_tells_a_wrong_flag_in_one_line(
         import_module(f"tune.bench.{name}").main(["--jsn"])
     error = capsys.readouterr().err
     assert ended.value.code == 2 and error.count("\n") == 1 and "did you mean --json?" in error
+
+
+@pytest.mark.slow
+def test_what_fits_a_card_is_found_by_doing_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """On a stand-in for a GPU whose passes do not fit the smallest card; the table says which."""
+    limits: list[float] = []
+    monkeypatch.setattr(cards, "KNOWN", ("toy",))
+    monkeypatch.setattr(cards, "limit_memory", lambda device, gib: limits.append(gib))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 41 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a stand-in")
+    run = Pack.train_pass
+
+    def train_pass(pack: Pack, slots: Any) -> None:
+        if limits[-1] < 20 and len(pack.slots) > 1:
+            raise torch.OutOfMemoryError("no room")
+        run(pack, slots)
+
+    monkeypatch.setattr(Pack, "train_pass", train_pass)
+    device = SimpleNamespace(type="cuda")
+    build = cards.build_model
+    monkeypatch.setattr(cards, "build_model", lambda s, d, c: build(s, torch.device("cpu"), c))
+    changes = {"max_length_tokens": 64, "max_new_tokens": 2, "lora_rank": 2}
+    config = replace(spell_trial("tiny", []), **changes)
+    found = cards.measure_cards(config, device)  # type: ignore[arg-type]
+    assert [list(row.values()) for row in found["cards"]] == [
+        [16, "toy", None, "toy"],
+        [24, "toy", "toy", "toy"],
+        [40, "toy", "toy", "toy"],
+    ]
+    assert "| 16 | toy | none | toy |" in bench.render(found)
+    assert bench.main(["--largest-model", "--device", "cpu"]) == 2
+    assert "there is none" in capsys.readouterr().err

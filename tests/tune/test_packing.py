@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec
 from trainable.trial import TrialConfig, TrialFailed
 from tune.search.profiles import BASES
@@ -56,6 +59,22 @@ def test_a_real_engine_is_measured() -> None:
     best = find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16, budget_s=0.05)
     assert best.slots in best.tokens_per_s and best.slots <= best.fitting
     assert all(rate > 0 for rate in best.tokens_per_s.values())
+
+
+def test_slots_whose_steps_do_not_fit_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two fit, four do not; where not even one does, that is said."""
+    fitting = 2
+
+    def measure(pack: Pack, budget_s: float) -> SimpleNamespace:
+        if len(pack.slots) > fitting:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return SimpleNamespace(tokens_per_s=100.0 * len(pack.slots))
+
+    monkeypatch.setattr("tune.workers.best_slots.measure_training", measure)
+    assert find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16).slots == 2
+    fitting = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16)
 
 
 def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:

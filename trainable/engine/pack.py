@@ -25,6 +25,7 @@ from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.fusion import fuse
 from trainable.engine.layers.lora import shape_of
 from trainable.engine.layers.output import Output
+from trainable.engine.layers.recompute import begin_recomputing, end_recomputing
 from trainable.engine.slot_table import SlotTable
 from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.data_order import Piece
@@ -173,13 +174,20 @@ class Pack(SlotTable):
 
     def shrink_passes(self) -> bool:
         """After a training pass ran out of memory: the steps under way begin anew in passes half
-        as large. False: they cannot be smaller."""
+        as large, or, where a dialogue alone is too large, without keeping what layers can make
+        again. False: they cannot be smaller."""
         self.free_memory()
         self.meter.read()
         self.bank.grads.zero_()
         for slot in self.slots.values():
             slot.restart_step()
-        return self.memory.halve_passes(self.longest())
+        return self.memory.halve_passes(self.longest()) or begin_recomputing(self.model)
+
+    def restore_passes(self) -> None:
+        """The trial that was too large is out."""
+        self.free_memory()
+        self.memory.restore_passes()
+        end_recomputing(self.model)
 
     def shrink_cache(self) -> bool:
         """The same after generating did."""

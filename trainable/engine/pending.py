@@ -76,7 +76,7 @@ class PendingWork:
             shortage = TrialFailed(describe_shortage(error))
         if not self.pack.shrink_passes():
             self.fail(self.pack.at_work[-1], shortage)
-            self.pack.memory.restore_passes()
+            self.pack.restore_passes()
 
     def _generate_within_memory(self) -> None:
         """The same with replies: where even one at a time is too much, whoever asked last fails."""

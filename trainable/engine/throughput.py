@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from trainable.corpus.encode import Window
 from trainable.engine.decode.replies import decode_chunks
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
+from trainable.engine.slots.slot import Slot
 from trainable.model.gpu_memory import GIB
 from trainable.trial import TrialConfig
 
@@ -41,11 +42,11 @@ def measure_training(pack: Pack, budget_s: float) -> Speed:
     for slot in slots:
         slot.goal_turns = 10**9
     while min(slot.steps for slot in slots) < 1:
-        pack.train_pass(slots)
+        train_within_memory(pack, slots)
     steps, tokens = (sum(s.steps for s in slots), sum(s.tokens_seen for s in slots))
     started_s = start_clock(pack.device)
     while time.perf_counter() - started_s < budget_s or sum(s.steps for s in slots) == steps:
-        pack.train_pass(slots)
+        train_within_memory(pack, slots)
         synchronise(pack.device)
     seconds = time.perf_counter() - started_s
     for slot in slots:
@@ -56,6 +57,19 @@ def measure_training(pack: Pack, budget_s: float) -> Speed:
         tokens=sum(slot.tokens_seen for slot in slots) - tokens,
         peak_gib=pack.peak_gib(),
     )
+
+
+def train_within_memory(pack: Pack, slots: Sequence[Slot]) -> None:
+    """A pass; smaller ones from then on where the memory is short. Raises torch's OutOfMemoryError
+    where they cannot be smaller."""
+    while True:
+        try:
+            pack.train_pass(slots)
+            return
+        except torch.OutOfMemoryError as error:
+            shortage = str(error)  # what the error itself holds must go before anything is freed
+        if not pack.shrink_passes():
+            raise torch.OutOfMemoryError(shortage)
 
 
 def measure_replies(pack: Pack, n_dialogues: int) -> Speed:

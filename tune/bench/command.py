@@ -31,6 +31,7 @@ COLUMNS = (
 SHOWN_VERSIONS = ("torch", "transformers", "peft", "bitsandbytes")
 LIMITS = {"cpu": 64, "cuda": 65_536}  # replies at once that --largest-batch tries
 LONGEST_REPLY = 4096
+SHAPES = "shapes"  # --largest-model without names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(flags: argparse.Namespace) -> Outcome:
-    found = find_largest_model(flags) if flags.largest_model else run_here(flags)
+    if flags.largest_model == SHAPES:
+        found = find_cards(flags)
+    else:
+        found = find_largest_model(flags) if flags.largest_model else run_here(flags)
     print(render(found))
     return Outcome(facts=found)
 
@@ -119,6 +123,18 @@ def report_limit(found: int, limit: int) -> int:
     return found
 
 
+def find_cards(flags: argparse.Namespace) -> dict[str, Any]:
+    """What fits cards of several sizes."""
+    from trainable.model.base import pick_device
+    from tune.bench.cards import measure_cards
+    from tune.terminal.quiet import quieten
+
+    quieten()
+    # what is there wherever this is installed, in the place of what is measured
+    settings = [*flags.set, "base_model=tiny", "corpus=cambridge"]
+    return measure_cards(spell_trial(flags.profile, settings), pick_device(flags.device))
+
+
 def find_largest_model(flags: argparse.Namespace) -> dict[str, Any]:
     """Trains each model for a moment, in a process of its own, smallest first as they are named."""
     names = flags.largest_model.split(",")
@@ -142,6 +158,10 @@ def find_largest_model(flags: argparse.Namespace) -> dict[str, Any]:
 
 def render(found: dict[str, Any]) -> str:
     """The lab's Markdown row, and what it was measured with."""
+    if "cards" in found:
+        from tune.bench.cards import render_cards
+
+        return render_cards(found)
     if "models" in found:
         return render_models(found)
     if "GPU model" not in found:
@@ -182,7 +202,12 @@ def build_parser() -> Parser:
     parser.add_argument("--largest-batch", action="store_true", help="replies decoded at once")
     parser.add_argument("--longest-reply", action="store_true", help="in tokens, forced")
     parser.add_argument(
-        "--largest-model", metavar="A,B,C", help="which of these base models can be trained"
+        *("--largest-model",),
+        metavar="A,B,C",
+        nargs="?",
+        const=SHAPES,
+        help="which of these base models can be trained; without names: which shapes with random "
+        "weights fit cards of 16 to 141 GB, on this GPU limited to each",
     )
     parser.add_argument("--prompt-tokens", type=int, default=256, help="of the two searches")
     parser.add_argument("--limit", type=int, help="the most that the two searches try")

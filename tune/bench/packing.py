@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -36,20 +37,20 @@ from tune.bench.random_models import SHAPES, as_base, build_model, make_windows
 WARM_UP = 3  # steps: a recording is made on the way
 
 
-def make_config(sequences: int, seed: int) -> TrialConfig:
+def make_config(sequences: int) -> TrialConfig:
     return TrialConfig(
         double_quantisation=True, lora_rank=64, alpha_over_rank=0.25, rslora=False,
         lora_modules="all-linear", lora_dropout=0.0, learning_rate=2e-4, schedule="constant",
         warmup_turns=0, batch_turns=sequences, train_turns=10**6, weight_decay=0.0, clip_norm=0.3,
-        seed=seed,
     )  # fmt: skip
 
 
-def fill(pack: Pack, slots: int, windows: list[Window], sequences: int) -> list[Slot]:
-    """Slots that train on windows in place of a corpus."""
+def fill(pack: Pack, slots: int, windows: list[Window], trial: TrialConfig) -> list[Slot]:
+    """Slots with a seed each that train on windows in place of a corpus."""
+    assert trial.batch_turns is not None
     for number in range(len(pack.slots), slots):
-        config = make_config(sequences, seed=number)
-        order = DataOrder(windows, sequences, seed=number)
+        config = replace(trial, seed=number)
+        order = DataOrder(windows, trial.batch_turns, seed=number)
         shape = shape_adapter(config, pack.paths, pack.model)
         pack.place(Slot(str(number), config, task=None, shape=shape, order=order))  # type: ignore[arg-type]
     return list(pack.slots.values())
@@ -113,7 +114,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             base = as_base(build_model(arguments.shape, device), how.split("+")[0])
             pack = open_pack(base, arguments.slots)
             for slots in sorted(n for n in arguments.slots if n <= pack.bank.slots):
-                step = partial(step_all, pack, fill(pack, slots, windows, sequences))
+                step = partial(step_all, pack, fill(pack, slots, windows, make_config(sequences)))
                 try:
                     step_s = time_steps(step, device, arguments.budget_s)
                 except torch.OutOfMemoryError:

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from trainable.corpus.encode import Window
 from trainable.model.base import Base
 from trainable.model.precision import pick_compute_dtype
-from trainable.model.quantise import count_params, dequantise, quantise
+from trainable.model.quantise import count_params, dequantise, to_quantised
 from trainable.model.special_ids import SpecialIds
 
 TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states
@@ -22,6 +23,16 @@ LLAMA = {"model_type": "llama", "max_position_embeddings": 2048}
 NEOX = {"model_type": "gpt_neox", "max_position_embeddings": 2048, "vocab_size": 50304}
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-7b": {**LLAMA, "hidden_size": 4096, "intermediate_size": 11008, "vocab_size": 32000}
+    | {"num_hidden_layers": 32, "num_attention_heads": 32},
+    "llama-13b": {**LLAMA, "hidden_size": 5120, "intermediate_size": 13824, "vocab_size": 32000}
+    | {"num_hidden_layers": 40, "num_attention_heads": 40},
+    "llama-30b": {**LLAMA, "hidden_size": 6656, "intermediate_size": 17920, "vocab_size": 32000}
+    | {"num_hidden_layers": 60, "num_attention_heads": 52},
+    "llama-65b": {**LLAMA, "hidden_size": 8192, "intermediate_size": 22016, "vocab_size": 32000}
+    | {"num_hidden_layers": 80, "num_attention_heads": 64},
+    "pythia-12b": {**NEOX, "hidden_size": 5120, "intermediate_size": 20480}
+    | {"num_hidden_layers": 36, "num_attention_heads": 40},
+    "pythia-2.8b": {**NEOX, "hidden_size": 2560, "intermediate_size": 10240}
     | {"num_hidden_layers": 32, "num_attention_heads": 32},
     "pythia-1.4b": {**NEOX, "hidden_size": 2048, "intermediate_size": 8192}
     | {"num_hidden_layers": 24, "num_attention_heads": 16},
@@ -40,14 +51,32 @@ def make_sizes(shape: dict[str, Any]) -> LlamaConfig | GPTNeoXConfig:
     return (LlamaConfig if sizes.pop("model_type") == "llama" else GPTNeoXConfig)(**sizes)
 
 
-def build_model(shape: str, device: torch.device) -> Any:
-    """Random weights of that shape in NF4 with double quantisation, built on the device."""
-    dtype = pick_compute_dtype("nf4", "auto", device)
-    with torch.device(device):
+def build_model(shape: str, device: torch.device, compute: str = "auto") -> Any:
+    """Random weights of that shape in NF4 with double quantisation, built on the device layer by
+    layer: no more than one of them stands there in 16 bits."""
+    dtype = pick_compute_dtype("nf4", compute, device)
+    with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(make_sizes(SHAPES[shape]), dtype=dtype)
-    quantise(model, "nf4", double=True)
-    model.requires_grad_(False)
+    output = model.get_output_embeddings()
+    for path, layer in list(model.named_modules()):
+        if not list(layer.parameters(recurse=False)):
+            continue
+        layer.to_empty(device=device, recurse=False)
+        for name, weight in layer.named_parameters(recurse=False):
+            draw_(weight.data, is_matrix=weight.dim() > 1, is_bias=name == "bias")
+        if isinstance(layer, torch.nn.Linear) and layer is not output:
+            model.set_submodule(path, to_quantised(layer, "nf4", double=True))
+    model.tie_weights()
+    model.to(device).requires_grad_(False)
     return model.train()
+
+
+def draw_(weight: torch.Tensor, *, is_matrix: bool, is_bias: bool) -> None:
+    """In place: a matrix at random, a norm's weight as it begins."""
+    if is_matrix:
+        weight.normal_(std=0.02)
+    else:
+        weight.fill_(0.0 if is_bias else 1.0)
 
 
 def make_windows(sequences: int, mean_tokens: int, vocabulary: int, even: bool) -> list[Window]:
@@ -67,7 +96,7 @@ def make_windows(sequences: int, mean_tokens: int, vocabulary: int, even: bool) 
 
 
 def as_base(model: Any, residency: str) -> Base:
-    dtype = pick_compute_dtype("nf4", "auto", model.device)
+    dtype = model.dtype
     if residency == "dequantized":
         dequantise(model, dtype)
     return Base(

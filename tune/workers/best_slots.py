@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import torch
+
 from trainable.engine.device.memory import measure_free_bytes
 from trainable.engine.layers.lora import shape_of
 from trainable.engine.pack import Pack
@@ -45,7 +47,12 @@ def find_best_slots(
     for slots in (n for n in (1, 2, 4, 8, 16, 32) if n <= fitting):
         for number in range(len(pack.slots), slots):
             pack.join(str(number), replace(config, seed=config.seed + number), None)
-        rates[slots] = measure_training(pack, budget_s).tokens_per_s
+        try:
+            rates[slots] = measure_training(pack, budget_s).tokens_per_s
+        except torch.OutOfMemoryError:
+            if not rates:
+                raise
+            break  # as many as went before are what fits
         if pick_slots(rates) < slots:
             break
     return BestSlots(slots=pick_slots(rates), tokens_per_s=rates, fitting=fitting)

@@ -53,7 +53,6 @@ class MemoryBudget:
         return True
 
     def restore_passes(self) -> None:
-        """The trial that was too large is out."""
         self.pass_tokens = self.first_pass_tokens
 
     def restore_cache(self) -> None:
