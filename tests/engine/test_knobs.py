@@ -20,7 +20,7 @@ from trainable.engine.slots.peft_format import PREFIX
 from trainable.engine.slots.slot import SlotState
 from trainable.model.base import load_base
 from trainable.solo.choose import open_plain
-from trainable.storage.adapter import read_adapter_config
+from trainable.storage.adapter import inherit, read_adapter_config
 from trainable.storage.adapter_ranks import read_scale
 
 KNOBS: dict[str, dict[str, Any]] = {
@@ -32,6 +32,9 @@ KNOBS: dict[str, dict[str, Any]] = {
     "neftune": {"neftune_alpha": 10.0},
     "dora": {"dora": True, "lora_modules": "ffn"},
 }
+
+
+SHAPE = ("lora_rank", "rank_pattern", "alpha_over_rank")  # of a PiSSA's adapter they are others
 
 
 def read_changes(folder: Path) -> dict[str, Tensor]:
@@ -95,12 +98,17 @@ def test_a_knob_is_peft_s_whatever_stands_beside_it(
     again.train_until(48)
     again.save(tmp_path / "alone")
     assert_like(tmp_path / "mine", tmp_path / "alone", near)
-    resumed = open_pack(folder, slots=1)
+    resumed = open_pack(folder, slots=2)
     resumed.join("mine", config, SlotState.read(tmp_path / "half"))
     train(resumed, {"mine": 48})
     resumed.copy_state("mine").write(tmp_path / "resumed")
     assert_like(tmp_path / "mine", tmp_path / "resumed", 1e-5)
+    brought = {name: inherit(str(tmp_path / "mine")).get(name) for name in SHAPE}
+    warm = replace(config, **brought, lora_init=None, adapter=str(tmp_path / "mine"))
+    resumed.join("warm", warm, None)
+    begun = resumed.generate([(resumed.slots["warm"], "validation", 2)])["warm"][1].loss_nats
     made = pack.generate([(pack.slots["mine"], "validation", 2)])["mine"][1].loss_nats
+    assert begun == pytest.approx(made, rel=1e-5)
     assert made == pytest.approx(measure_by_peft(pack, tmp_path / "mine"), rel=1e-5)
     assert again.generate(2).losses.loss_nats == pytest.approx(made, rel=1e-4)
 

@@ -28,6 +28,7 @@ AT_NIGHT = (
     "lora_modules",
     "lora_rank",
     "lr_steps",
+    "methods",
     "model_size",
 )
 ON_THE_FLY = ("model_size", "architecture")  # their base models are the hub's

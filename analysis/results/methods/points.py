@@ -39,8 +39,8 @@ def list_values(field: str) -> CategoricalDistribution:
 
 
 SEARCHED = {
+    "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),  # first: points are compared
     **{field: list_values(field) for field in PLAIN},
-    "learning_rate": FloatDistribution(1e-5, 1e-1, log=True),
 }
 CONDITIONS = {"dora": ("lora_init", ("uniform",))}
 
