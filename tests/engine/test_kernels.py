@@ -161,13 +161,13 @@ def test_a_row_s_attention_obeys_window_cap_and_sinks(is_capped: bool) -> None:
 
 
 @pytest.mark.parametrize("counts", [(256, 128, 384), (0, 128, 256)])
-@pytest.mark.parametrize("m, n", [(72, 8), (24, 200), (160, 64)])
+@pytest.mark.parametrize("m, n", [(72, 8), (24, 200), (160, 64), (1, 40)])
 def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: int, n: int) -> None:
     near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)  # sums of hundreds
     blocks, (x, y) = Blocks.of(counts, torch.device("cpu")), draw_rows(sum(counts), m, n)
     bank = torch.randn(3, 2 * m * n)  # of which a module's matrices are views
     w = bank[:, 5 : 5 + m * n].unflatten(1, (m, n))
-    scale = torch.tensor([0.5, 2.0, 1.0])[:, None, None]
+    scale = torch.tensor([[9.0, 0.5], [9.0, 2.0], [9.0, 1.0]])[:, 1, None, None]  # of many modules
     near(multiply_blocks(x, w, blocks.slots, scale), blocks.multiply(x, w, scale))
     near(multiply_blocks(y, w.mT, blocks.slots, None), blocks.multiply(y, w.mT))
     wanted = blocks.add_product(y, x, w)
