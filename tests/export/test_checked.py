@@ -8,16 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import TRIALS, compose_sweep, run_trial
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from search_spaces.find import find_space
 from trainable.engine.finetuner import SoloFinetuner
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.storage.checkpoint import MANIFEST, _fingerprint
 from trainable.trial import ConfigError, TrialConfig
+from tune.bench.tiny_models import write_model
+from tune.driver.sweep import compose_header
 from tune.evaluate import main as evaluate
 from tune.export.command import main as export
 from tune.export.merge import least_share
+from tune.folder.recorder import Recorder, write_header
 
 NAMES = ("--base-model-id", "me/tiny")
 
@@ -43,6 +48,29 @@ def test_a_merged_model_that_says_something_else_is_an_error(
     assert "--merged must give the trial's replies" in told
     assert "float32 explains no less than 100.0%" in told
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("quantisation", ["nf4", "bf16", "fp32"])
+def test_layers_that_are_stored_the_other_way_round_are_merged(
+    quantisation: str, tmp_path: Path
+) -> None:
+    """GPT-2's."""
+    config = compose_sweep(tmp_path)
+    base = str(write_model("gpt2", tmp_path / "gpt2"))
+    fixed = {"base_model": base, "quantisation": quantisation, "max_new_tokens": 8}
+    fixed |= {} if quantisation == "nf4" else {"double_quantisation": None}
+    space = find_space("lora_modules").fix(fixed)
+    config.folder.mkdir()
+    write_header(config.folder, compose_header(config, space, None))
+    trial = space.spell(TRIALS["0001"], {**config.base, **fixed})
+    run_trial(Recorder(config.folder), "0001", trial, 2)
+    out = tmp_path / "out"
+    assert export([str(config.folder), "--out", str(out), "--merged", *NAMES]) == 0
+    figures = json.loads((out / "trial.json").read_text())["merged"]
+    assert figures["replies_as_recorded"] == 1.0 or quantisation == "bf16"
+    if quantisation == "nf4":
+        assert 0 < figures["original_weights"]["weight_distance"] < 0.2
 
 
 def test_an_adapter_that_peft_would_load_in_part_does_not_go_out(

@@ -44,6 +44,8 @@ _NAMES: dict[str, str] = {
     "OPEN": "openhours",
 }
 
+DOMAIN = re.compile(r"^(value|attraction|hospital|hotel|police|restaurant|taxi|train)_")
+
 # slot name, lower case -> canonical name, upper case
 CANONICAL: dict[str, str] = {
     name: canonical for canonical, names in _NAMES.items() for name in names.split(", ")
@@ -62,11 +64,12 @@ def is_known(slot: str) -> bool:
 def find_slot(spelling: str) -> str | None:
     """The slot name that another spelling means; None: none.
 
-    >>> find_slot("Hotel-Name"), find_slot("value name"), find_slot("unk")
-    ('hotel_name', 'value_name', None)
+    >>> find_slot("Hotel-Name"), find_slot("value name"), find_slot("hotel_food"), find_slot("unk")
+    ('hotel_name', 'value_name', 'food', None)
     """
     words = re.sub(r"[\W_]+", "_", spelling.lower()).strip("_")
-    for name in (words, words.replace("_", " "), words.replace("_", ""), words.removesuffix("s")):
+    others = words.replace("_", " "), words.replace("_", ""), words.removesuffix("s")
+    for name in (words, *others, DOMAIN.sub("", words)):
         if name in CANONICAL:
             return name
     return None

@@ -100,7 +100,7 @@ def _look_at(match: re.Match[str]) -> None:
 @cache
 def _warn_spelling(spelling: str, name: str) -> None:
     warnings.warn(
-        f"{spelling} in a response is no placeholder and counts as no slot (did you mean "
+        f"{spelling} in a response is no placeholder and is scored as text (did you mean "
         f"[{name}]?)",
         stacklevel=2,
     )

@@ -88,7 +88,6 @@ def write_shards(
 ) -> PreTrainedModel:
     """Merges, writes, and returns the model as transformers reads it back."""
     merged = merge(choice, choice.config.quantisation, dtype)
-    to_stored(merged)
     merged.save_pretrained(folder, max_shard_size=SHARD)
     tokens.tokenizer.save_pretrained(folder)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
@@ -98,8 +97,9 @@ def write_shards(
 
 def merge(choice: Choice, quantisation: str, dtype: torch.dtype) -> PreTrainedModel:
     """The base, quantised and brought back (or not quantised), plus the adapter; added up in
-    fp32 and rounded once."""
+    fp32 and rounded once; its layers as the architecture stores them."""
     whole: PreTrainedModel = cast(add_up(choice, quantisation, dtype), dtype)
+    to_stored(whole)
     return whole
 
 
@@ -187,8 +187,9 @@ def check_equal(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
 
 def pick_windows(choice: Choice, tokens: Tokens) -> tuple[list[Window], list[str]]:
     """The first validation dialogues, and the replies that the engine gave to their turns."""
-    windows = encode_dialogues(choice.config, tokens, choice.evaluation.split, MEASURED_DIALOGUES)
     responses = read_evaluation(choice.checkpoint).responses
+    n = min(MEASURED_DIALOGUES, len(responses))
+    windows = encode_dialogues(choice.config, tokens, choice.evaluation.split, n)
     return windows, [responses[w.dialogue_id][t]["response"] for w in windows for t in w.turns]
 
 
