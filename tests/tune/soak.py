@@ -40,6 +40,7 @@ LIGHT = 0.85  # of the deaths are such as the driver survives
 TOGETHER = 0.3  # of these come in pairs
 PATIENT = 0.8  # of the looks at a Ray that is still starting kill nothing
 STARVED = ("Ray did not start", "has not answered for")  # what a busy machine does to a driver
+REAL = ("--train-turns=600", "--rungs=150,300", "--eval-dialogues=5,10,20")  # of a real model
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Round:
         packed = {**settings, "pack": self.pack}
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in packed.items()]
         flags += ["--set", f"base_model={self.base_model}"]
+        flags += () if self.base_model.startswith("toy") else REAL
         self.sweep = Sweep(self.storage / "killed", tuple(flags))
         place = self.storage / "-".join(map(str, packed.values()))
         whole = Sweep(place, tuple(flags))
