@@ -78,10 +78,12 @@ def rank_points(records: Records) -> tuple[PointResult, ...]:
 
     A point counts by all of its seeds: one that was stopped earlier than the others counts with
     what it had, so that losing its worst seeds helps no point. Fresh seeds count once all of them
-    have ended, and then in the place of those that the point was chosen by."""
+    have ended, and the race before them, and then in the place of those that the point was chosen
+    by."""
     trials = tuple(records.trials)
     levels = list_levels(trials, records.config)
-    is_settled = not any(t.is_confirmation and t.state == RUNNING for t in trials)
+    last = max((t.number for t in trials if t.is_confirmation), default=-1)
+    is_settled = not any(t.state == RUNNING and 0 <= t.number <= last for t in trials)
     judged = [t for t in trials if t.evals and t.state != "FAIL"]
     points = [_judge(seeds, levels, is_settled) for seeds in group_seeds(judged)]
     return tuple(sorted((p for p in points if p is not None), key=_order))

@@ -163,6 +163,7 @@ def _compare_at_top(
     gap, half = float(comparison.gaps[place]), float(comparison.half_widths[place])
     return replace(
         entry,
+        behind_first=gap,
         behind_interval=(gap - half, gap + half),
         is_behind=bool(comparison.is_behind[place]),
     )

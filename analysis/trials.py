@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ BASE_ID, BASE_NUMBER = "base", -1  # the untuned model
 RUNNING = "RUNNING"
 STATES = ("COMPLETE", "PRUNED", "RUNNING", "FAIL")
 CONFIRMATION = "confirm"  # kind of a trial's origin
+EARLY_SEEDS = 2  # fresh ones that every confirmed point gets, maybe before the race is over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,14 @@ def find_level(levels_turns: Iterable[int], turns_seen: int) -> int:
     return max(level for level in levels_turns if level <= max(turns_seen, 0))
 
 
+def are_confirmed(trials: Iterable[TrialRecord]) -> bool:
+    """Whether the race is over and its best are being confirmed: before that, no point is given
+    more than EARLY_SEEDS fresh ones."""
+    fresh = [t for t in trials if t.is_confirmation]
+    most = max(Counter((t.origin or {}).get("trial") for t in fresh).values(), default=0)
+    return most > EARLY_SEEDS or any(t.config.get("method") == "none" for t in fresh)
+
+
 def is_unfinished(
     trials: Iterable[TrialRecord], config: Mapping[str, Any], exhausted_at: int | None
 ) -> bool:
@@ -99,7 +109,7 @@ def is_unfinished(
     known, wanted = tuple(trials), int(config.get("trials") or 0)
     proposed = sum(not t.is_base and t.origin is None for t in known)
     is_to_come = proposed < wanted and exhausted_at is None
-    is_confirmed = any(t.is_confirmation for t in known) or not config.get("confirm")
+    is_confirmed = not config.get("confirm") or are_confirmed(known)
     has_ended = any(t.state == "COMPLETE" and not t.is_base for t in known)
     if has_ended and not is_confirmed:
         return True

@@ -60,6 +60,7 @@ class Verdict:
     n_seeds: tuple[int, int]  # of the choices compared, the fewest and the most
     n_dialogues: int
     n_compared: int  # points, for which the intervals are corrected
+    is_levelled: bool  # distances are as if all had trained with the seeds that some have
     choices: tuple[Choice, ...]  # trained to the end, in rank
     others: tuple[Choice, ...]  # stopped before
     expected_gain: float | None  # of the objective, by MORE_TRIALS more trials
@@ -100,6 +101,7 @@ def find_verdict(records: SweepRecords) -> Verdict | None:
         n_seeds=(min(seeds), max(seeds)),
         n_dialogues=entries[0].evals[0].n_dialogues,
         n_compared=len(standing.compared) if standing else 0,
+        is_levelled=bool(standing and standing.is_levelled),
         choices=tuple(ended),
         others=tuple(c for c in choices if c.entry.level_turns < top) if asked else (),
         expected_gain=_expect_gain(records, standing, entries),

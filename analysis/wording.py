@@ -110,7 +110,9 @@ def _rest_on(verdict: Verdict) -> list[str]:
     lines = [f"{line}."]
     if verdict.holds:
         noise = f"{verdict.holds} alone" if verdict.holds == DIALOGUES else verdict.holds
-        corrected = f"; differences are corrected for {verdict.n_compared} compared at once"
+        levelled = "as if all had the same seeds, and " if verdict.is_levelled else ""
+        count = f"{verdict.n_compared} compared at once"
+        corrected = f"; differences are {levelled}corrected for {count}"
         corrected = corrected if verdict.is_settled and verdict.n_compared > 2 else ""
         lines.append(f"± and intervals are at 95 % and cover the noise of {noise}{corrected}.")
     if verdict.others and len(verdict.choices) > 1:

@@ -40,15 +40,15 @@ def believe(noise: Noise) -> Beliefs:
     """For two points at least, of two seeds each as a rule, or such that nothing was trained."""
     spreads = np.repeat(SPREADS, len(SHARES))
     seed_variance = np.tile(_draw_seed_variance(noise), len(SPREADS))
-    n_points = noise.means.shape[-1]
-    covariance = seed_variance[..., None, None] * np.diag(1 / noise.n_seeds)
+    n_points = noise.levels.shape[-1]
+    covariance = seed_variance[..., None, None] * noise.shares
     covariance = covariance + _make_possible(noise.dialogue_covariance)[..., None, :, :]
     total = covariance + (spreads**2)[:, None, None] * np.eye(n_points)
     inverse = np.linalg.inv(total)
     sums = inverse.sum(axis=-1)
     precision = sums.sum(axis=-1)
     centred = inverse - sums[..., :, None] * sums[..., None, :] / precision[..., None, None]
-    means = np.broadcast_to(noise.means[..., None, :], sums.shape)
+    means = np.broadcast_to(noise.levels[..., None, :], sums.shape)
     pulled = np.einsum("...ij,...j->...i", centred, means)
     fit = np.einsum("...i,...i->...", means, pulled)
     logs = -0.5 * (np.linalg.slogdet(total)[1] + np.log(precision) + fit)

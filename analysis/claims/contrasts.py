@@ -26,7 +26,7 @@ class Comparison:
     """Every point against the highest. Leading axes, if any, are independent sweeps."""
 
     highest: NDArray[np.intp]  # [...]: the place of the highest mean
-    gaps: Floats  # [..., points]: a mean minus the highest, never above 0
+    gaps: Floats  # [..., points]: a mean minus the highest, as they are compared
     half_widths: Floats  # [..., points]: of the gaps' intervals; 0 at the highest itself
     is_behind: NDArray[np.bool_]  # [..., points]: more than chance makes
 
@@ -39,11 +39,10 @@ class Comparison:
 def compare_with_highest(noise: Noise, *, sure: float = SURE) -> Comparison:
     """The noise's points, two at least, each with what is known of its seeds (noise.df > 0), or
     without any part of theirs."""
-    means = noise.means
-    highest = np.argmax(means, axis=-1)
-    gaps = means - np.take_along_axis(means, highest[..., None], axis=-1)
+    highest = np.argmax(noise.means, axis=-1)
+    gaps = noise.levels - np.take_along_axis(noise.levels, highest[..., None], axis=-1)
     parts = noise.differ_from(highest)
-    n_points = means.shape[-1]
+    n_points = gaps.shape[-1]
     sizes = range(n_points, 1, -1)  # of the range that each step looks at
     limits = np.stack([_find_limits(parts, size, sure) for size in sizes], axis=-2)
     others = np.arange(n_points) != highest[..., None]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +43,42 @@ class Design:
         return self.members.sum(axis=1)
 
     @cached_property
+    def blocks(self) -> Floats:
+        """[seeds, trials]: 1 where the trial is the seed's."""
+        there = np.array(sorted(set(self.seeds)))[:, None] == np.array(self.seeds)
+        return there.astype(np.float64)
+
+    @cached_property
     def is_paired(self) -> bool:
-        """Whether every point was trained with the same seeds, two at least: comparisons are then
-        made seed by seed, and what an order of the data does to all points alike drops out."""
+        """Whether comparisons are made seed by seed, so that what an order of the data does to all
+        points alike drops out: each point's seeds are among those of the points with as many or
+        more, two at least, and that costs no more than half of the degrees of freedom."""
         groups = [
-            sorted(s for p, s in zip(self.points, self.seeds, strict=True) if p == point)
+            {s for p, s in zip(self.points, self.seeds, strict=True) if p == point}
             for point in range(len(self.n_seeds))
         ]
-        is_same = all(group == groups[0] for group in groups)
-        return is_same and len(groups) > 1 and len(set(groups[0])) == len(groups[0]) > 1
+        by_size = sorted(groups, key=len)
+        is_chain = all(one <= other for one, other in pairwise(by_size))
+        is_once = [len(group) for group in groups] == self.n_seeds.tolist()
+        df = len(self.points) - len(groups)
+        n_orders = len(by_size[-1]) - 1
+        return is_chain and is_once and len(by_size[0]) > 1 and 2 * n_orders <= df
+
+    @cached_property
+    def average(self) -> Floats:
+        """[points, trials]: makes the points' means."""
+        return self.members / self.n_seeds[:, None]
+
+    @cached_property
+    def level(self) -> Floats:
+        """[points, trials]: makes the means that are compared: where points are paired, what each
+        would come to with all of the seeds (least squares on points and seeds)."""
+        if not self.is_paired:
+            return self.average
+        n_points, n_seeds = len(self.members), len(self.blocks)
+        sums_to_0 = np.repeat([0.0, 1.0], [n_points, n_seeds])[:, None]  # of what the seeds do
+        equations = np.hstack([np.vstack([self.members, self.blocks]), sums_to_0]).T
+        return np.asarray(np.linalg.pinv(equations)[:n_points, :-1], dtype=np.float64)
 
     @cached_property
     def within(self) -> Floats:
@@ -63,8 +91,7 @@ class Design:
         seed's."""
         if not self.is_paired:
             return self.within
-        blocks = np.array(sorted(set(self.seeds)))[:, None] == np.array(self.seeds)
-        return _take_away(np.vstack([self.members, blocks]))
+        return _take_away(np.vstack([self.members, self.blocks]))
 
 
 def _take_away(indicators: Floats) -> Floats:
@@ -93,11 +120,12 @@ def find_half_width(parts: Sequence[Part], quantile: Callable[[float], float]) -
 class Noise:
     """What chance does to the points' means. Leading axes, if any, are independent sweeps."""
 
-    n_seeds: Floats  # [points]
     means: Floats  # [..., points]
+    levels: Floats  # [..., points]: the means as they are compared, see `Design.level`
+    shares: Floats  # [points, points]: of one trial's variance, in the covariance of the levels
     seed_variance: Floats  # [...]: of one trial in a comparison; 0 where df is 0
     df: int  # degrees of freedom of it; 0: one seed each, nothing is known of the seeds' part
-    dialogue_covariance: Floats  # [..., points, points]: of the means, beyond the seeds' part
+    dialogue_covariance: Floats  # [..., points, points]: of the levels, beyond the seeds' part
     mean_parts: tuple[Part, ...]  # [..., points] each: of a mean by itself
 
     def half_widths(self, sure: float = SURE) -> Floats:
@@ -105,31 +133,35 @@ class Noise:
         return find_half_width(self.mean_parts, lambda df: t_quantile(df, 0.5 + sure / 2))
 
     def differ_from(self, place: NDArray[np.intp]) -> tuple[Part, Part]:
-        """[..., points] each: the parts of every mean's difference from the one at `place`
+        """[..., points] each: the parts of every level's difference from the one at `place`
         [...], the dialogues' and the seeds'."""
         at = place[..., None]
         own = np.diagonal(self.dialogue_covariance, axis1=-2, axis2=-1)
         row = np.take_along_axis(self.dialogue_covariance, at[..., None], axis=-2)[..., 0, :]
         dialogues = np.maximum(own + np.take_along_axis(own, at, axis=-1) - 2 * row, 0.0)
-        seeds = self.seed_variance[..., None] * (1 / self.n_seeds + (1 / self.n_seeds)[at])
+        shares = np.diagonal(self.shares)
+        of_trial = shares + shares[at] - 2 * self.shares[place]
+        seeds = self.seed_variance[..., None] * np.maximum(of_trial, 0.0)
         return Part(variance=dialogues, df=np.inf), Part(variance=seeds, df=self.df or np.inf)
 
 
 def estimate_noise(scores: Floats, covariance: Floats, design: Design) -> Noise:
     """From `scores` [..., trials] and `covariance` [..., trials, trials], that of the scores over
     resampled dialogues alone."""
-    average = design.members / design.n_seeds[:, None]
+    average, level = design.average, design.level
     of_means = average @ covariance @ average.T
     seed_variance, shared, df = _measure(scores, covariance, design.residual)
     own_shared = _measure(scores, covariance, design.within)[1]
     own = np.diagonal(of_means, axis1=-2, axis2=-1) - own_shared[..., None] / design.n_seeds
     seeds = _split_seeds(scores, covariance, design)
+    shares = level @ level.T
     return Noise(
-        n_seeds=design.n_seeds,
         means=scores @ average.T,
+        levels=scores @ level.T,
+        shares=shares,
         seed_variance=seed_variance,
         df=df,
-        dialogue_covariance=of_means - shared[..., None, None] * np.diag(1 / design.n_seeds),
+        dialogue_covariance=level @ covariance @ level.T - shared[..., None, None] * shares,
         mean_parts=(Part(variance=np.maximum(own, 0.0), df=np.inf), *seeds),
     )
 

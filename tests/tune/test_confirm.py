@@ -1,5 +1,7 @@
 """--confirm K: the best points once more, with fresh seeds, to the end and on all dialogues."""
 
+import contextlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +21,8 @@ from trainable.trial import ConfigError, TrialConfig
 from tune.driver.conclusion import has_work
 from tune.plan.checks import check_space
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
-from tune.search.confirm import count_fresh_seeds, spread
+from tune.search.confirm import count_fresh_seeds, find_race, list_worthy, spread
+from tune.search.trials import name_trial
 
 
 def list_fresh(records: SweepRecords) -> list[tuple[str, int]]:
@@ -36,11 +39,9 @@ def test_the_best_points_are_repeated_with_fresh_seeds(
     finish(replace(config, confirm=2), space)
     records = read_sweep(config.folder)
     assert summarise(records)[: len(race)] == race  # the race itself is the same
-    before = [p for p in rank_points(read_sweep(tmp_path / "race")) if not p.trial.is_base]
-    ended = [p for p in before if p.trials[0].state == "COMPLETE"]
-    ended = spread(ended, read_sweep(tmp_path / "race"))[:2]
-    names = [min(t.id for t in p.trials) for p in ended]
-    fresh = [4 + seeds + i for i in range(count_fresh_seeds(2))]
+    chosen = list_worthy(read_sweep(tmp_path / "race"))[:2]
+    names = [min(t.id for t in p.trials) for p in chosen]
+    fresh = [4 + seeds + i for i in range(count_fresh_seeds(2)[0])]
     assert list_fresh(records) == [(name, seed) for name in names for seed in fresh]
     own = [t for t in records.searched if t.is_confirmation]
     assert all(t.state == "COMPLETE" and t.replied[-1].n_dialogues == DIALOGUES for t in own)
@@ -76,9 +77,35 @@ def test_a_finished_sweep_is_confirmed_by_a_resume(tmp_path: Path) -> None:
     search, _ = open_search(asked, space)
     assert has_work(search) and read_sweep(config.folder).is_running
     finish(asked, space)
-    assert len(list_fresh(read_sweep(config.folder))) == count_fresh_seeds(1)
+    assert len(list_fresh(read_sweep(config.folder))) == sum(count_fresh_seeds(1))
     assert not read_sweep(config.folder).is_running
     assert not has_work(open_search(asked, space)[0])
+
+
+@pytest.mark.parametrize("every", [None, 9])
+def test_what_is_settled_is_confirmed_while_the_race_goes_on(
+    tmp_path: Path, every: int | None
+) -> None:
+    """By a worker that the race has no work for; and killed again and again."""
+    config, space = make_config(tmp_path, trials=10, confirm=5)
+    is_over = False
+    while not is_over:
+        listeners = (KillAfter(every),) if every else ()
+        with contextlib.suppress(Killed):
+            search, _ = open_search(config, space, listeners)
+            search.room = 2
+            run_inline(search)
+            is_over = True
+    records = read_sweep(config.folder)
+    chosen = list_worthy(find_race(records))
+    n_seeds = Counter(name for name, _ in list_fresh(records))
+    expected = dict(zip((p.trial.id for p in chosen), count_fresh_seeds(5), strict=True))
+    assert n_seeds == expected and not records.is_running
+    if every is None:
+        order = list(records.order)
+        race = [t.id for t in records.proposed]
+        ended = max(order.index(("end", name, 0)) for name in race)
+        assert order.index(("trial", name_trial(len(race)), 0)) < ended
 
 
 def test_a_choice_that_was_stopped_early_is_confirmed_before_a_second_point_of_another(
@@ -88,7 +115,9 @@ def test_a_choice_that_was_stopped_early_is_confirmed_before_a_second_point_of_a
     finish(config, space)
     records = read_sweep(config.folder)
     first = {t.id: t for t in records.proposed}
-    confirmed = [first[name] for name, _ in list_fresh(records)[:: count_fresh_seeds(5)]]
+    n_seeds = Counter(name for name, _ in list_fresh(records))
+    assert tuple(n_seeds.values()) == count_fresh_seeds(5)
+    confirmed = [first[name] for name in n_seeds]
     assert {t.params["lora_modules"] for t in confirmed} == set(SELECTIONS)
     assert {t.state for t in confirmed} == {"COMPLETE", "PRUNED"}
     own = [t for t in records.searched if t.is_confirmation]
@@ -140,7 +169,7 @@ def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: 
         assert [e.combined is None for e in trial.evals] == [
             e.turns_seen < 1600 for e in trial.evals
         ]
-        assert all(e.n_dialogues == DIALOGUES for e in trial.evals if e.combined is None)
+        assert len({e.n_dialogues for e in trial.evals}) == 1  # so that its losses compare
     first = [d for d in records.decisions if d.turns == 400]
     assert len(first) == 12 and {d.metric for d in first} == {"loss"}
     losses = {d.trials[0]: d.value for d in first}

@@ -90,11 +90,11 @@ def test_as_many_go_on_as_in_sweeps_that_learnt(name: str) -> None:
 
 def test_the_pace_is_an_earlier_sweep_s_where_there_is_one(tmp_path: Path) -> None:
     space = find_space("lora_modules")
-    flags = {"name": "s", "space": "lora_modules", "storage": str(tmp_path), "trials": 8}
+    flags = {"name": "s", "space": "lora_modules", "storage": str(tmp_path), "trials": 24}
     config = compose("tiny", flags)
     assumed = estimate(config, space)
     assert "1M parameters" in assumed.assumes[0] and 0.001 < assumed.hours < 0.1
-    toy, toys = make_config(tmp_path, name="earlier", trials=8)
+    toy, toys = make_config(tmp_path, name="earlier", trials=24)
     search, _ = open_search(toy, toys)
     run_inline(search)
     events = (toy.folder / "evals.jsonl").read_text()  # the toy's clock: 0.01 s for a turn
@@ -145,7 +145,7 @@ def test_a_dry_run_tells_all_and_leaves_nothing(
         "  learning_rate: 0.0001 to 0.03, logarithmic",
         "  schedule: cosine",
         "  decoding: greedy",
-        "   400 turns, the loss on all dialogues: about 9 of 9 trials",
+        "   400 turns, the loss on 50 dialogues: about 9 of 9 trials",
         "  1600 turns, 50 dialogues: about ",
         "minutes of one core, ",
         "disk: at most",

@@ -36,9 +36,11 @@ def test_a_sweep_prunes_most_and_finds_a_good_learning_rate(sweep: Sweep) -> Non
     assert best.params["learning_rate"] > 5e-4
 
 
-def test_the_lab_s_own_setting_comes_first_and_nothing_is_tried_twice(sweep: Sweep) -> None:
+def test_the_named_points_come_first_and_nothing_is_tried_twice(sweep: Sweep) -> None:
     trials = sweep(trials=16).searched
-    assert trials[0].params == {"lora_modules": "all-linear", "learning_rate": 2e-4}
+    named = [dict(point) for point in find_space("lora_modules").first]
+    assert [dict(t.params) for t in trials[: len(named)]] == named
+    assert {"lora_modules": "all-linear", "learning_rate": 2e-4} in named  # the lab's own setting
     assert len({json.dumps(dict(t.params)) for t in trials}) == 16
     assert len({t.config["seed"] for t in trials}) == 1
 

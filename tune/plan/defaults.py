@@ -66,7 +66,7 @@ def choose_confirmed(wanted: int | None, config: SweepConfig, space: Space) -> i
         return most
     spent = count_turns(config)
     for points in range(most, 1, -1):  # one alone would be compared with nothing
-        if points * count_fresh_seeds(points) * config.train_turns <= CHEAP * spent:
+        if sum(count_fresh_seeds(points)) * config.train_turns <= CHEAP * spent:
             return points
     return 0
 

@@ -13,7 +13,7 @@ from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate
 from tune.search.config import SweepConfig
-from tune.search.confirm import count_fresh_seeds
+from tune.search.confirm import describe_fresh_seeds
 from tune.search.milestones import list_milestones
 
 UNITS = {"GPU": "GPU-hours", "core": "hours of one core"}
@@ -104,6 +104,6 @@ def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     if config.confirm:
         lines.append(
             f"  then the best {config.confirm} points once more, one of every choice first: "
-            f"{count_fresh_seeds(config.confirm)} fresh seeds each, to the end, on all dialogues"
+            f"{describe_fresh_seeds(config.confirm)}, to the end, on all dialogues"
         )
     return lines

@@ -53,7 +53,7 @@ def estimate(config: SweepConfig, space: Space) -> Estimate:
     unit = "GPU" if count_gpus() else "core"
     paces = {t: find_pace(t, unit, Path(config.storage)) for t in trials}
     searched_s = config.trials * fmean(cost_s(config, t, reached, paces[t]) for t in trials)
-    repeats = config.confirm * count_fresh_seeds(config.confirm)
+    repeats = sum(count_fresh_seeds(config.confirm))
     hours = (searched_s + repeats * fmean(confirm_s(config, t, paces[t]) for t in trials)) / 3600
     room = config.concurrent or guess_room(config, trials)
     states = [count_checkpoint_bytes(t) for t in trials]

@@ -22,7 +22,7 @@ from tune.plan.flags import parse_settings, pick_name
 from tune.plan.task import check_task, choose_objective, find_task_defaults, spell
 from tune.plan.warm_start import warm_start
 from tune.search.config import FLAGS, SweepConfig
-from tune.search.confirm import count_fresh_seeds
+from tune.search.confirm import describe_fresh_seeds
 from tune.search.profiles import compose, pick_profile
 
 
@@ -109,8 +109,7 @@ def announce(plan: Plan) -> None:
     rungs = f"rungs at {turns} turns decide by {by} (asha {config.asha})" if turns else "no rungs"
     print(f"searched: {', '.join(space.searched)}; {rungs}, the end by {name}")
     if config.confirm:
-        n_seeds = count_fresh_seeds(config.confirm)
         print(
             f"then the best {config.confirm} points once more, one of every choice first, with "
-            f"{n_seeds} fresh seeds each, on all validation dialogues (--confirm)"
+            f"{describe_fresh_seeds(config.confirm)}, on all validation dialogues (--confirm)"
         )

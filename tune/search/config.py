@@ -66,7 +66,7 @@ class SweepConfig:
     rung_metric: Annotated[
         str,
         Flag(
-            "what a rung decides on: loss (nats a word on all validation dialogues, without "
+            "what a rung decides on: loss (nats a word on the dialogues of the end, without "
             "generating), objective (or combined, where it is that), or auto",
             RACE,
             choices=RUNG_METRICS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from statistics import fmean
 from typing import Any
 
@@ -30,6 +31,11 @@ class Point:
     @property
     def waiting(self) -> list[Progress]:
         return [t for t in self.seeds if t.state == "WAITING"]
+
+    def pick_seed(self, lowest: int) -> int:
+        """The first from there on that none of its trials has."""
+        known = {trial.config.seed for trial in self.seeds}
+        return next(n for n in count(lowest) if n not in known)
 
     def list_judged(self, milestone: int) -> list[Progress]:
         """The seeds that count there, those that did not fail; none while one that has not ended

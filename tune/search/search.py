@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
@@ -23,12 +22,12 @@ from trainable.worker.lease import Lease, Report
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
-from tune.search.confirm import list_unconfirmed
+from tune.search.confirm import Origin, list_settled, list_unconfirmed
 from tune.search.nodes import Nodes
-from tune.search.points import Point
 from tune.search.proposals import check_point, propose
 from tune.search.table import TrialTable
 from tune.search.trials import (
+    ENDED,
     Progress,
     drop_training,
     find_wrong,
@@ -59,6 +58,7 @@ class Search(TrialTable):
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
         self.is_exhausted = False  # the space has no point left
+        self.n_ended = 0  # trials, when settled choices were looked for last
         self.is_done = False  # nothing runs, and there is nothing left to give out
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.fault: OSError | None = None  # the storage does not take what happens
@@ -184,8 +184,8 @@ class Search(TrialTable):
         """The trial to work on next; opened where it is a new one."""
         trial = self._next_queued() or self._next_promoted() or self._open_next()
         if trial is None and not self.running:
-            trial = self._next_promoted(is_last_call=True) or self._open_confirmations()
-        return trial
+            trial = self._next_promoted(is_last_call=True)
+        return trial or self._open_confirmations()
 
     def _next_queued(self) -> Progress | None:
         queued = (t for t in self.trials.values() if t.state == "QUEUED")
@@ -205,7 +205,7 @@ class Search(TrialTable):
         if proposed >= self.config.trials:
             return None
         if (short := self.race.find_short()) is not None:
-            base = {**self.config.base, "seed": self._pick_seed(short)}
+            base = {**self.config.base, "seed": short.pick_seed(self.config.base["seed"])}
             params = short.seeds[0].params
             return self._open(number, params, self.space.spell(params, base))
         found = None if self.is_exhausted else self._propose(proposed)
@@ -213,20 +213,23 @@ class Search(TrialTable):
             return None
         return self._open(number, found, self.space.spell(found, self.config.base))
 
-    def _pick_seed(self, point: Point) -> int:
-        """The lowest that no trial of the point has."""
-        known = {trial.config.seed for trial in point.seeds}
-        return next(n for n in count(self.config.base["seed"]) if n not in known)
-
-    def list_unconfirmed(self) -> list[tuple[TrialRecord, dict[str, Any]]]:
+    def list_unconfirmed(self) -> list[tuple[TrialRecord, Origin]]:
         """The confirmations that are still to be opened, were the race over."""
         if not self.config.confirm:
             return []
         return list_unconfirmed(read_sweep(self.recorder.folder), self.config)
 
+    def _list_settled(self) -> list[tuple[TrialRecord, Origin]]:
+        """Those that can be opened while the race goes on; looked for once a trial has ended."""
+        before, self.n_ended = self.n_ended, sum(t.state in ENDED for t in self.trials.values())
+        if not self.config.confirm or self.n_ended == before:
+            return []
+        return list_settled(read_sweep(self.recorder.folder), self.config)
+
     def _open_confirmations(self) -> Progress | None:
-        """All that are missing; the first of them."""
-        for original, origin in self.list_unconfirmed():
+        """All that can be opened now; the first of them."""
+        missing = self._list_settled() if self.running else self.list_unconfirmed()
+        for original, origin in missing:
             config = TrialConfig.from_dict({**original.config, **origin["set"]})
             self.clone(dict(original.params), config, origin)
         return self._next_queued()

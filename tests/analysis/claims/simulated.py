@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,17 @@ ALL_ALIKE, POINT, TRIAL = 10.0, 5.0, 7.0  # of one dialogue's score
 def simulate(
     rng: np.random.Generator,
     trues: Floats,
-    n_seeds: int,
+    n_seeds: int | Sequence[int],
     *,
     seed_sd: float | Floats = SEED,
     order_sd: float = ORDER,
 ) -> tuple[Noise, Floats]:
-    """`trues`: [sweeps, points]. Every point is trained with the same seeds and asked the same
-    dialogues. Also the scores, [sweeps, points, seeds]."""
+    """`trues`: [sweeps, points]. Every point is trained with the same seeds (the first so many of
+    them, where `n_seeds` tells of each point) and asked the same dialogues. Also the scores,
+    [sweeps, points, seeds]."""
     sweeps, points = trues.shape
+    counts = [n_seeds] * points if isinstance(n_seeds, int) else n_seeds
+    n_seeds = max(counts)
 
     def draw(sd: Any, *shape: int) -> Floats:
         return np.asarray(sd * rng.standard_normal((sweeps, *shape)), dtype=np.float64)
@@ -34,18 +38,17 @@ def simulate(
     trained = trained + draw(1.0, points, n_seeds) * np.reshape(seed_sd, (-1, 1))
     asked = draw(ALL_ALIKE, 1, 1, DIALOGUES) + draw(POINT, points, 1, DIALOGUES)
     asked = asked + draw(TRIAL, points, n_seeds, DIALOGUES)
-    scores = (trained + asked.mean(axis=-1)).reshape(sweeps, points * n_seeds)
-    centred = (asked - asked.mean(axis=-1, keepdims=True)).reshape(*scores.shape, DIALOGUES)
+    scores = trained + asked.mean(axis=-1)
+    there = np.arange(n_seeds) < np.array(counts)[:, None]  # [points, seeds]
+    centred = (asked - asked.mean(axis=-1, keepdims=True))[:, there]
     covariance = centred @ np.swapaxes(centred, -1, -2) / DIALOGUES**2
-    design = Design(
-        points=tuple(np.repeat(np.arange(points), n_seeds).tolist()),
-        seeds=tuple(np.tile(np.arange(n_seeds), points).tolist()),
-    )
-    return estimate_noise(scores, covariance, design), scores.reshape(sweeps, points, n_seeds)
+    of_points, of_seeds = np.nonzero(there)
+    design = Design(points=tuple(of_points.tolist()), seeds=tuple(of_seeds.tolist()))
+    return estimate_noise(scores[:, there], covariance, design), scores
 
 
-def with_lead(sweeps: int, points: int, lead: float) -> Floats:
-    """[sweeps, points]: the first is ahead of the others by `lead`."""
+def with_lead(sweeps: int, points: int, lead: float, place: int = 0) -> Floats:
+    """[sweeps, points]: the one at `place` is ahead of the others by `lead`."""
     trues = np.full((sweeps, points), 85.0)
-    trues[:, 0] += lead
+    trues[:, place] += lead
     return trues
