@@ -31,6 +31,7 @@ from tune.search.trials import (
     Progress,
     drop_training,
     find_wrong,
+    is_confirmation,
     is_studied,
 )
 
@@ -58,7 +59,7 @@ class Search(TrialTable):
         self.room = config.concurrent or 1
         self.pool: str | None = None  # the name of the engine pool's actor, if there is one
         self.is_exhausted = False  # the space has no point left
-        self.n_ended = 0  # trials, when settled choices were looked for last
+        self.n_ended = 0  # trials, when confirmations were looked for last
         self.is_done = False  # nothing runs, and there is nothing left to give out
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.fault: OSError | None = None  # the storage does not take what happens
@@ -183,9 +184,10 @@ class Search(TrialTable):
     def _pick(self) -> Progress | None:
         """The trial to work on next; opened where it is a new one."""
         trial = self._next_queued() or self._next_promoted() or self._open_next()
-        if trial is None and not self.running:
+        is_racing = any(not is_confirmation(t) for t in self.running)
+        if trial is None and not is_racing:
             trial = self._next_promoted(is_last_call=True)
-        return trial or self._open_confirmations()
+        return trial or self._open_confirmations(is_racing)
 
     def _next_queued(self) -> Progress | None:
         queued = (t for t in self.trials.values() if t.state == "QUEUED")
@@ -213,23 +215,21 @@ class Search(TrialTable):
             return None
         return self._open(number, found, self.space.spell(found, self.config.base))
 
-    def list_unconfirmed(self) -> list[tuple[TrialRecord, Origin]]:
-        """The confirmations that are still to be opened, were the race over."""
+    def list_unconfirmed(self, *, is_racing: bool = False) -> list[tuple[TrialRecord, Origin]]:
+        """The confirmations that are still to be opened, were the race over; while it is not,
+        those that it changes no more."""
         if not self.config.confirm:
             return []
-        return list_unconfirmed(read_sweep(self.recorder.folder), self.config)
+        records = read_sweep(self.recorder.folder)
+        return (list_settled if is_racing else list_unconfirmed)(records, self.config)
 
-    def _list_settled(self) -> list[tuple[TrialRecord, Origin]]:
-        """Those that can be opened while the race goes on; looked for once a trial has ended."""
+    def _open_confirmations(self, is_racing: bool) -> Progress | None:
+        """All that can be opened now, the first of them: while trials run, looked for once one of
+        them has ended."""
         before, self.n_ended = self.n_ended, sum(t.state in ENDED for t in self.trials.values())
-        if not self.config.confirm or self.n_ended == before:
-            return []
-        return list_settled(read_sweep(self.recorder.folder), self.config)
-
-    def _open_confirmations(self) -> Progress | None:
-        """All that can be opened now; the first of them."""
-        missing = self._list_settled() if self.running else self.list_unconfirmed()
-        for original, origin in missing:
+        if self.running and self.n_ended == before:
+            return None
+        for original, origin in self.list_unconfirmed(is_racing=is_racing):
             config = TrialConfig.from_dict({**original.config, **origin["set"]})
             self.clone(dict(original.params), config, origin)
         return self._next_queued()
