@@ -133,6 +133,8 @@ def test_a_checkpoint_is_as_large_as_the_engine_writes_it() -> None:
     config = compose("tiny", {"name": "s", "space": "lora_modules", "trials": 1})
     (trial,) = sample_trials(config, find_space("lora_modules"))
     assert count_checkpoint_bytes(trial) == pytest.approx(2 * 760_832 + 1_522_736, rel=0.02)
+    plain, pissa = (spell_lora("qv", 16, lora_init=init) for init in ("uniform", "pissa"))
+    assert count_checkpoint_bytes(pissa) == 2 * count_checkpoint_bytes(plain)
 
 
 def test_a_dry_run_tells_all_and_leaves_nothing(

@@ -31,6 +31,8 @@ class SlotTable:
             load_adapter(slot.config, slot.shape, slot.base, self.bank, row)
         else:
             self._read_weights(slot.shape, row)
+        for name in slot.shape.modules if slot.shape.is_dora else ():
+            _ = self.adapters.layers[name].squares  # kept from now on: no recording may make them
         self.slots[slot.key], self.rows[row] = slot, slot.key
         self.adapters.invalidate()
 

@@ -12,6 +12,7 @@ from statistics import fmean
 
 from search_spaces.space import Space
 from trainable.model.packable import is_toy, why_alone
+from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Milestone
@@ -174,7 +175,7 @@ def count_checkpoint_bytes(trial: TrialConfig) -> int:
     copies *= 2 if trial.schedule == "wsd" else 1  # its stable run beside it
     if trial.method == "full":
         return copies * sizes.total_params
-    return copies * sizes.count_adapter(trial)
+    return copies * sizes.count_adapter(as_plain(trial))
 
 
 def guess_room(config: SweepConfig, trials: Iterable[TrialConfig]) -> int:
