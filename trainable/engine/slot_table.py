@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+
 from trainable.engine.layers.adapters import Adapters
 from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.optimizer import SlotOptimizer
@@ -20,6 +22,7 @@ class SlotTable:
         self.optimizer = SlotOptimizer(bank)
         self.slots: dict[str, Slot] = {}
         self.rows: list[str | None] = [None] * bank.slots  # bank row -> key
+        self.components: dict[str, tuple[Tensor, Tensor]] = {}  # of modules: see `split_weight`
 
     def place(self, slot: Slot, state: SlotState | None = None) -> None:
         """Fills a free row with the slot's adapter: new, brought along, or from a checkpoint."""
@@ -43,11 +46,18 @@ class SlotTable:
         for name in shape.modules if shape.is_pissa or shape.is_dora else ():
             layer = self.adapters.layers[name]
             if shape.is_pissa:
-                pair = split_weight(layer.base, shape.ranks[name], shape.scales[name])
-                self.bank.begin_with(row, shape, name, *pair)
+                a, b = self._split(name, shape.ranks[name])
+                root = shape.scales[name] ** -0.5
+                self.bank.begin_with(row, shape, name, root * a, root * b)
             if shape.is_dora:
                 self.bank.layout.magnitudes(params, name, own)[:] = layer.squares.sqrt()
         self.bank.average[row] = params[row]
+
+    def _split(self, name: str, rank: int) -> tuple[Tensor, Tensor]:
+        """Kept for the next PiSSA of that rank: all layers' take seconds."""
+        if name not in self.components or self.components[name][0].shape[1] != rank:
+            self.components[name] = split_weight(self.adapters.layers[name].base, rank, 1.0)
+        return self.components[name]
 
     def leave(self, key: str) -> None:
         if self.slots.pop(key, None) is None:
