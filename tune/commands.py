@@ -21,7 +21,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "notebook": ("analysis.notebook", "notebooks to read it in, and to start another"),
         "cost": ("analysis.cost", "what the answer cost, and would have cost by usual ways"),
         "scaling": ("analysis.scaling", "the same sweep on more GPUs, side by side"),
-        "mlflow": ("analysis.mlflow_export", "its trials as an MLflow store"),
+        "track": ("tune.track", "its trials to trackers, after the fact"),
         "export": ("tune.export.command", "its best adapter, to a folder or the Hub"),
     },
     "a model": {

@@ -12,22 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.mlflow_export import (
-    ARTIFACTS,
-    STATUS,
-    STORE,
-    log_corpus,
-    log_files,
-    log_metrics,
-    log_params,
-    open_experiment,
-    open_store,
-    spell_store,
-)
 from analysis.records import name_objective, read_header
 from trainable.result import RESOURCE
-from trainable.system.clock import now_s
 from trainable.trial import ConfigError
+from tune.folder.mlflow_runs import MLflow
 
 # backend -> (module it needs, package to install)
 BACKENDS = {
@@ -130,42 +118,6 @@ class TensorBoard:
         place = self.folder / trial
         number = len(list(place.glob("events.*")))
         return SummaryWriter(str(place), filename_suffix=f".{number:06d}")
-
-
-class MLflow:
-    """The store that MLFLOW_TRACKING_URI names, or a SQLite file in the sweep's folder: `mlflow ui
-    --backend-store-uri sqlite:///runs/NAME/mlflow.db`."""
-
-    holds = False
-
-    def __init__(self, sweep: str, folder: Path) -> None:
-        self.folder, named = folder, os.environ.get("MLFLOW_TRACKING_URI")
-        self.client = open_store(named or spell_store(folder / STORE))
-        own = None if named else folder / ARTIFACTS
-        question = str((read_header(folder).get("space") or {}).get("question") or "")
-        self.experiment = open_experiment(self.client, sweep, own, question)
-        self.runs = {
-            run.data.tags.get("trial"): run.info.run_id
-            for run in self.client.search_runs([self.experiment], max_results=50_000)
-        }
-
-    def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
-        if trial in self.runs:
-            return
-        tags = {"trial": trial, "mlflow.runName": trial}
-        self.runs[trial] = self.client.create_run(self.experiment, tags=tags).info.run_id
-        log_params(self.client, self.runs[trial], config)
-        log_corpus(self.client, self.runs[trial], config)
-
-    def log(self, trial: str, lines: Lines) -> None:
-        now_ms = round(1000 * now_s())
-        told = [(n, v, now_ms, turns) for turns, metrics in lines for n, v in metrics.items()]
-        log_metrics(self.client, self.runs[trial], told)
-
-    def end(self, trial: str, state: str) -> None:
-        self.client.set_tag(self.runs[trial], "state", state)
-        log_files(self.client, self.runs[trial], self.folder / "trials" / trial)
-        self.client.set_terminated(self.runs[trial], STATUS[state])
 
 
 class WandB:

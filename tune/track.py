@@ -1,0 +1,59 @@
+"""Tells trackers of a sweep that has run: python -m tune.track NAME --report-to mlflow
+
+As `tune.run --report-to` does while one runs: a run a trial, its configuration, training and scores
+over the turns, its state. What a tracker has been told is not told again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from trainable.command.flags import add_name
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
+from trainable.trial import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), track, arguments)
+
+
+def track(flags: argparse.Namespace) -> Outcome:
+    from analysis.records import find_sweep, read_sweep
+    from tune.folder.recorder import replay_events
+    from tune.folder.report_to import Reporter
+    from tune.folder.trackers import check_backends
+
+    check_backends(flags.report_to)
+    records = read_sweep(find_sweep(flags.name, flags.storage))
+    for name in flags.report_to:
+        reporter = Reporter(name, records.name, records.folder)
+        for event in replay_events(records):
+            reporter.on_event(event)
+        if reporter.failure:
+            raise ConfigError(reporter.failure)
+        print(f"{name} has the {len(records.trials)} trials of {records.name}")
+    return Outcome(facts={"trackers": flags.report_to, "trials": len(records.trials)})
+
+
+def build_parser() -> Parser:
+    from tune.folder.trackers import BACKENDS
+
+    parser = Parser("tune.track", __doc__)
+    add_name(parser)
+    parser.add_argument(
+        "--report-to",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        required=True,
+        help=f"of {', '.join(BACKENDS)}",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    speak_utf8()
+    sys.exit(main())
