@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "free": ("tune.free", "let a model write whole dialogues"),
     },
     "this machine": {
+        "recommend": ("tune.recommend", "a configuration without a search, and what one would add"),
         "bench": ("tune.bench.command", "how fast it is, and what fits"),
         "simulate": ("tune.simulate.command", "ASHA against random search, training nothing"),
     },

@@ -89,9 +89,9 @@ def tell_recorded(folder: Path) -> list[tuple]:
 
 @pytest.mark.parametrize("asha", ["off", "stop", "promote"])
 def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> None:
-    config, space = make_config(tmp_path, asha=asha, trials=14, baseline=False)
-    run_inline(open_search(config, space)[0])
+    config, _ = make_config(tmp_path, asha=asha, trials=14, baseline=False)
     curves = Formula()
+    run_inline(open_search(config, curves.space)[0])
     curves.config = replace(curves.config, trials=14)
     clock = run(curves, {"off": "tpe"}.get(asha, f"tpe-{asha}"), 1, 1, 0)
     assert tell(clock.search.searched) == tell_recorded(config.folder)

@@ -19,6 +19,7 @@ from tune.folder.trackers import check_backends
 from tune.plan.checks import check_seeds, check_space, check_train_turns
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
 from tune.plan.flags import parse_settings, pick_name
+from tune.plan.recommendation import start_well
 from tune.plan.task import check_task, choose_objective, find_task_defaults, spell
 from tune.plan.warm_start import warm_start
 from tune.search.config import FLAGS, SweepConfig
@@ -51,6 +52,7 @@ def plan_sweep(flags: argparse.Namespace) -> Plan:
     if names := [name for part in flags.warm_start or () for name in part]:
         space = warm_start(space, names, flags.storage)
     configs = check_space(space, config.base)
+    space = space if names else start_well(space, config.base)
     check_train_turns(configs, config.train_turns)
     check_seeds(space, config.seeds)
     objective = choose_objective(flags.objective, flags.direction, configs)

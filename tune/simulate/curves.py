@@ -16,6 +16,7 @@ from trainable.result import EvalResult
 from trainable.solo.toy import TURN_S, ToyFinetuner, expected_combined
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Milestone
+from tune.plan.recommendation import start_well
 from tune.search.config import SweepConfig
 from tune.search.profiles import compose
 from tune.search.proposals import draw
@@ -58,8 +59,9 @@ class Formula:
     """The toy's curves. Each trial has a speed of its own."""
 
     def __init__(self) -> None:
-        self.space = find_space(FORMULA_SPACE).fix({"base_model": FORMULA})
         self.config = compose("tiny", {"name": FORMULA, "space": FORMULA_SPACE, "baseline": False})
+        fixed = find_space(FORMULA_SPACE).fix({"base_model": FORMULA})
+        self.space = start_well(fixed, self.config.base)
         self.best = max(map(self.worth, self._list_grid()))
         self._results: dict[tuple[TrialConfig, Milestone], EvalResult] = {}
 

@@ -1,0 +1,36 @@
+"""tune/plan/evidence.json from the sweeps and the pool recorded here: python collect.py"""
+
+from pathlib import Path
+
+from analysis.pool import read_pool
+from analysis.records import read_sweep
+from tune.plan.evidence import PACKAGED, Seen, list_seen, spell_seen, write_seen
+
+RESULTS = Path(__file__).parents[1]
+SMOLLM2, EMBEDDED = 134_515_008, 1_213_568
+SWEEPS = {
+    "averaging/settings32": SMOLLM2,
+    "layers/higher": SMOLLM2,
+    "layers/rates": SMOLLM2,
+    "simulation/lora_modules": EMBEDDED,
+    "simulation/qlora": EMBEDDED,
+    "smollm2/on-1-gpu": SMOLLM2,
+    "smollm2/on-2-gpus": SMOLLM2,
+    "smollm2/qlora": SMOLLM2,
+}
+POOL = "curves/smollm2"
+
+
+def collect() -> list[Seen]:
+    seen = [
+        one for name, n in SWEEPS.items() for one in list_seen(read_sweep(RESULTS / name), name, n)
+    ]
+    pool = read_pool(RESULTS / POOL)
+    base = pool.header["config"]["base"]
+    ends = pool.select(0).groupby("point").combined.last()
+    ended = [({**base, **pool.params[int(str(point))]}, float(end)) for point, end in ends.items()]
+    return [*seen, *spell_seen(ended, POOL, SMOLLM2)]
+
+
+if __name__ == "__main__":
+    write_seen(collect(), PACKAGED)

@@ -1,0 +1,128 @@
+"""A configuration without a search, and a sweep's first points by the same rule."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from search_spaces.find import find_space
+from tune.plan.evidence import PACKAGED, Seen, predict, read_packaged, to_point
+from tune.plan.recommendation import (
+    Held,
+    hold_out,
+    recommend,
+    settle_rate,
+    start_well,
+)
+from tune.recommend import main
+from tune.search.profiles import BASES
+from tune.simulate.curves import Formula
+from tune.simulate.outcome import simulate
+
+COLLECT = Path(__file__).parents[2] / "analysis/results/recommend/collect.py"
+TINY = {**BASES["tiny"], "train_turns": 1600, "warmup_turns": 0}
+
+
+def test_a_sweep_left_out_is_chosen_from_far_better_than_at_random() -> None:
+    held = hold_out(read_packaged())
+    assert len(held) >= 9
+    assert fmean(h.picked for h in held) < fmean(h.random for h in held) / 3
+
+
+@pytest.mark.slow
+def test_what_ships_is_what_was_recorded() -> None:
+    collected = runpy.run_path(str(COLLECT))["collect"]()
+    assert [*read_packaged()] == collected
+    assert PACKAGED.stat().st_size < 200_000
+
+
+def test_the_gain_is_the_mean_over_all_draws() -> None:
+    gaps = (0.0, 3.0, 5.0, 9.0)
+    held = Held(sweep="s", points=4, picked=5.0, random=4.25, gaps=gaps)
+    for n in (1, 2, 3, 4):
+        draws = list(itertools.combinations(gaps, n))
+        assert held.gain(n) == pytest.approx(fmean(max(5.0 - min(d), 0.0) for d in draws))
+    assert held.gain(100) == 5.0
+
+
+def test_the_point_has_the_best_effective_rate_whatever_is_fixed() -> None:
+    seen, rates = read_packaged(), {}
+    for rank in (16, 64):
+        space = find_space("qlora").fix({"lora_rank": rank})
+        assert space.holds(recommend(space, TINY, 1e6, seen))
+        point = {**space.first[0], "alpha_over_rank": 2.0}
+        settled = settle_rate(space, TINY, 1e6, point, -3.0)
+        assert settled is not None
+        rates[rank] = settled["learning_rate"]
+        whole = to_point({**TINY, **space.fixed, **settled}, 1e6)
+        assert whole.rate == pytest.approx(-3.0, abs=0.03)  # two digits are enough
+    assert rates[16] / rates[64] == pytest.approx((64 / 16) ** 0.58, rel=0.1)
+    large = recommend(find_space("qlora"), BASES["lab"], 6.7e9, seen)
+    small = recommend(find_space("qlora"), BASES["lab"], 1e8, seen)
+    assert large["learning_rate"] < small["learning_rate"] / 5
+    assert large["lora_modules"] == small["lora_modules"]
+
+
+def test_where_nothing_alike_was_seen_the_mean_is_predicted() -> None:
+    config = dict(read_packaged()[0].config)
+    seen = [Seen(sweep="s", params=1e6, config=config, gap=g) for g in (2.0, 4.0)]
+    far = to_point({**config, "learning_rate": 1e-9}, 1e6)
+    near = seen[0].point
+    assert predict([far, near], seen) == pytest.approx([3.0, 3.0])
+
+
+def test_first_points_are_the_labs_own_then_the_recommended() -> None:
+    space = find_space("lora_modules")
+    first = start_well(space, TINY).first
+    assert first[0] == space.first[0]
+    assert {p["lora_modules"] for p in first} == {p["lora_modules"] for p in space.first}
+    assert len({p["learning_rate"] for p in first[1:]}) == 1
+    for name in ("from_scratch", "model_size", "lora_rank", "decoding"):
+        assert start_well(find_space(name), TINY).first == find_space(name).first
+    fixed = find_space("qlora").fix({"method": "full"})
+    assert start_well(fixed, TINY) == fixed
+
+
+def test_first_points_cost_a_short_sweep_nothing() -> None:
+    """The toy, which no evidence is of: eight trials end no further from its best than eight
+    random ones do."""
+    curves = Formula()
+    curves.config = replace(curves.config, trials=8)
+    ours = [simulate(curves, "tpe", 1, 8, seed) for seed in range(4)]
+    assert fmean(o.regret for o in ours) < fmean(o.random_regret for o in ours)
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = ["tiny", "--dialogues", "100", "--minutes", "5", "--set", "lora_rank=16"]
+    assert main([*wanted, "--profile", "tiny", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["command"] == "recommend"
+    assert facts["config"]["lora_rank"] == 16
+    assert 0 < facts["expected_gain"] <= facts["expected_regret"] < facts["random_regret"]
+    assert main([*wanted, "--profile", "tiny"]) == 0
+    printed = capsys.readouterr().out
+    assert "--set lora_rank=16" in printed and "--trials 1" in printed
+    assert "points of Combined below the best setting of a sweep" in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--dialogues", "0"], "--dialogues must be above 0"),
+        (["--dialogues", "9", "--minutes", "-1"], "--minutes must be above 0"),
+        (["--dialogues", "9", "--from", "analysis/example/decoding"], "at least 12 settings"),
+        (["--dialogues", "9", "--space", "qlra"], "did you mean qlora"),
+    ],
+)
+def test_bad_input_is_one_line(
+    flags: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tiny", *flags]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
