@@ -10,6 +10,7 @@ from math import fsum, inf
 from typing import Any, Protocol
 
 from analysis.records import RUNNING, EvalRecord, TrialRecord, find_level, list_levels
+from trainable.trial import DEFAULTS
 
 
 class Records(Protocol):
@@ -93,7 +94,7 @@ def group_seeds(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, ...]]:
     """Trials that differ in their seed only, together."""
     groups: dict[Any, list[TrialRecord]] = {}
     for trial in trials:
-        config = dict(trial.config)
+        config = {**DEFAULTS, **trial.config}  # a field that is younger than the record
         config.pop("seed", None)
         groups.setdefault((trial.is_base, frozenset(config.items())), []).append(trial)
     return [tuple(group) for group in groups.values()]

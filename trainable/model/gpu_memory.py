@@ -24,6 +24,6 @@ def read_free(device: torch.device) -> tuple[int, int]:
     """(free, total) bytes of a GPU under this process's limit; what torch keeps for reuse is not
     free."""
     free, total = torch.cuda.mem_get_info(device)
-    allowed = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    allowed = int(torch.cuda.get_per_process_memory_fraction(device.index) * total)
     left = allowed - torch.cuda.memory_reserved(device)
     return max(0, min(free, left)), min(total, allowed)

@@ -90,7 +90,8 @@ def add_what(group: argparse._ActionsContainer) -> None:
         "--profile",
         choices=("auto", *BASES),
         default="auto",
-        help="tiny: the embedded model and corpus; lab: LLaMA-7B on MultiWOZ; auto: by the GPU",
+        help="tiny: the embedded model and corpus; colab: SmolLM2-135M on MultiWOZ, for one card "
+        "of 16 GB; lab: LLaMA-7B on MultiWOZ; auto: tiny or lab, by the GPU",
     )
     add_set(group, "fix a field of a trial, searched no more (qlora-search fields)")
     earlier = group.add_argument(
@@ -129,7 +130,7 @@ def add_flag(group: argparse._ActionsContainer, name: str, flag: Flag) -> None:
 def tell_default(name: str, flag: Flag) -> str:
     """
     >>> tell_default("trials", FLAGS["trials"])
-    '10 tiny, 48 lab'
+    '10 tiny, 16 colab, 48 lab'
     """
     if flag.auto:
         return flag.auto

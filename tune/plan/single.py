@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from trainable.command.flags import add_set, add_trust
 from trainable.trial import TrialConfig
 from tune.plan.flags import parse_settings
+from tune.search.profiles import BASES
 
 if TYPE_CHECKING:
     from trainable.engine.pack import Pack
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_trial_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--profile", choices=("auto", "tiny", "lab"), default="auto", help="what --set starts from"
+        "--profile", choices=("auto", *BASES), default="auto", help="what --set starts from"
     )
     add_set(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

@@ -27,7 +27,7 @@ class SweepConfig:
 
     name: Annotated[str, Flag("folder in --storage", SWEEP, auto="the space's name, numbered")]
     space: str  # a name under search_spaces, or a file
-    profile: str  # tiny | lab
+    profile: str  # tiny | colab | lab
     base: Mapping[str, Any]  # TrialConfig fields under the space's
     trials: Annotated[int, Flag("trials that are proposed", SWEEP, low=1, resumable=True)]
     train_turns: Annotated[int, Flag("at most, in system turns", SWEEP, low=1, resumable=True)]

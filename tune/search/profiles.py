@@ -1,5 +1,5 @@
 """The profiles: what a trial and a sweep are where nothing is said. `tiny` runs on any machine in
-minutes, `lab` is the lab's own setting."""
+minutes, `lab` is the lab's own setting, `colab` is for one card of 16 GB beside two cores."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ BASES: dict[str, dict[str, Any]] = {
         "max_length_tokens": 1024,
         "max_new_tokens": 48,
     },
+    "colab": {  # a free notebook's T4, two cores, 12 GB of memory: analysis/results/small_cards
+        **SHARED,
+        "base_model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "corpus": "multiwoz",
+        "lora_rank": 16,
+        "alpha_over_rank": 2.0,
+        "lora_dropout": 0.05,
+        "learning_rate": 3e-3,
+        "batch_turns": 32,
+        "clip_norm": 1.0,
+        "max_length_tokens": 1024,
+        "max_new_tokens": 80,
+    },
     "lab": {  # the lab's setting, as QLoRA's for 7B (arXiv 2305.14314, table 9)
         **SHARED,
         "base_model": "huggyllama/llama-7b",
@@ -63,6 +76,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "eta": 3,
         "eval_dialogues": (20, 30, 50),
     },
+    "colab": {"trials": 16, "train_turns": 6000, "eta": 3, "eval_dialogues": (50, 100, 200)},
     "lab": {"trials": 48, "train_turns": 30_000, "eta": 3, "eval_dialogues": (100, 200, 400, 1000)},
 }
 WARMUP = 0.03  # of the training
