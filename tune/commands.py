@@ -22,7 +22,6 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "cost": ("analysis.cost", "what the answer cost, and would have cost by usual ways"),
         "scaling": ("analysis.scaling", "the same sweep on more GPUs, side by side"),
         "track": ("tune.track", "its trials to trackers, after the fact"),
-        "mlflow": ("analysis.mlflow_export", "its trials as an MLflow store"),
         "submit": ("tune.submit", "the answer as a checked record for others, without a text"),
         "export": ("tune.export.command", "its best adapter, to a folder or the Hub"),
     },
