@@ -20,8 +20,9 @@ from trainable.trial import ConfigError, TrialConfig
 from tune.bench.tiny_models import write_model
 from tune.driver.sweep import compose_header
 from tune.evaluate import main as evaluate
+from tune.export import merge
 from tune.export.command import main as export
-from tune.export.merge import least_share
+from tune.export.probe import least_share
 from tune.folder.recorder import Recorder, write_header
 
 NAMES = ("--base-model-id", "me/tiny")
@@ -47,6 +48,26 @@ def test_a_merged_model_that_says_something_else_is_an_error(
     told = capsys.readouterr().err.splitlines()[-1]
     assert "--merged must give the trial's replies" in told
     assert "float32 explains no less than 100.0%" in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_merge_without_the_adapter_is_not_taken_for_rounding(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As if in 16 bits, where some replies may differ."""
+    monkeypatch.setattr(merge, "is_exact", lambda *_: False)
+    monkeypatch.setattr(
+        merge,
+        "add_up",
+        lambda choice, quantisation, dtype: merge.load_values(choice.config, quantisation, dtype),
+    )
+    assert export([str(trained), "--out", str(tmp_path / "out"), "--merged", *NAMES]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "--merged must predict what the adapter beside its base does" in told
     assert not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""A trial of the packed engine beside the same one by plain transformers and peft."""
+"""A trial, in the packed engine or alone, beside the same one by plain transformers and peft."""
 
 from __future__ import annotations
 
@@ -44,6 +44,48 @@ def compare(config: TrialConfig, adapter: Path) -> Comparison:
     windows = task.held_out("validation", 3)
     log_p, losses = compare_losses(pack, windows, reference)
     made = pack.generate([(slot, "validation", 3) for slot in pack.slots.values()])["mine"][0]
+    replies = count_equal(made, windows, reference, task)
+    training = compare_training(pack, reference)
+    return Comparison(log_p=log_p, losses=losses, replies=replies, training=training)
+
+
+def compare_alone(config: TrialConfig, adapter: Path) -> Comparison:
+    """A trial by itself, several dialogues and prompts at a time where its model allows it."""
+    import torch
+    from safetensors.torch import load_file
+
+    from trainable.solo.choose import open_plain
+    from tune.bench.peft_reference import Reference
+
+    finetuner = open_plain(config, "cpu")
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.no_grad():
+        for name, parameter in finetuner.model.named_parameters():
+            if ".lora_B." in name:
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    finetuner.save(adapter)
+    reference = Reference(config, adapter, finetuner.base.special)
+    task = finetuner.task
+    windows = task.held_out("validation", 3)
+    with torch.no_grad():
+        found = torch.cat([torch.from_numpy(finetuner.passes.list_nats(w)) for w in windows])
+    wanted = torch.cat([reference.nats(window) for window in windows])
+    replies = count_equal(finetuner.generate(3).responses, windows, reference, task)
+    reference.train(task.train, STEPS)
+    while finetuner.steps < STEPS:
+        finetuner.train_until(finetuner.turns_seen + 1)
+    finetuner.save(adapter)
+    training = reference.distance(load_file(adapter / "adapter_model.safetensors"))
+    return Comparison(
+        log_p=float((found - wanted).abs().max()),
+        losses=(float(found.mean()), float(wanted.mean())),
+        replies=replies,
+        training=training,
+    )
+
+
+def count_equal(made: Any, windows: Sequence[Any], reference: Any, task: Any) -> tuple[int, int]:
+    """(replies that are the reference's, all)"""
     found = [turn["response"] for turns in made.values() for turn in turns]
     by_name = {window.dialogue_id: window for window in windows}
     wanted = [
@@ -51,9 +93,7 @@ def compare(config: TrialConfig, adapter: Path) -> Comparison:
         for name in made
         for prefix in by_name[name].prompts
     ]
-    training = compare_training(pack, reference)
-    equal = sum(a == b for a, b in zip(found, wanted, strict=True))
-    return Comparison(log_p=log_p, losses=losses, replies=(equal, len(wanted)), training=training)
+    return sum(a == b for a, b in zip(found, wanted, strict=True)), len(wanted)
 
 
 def fill_adapter(pack: Any, key: str) -> None:

@@ -3,9 +3,9 @@
 Makes a tiny random model of each architecture and opens it as a trial does. What the engine takes
 is compared with plain transformers (eager attention) and peft, in fp32 on the CPU, with adapters
 that are not zero and a second trial beside it: log probabilities, loss, greedy replies, and the
-adapter after three steps of AdamW. What it does not take runs by transformers alone, or is refused;
-the reason is in the table, and what the engine's check of itself took. Exit code 1 where a row is
-neither.
+adapter after three steps of AdamW. What it does not take runs by transformers alone, which is
+compared likewise (several dialogues at a time with one), or is refused; the reason is in the table,
+and what the engine's check of itself took. Exit code 1 where a row is wrong.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.versions import read_versions
 from trainable.trial import CannotPack, ConfigError, TrialConfig, nearest
-from tune.bench.comparison import Comparison, compare
+from tune.bench.comparison import Comparison, compare, compare_alone
 from tune.bench.tiny_models import MODELS, write_model
 from tune.terminal.quiet import quieten
 
 HEADER = (
     "architecture",
     "log p",
-    "loss, engine / peft",
+    "loss, here / peft",
     "replies",
     "training",
     "check, s",
@@ -103,35 +103,43 @@ def judge(name: str, scratch: Path) -> tuple[str, ...]:
     """The row's cells behind the name."""
     import transformers
 
-    from trainable.model.packable import why_alone
-
     dashes = (DASH,) * (len(HEADER) - 2)
     if not hasattr(transformers, MODELS[name]["class"]):
         return (*dashes, f"left out: unknown to transformers {transformers.__version__}")
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            folder = write_model(name, scratch / name)
-            config = make_config(folder)
-            reason = why_alone(config)
-            if reason is None:
-                return spell(compare(config, scratch / f"{name}-adapter"), config)
-    except CannotPack as error:
-        reason = str(error)
+            return compare_somehow(make_config(write_model(name, scratch / name)))
     except ConfigError as error:
         return (*dashes, f"refused: {error}")
     except Exception as error:
         return (*dashes, f"WRONG: {type(error).__name__}: {str(error)[:120]}")
-    return (*dashes[:-1], read_check_s(config), f"alone: {reason}")
 
 
-def spell(found: Comparison, config: TrialConfig) -> tuple[str, ...]:
+def compare_somehow(config: TrialConfig) -> tuple[str, ...]:
+    """By the engine, or alone where that does not take it."""
+    from trainable.model.packable import is_encoder_decoder, why_alone
+
+    adapter = Path(f"{config.base_model}-adapter")
+    reason = why_alone(config)
+    if reason is None:
+        try:
+            return spell(compare(config, adapter), config, "exact")
+        except CannotPack as error:
+            reason = str(error)
+    verdict = f"alone: {reason}"
+    if is_encoder_decoder(config):  # the reference is a decoder
+        return (*(DASH,) * (len(HEADER) - 2), verdict)
+    return spell(compare_alone(config, adapter), config, verdict)
+
+
+def spell(found: Comparison, config: TrialConfig, verdict: str) -> tuple[str, ...]:
     return (
         f"{found.log_p:.1e}",
         f"{found.losses[0]:.3f} / {found.losses[1]:.3f}",
         f"{found.replies[0]}/{found.replies[1]}",
         f"{found.training:.1e}",
         read_check_s(config),
-        "exact" if found.is_right else "WRONG",
+        verdict if found.is_right else f"WRONG ({verdict})",
     )
 
 

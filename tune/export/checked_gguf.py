@@ -12,7 +12,8 @@ from trainable.trial import ConfigError
 from tune.export.choice import Choice
 from tune.export.gguf.vocabulary import Reading
 from tune.export.gguf.write import check_package, name_file, write_gguf
-from tune.export.merge import Probe, add_up, check_mergeable, measure, pick_windows, share_equal
+from tune.export.merge import add_up, check_mergeable
+from tune.export.probe import Probe, measure, pick_windows, share_equal
 from tune.export.tokens import Tokens, read_special
 
 # nats a token that rounding the weights explains; a tensor in a wrong place costs whole nats

@@ -6,8 +6,6 @@ original weights instead gives another model: by how much is measured here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +13,28 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from trainable.corpus.encode import Window
 from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
 from trainable.model.conv1d import to_stored
 from trainable.model.packable import is_encoder_decoder
 from trainable.model.quantise import dequantise
 from trainable.model.source import explained, locate
-from trainable.model.special_ids import decode_reply
 from trainable.solo.adapter import put_adapter
-from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.choice import Choice
-from tune.export.tokens import Tokens, encode_dialogues
+from tune.export.probe import (
+    Probe,
+    check_predictions,
+    check_replies,
+    measure,
+    measure_divergence,
+    noisy,
+    pick_windows,
+    share_equal,
+)
+from tune.export.tokens import Tokens
 
-MEASURED_DIALOGUES = 4  # of the validation's fixed order
 SHARD = "2GB"
 EXACT_RESIDENCIES = ("", "dequantized", "fp32")  # of a base: the numbers that are merged into
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a merged model makes of some validation dialogues."""
-
-    log_probs: Tensor  # [targets, vocabulary], fp32
-    replies: list[str]  # one a system turn
 
 
 def write_merged(
@@ -58,11 +54,17 @@ def write_merged(
         "turns": len(recorded),
         "replies_as_recorded": share_equal(probe.replies, recorded) if is_greedy else None,
         "replies_as_unmerged": None,  # where the records alone do not decide
+        "replies_under_noise": None,  # the same, with every layer's output rounded otherwise
     }
     if not is_greedy or not is_exact(choice, dtype):
         unmerged = measure(attach(choice, dtype), tokens, windows, generation)
         figures["replies_as_unmerged"] = share_equal(probe.replies, unmerged.replies)
-    check_replies(figures, is_exact(choice, dtype))
+    if not is_exact(choice, dtype):
+        with noisy(model):
+            shaken = measure(model, tokens, windows, generation)
+        figures["replies_under_noise"] = share_equal(probe.replies, shaken.replies)
+        check_predictions(measure_divergence(probe, unmerged), measure_divergence(probe, shaken))
+    check_replies(figures, exact=is_exact(choice, dtype))
     if choice.config.quantisation not in FOUR_BIT:
         return figures
     other = merge(choice, "fp32" if dtype == torch.float32 else "bf16", dtype)
@@ -122,32 +124,6 @@ def is_exact(choice: Choice, dtype: torch.dtype) -> bool:
     return dtype == torch.float32 and residency in EXACT_RESIDENCIES
 
 
-def check_replies(figures: Mapping[str, Any], exact: bool) -> None:
-    """Raises ConfigError where fewer of the merged model's replies equal the trial's than the
-    precision explains."""
-    recorded, unmerged = figures["replies_as_recorded"], figures["replies_as_unmerged"]
-    share = unmerged if recorded is None else recorded
-    least = 1.0 if exact else least_share(1 - unmerged, figures["turns"])
-    if share < least:
-        raise ConfigError(
-            f"--merged must give the trial's replies: of {figures['turns']} validation replies "
-            f"{share:.1%} are the same, and {figures['dtype']} explains no less than {least:.1%}; "
-            "export the adapter alone (without --merged)"
-        )
-
-
-def least_share(noise: float, n: int) -> float:
-    """The least share of n replies that stay the same where rounding changes a share `noise` of
-    them: the trial's own were rounded in another way, so that twice as many may differ, and three
-    standard errors more.
-
-    >>> round(least_share(0.1, 100), 2), least_share(0.9, 10)
-    (0.68, 0.0)
-    """
-    apart = min(2 * max(noise, 1 / n), 1.0)
-    return max(1 - apart - 3 * (apart * (1 - apart) / n) ** 0.5, 0.0)
-
-
 def cast(model: Any, dtype: torch.dtype) -> Any:
     """The parameters in that type; buffers (rotary frequencies) keep theirs, as on loading."""
     for parameter in model.parameters():
@@ -185,46 +161,13 @@ def check_equal(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
         )
 
 
-def pick_windows(choice: Choice, tokens: Tokens) -> tuple[list[Window], list[str]]:
-    """The first validation dialogues, and the replies that the engine gave to their turns."""
-    responses = read_evaluation(choice.checkpoint).responses
-    n = min(MEASURED_DIALOGUES, len(responses))
-    windows = encode_dialogues(choice.config, tokens, choice.evaluation.split, n)
-    return windows, [responses[w.dialogue_id][t]["response"] for w in windows for t in w.turns]
-
-
-@torch.no_grad()
-def measure(
-    model: Any, tokens: Tokens, windows: Sequence[Window], generation: GenerationConfig
-) -> Probe:
-    """Teacher-forced log-probabilities of all targets, and greedy replies to all turns."""
-    greedy = make_greedy(generation)
-    log_probs, replies = [], []
-    for window in windows:
-        ids = torch.from_numpy(window.ids).long()[None]
-        logits = model(ids).logits[0, torch.from_numpy(window.targets) - 1]
-        log_probs.append(logits.float().log_softmax(-1))
-        for prefix in window.prompts:
-            made = model.generate(ids[:, :prefix], generation_config=greedy)
-            reply = made[0, prefix:].tolist()
-            replies.append(decode_reply(tokens.tokenizer, reply, tokens.special.spoken))
-    return Probe(torch.cat(log_probs), replies)
-
-
-def make_greedy(generation: Any) -> GenerationConfig:
-    kept = ("eos_token_id", "pad_token_id", "max_new_tokens", "min_new_tokens")
-    shaped = ("sequence_bias", "repetition_penalty", "no_repeat_ngram_size")
-    return GenerationConfig(**{name: getattr(generation, name) for name in (*kept, *shaped)})
-
-
 def set_apart(
     model: PreTrainedModel, probe: Probe, other: PreTrainedModel, other_probe: Probe
 ) -> dict[str, float]:
     """How far the adapter on the original weights is from the merged model."""
-    divergence = (probe.log_probs.exp() * (probe.log_probs - other_probe.log_probs)).sum(-1)
     return {
         "weight_distance": round(weight_distance(model, other), 6),
-        "kl_nats_per_token": round(float(divergence.mean()), 6),
+        "kl_nats_per_token": round(measure_divergence(probe, other_probe), 6),
         "same_replies": share_equal(probe.replies, other_probe.replies),
     }
 
@@ -236,8 +179,3 @@ def weight_distance(model: PreTrainedModel, other: PreTrainedModel) -> float:
     pairs = [(p.float(), values[name].float()) for name, p in model.named_parameters()]
     apart = sum(float((a - b).square().sum()) for a, b in pairs)
     return (apart / sum(float(b.square().sum()) for _, b in pairs)) ** 0.5
-
-
-def share_equal(ours: Sequence[str], theirs: Sequence[str]) -> float:
-    """The share of places with equal texts, 0..1."""
-    return round(sum(a == b for a, b in zip(ours, theirs, strict=True)) / max(len(ours), 1), 4)
