@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from analysis.records import read_sweep
 from trainable.corpus.encode import find_special
-from trainable.model.source import EMBEDDED_FOLDER
+from trainable.model.source import EMBEDDED_FOLDER, locate
 from trainable.model.special_ids import read_special_ids
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
@@ -138,6 +138,14 @@ def test_every_tensor_is_in_its_place(case: str, tmp_path: Path) -> None:
             return again(torch.tensor([ids])).logits[0]
 
         assert find_divergence(model, compute) < most
+
+
+def test_of_several_precisions_the_most_exact_is_the_base_model(tmp_path: Path) -> None:
+    write(draw_model("llama", {}), tmp_path, ("q8_0", "f16"))
+    assert locate(str(tmp_path)).gguf_file == name_file("f16")
+    (tmp_path / name_file("f16")).rename(tmp_path / "other.gguf")
+    with pytest.raises(ConfigError, match=r"2 \.gguf files"):
+        locate(str(tmp_path))
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -157,6 +157,7 @@ def test_an_endpoint_scores_as_our_own_engine(
         theirs = score(
             capsys,
             *[*wanted, "--endpoint", server.url, "--concurrency", "4"],
+            *["--request", "repeat_penalty=1", "--request", "mode=exact"],
             *["--responses", str(tmp_path / "theirs.json")],
         )
     assert json.loads((tmp_path / "own.json").read_text()) == json.loads(
@@ -166,6 +167,7 @@ def test_an_endpoint_scores_as_our_own_engine(
     assert len(waits) == 2 and 7 in waits
     asked = "messages" if settings == "layout=chat" else "prompt"
     assert all(body["model"] == "tuned" and asked in body for body in server.seen)
+    assert all((body["repeat_penalty"], body["mode"]) == (1, "exact") for body in server.seen)
     assert all(isinstance(body.get("prompt", ""), str) for body in server.seen)
     assert not any(KEY in path.read_text() for path in tmp_path.iterdir())
 
@@ -192,6 +194,7 @@ def test_a_server_alone_is_asked_in_a_chat(
         (["--endpoint", "URL", "--set", "decoding=beam", "--set", "num_beams=2"], "decoding=beam"),
         (["--endpoint", "URL", "--set", "no_repeat_ngram_size=3"], "no_repeat_ngram_size=3"),
         (["--endpoint", "URL", "--set", "max_new_tokens=2"], "set OPENAI_API_KEY"),
+        (["--endpoint", "URL", "--model", "tiny", "--request", "top_k"], "of the form FIELD=VALUE"),
         ([], "something must be scored"),
         (["--served-model", "x", "--model", "tiny"], "no meaning without --endpoint"),
     ],

@@ -22,6 +22,9 @@ INDEX = "model.safetensors.index.json"
 EMBEDDED_FOLDER = Path(__file__).parent / "tiny_weights"
 
 
+EXPORTED_GGUF = "model-f16.gguf"  # as tune.export --gguf calls the most exact of its files
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """What transformers' `from_pretrained` takes: a folder or hub id, and a GGUF file in it."""
@@ -53,6 +56,8 @@ def locate(base_model: str) -> Source:
 
 def locate_in_folder(folder: Path) -> Source:
     gguf_files = sorted(folder.glob("*.gguf"))
+    if folder / EXPORTED_GGUF in gguf_files:  # others are the same model, rounded further
+        gguf_files = [folder / EXPORTED_GGUF]
     if (folder / "config.json").is_file():
         return Source(name=str(folder))
     if len(gguf_files) == 1:

@@ -8,6 +8,7 @@ from typing import Any
 from trainable.corpus.corpus import Corpus
 from trainable.trial import TrialConfig
 from tune.endpoint.client import open_endpoint
+from tune.endpoint.flags import parse_request
 from tune.endpoint.prompts import list_questions
 from tune.endpoint.replies import ask_all, check_askable, spell_settings
 from tune.export.tokens import load_tokens
@@ -19,7 +20,8 @@ def ask_endpoint(
     """The replies, in mwzeval's format, of the server that the flags name. Raises ConfigError."""
     tokens = load_tokens(config) if args.adapter or args.model else None
     check_askable(config, tokens)
+    extra = parse_request(args.request)
     endpoint, model = open_endpoint(args.endpoint, args.served_model)
     questions = list(list_questions(config, corpus, tokens, args.split, n_dialogues))
-    common = {"model": model, **spell_settings(config, tokens)}
+    common = {"model": model, **spell_settings(config, tokens), **extra}
     return ask_all(endpoint, questions, common, args.concurrency)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
 
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
@@ -18,6 +21,13 @@ def add_endpoint(parser: Parser) -> None:
     )
     group.add_argument("--served-model", metavar="NAME", help="as the server calls it")
     group.add_argument(
+        "--request",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of every request besides, as this server calls it (repeat_penalty=1)",
+    )
+    group.add_argument(
         "--concurrency", type=int, default=16, metavar="N", help="requests at a time (%(default)s)"
     )
 
@@ -32,5 +42,21 @@ def check_flags(args: argparse.Namespace) -> None:
         raise ConfigError("--endpoint has no meaning with --predictions: leave one of them out")
     if not 1 <= args.concurrency <= 1000:
         raise ConfigError(f"--concurrency must lie in [1, 1000], not {args.concurrency}")
-    if args.served_model and not args.endpoint:
-        raise ConfigError("--served-model has no meaning without --endpoint: leave it out")
+    for name in ("served_model", "request"):
+        if getattr(args, name) and not args.endpoint:
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} has no meaning without --endpoint: leave it out")
+
+
+def parse_request(given: Sequence[str]) -> dict[str, Any]:
+    """Field -> value, read as JSON where it is that. Raises ConfigError."""
+    fields: dict[str, Any] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not (name and sign):
+            raise ConfigError(f"--request must be of the form FIELD=VALUE, not {text!r}")
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields
