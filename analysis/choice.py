@@ -3,7 +3,7 @@ table, status, export and clones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import fsum, inf
@@ -69,8 +69,15 @@ class PointResult:
 
 
 def choose_best(records: Records) -> PointResult | None:
-    """The first in rank that was searched for; None: no such has been evaluated yet."""
-    return next((p for p in rank_points(records) if not p.trials[0].is_base), None)
+    """The first in rank that was searched for; None: no such has been evaluated yet. It is among
+    the points that trained longest: only they are ranked."""
+    searched = [t for t in records.trials if not t.is_base and t.evals and t.state != "FAIL"]
+    furthest = find_level(
+        list_levels(records.trials, records.config),
+        max((t.evals[-1].turns_seen for t in searched), default=0),
+    )
+    there = {spell_point(t) for t in searched if t.evals[-1].turns_seen >= furthest}
+    return next(iter(_rank(records, [t for t in searched if spell_point(t) in there])), None)
 
 
 def rank_points(records: Records) -> tuple[PointResult, ...]:
@@ -81,11 +88,16 @@ def rank_points(records: Records) -> tuple[PointResult, ...]:
     what it had, so that losing its worst seeds helps no point. Fresh seeds count once all of them
     have ended, and the race before them, and then in the place of those that the point was chosen
     by."""
+    judged = [t for t in records.trials if t.evals and t.state != "FAIL"]
+    return _rank(records, judged)
+
+
+def _rank(records: Records, judged: Iterable[TrialRecord]) -> tuple[PointResult, ...]:
+    """The points of those trials."""
     trials = tuple(records.trials)
     levels = list_levels(trials, records.config)
     last = max((t.number for t in trials if t.is_confirmation), default=-1)
     is_settled = not any(t.state == RUNNING and 0 <= t.number <= last for t in trials)
-    judged = [t for t in trials if t.evals and t.state != "FAIL"]
     points = [_judge(seeds, levels, is_settled) for seeds in group_seeds(judged)]
     return tuple(sorted((p for p in points if p is not None), key=_order))
 
@@ -94,10 +106,15 @@ def group_seeds(trials: Iterable[TrialRecord]) -> list[tuple[TrialRecord, ...]]:
     """Trials that differ in their seed only, together."""
     groups: dict[Any, list[TrialRecord]] = {}
     for trial in trials:
-        config = {**DEFAULTS, **trial.config}  # a field that is younger than the record
-        config.pop("seed", None)
-        groups.setdefault((trial.is_base, frozenset(config.items())), []).append(trial)
+        groups.setdefault(spell_point(trial), []).append(trial)
     return [tuple(group) for group in groups.values()]
+
+
+def spell_point(trial: TrialRecord) -> Hashable:
+    """The same for trials that differ in their seed only."""
+    config = {**DEFAULTS, **trial.config}  # a field that is younger than the record
+    config.pop("seed", None)
+    return trial.is_base, frozenset(config.items())
 
 
 def _judge(

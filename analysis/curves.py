@@ -37,14 +37,14 @@ def count_rungs(trials: Iterable[TrialRecord], rungs_turns: Sequence[int]) -> li
         reached = [(t, e) for t in searched if (e := t.eval_at(turns))]
         there, ended = [e for _, e in reached], [t for t, _ in reached if t.state == "PRUNED"]
         stopped = [t for t in ended if following is None or not t.eval_at(following)]
-        scores = [e for e in there if e.value is not None]
+        scores = [(e.score, e.value) for e in there if e.value is not None]
         losses = [e.nats_per_word for e in there if e.nats_per_word is not None]
         rungs.append(
             Rung(
                 turns=turns,
                 reached=len(there),
                 stopped=len(stopped),
-                best=max(scores, key=lambda e: e.score).value if scores else None,
+                best=max(scores)[1] if scores else None,
                 lowest_loss=min(losses, default=None),
             )
         )

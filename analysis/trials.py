@@ -79,7 +79,10 @@ class TrialRecord:
 
     def eval_at(self, turns: int) -> EvalRecord | None:
         """The first evaluation at or after `turns`: what the rung there was decided on."""
-        return next((e for e in self.evals if e.turns_seen >= turns), None)
+        for evaluation in self.evals:  # asked of thousands at once, where a generator takes longer
+            if evaluation.turns_seen >= turns:
+                return evaluation
+        return None
 
 
 def list_levels(trials: Iterable[TrialRecord], config: Mapping[str, Any]) -> tuple[int, ...]:

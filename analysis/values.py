@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from math import isfinite
@@ -12,7 +12,9 @@ from types import NoneType
 from typing import Any
 
 NUMBER = (int, float, NoneType)
-PLAIN = frozenset({str, int, bool, NoneType})
+SCALARS = frozenset({str, int, bool, NoneType, float})
+MOST_SHAPES = 1000  # that are remembered
+_SHAPES: dict[tuple[Any, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 TYPES: dict[str, tuple[type, ...]] = {
     **{
         "bool": (bool,),
@@ -45,9 +47,14 @@ def to_plain(values: Mapping[str, Any]) -> dict[str, Any]:
     >>> to_plain({"lora_rank": 8, "seed": [1, 2]})
     {'lora_rank': 8, 'seed': '[1, 2]'}
     """
-    return {
-        name: v if type(v) in PLAIN or is_plain(v) else json.dumps(v) for name, v in values.items()
-    }
+    if SCALARS.issuperset(map(type, values.values())) and is_finite(values):
+        return dict(values)
+    return {name: v if is_plain(v) else json.dumps(v) for name, v in values.items()}
+
+
+def is_finite(values: Mapping[str, Any]) -> bool:
+    """Whether all of the floats are, told by their sum: one that is not makes it so."""
+    return isfinite(sum(v for v in values.values() if type(v) is float))
 
 
 def is_plain(value: Any) -> bool:
@@ -56,7 +63,23 @@ def is_plain(value: Any) -> bool:
 
 
 def pick(of: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of that dataclass, each checked; quickly, since a sweep has a hundred thousand."""
+    """The fields of that dataclass, each checked; quickly, since a sweep has a hundred thousand:
+    after the first of many events with the same names and types, these are not checked again."""
+    shape = (of, *values, *map(type, values.values()))
+    known = _SHAPES.get(shape)
+    if known is not None:
+        names, mappings = known
+        found = {name: values[name] for name in names}
+        if is_finite(found):
+            _check_numbers(found, mappings)
+            return found
+    found = _pick_one_by_one(of, values)
+    if len(_SHAPES) < MOST_SHAPES:
+        _SHAPES[shape] = tuple(found), tuple(n for n in found if _list_fields(of)[n][1])
+    return found
+
+
+def _pick_one_by_one(of: type, values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, (types, of_numbers, is_needed) in _list_fields(of).items():
         if name not in values:
@@ -64,12 +87,17 @@ def pick(of: type, values: Mapping[str, Any]) -> dict[str, Any]:
                 raise KeyError(name)
             continue
         value = found[name] = values[name]
-        kind = type(value)
-        if kind not in types or (kind is float and not isfinite(value)):
-            check_value(name, value, types)
-        for number in (value or {}).values() if of_numbers else ():
-            check_value(name, number, NUMBER)
+        check_value(name, value, types)
+        if of_numbers:
+            _check_numbers(found, (name,))
     return found
+
+
+def _check_numbers(found: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Of fields that map names to numbers."""
+    for name in names:
+        for number in (found[name] or {}).values():
+            check_value(name, number, NUMBER)
 
 
 def build(of: Any, values: Mapping[str, Any]) -> Any:

@@ -7,7 +7,8 @@ import pytest
 from synthetic import START_S, write_header, write_sweep
 
 from analysis.lines import parse_together
-from analysis.records import Ledger, find_sweep, read_sweep
+from analysis.records import Ledger, RungDecision, find_sweep, read_sweep
+from analysis.values import pick, to_plain
 from trainable.trial import ConfigError, TrialConfig
 
 
@@ -142,3 +143,14 @@ def test_lines_are_read_together_only_where_each_is_an_object(texts: list[bytes]
     assert parse_together(texts) is None
     whole = [b'{"a": [{}, 1]}', b"", b'{"b": "\\u001b"}']
     assert parse_together(whole) == [{"a": [{}, 1]}, {}, {"b": "\N{REPLACEMENT CHARACTER}"}]
+
+
+def test_what_is_wrong_is_told_however_many_of_its_shape_were_right() -> None:
+    right = {"turns": 400, "trials": ["0000"], "metric": "loss", "value": 1.5, "goes_on": True}
+    for _ in range(2):
+        assert pick(RungDecision, right) == right
+    with pytest.raises(ValueError, match="value is not finite"):
+        pick(RungDecision, {**right, "value": float("inf")})
+    with pytest.raises(TypeError, match="turns cannot be True"):
+        pick(RungDecision, {**right, "turns": True})
+    assert to_plain({"lora_rank": 8, "rate": float("inf")}) == {"lora_rank": 8, "rate": "Infinity"}
