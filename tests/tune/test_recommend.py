@@ -27,6 +27,7 @@ from tune.simulate.outcome import simulate
 
 COLLECT = Path(__file__).parents[2] / "analysis/results/recommend/collect.py"
 TINY = {**BASES["tiny"], "train_turns": 1600, "warmup_turns": 0}
+TOY = {**TINY, "base_model": "toy"}
 
 
 def test_a_sweep_left_out_is_chosen_from_far_better_than_at_random() -> None:
@@ -79,14 +80,15 @@ def test_where_nothing_alike_was_seen_the_mean_is_predicted() -> None:
 
 def test_first_points_are_the_labs_own_then_the_recommended() -> None:
     space = find_space("lora_modules")
-    first = start_well(space, TINY).first
+    first = start_well(space, TOY).first
     assert first[0] == space.first[0]
     assert {p["lora_modules"] for p in first} == {p["lora_modules"] for p in space.first}
     assert len({p["learning_rate"] for p in first[1:]}) == 1
     for name in ("from_scratch", "model_size", "lora_rank", "decoding"):
-        assert start_well(find_space(name), TINY).first == find_space(name).first
+        assert start_well(find_space(name), TOY).first == find_space(name).first
+    assert start_well(space, TINY) == space  # whose own were chosen on the embedded model
     fixed = find_space("qlora").fix({"method": "full"})
-    assert start_well(fixed, TINY) == fixed
+    assert start_well(fixed, TOY) == fixed
 
 
 def test_first_points_cost_a_short_sweep_nothing() -> None:

@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 
 from search_spaces.distributions import contains
 from search_spaces.space import Space
+from trainable.model.source import EMBEDDED
 from trainable.trial import ConfigError
 from tune.plan.evidence import (
     CHOICES,
@@ -91,8 +92,11 @@ def settle_rate(
 def start_well(space: Space, base: Mapping[str, Any]) -> Space:
     """The space with first points that evidence speaks for: its first, the lab's own; the one
     recommended; and its others, at the recommended effective rate. As it is where it searches no
-    learning rate, or trains something other than LoRA on pretrained weights."""
+    learning rate, or trains something other than LoRA on pretrained weights; and for the embedded
+    model, on which the spaces' own first rates were chosen (analysis/results/recommend)."""
     known = {**base, **space.fixed}
+    if known["base_model"] == EMBEDDED:
+        return space
     fixed = {"method": "lora", "initialisation": "pretrained"}
     if RATE not in space.searched or any(known.get(n, v) != v for n, v in fixed.items()):
         return space
