@@ -15,6 +15,7 @@ from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.verdicts import key_of, recall_verdict
 from tune.bench.tiny_models import write_model
+from tune.bench.trained import main as compare_trained
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -47,6 +48,14 @@ def test_the_engine_packs_it(
     assert not pack.broken_slots()
     made = pack.generate([(slot, "validation", 4) for slot in pack.slots.values()])
     assert all(replies for replies, _ in made.values())
+
+
+@pytest.mark.parametrize("quantisation", ["bf16", "nf4"])
+def test_a_trained_adapter_says_by_peft_what_it_says_here(
+    quantisation: str, own_cache: Path
+) -> None:
+    given = ["--profile", "tiny", "--set", f"quantisation={quantisation}", "--device", "cuda"]
+    assert compare_trained([*given, "--turns", "200", "--dialogues", "12"]) == 0
 
 
 @pytest.mark.parametrize("rules", [ScoreRules(scale=0.125, window=50), ScoreRules(scale=0.125)])
