@@ -83,14 +83,10 @@ def _import_optuna() -> Any:
 
 def _fits(trial: TrialRecord, distributions: Mapping[str, BaseDistribution]) -> bool:
     """False for a trial of another space."""
-    return all(n in distributions and _holds(distributions[n], v) for n, v in trial.params.items())
+    from search_spaces.distributions import contains
 
-
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError):  # not one of the choices
-        return False
+    known = ((distributions.get(name), value) for name, value in trial.params.items())
+    return all(kind is not None and contains(kind, value) for kind, value in known)
 
 
 def _explain(

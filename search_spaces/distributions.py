@@ -14,6 +14,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.trial import create_trial
 
 from trainable.trial import ConfigError
 
@@ -27,9 +28,10 @@ def contains(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))
-    except (TypeError, ValueError):
+        create_trial(value=0.0, params={"x": value}, distributions={"x": distribution})
+    except (TypeError, ValueError):  # which is how Optuna says so
         return False
+    return True
 
 
 def check_distribution(where: str, name: str, distribution: object) -> None:

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "tune.search": ("analysis", "search_spaces", "trainable", "tune.folder"),
     "tune.folder": ("analysis", "search_spaces", "trainable"),
     "tune.terminal": ("analysis", "trainable"),
-    "analysis": ("trainable",),
+    "analysis": ("search_spaces.distributions", "trainable"),
     "search_spaces": ("trainable.trial", "trainable.system"),
     "trainable": ("trainable",),
     "trainable.system": ("trainable.trial", "trainable.training_curve"),

@@ -23,7 +23,7 @@ LONGEST_WAIT_S = 300.0
 def check_repo_name(repo: str, flag: str) -> None:
     """Raises ConfigError where the name breaks the Hub's rules."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repo)
