@@ -126,7 +126,7 @@ MUTANTS = {
         ),
     ),
     ("analysis/claims/variance.py", "analysis/claims/test_contrasts.py"): (
-        ("* (1 / self.n_seeds + (1 / self.n_seeds)[at])", "* (1 / self.n_seeds)"),
+        ("shares + shares[at] - 2 * self.shares[place]", "shares - self.shares[place]"),
         ("of_means = variance[..., None] *", "of_means = 0 * variance[..., None] *"),
         ("projection, scores) / df", "projection, scores) / (df + 1)"),
     ),
