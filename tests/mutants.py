@@ -143,7 +143,7 @@ MUTANTS = {
         ('if t.state != "FAIL" and not t.is_confirmation', 'if t.state != "FAIL"'),
     ),
     ("tune/search/confirm.py", "analysis/claims/test_contrasts.py"): (
-        ("return 4 if points == 2 else 3", "return 3"),
+        ("return (4,) * front +", "return (2,) * front +"),
     ),
     ("tune/bench/baselines.py", "trainable/test_usual_ways.py"): (
         ("return done / seconds", "return done / seconds / 2"),
