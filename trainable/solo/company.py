@@ -15,6 +15,7 @@ from torch import Tensor
 Pad = Callable[..., tuple[Tensor, Tensor]]  # rows, left= -> ids and mask [rows, longest]
 EXACT_NATS, ROUGH_NATS = 1e-3, 0.2  # mean difference allowed, in 32 bits and in 16
 ROWS = 24, 120  # tokens of a short row and of a long one
+NEXT = 3  # tokens: minimax's first is right, and its kept state is not
 
 
 @torch.no_grad()
@@ -39,9 +40,9 @@ def predict_padded(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 def predict_next(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    """Logits [rows, 1, vocabulary] of a reply's first token."""
+    """Logits [rows, NEXT, vocabulary] of a reply's first tokens."""
     made = model.generate(
-        input_ids=ids, attention_mask=mask, max_new_tokens=1, do_sample=False,
-        output_logits=True, return_dict_in_generate=True,
+        input_ids=ids, attention_mask=mask, min_new_tokens=NEXT, max_new_tokens=NEXT,
+        do_sample=False, output_logits=True, return_dict_in_generate=True,
     )  # fmt: skip
     return torch.stack(made.logits, dim=1)
