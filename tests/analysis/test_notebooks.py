@@ -17,6 +17,7 @@ from analysis.plots import CATALOGUE, NothingToPlot
 from analysis.readings import READINGS, read_figure
 from analysis.records import find_sweep, read_sweep
 from analysis.static import DRAWN, draw_static
+from analysis.submission import check_submission
 from tune.__main__ import main
 
 nbformat: Any = pytest.importorskip("nbformat", reason="needs nbformat (extra: test)")
@@ -104,7 +105,7 @@ def test_they_run_one_after_another_in_a_new_kernel(tmp_path: Path) -> None:
     three foreign sets."""
     nbclient: Any = pytest.importorskip("nbclient", reason="needs nbclient (extra: test)")
     pytest.importorskip("ipykernel", reason="needs ipykernel (extra: test)")
-    search, corpora = read_notebook("search"), read_notebook("corpora")
+    search, corpora, colab = map(read_notebook, ("search", "corpora", "colab"))
     example, own = read_notebook("sweep"), read_notebook("sweep")
     for cell in own.cells:
         cell.source = cell.source.replace(NAME_CELL, "NAME = result.name")
@@ -112,11 +113,14 @@ def test_they_run_one_after_another_in_a_new_kernel(tmp_path: Path) -> None:
         for cell in (*search.cells, *corpora.cells):
             for wanted, enough in LESS.items():
                 cell.source = cell.source.replace(wanted, enough)
+    for cell in colab.cells:  # on the embedded model, as it says for where there is no GPU
+        for wanted, enough in ON_TWO_CORES.items():
+            cell.source = cell.source.replace(wanted, enough)
     sgd = bring_sgd(tmp_path).name
     for cell in corpora.cells:  # of Schema-Guided Dialogue, which is downloaded, a part
         cell.source = cell.source.replace('corpus="sgd"', f'corpus="{sgd}"')
     first, last = map(nbformat.v4.new_code_cell, (START_RAY, CHECKS))
-    books = (search, corpora, example, own)
+    books = (search, corpora, example, own, colab)
     every = nbformat.v4.new_notebook(
         cells=[first, *(cell for book in books for cell in book.cells), last]
     )
@@ -125,6 +129,10 @@ def test_they_run_one_after_another_in_a_new_kernel(tmp_path: Path) -> None:
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(every, timeout=540, resources=resources).execute()
     assert list((tmp_path / "runs").glob("*/report.html"))
+    (answer,) = (tmp_path / "submitted").glob("*.json")
+    check_submission(json.loads(answer.read_text()))
+    told = "".join(o.get("text", "") for o in list_outputs(every))
+    assert "| GPU model | CUDA | train [it/s] |" in told and (tmp_path / "replies.json").exists()
     drawn = [o for o in list_outputs(every) if PLOTLY in o.get("data", {})]
     assert len(drawn) > len(CATALOGUE)
     if os.environ.get("WRITE_NOTEBOOKS"):
@@ -136,6 +144,13 @@ def test_they_run_one_after_another_in_a_new_kernel(tmp_path: Path) -> None:
 LESS = {
     'base_model="tiny"': 'base_model="toy"',
     '"trials": 2, "train_turns": 80': '"trials": 1, "train_turns": 16',
+}
+ON_TWO_CORES = {
+    "%pip install --quiet $SOURCE": "",
+    'name="colab", confirm=0': 'name="colab", confirm=0, base_model="tiny", corpus="cambridge", '
+    'trials=1, train_turns=40, rungs=[], eval_dialogues=[2], fixed={"max_new_tokens": 16}',
+    '"--profile", "colab"': '"--profile", "tiny"',
+    '"20", "--dialogues", "16", "--pack", "8"': '"0.1", "--dialogues", "1"',
 }
 # one Ray for all sweeps, as quiet as a sweep's own
 START_RAY = """import os, ray
