@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from trainable.corpus.encode import Window
 from trainable.engine.slots.data_order import DataOrder
 from trainable.model.base import silence_dropout
+from trainable.model.positions import forget_lengths
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
@@ -29,6 +30,7 @@ class Reference:
         model: Any = AutoModelForCausalLM.from_pretrained(
             config.base_model, config=sizes, dtype=torch.float32, attn_implementation="eager"
         )
+        forget_lengths(model)  # each dialogue's rotary frequencies are its own
         self.model: Any = PeftModel.from_pretrained(model, adapter, is_trainable=True)
         self.started = {name: value.clone() for name, value in self.adapter().items()}
 
