@@ -136,7 +136,10 @@ def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device={device} needs a GPU that torch can use, and there is none")
+        raise ConfigError(
+            f"device={device} needs an NVIDIA GPU that torch can use, and there is none: AMD's and "
+            "Apple's are not used, everything runs on the CPU there (device cpu)"
+        )
     return torch.device(device)
 
 
