@@ -6,20 +6,24 @@ from typing import Any
 
 import torch
 
-# Models whose kernels read these layers' weights past the layer, and any adapter on it: peft
-# refuses them.
-STATE_SPACES = frozenset({"falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"})
-PASSED = ("out_proj", "conv1d")
+# Kinds of models -> layers whose weights they read past the layer, and any adapter on it: kernels
+# of state spaces (peft refuses them), and what Gemma 3n clips, in training alone.
+PASSED = {
+    **dict.fromkeys(
+        ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h"), ("out_proj", "conv1d")
+    ),
+    **dict.fromkeys(("gemma3n", "gemma3n_text"), ("correction_coefs",)),
+}
 
 
 def list_linear_paths(model: torch.nn.Module) -> tuple[str, ...]:
     """Full paths of all linear layers (bitsandbytes' subclass nn.Linear) but the output layer and
-    those that a state space passes by; of a model of several modalities those of its text part."""
+    those that the model passes by; of a model of several modalities those of its text part."""
     find_output = getattr(model, "get_output_embeddings", lambda: None)
     output_layer = find_output()
     within = find_text_part(model)
     kind = getattr(getattr(model, "config", None), "model_type", None)
-    passed = PASSED if kind in STATE_SPACES else ()
+    passed = PASSED.get(str(kind), ())
     return tuple(
         path
         for path, module in model.named_modules()
