@@ -375,7 +375,11 @@ def test_a_file_that_is_no_corpus_is_one_line(
         ("torn.json", b'[{"messages": []}, {"mess', r"torn\.json cannot be read"),
         ("torn.parquet", b"PAR1", r"torn\.parquet cannot be read"),
         ("torn.arrow", b"ARROW1", r"torn\.arrow cannot be read"),
-        ("torn.jsonl.gz", gzip.compress(b"{}\n" * 999)[:-9], r"torn\.jsonl\.gz cannot be read"),
+        (
+            "torn.jsonl.gz",
+            gzip.compress(b"{}\n" * 999, mtime=0)[:-9],
+            r"torn\.jsonl\.gz cannot be read",
+        ),
         ("no.jsonl.gz", b"{}", r"no\.jsonl\.gz cannot be read"),
         ("no.jsonl.xz", b"{}", r"no\.jsonl\.xz cannot be read"),
         ("latin.jsonl", b'{"prompt": "caf\xe9"}', "must be text in UTF-8, and is not at byte 15"),
