@@ -239,6 +239,7 @@ def spell_lines(end: str = "\n") -> str:
 
 
 TITLES = ("prompt", "completion")
+TORN = gzip.compress(b"{}\n" * 999, mtime=0)[:-9]  # a header without the time: a test's name
 FILES: dict[str, bytes] = {
     "plain.jsonl": spell_lines().encode(),
     "bom.jsonl": spell_lines().encode("utf-8-sig"),
