@@ -16,6 +16,7 @@ from inline import make_config, open_search, run_inline
 
 from analysis.records import SweepRecords, read_sweep
 from trainable.storage.remote import locate
+from tune.plan.recommendation import start_well
 
 TRACED = Path(__file__).parent / "traced"
 SWEEP = ("--space", "lora_modules", "--profile", "tiny", "--name", "s", "--max-failures", "99")
@@ -34,7 +35,7 @@ def compute_undisturbed(storage: Path, base_model: str, **settings: Any) -> Swee
     settings = {"name": "undisturbed", "fixed": {"base_model": base_model}, **settings}
     config, space = make_config(storage, **settings)
     with unittest.mock.patch("trainable.solo.toy.time.sleep"):
-        run_inline(open_search(config, space)[0])
+        run_inline(open_search(config, start_well(space, config.base))[0])
     return read_sweep(config.folder)
 
 
