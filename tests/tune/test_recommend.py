@@ -13,6 +13,8 @@ import pytest
 
 from search_spaces.find import find_space
 from tune.plan.evidence import PACKAGED, Seen, predict, read_packaged, to_point
+from tune.plan.flags import build_parser
+from tune.plan.new import plan_sweep
 from tune.plan.recommendation import (
     Held,
     hold_out,
@@ -128,3 +130,19 @@ def test_bad_input_is_one_line(
     assert main(["tiny", *flags]) == 2
     said = capsys.readouterr().err
     assert told in said and said.count("\n") == 1
+
+
+def test_the_first_points_of_a_space_of_one_s_own_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom search_spaces.lora_modules import SPACE as OURS\n"
+        'FIRST = {"lora_modules": "qv", "learning_rate": 3e-4}\n'
+        'SPACE = replace(OURS, name="mine", first=(FIRST,))\n'
+    )
+    flags = ("--set", "base_model=toy", "--storage", str(tmp_path), "--name", "s")
+    own, ours = (
+        plan_sweep(build_parser().parse_args(["--space", space, *flags])).space.first
+        for space in (str(file), "lora_modules")
+    )
+    assert own == ({"lora_modules": "qv", "learning_rate": 3e-4},)
+    assert ours != find_space("lora_modules").first

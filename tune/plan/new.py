@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.labels import label_objective
-from search_spaces.find import find_space
+from search_spaces.find import find_space, list_spaces
 from search_spaces.notation import read_space
 from search_spaces.space import Space
 from trainable.evaluation.objective import Objective
@@ -52,7 +52,9 @@ def plan_sweep(flags: argparse.Namespace) -> Plan:
     if names := [name for part in flags.warm_start or () for name in part]:
         space = warm_start(space, names, flags.storage)
     configs = check_space(space, config.base)
-    space = space if names else start_well(space, config.base)
+    if not names and is_ours(flags):
+        space = start_well(space, config.base)
+        configs = check_space(space, config.base)
     check_train_turns(configs, config.train_turns)
     check_seeds(space, config.seeds)
     objective = choose_objective(flags.objective, flags.direction, configs)
@@ -66,6 +68,12 @@ def plan_sweep(flags: argparse.Namespace) -> Plan:
         confirm=choose_confirmed(flags.confirm, config, space),
     )
     return Plan(config=config, space=space, configs=configs, why=why, objective=objective)
+
+
+def is_ours(flags: argparse.Namespace) -> bool:
+    """Whether the space is one that ships with the package: of others the first points are asked
+    for."""
+    return flags.mappings.get("space") is None and flags.space in list_spaces()
 
 
 def open_space(flags: argparse.Namespace) -> Space:
