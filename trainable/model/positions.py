@@ -11,22 +11,18 @@ from torch import nn
 
 from trainable.model.empty import build_empty
 from trainable.model.modules import find_text_part
+from trainable.model.sizes import POSITIONS
 from trainable.model.source import explained, locate
 from trainable.system.environment import trusts_remote_code
 from trainable.trial import ConfigError, Setting, TrialConfig
 
-# what a configuration calls the positions that it was made for
-NUMBERS = (
-    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"),
-    "max_decoder_position_embeddings",
-)
 TABLE = re.compile(r"(^|\.)(wpe|(?!rel)\w*pos(ition)?s?_?(emb|enc)\w*|embed_positions)$")
 
 
 def count_made_for(config: Any) -> int | None:
     """Tokens that a model's configuration names; None: it names none."""
     sizes = config.get_text_config() if hasattr(config, "get_text_config") else config
-    numbers = (getattr(sizes, name, None) for name in NUMBERS)
+    numbers = (getattr(sizes, name, None) for name in POSITIONS)
     return next((n for n in numbers if isinstance(n, int) and n > 0), None)
 
 

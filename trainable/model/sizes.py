@@ -15,6 +15,12 @@ from trainable.model.ranks import choose_ranks
 from trainable.model.source import OUTSIDE, list_weight_files, locate, open_headers
 from trainable.trial import ConfigError, TrialConfig
 
+# what a configuration calls the positions that it was made for
+POSITIONS = (
+    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"),
+    "max_decoder_position_embeddings",
+)
+
 Shape = tuple[int, int]  # of a linear layer's weights: out, in
 # model types whose feed-forward block has two matrices; the others' has a gate besides
 UNGATED = frozenset(
@@ -128,3 +134,12 @@ def _multiply(shape: tuple[int, ...]) -> int:
     for size in shape:
         product *= size
     return product
+
+
+def names_positions(base_model: str, tokens: int) -> bool:
+    """Whether its config.json says that it was made for so many, which asks for no import of
+    transformers (five seconds of a sweep's start)."""
+    shape = read_shape(base_model)
+    sizes = {**shape, **(shape.get("text_config") or {})}
+    numbers = [sizes[name] for name in POSITIONS if isinstance(sizes.get(name), int)]
+    return bool(numbers) and numbers[0] >= tokens

@@ -75,6 +75,10 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
 
 def tell_positions(config: TrialConfig) -> None:
     """Raises ConfigError where the longest dialogues do not fit the base model's positions."""
+    from trainable.model.sizes import names_positions
+
+    if names_positions(config.base_model, config.max_length_tokens):
+        return
     from trainable.model.positions import check_positions
 
     if note := check_positions(config):
