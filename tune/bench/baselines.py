@@ -73,13 +73,17 @@ class UsualTrial:
 
     def _step(self, batches: Sequence[Sequence[Draw]]) -> int:
         for draws in batches:
-            with torch.autocast(self.device.type, self.plain.base.compute_dtype):
+            with self._autocast():
                 nats, targets = self.plain.passes.sum_nats(draws)
             (nats / targets / len(batches)).backward()
         torch.nn.utils.clip_grad_norm_(self.trained, self.config.clip_norm or 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return sum(draw.window.n_turns for draws in batches for draw in draws)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = self.plain.base.compute_dtype  # in 32 bits there is nothing to cast
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
     def reply(self, batch: int, n_dialogues: int) -> int:
         """Replies to the first validation dialogues by `generate`, in batches of like length, the
@@ -91,7 +95,7 @@ class UsualTrial:
         with torch.no_grad():
             for start in range(0, len(prompts), batch):
                 part = prompts[start : start + batch]
-                with torch.autocast(self.device.type, self.plain.base.compute_dtype):
+                with self._autocast():
                     self.plain.passes.say(part, self.config)
         self.plain.model.train()
         return len(prompts)
