@@ -60,7 +60,7 @@ def start(flags: argparse.Namespace) -> Outcome:
     from tune.search.profiles import compose, pick_profile
 
     space = Space(name="baseline", question=QUESTION, searched={}).fix(parse_settings(flags.set))
-    profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
+    profile, why = pick_profile(flags.profile)
     name = flags.name or pick_name(Path(flags.storage), space.name)
     given = {"name": name, "space": space.name, "storage": flags.storage, "trials": 1}
     config = compose(profile, given)

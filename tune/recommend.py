@@ -63,9 +63,8 @@ def open_model(flags: argparse.Namespace) -> tuple[Space, dict[str, Any], float]
     from tune.plan.pace import measure_validation
     from tune.search.profiles import BASES, pick_profile
 
-    profile = pick_profile()[0] if flags.profile == "auto" else flags.profile
     space = find_space(flags.space).fix({"base_model": flags.model, **parse_settings(flags.set)})
-    base = {**BASES[profile], "warmup_turns": 0}
+    base = {**BASES[pick_profile(flags.profile)[0]], "warmup_turns": 0}
     corpus = str(space.fixed.get("corpus", base["corpus"]))
     base["train_turns"] = round(PASSES * flags.dialogues * measure_validation(corpus)[1])
     return space, base, float(read_sizes(flags.model).total_params)

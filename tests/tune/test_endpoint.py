@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from loopback import listen
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from trainable.model.source import EMBEDDED_FOLDER
@@ -101,17 +102,9 @@ class Handler(BaseHTTPRequestHandler):
 def serve(folder: Path) -> Iterator[Server]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     server = Server(model, AutoTokenizer.from_pretrained(folder))
-    handler = type("Bound", (Handler,), {"server_": server})
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.url = f"http://127.0.0.1:{http.server_address[1]}/v1"
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listen(type("Bound", (Handler,), {"server_": server})) as url:
+        server.url = f"{url}/v1"
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -127,14 +127,14 @@ def update(adapter: Adapter, goal_turns: int) -> None:
     gradients = {name: w.grad for name, w in adapter.weights.items() if w.grad is not None}
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     shrink = (config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+    rate_of_a = rate_at(config, adapter.turns_seen, goal_turns)
     for name, gradient in gradients.items():
         weight, (mean, square) = adapter.weights[name], adapter.moments[name]
         clipped = gradient * shrink
         mean.mul_(BETA1).add_(clipped, alpha=1 - BETA1)
         square.mul_(BETA2).addcmul_(clipped, clipped, value=1 - BETA2)
-        rate = rate_at(config, adapter.turns_seen, goal_turns)
-        if name.endswith(".B"):  # LoRA+, arXiv 2402.12354
-            rate *= config.lora_plus_ratio or 1.0
+        ratio = config.lora_plus_ratio or 1.0  # LoRA+, arXiv 2402.12354
+        rate = rate_of_a * ratio if name.endswith(".B") else rate_of_a
         weight.mul_(1 - rate * config.weight_decay)
         spread = (square / (1 - BETA2**step)).sqrt() + EPSILON
         weight.sub_(rate * mean / (1 - BETA1**step) / spread)

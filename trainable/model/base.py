@@ -87,6 +87,11 @@ class Base:
         return self.model.device
 
     @property
+    def checked_on(self) -> str:
+        """Where, and in what, its self-check is made: one of `verdicts.DEVICES`."""
+        return self.device.type + ("-fp16" if self.compute_dtype == torch.float16 else "")
+
+    @property
     def is_encoder_decoder(self) -> bool:
         return bool(self.model.config.is_encoder_decoder)
 

@@ -61,4 +61,8 @@ def read_shape(base_model: str) -> dict[str, Any]:
 
 
 def is_toy(config: TrialConfig) -> bool:
-    return config.base_model.partition(":")[0] == "toy"
+    return names_toy(config.base_model)
+
+
+def names_toy(base_model: str) -> bool:
+    return base_model.partition(":")[0] == "toy"

@@ -10,12 +10,12 @@ from typing import Any
 
 import peft
 import torch
-from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from trainable.corpus.encode import Window
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig
+from tune.bench.peft_reference import list_nats
 from tune.export.tokens import encode_dialogues, load_tokens
 
 DIALOGUES, TOKENS = 1, 6
@@ -123,13 +123,7 @@ def list_windows() -> tuple[Any, list[Window]]:
 @torch.no_grad()
 def measure_loss(model: Any) -> float:
     """Plain transformers' mean loss on the corpus's own replies."""
-    nats, targets = 0.0, 0
-    for window in list_windows()[1]:
-        ids = torch.from_numpy(window.ids).long()[None]
-        logits = model(ids).logits[0, window.targets - 1]
-        nats += float(F.cross_entropy(logits, ids[0, window.targets], reduction="sum"))
-        targets += len(window.targets)
-    return nats / targets
+    return float(torch.cat([list_nats(model, window) for window in list_windows()[1]]).mean())
 
 
 @torch.no_grad()

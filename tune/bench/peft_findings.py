@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from trainable.corpus.encode import Window
 from trainable.engine.slots.task import Task
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.special_ids import SpecialIds, cut_at
 from trainable.trial import TrialConfig
+from tune.bench.peft_reference import list_nats
 
 
 @dataclass
@@ -44,18 +44,12 @@ class Tuned:
         self.model.zero_grad()
         nats = []
         for window in windows:
-            own = self._nats(window)
+            own = list_nats(self.model, window)
             own.sum().backward()
             nats.append(own.detach().float().cpu())
         named = self.model.named_parameters()
         grads = {n.replace(".default", ""): p.grad for n, p in named if p.requires_grad}
         return torch.cat(nats), {name: grad.float().cpu() for name, grad in grads.items()}
-
-    def _nats(self, window: Window) -> Tensor:
-        ids = torch.from_numpy(window.ids).long().to(self.model.device)
-        targets = torch.from_numpy(window.targets).to(self.model.device)
-        logits = self.model(input_ids=ids[None], use_cache=False).logits[0, targets - 1]
-        return F.cross_entropy(logits.float(), ids[targets], reduction="none")
 
     def reply(
         self, windows: Sequence[Window], config: TrialConfig, size: int

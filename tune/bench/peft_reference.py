@@ -20,6 +20,14 @@ from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 
+def list_nats(model: Any, window: Window) -> Tensor:
+    """[targets]: each one's loss, by the model as it is."""
+    ids = torch.from_numpy(window.ids).long().to(model.device)
+    targets = torch.from_numpy(window.targets).to(model.device)
+    logits = model(input_ids=ids[None], use_cache=False).logits[0, targets - 1]
+    return F.cross_entropy(logits.float(), ids[targets], reduction="none")
+
+
 class Reference:
     """Raises AssertionError where peft does not take every tensor of the adapter."""
 
@@ -41,13 +49,7 @@ class Reference:
     def nats(self, window: Window) -> Tensor:
         """[targets]: each one's loss."""
         with torch.no_grad():
-            return self._nats(window)
-
-    def _nats(self, window: Window) -> Tensor:
-        ids = torch.from_numpy(window.ids).long()
-        targets = torch.from_numpy(window.targets)
-        logits = self.model(input_ids=ids[None], use_cache=False).logits[0, targets - 1]
-        return F.cross_entropy(logits.float(), ids[targets], reduction="none")
+            return list_nats(self.model, window)
 
     def reply(self, prompt: list[int]) -> list[int]:
         with torch.no_grad():
@@ -71,7 +73,7 @@ class Reference:
             draws: Sequence[Any] = order.next_step()
             n_targets = sum(len(draw.window.targets) for draw in draws)
             for draw in draws:
-                (self._nats(draw.window).sum() / n_targets).backward()
+                (list_nats(self.model, draw.window).sum() / n_targets).backward()
             torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
             optimizer.step()
             optimizer.zero_grad()

@@ -25,7 +25,7 @@ from trainable.command.parser import Parser
 from trainable.engine.pack import Pack
 from trainable.engine.throughput import describe_gpu
 from trainable.model.base import BaseSpec, load_base
-from trainable.model.verdicts import key_of, recall_verdict
+from trainable.model.verdicts import recall_verdict
 from trainable.storage.adapter import rank_of
 from trainable.trial import ConfigError, TrialConfig
 from tune.bench.engine_findings import Findings, compute_findings, judge
@@ -97,12 +97,13 @@ def train(pack: Pack, config: TrialConfig, turns: int) -> None:
 
 
 def describe(config: TrialConfig, pack: Pack) -> dict[str, Any]:
-    verdict = recall_verdict(key_of(config), pack.device.type)
+    base = pack.base
+    verdict = None if base.key is None else recall_verdict(base.key, base.checked_on)
     return {
         "model": Path(config.base_model).name,
         "device": describe_gpu()[0] if pack.device.type == "cuda" else "cpu",
-        "held_as": pack.base.residency,
-        "dtype": str(pack.base.compute_dtype).removeprefix("torch."),
+        "held_as": base.residency,
+        "dtype": str(base.compute_dtype).removeprefix("torch."),
         "trained_turns": pack.slots[MINE].turns_seen,
         "check_s": None if verdict is None else verdict.check_s,
     }

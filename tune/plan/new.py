@@ -41,7 +41,7 @@ def plan_sweep(flags: argparse.Namespace) -> Plan:
     space = open_space(flags).fix(parse_settings(flags.set))
     brought = inherit(space.fixed.get("adapter"))
     space = space.adopt(brought)
-    profile, why = pick_profile() if flags.profile == "auto" else (flags.profile, "--profile")
+    profile, why = pick_profile(flags.profile)
     given = collect(flags, space)
     if given["base"] is None:  # else it says all fields
         brought = {**find_task_defaults(space, profile), **brought}

@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 
 from search_spaces.distributions import contains
 from search_spaces.space import Space
+from trainable.model.packable import names_toy
 from trainable.model.source import EMBEDDED
 from trainable.trial import ConfigError
 from tune.plan.evidence import (
@@ -116,7 +117,7 @@ def start_well(space: Space, base: Mapping[str, Any]) -> Space:
 
 def count_params(base_model: str) -> float:
     """As far as it can be told without a download that fails."""
-    if base_model.partition(":")[0] == "toy":
+    if names_toy(base_model):
         return UNKNOWN_PARAMS
     from trainable.model.sizes import read_sizes
 

@@ -33,10 +33,9 @@ def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
     from tune.search.profiles import compose, pick_profile
 
     space = Space(name="single", question="", searched={}).fix(parse_settings(settings))
-    profile = pick_profile()[0] if profile == "auto" else profile
     names = {"name": "single", "space": "single"}
     brought = inherit(space.fixed.get("adapter"))
-    config = space.spell({}, compose(profile, names, brought).base)
+    config = space.spell({}, compose(pick_profile(profile)[0], names, brought).base)
     check_materials([config])
     return replace(config, train_turns=10**9)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces.space import Space
 from trainable.evaluation.objective import Objective, read_objective
-from trainable.model.packable import is_toy
+from trainable.model.packable import is_toy, names_toy
 from trainable.trial import ConfigError, Setting, TrialConfig
 from trainable.worker.objective import open_metrics
 from tune.plan.defaults import why_no_loss
@@ -33,7 +33,7 @@ def find_task_defaults(space: Space, profile: str) -> dict[str, Any]:
     the base model's own template where it has one, and have nothing to delexicalise."""
     fields = {**BASES[profile], **space.fixed}
     corpus, base_model = str(fields["corpus"]), str(fields["base_model"])
-    if corpus in EMBEDDED or base_model.partition(":")[0] == "toy":
+    if corpus in EMBEDDED or names_toy(base_model):
         return {}
     if _load(corpus).kind != "chats":
         return {}

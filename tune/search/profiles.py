@@ -122,8 +122,11 @@ def fit_evals(eval_dialogues: tuple[int, ...], n_rungs: int) -> tuple[int, ...]:
     return (*(eval_dialogues[0],) * missing, *eval_dialogues)[-(n_rungs + 1) :]
 
 
-def pick_profile() -> tuple[str, str]:
-    """(profile, why): lab where there is a GPU, tiny elsewhere. Does not import torch."""
+def pick_profile(asked: str = "auto") -> tuple[str, str]:
+    """(profile, why): the one asked for; with auto lab where there is a GPU, tiny elsewhere. Does
+    not import torch."""
+    if asked != "auto":
+        return asked, "--profile"
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return "tiny", "CUDA_VISIBLE_DEVICES hides the GPUs"
     return ("lab", "there is a GPU") if count_gpus() else ("tiny", "there is no GPU")

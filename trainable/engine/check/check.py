@@ -33,7 +33,7 @@ class SelfCheck:
     def __init__(self, base: Base, tokens: int, max_rank: int) -> None:
         self.base, self.tokens = base, tokens
         self.started_s = time.perf_counter()
-        self.device = base.device.type + ("-fp16" if base.compute_dtype == torch.float16 else "")
+        self.device = base.checked_on
         known = None if base.key is None else recall_verdict(base.key, self.device)
         if known is not None and known.reason is not None:
             raise CannotPack(known.reason)
