@@ -1,0 +1,64 @@
+"""What repeats over seeds, in sixteen random points of three: python analysis/results/curves/seeds.py
+
+F: the mean square of points over what points and seeds, as blocks, leave. The rank correlation is of
+one seed's score at the rung with the mean Combined of the other two at the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.pool import read_pool
+
+HERE = Path(__file__).parent
+SCORES = ("nats_per_word", "nats_per_placeholder", "placeholders_f1", "combined")
+
+
+def main() -> None:
+    points, curves = read_repeated()
+    ends = curves[curves.rung == curves.rung.max()].pivot(
+        index="setting", columns="seed", values="combined"
+    )
+    print(f"{len(points)} points, seeds {', '.join(map(str, ends.columns))}")
+    print("| at | " + " | ".join(f"{s}: F, sd over seeds, rank" for s in SCORES) + " |")
+    print("| --- " * (len(SCORES) + 1) + "|")
+    for rung, rows in curves.groupby("rung"):
+        tables = [rows.pivot(index="setting", columns="seed", values=s) for s in SCORES]
+        print(f"| {rung:,} | " + " | ".join(spell(t, ends) for t in tables) + " |")
+
+
+def read_repeated() -> tuple[set[str], pd.DataFrame]:
+    """The points that have further seeds, and the curves of all of their seeds."""
+    pools = [read_pool(HERE / name) for name in ("smollm2", "repeated")]
+    named = []
+    for pool in pools:
+        settings = pool.points.round(9).astype(str).agg(" ".join, axis=1)
+        named.append(pool.curves.assign(setting=pool.curves.point.map(settings)))
+    repeated = set(named[1].setting)
+    curves = pd.concat(named)
+    return repeated, curves[curves.setting.isin(repeated)]
+
+
+def spell(scores: pd.DataFrame, ends: pd.DataFrame) -> str:
+    """scores, ends: a row a point, a column a seed."""
+    f, left = find_f(scores)
+    ranks = [
+        scores[seed].corr(ends.drop(columns=seed).mean(axis=1), method="spearman")
+        for seed in scores
+    ]
+    return f"{f:,.0f}, {left:.3f}, {sum(ranks) / len(ranks):.2f}"
+
+
+def find_f(scores: pd.DataFrame) -> tuple[float, float]:
+    """F, and the standard deviation that points and seeds leave."""
+    n_points, n_seeds = scores.shape
+    by_point, mean = scores.mean(axis=1), scores.to_numpy().mean()
+    left = scores.sub(by_point, axis=0).sub(scores.mean() - mean, axis=1)
+    error = (left**2).to_numpy().sum() / ((n_points - 1) * (n_seeds - 1))
+    return n_seeds * ((by_point - mean) ** 2).sum() / (n_points - 1) / error, error**0.5
+
+
+if __name__ == "__main__":
+    main()
