@@ -1,7 +1,7 @@
-"""What repeats over seeds, in sixteen random points of three: python analysis/results/curves/seeds.py
+"""What repeats over seeds in the sixteen points of three: python analysis/results/curves/seeds.py
 
-F: the mean square of points over what points and seeds, as blocks, leave. The rank correlation is of
-one seed's score at the rung with the mean Combined of the other two at the end.
+F: the mean square of points over what points and seeds, as blocks, leave. The rank correlation is
+of one seed's score at the rung with the mean Combined of the other two at the end.
 """
 
 from __future__ import annotations
