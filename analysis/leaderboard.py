@@ -160,7 +160,7 @@ def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
         alone = [f"{h} alone" if h == DIALOGUES else h for h in held]
         lines.append(f"± holds {' or, where no seeds are repeated, '.join(alone)} (95 %).")
     if any(e.is_behind is not None for e in entries):
-        lines.append("~: chance could make that difference, given how many were compared.")
+        lines.append("~: not significant (95 %, corrected for the number of comparisons).")
     elif entries[0].level_turns and sum(not e.trial.is_base for e in entries) > 1:
         lines.append("One seed each: no difference between rows can be told from chance.")
     return lines

@@ -126,7 +126,7 @@ def format_value_of(entry: Entry) -> str:
 
 
 def format_behind(entry: Entry) -> str:
-    """`-2.1 [-4.0, -0.3]`, with a `~` in front where chance alone could make it."""
+    """`-2.1 [-4.0, -0.3]`, with a `~` in front where it is not significant."""
     if entry.behind_first is None:
         return ""
     value, digits = format_signed(entry.behind_first, entry.digits), entry.digits

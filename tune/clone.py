@@ -1,8 +1,8 @@
-"""Adds a trial like another to a sweep, from another terminal or node:
+"""Adds a copy of a trial to a sweep, some fields changed, from another terminal or node:
 python -m tune.clone NAME TRIAL --set lora_rank=32
 
-It starts from scratch, or (--warm) from the other's adapter, made to fit another rank. Where the
-sweep is not running the clone waits for the next --resume.
+It starts from scratch, or (--warm) from the original's adapter, converted to another rank. Where
+the sweep is not running the clone waits for the next --resume.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def build_parser() -> Parser:
     parser = Parser("tune.clone", __doc__)
     add_name(parser)
     parser.add_argument("trial", metavar="TRIAL", help="the one to clone, as 0003, or best")
-    add_set(parser, "what it does otherwise")
-    parser.add_argument("--warm", action="store_true", help="start from the other's adapter")
+    add_set(parser, "a field that differs from the original")
+    parser.add_argument("--warm", action="store_true", help="start from the original's adapter")
     return parser
 
 

@@ -9,20 +9,20 @@ from types import ModuleType
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "a sweep": {
         "run": ("tune.run", "start a sweep, or go on with one (--resume NAME)"),
-        "list": ("tune.list", "the sweeps of a storage, and how they stand"),
-        "status": ("tune.status", "one sweep as it stands, live"),
+        "list": ("tune.list", "all sweeps, and how far each has come"),
+        "status": ("tune.status", "one sweep's trials and scores, live"),
         "stop": ("tune.stop", "end a running sweep, or one trial of it"),
-        "clone": ("tune.clone", "add a trial like another"),
-        "propose": ("tune.propose", "have it try a point of yours"),
+        "clone": ("tune.clone", "add a copy of a trial with some fields changed"),
+        "propose": ("tune.propose", "submit a point for it to try"),
     },
-    "its answer": {
+    "its results": {
         "report": ("analysis.report", "the answer as one HTML page"),
         "figure": ("analysis.static", "one of the report's figures as SVG or PNG"),
         "notebook": ("analysis.notebook", "notebooks to read it in, and to start another"),
-        "cost": ("analysis.cost", "what the answer cost, and would have cost by usual ways"),
+        "cost": ("analysis.cost", "what the answer cost, and would have cost by baselines"),
         "scaling": ("analysis.scaling", "the same sweep on more GPUs, side by side"),
-        "track": ("tune.track", "its trials to trackers, after the fact"),
-        "submit": ("tune.submit", "the answer as a checked record for others, without a text"),
+        "track": ("tune.track", "send an ended sweep to MLflow, wandb, ..."),
+        "submit": ("tune.submit", "write the answer as a record for a pull request"),
         "export": ("tune.export.command", "its best adapter, to a folder or the Hub"),
     },
     "a model": {
@@ -34,7 +34,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "this machine": {
         "recommend": ("tune.recommend", "a configuration without a search, and what one would add"),
         "bench": ("tune.bench.command", "how fast it is, and what fits"),
-        "simulate": ("tune.simulate.command", "ASHA against random search, training nothing"),
+        "simulate": ("tune.simulate.command", "compare search methods on simulated trials"),
     },
     "the commands": {
         "fields": ("tune.fields", "what --set may fix: ranges, choices, defaults"),

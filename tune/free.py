@@ -1,4 +1,4 @@
-"""Whole dialogues written freely, scored for richness and perplexity: python -m tune.free
+"""Whole dialogues by the model alone, scored for richness and perplexity: python -m tune.free
 
 A tuned model is given as `--set method=none --set adapter=FOLDER`.
 """

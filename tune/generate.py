@@ -82,9 +82,9 @@ def build_parser() -> Parser:
 
 def add_system(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--adapter", metavar="FOLDER|ID", help="whose replies: an exported trial, or peft's LoRA"
+        "--adapter", metavar="FOLDER|ID", help="an exported trial, or any LoRA of peft"
     )
-    group.add_argument("--model", metavar="FOLDER|ID", help="whose replies: a whole model")
+    group.add_argument("--model", metavar="FOLDER|ID", help="a whole model")
 
 
 def add_corpus(group: argparse._ActionsContainer) -> None:
@@ -99,7 +99,7 @@ def add_corpus(group: argparse._ActionsContainer) -> None:
 
 
 def add_generation(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--base-model", metavar="FOLDER|ID", help="in the place of the adapter's")
+    group.add_argument("--base-model", metavar="FOLDER|ID", help="instead of the adapter's")
     group.add_argument(
         "--dialogues", type=int, metavar="N", help="the first N of the fixed order (default: all)"
     )

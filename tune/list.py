@@ -1,4 +1,4 @@
-"""The sweeps of a storage, the latest first, and how they stand: python -m tune.list"""
+"""All sweeps of a folder, the latest first, and how far each has come: python -m tune.list"""
 
 from __future__ import annotations
 

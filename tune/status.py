@@ -1,4 +1,4 @@
-"""A sweep as it stands, from another terminal or node: python -m tune.status NAME
+"""A sweep's trials and scores, from another terminal or node: python -m tune.status NAME
 
 Read from the sweep's folder alone. On a terminal the table is live until the sweep's driver ends.
 """

@@ -1,4 +1,4 @@
-"""Writes a sweep's answer as one checked record for others, to be sent in by a pull request:
+"""Writes a sweep's answer as one checked record, to be sent in by a pull request:
 python -m tune.submit NAME
 
 In it: the GPU's model, versions, iterations a second, the winner's configuration, its scores with

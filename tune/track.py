@@ -1,7 +1,7 @@
-"""Tells trackers of a sweep that has run: python -m tune.track NAME --report-to mlflow
+"""Sends an ended sweep to trackers: python -m tune.track NAME --report-to mlflow
 
-As `tune.run --report-to` does while one runs: a run a trial, its configuration, training and scores
-over the turns, its state. What a tracker has been told is not told again.
+As `tune.run --report-to` does while one runs: a run per trial, its config, training and scores
+over turns, its state. What a tracker has already is not sent again.
 """
 
 from __future__ import annotations

@@ -12,20 +12,20 @@ from trainable.trial import ConfigError
 
 
 def add_endpoint(parser: Parser) -> None:
-    group = parser.add_argument_group("what a server says")
+    group = parser.add_argument_group("replies of a server")
     group.add_argument(
         "--endpoint",
         metavar="URL",
-        help="ask this server, which speaks OpenAI's API (vLLM, llama.cpp, Ollama): with --adapter "
-        "or --model, of which it serves one, else in a chat; a key comes from OPENAI_API_KEY",
+        help="ask this server of OpenAI's API (vLLM, llama.cpp, Ollama): --adapter or --model "
+        "say which of ours it serves; without either as a chat; key: OPENAI_API_KEY",
     )
-    group.add_argument("--served-model", metavar="NAME", help="as the server calls it")
+    group.add_argument("--served-model", metavar="NAME", help="its name there")
     group.add_argument(
         "--request",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="a field of every request besides, as this server calls it (repeat_penalty=1)",
+        help="a further field of every request, such as repeat_penalty=1",
     )
     group.add_argument(
         "--concurrency", type=int, default=16, metavar="N", help="requests at a time (%(default)s)"

@@ -146,7 +146,7 @@ def rank(export: Export) -> str:
         [
             f"## The {first}search's {len(entries)} configurations",
             table([columns, *rows]),
-            "`~`: chance could make that difference, given how many were compared.",
+            "`~`: not significant (95 %, corrected for the number of comparisons).",
         ]
     )
 

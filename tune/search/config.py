@@ -29,8 +29,8 @@ class SweepConfig:
     space: str  # a name under search_spaces, or a file
     profile: str  # tiny | colab | lab
     base: Mapping[str, Any]  # TrialConfig fields under the space's
-    trials: Annotated[int, Flag("trials that are proposed", SWEEP, low=1, resumable=True)]
-    train_turns: Annotated[int, Flag("at most, in system turns", SWEEP, low=1, resumable=True)]
+    trials: Annotated[int, Flag("how many are proposed", SWEEP, low=1, resumable=True)]
+    train_turns: Annotated[int, Flag("of a trial, in system turns", SWEEP, low=1, resumable=True)]
     rungs_turns: Annotated[
         tuple[int, ...],
         Flag(
@@ -43,7 +43,7 @@ class SweepConfig:
     ]
     eval_dialogues: Annotated[
         tuple[int, ...],
-        Flag("validated on at each rung and at the end", RACE, metavar="A,B,C"),
+        Flag("to validate on, at each rung and at the end", RACE, metavar="A,B,C"),
     ]
     eta: Annotated[float, Flag("the best 1/eta of a rung go on", RACE)] = 3
     asha: Annotated[
@@ -57,8 +57,8 @@ class SweepConfig:
     sampler: Annotated[
         str,
         Flag(
-            "who proposes, after the first points: Optuna's TPE or Gaussian process (which learns "
-            "from trials that reached the end alone), chance, or a grid in random order",
+            "of points after the first ones: Optuna's tpe or gp (Gaussian process, which learns "
+            "only from trials that reached the end), random, or grid, in random order",
             SWEEP,
             choices=SAMPLERS,
         ),
@@ -66,11 +66,11 @@ class SweepConfig:
     rung_metric: Annotated[
         str,
         Flag(
-            "what a rung decides on: loss (nats a word on the dialogues of the end, without "
-            "generating), objective (or combined, where it is that), or auto",
+            "what a rung compares: loss (nats per word on the last evaluation's dialogues, without "
+            "generating), objective (combined: the same, where that is Combined), or auto",
             RACE,
             choices=RUNG_METRICS,
-            auto="the loss wherever trials compare by it",
+            auto="the loss wherever all trials' losses are comparable",
         ),
     ] = "combined"
     objective: Annotated[
@@ -100,8 +100,8 @@ class SweepConfig:
     confirm: Annotated[
         int,
         Flag(
-            "end the race by repeating the best K points with fresh seeds, on all dialogues, one "
-            "of every choice first",
+            "after the race repeat the best K points with fresh seeds on all dialogues, the "
+            "best of every choice first",
             RACE,
             low=0,
             metavar="K",
@@ -135,12 +135,12 @@ class SweepConfig:
     baseline: Annotated[bool, Flag("leave out the untuned model", SWEEP)] = True
     max_failures: Annotated[
         int,
-        Flag("restarts of one trial after a fault of the machinery", LIMITS, low=0, resumable=True),
+        Flag("restarts of one trial whose worker was lost", LIMITS, low=0, resumable=True),
     ] = 3
     max_failed_trials: Annotated[
         int,
         Flag(
-            "more end the sweep; 0: a quarter of the trials, but at least 5",
+            "more than these end the sweep; 0: a quarter of the trials, but at least 5",
             LIMITS,
             low=0,
             resumable=True,
@@ -149,17 +149,17 @@ class SweepConfig:
     max_gpu_hours: Annotated[
         float,
         Flag(
-            "the sweep pauses when they are spent (without a GPU: hours of a machine); 0: no limit",
+            "the sweep pauses once they are used (without a GPU: machine hours); 0: no limit",
             LIMITS,
             low=0,
             resumable=True,
         ),
     ] = 0
-    max_hours: Annotated[float, Flag("likewise, of work", LIMITS, low=0, resumable=True)] = 0
+    max_hours: Annotated[float, Flag("likewise, hours of work", LIMITS, low=0, resumable=True)] = 0
     stop_if_no_improvement: Annotated[
         int,
         Flag(
-            "likewise, points that end or pause without one higher than all before",
+            "likewise, once so many points in a row brought no new best",
             LIMITS,
             low=0,
             resumable=True,
@@ -168,7 +168,7 @@ class SweepConfig:
     report_to: Annotated[
         tuple[str, ...],
         Flag(
-            "also tell tensorboard, mlflow, wandb (offline) or trackio",
+            "also send all to tensorboard, mlflow, wandb (offline) or trackio",
             MACHINE,
             metavar="A,B",
             auto="none",
