@@ -49,7 +49,7 @@ class Lines:
         """What has come since. Raises ConfigError."""
         try:
             if not self.path.is_file():  # a pipe would be waited for
-                raise ConfigError(f"{self.path} is no file: put a copy of it in its place")
+                raise ConfigError(f"{self.path} is not a file: put a copy of it there")
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 return file.read()

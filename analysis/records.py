@@ -207,10 +207,10 @@ def read_header(folder: Path) -> dict[str, Any]:
         )
     for name, kind in PARTS.items():
         if header.get(name) is not None and not is_a(kind, header[name]):
-            raise ConfigError(f"{path} cannot be read (its {name} is of another kind): restore it")
+            raise ConfigError(f"{path} cannot be read (its {name} has the wrong type): restore it")
     searched = (header.get("space") or {}).get("searched") or {}
     if not is_a(dict, searched) or not all(map(_is_distribution, searched.values())):
-        raise ConfigError(f"{path} cannot be read (what is searched is not spelt): restore it")
+        raise ConfigError(f"{path} cannot be read (a searched field has no distribution): restore it")
     return header
 
 

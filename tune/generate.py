@@ -231,7 +231,7 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
 
     if is_toy(system.config):
         raise ConfigError(
-            f"base_model={system.config.base_model} is a formula without weights: it says nothing"
+            f"base_model={system.config.base_model} has no weights and generates no replies"
         )
     finetuner: Any = None
     try:

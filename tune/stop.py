@@ -33,8 +33,8 @@ def stop(flags: argparse.Namespace) -> Outcome:
     check_not_elsewhere(folder)
     if find_owner(folder) is None:
         raise ConfigError(
-            f"nobody drives {folder.name}, so there is nothing to stop: tune.status {folder.name} "
-            "says how it stands"
+            f"{folder.name} is not running, so there is nothing to stop: tune.status {folder.name} "
+            "shows its trials"
         )
     request = send(folder, "stop", {"trial": flags.trial, "now": flags.now})
     answer = await_answer(folder, request)

@@ -357,8 +357,8 @@ def test_system_messages_tools_and_greetings_are_kept(tmp_path: Path) -> None:
         ),
         (["hello"], "must be an object, and c.jsonl, row 1 is str"),
         (make_chats(2), "to train on and to hold out, and has 2"),
-        ([{"messages": say("a")}] * 5, "is of use: dropped 5: no assistant turn"),
-        ([], "is of use"),
+        ([{"messages": say("a")}] * 5, "can be used: dropped 5: no assistant turn"),
+        ([], "can be used"),
     ],
 )
 def test_a_file_that_is_no_corpus_is_one_line(

@@ -139,7 +139,7 @@ def test_prompts_of_another_tokenizer_are_refused(
     asked = ["--dialogues", "1", "--device", "cpu", "--base-model"]
     assert evaluate(["--adapter", str(folder), *asked, other]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "begins every sequence with the tokens [1], and the base model's at hand []" in told
+    assert "begins every sequence with the tokens [1], and the base model's []" in told
     (checkpoint,) = (p.parent for p in (trained / "checkpoints" / best).glob("*/trainer.json"))
     config = TrialConfig.from_dict(json.loads((checkpoint / "trainer.json").read_text())["config"])
     moved = Path(shutil.copytree(checkpoint, tmp_path / "checkpoint"))

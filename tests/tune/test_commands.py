@@ -99,7 +99,7 @@ def test_a_clone_asked_for_while_nobody_drives_is_made_by_resume(
     waiting = ask(tmp_path, "clone", "s", "0000", "--set", "learning_rate=0.004")
     assert waiting.returncode == 0 and "made by tune.run --resume s" in waiting.stdout
     refused = ask(tmp_path, "stop", "s")
-    assert refused.returncode == 2 and "nobody drives s" in refused.stderr
+    assert refused.returncode == 2 and "s is not running" in refused.stderr
     wrong = ask(tmp_path, "clone", "s", "0009", "--set", "learning_rate=0.004")
     assert wrong.returncode == 2 and "there are 0000, 0001" in wrong.stderr
     assert "finished" in ask(tmp_path, "status", "s", "--once").stdout

@@ -281,7 +281,7 @@ def test_records_that_are_no_file_are_one_line(
         name = ["s", "--once"] if command is status.main else ["--resume", "s"]
         assert command([*name, "--storage", str(folder.parent)]) == 2
         error = capsys.readouterr().err
-        assert error.count("\n") == 1 and "evals.jsonl is no file" in error
+        assert error.count("\n") == 1 and "evals.jsonl is not a file" in error
 
 
 def test_what_a_terminal_would_obey_is_not_repeated(folder: Path) -> None:

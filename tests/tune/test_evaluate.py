@@ -79,7 +79,7 @@ def test_any_objective_is_measured_beside_them(
     ("objective", "message"),
     [
         ("rogue", "did you mean rouge?"),
-        ("loss", "is no matter of replies"),
+        ("loss", "is not measured on replies"),
         ("semantic", "--predictions name none: give semantic:MODEL"),
     ],
 )

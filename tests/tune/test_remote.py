@@ -109,7 +109,7 @@ def test_a_sweep_has_one_driver_on_all_machines(
     with own_folder(Path(locate(STORAGE)) / "s"):
         move_to_another_machine(tmp_path, monkeypatch)
         there = Path(locate(STORAGE)) / "s"
-        with pytest.raises(ConfigError, match="is being driven elsewhere \\(process"):
+        with pytest.raises(ConfigError, match="is running elsewhere \\(process"):
             own_folder(there).__enter__()
         with pytest.raises(ConfigError, match="ask for it on that machine"):
             check_not_elsewhere(there)

@@ -121,7 +121,7 @@ def test_a_warm_clone_starts_from_the_other_s_adapter(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
-        (clone_of("0000"), "a clone differs from its original"),
+        (clone_of("0000"), "a clone must differ from its original"),
         (clone_of("0000", learning_rate=1e-2), "trial 0000 has just these settings"),
         (clone_of("0000", lora_rnk=3), "no field is called"),
         (clone_of("0000", train_turns=10**6), "no trial may train longer"),

@@ -157,7 +157,7 @@ def test_the_command_prints_and_writes_one_row_a_method_and_machine(
         ("--methods hyperband", "--methods takes random, stop"),
         ("--curves nowhere", "no sweep"),
         ("--rungs 800,400", "--rungs must rise"),
-        ("--curves BARE", "does not spell a sweep's settings"),
+        ("--curves BARE", "does not hold a sweep's settings"),
         ("--curves FOLDER --methods tpe", "proposes points of its own"),
         ("--curves FOLDER --trials 1000", "--trials must be at most 2"),
         ("--curves FOLDER --rungs 7", "--rungs must be among"),

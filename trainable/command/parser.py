@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"no flag is called {flag}{nearest(flag, known)}")
         flags, rest = self.parse_known_args(given, namespace)
         if rest:
-            self.error(f"nothing is known of {' '.join(rest)}")
+            self.error(f"no argument is expected here: {' '.join(rest)}")
         return flags
 
     def list_flags(self) -> tuple[str, ...]:

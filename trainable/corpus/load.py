@@ -97,7 +97,7 @@ def read_chat_files(name: str, place: Path) -> Corpus:
         for split, dialogues in found.items():
             if not dialogues:
                 why = f": {notes[0]}" if notes else ""
-                raise ConfigError(f"no dialogue of split {split} of corpus {name} is of use{why}")
+                raise ConfigError(f"no dialogue of split {split} of corpus {name} can be used{why}")
         splits, made = complete_splits(found, name)
         return Parsed(
             splits={split: tuple(dialogues) for split, dialogues in splits.items()},

@@ -56,7 +56,7 @@ def check_identity(told: Mapping[str, Any], own: Mapping[str, Any], place: str) 
         if then is not None and now is not None and then != now:
             raise ConfigError(
                 f"the prompts of {place} were written with another tokenizer: it {words} "
-                f"{show(then)}, and the base model's at hand {show(now)}; give the tokenizer that "
+                f"{show(then)}, and the base model's {show(now)}; give the tokenizer that "
                 "it was made with (",
                 *(Setting("base_model"), ")"),
             )
@@ -65,7 +65,7 @@ def check_identity(told: Mapping[str, Any], own: Mapping[str, Any], place: str) 
 def check_weights(told: str | None, own: str | None, place: str) -> None:
     if told is not None and own is not None and not is_same(told, own):
         raise ConfigError(
-            f"{place} was made on another base model: its weights differ from those at hand; give "
+            f"{place} was made on another base model, with other weights; give "
             "the base that it was made for (",
             *(Setting("base_model"), ")"),
         )

@@ -73,7 +73,7 @@ def find_owner(folder: Path) -> str | None:
 def check_not_elsewhere(folder: Path) -> None:
     """Raises ConfigError when the driver is where no request of this machine reaches it."""
     if find_owner(folder) is None and (who := find_remote_owner(folder, is_told=True)) is not None:
-        raise ConfigError(f"{folder.name} is driven elsewhere ({who}): ask for it on that machine")
+        raise ConfigError(f"{folder.name} runs on another machine ({who}): give the command there")
 
 
 def read_since(folder: Path) -> float | None:

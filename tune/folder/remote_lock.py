@@ -40,7 +40,7 @@ def hold_remote_lock(folder: Path) -> Iterator[None]:
         return
     if (who := find_remote_owner(folder, is_told=True)) is not None:
         raise ConfigError(
-            f"{folder.name} is being driven elsewhere ({who}): wait for it to end, or stop it there"
+            f"{folder.name} is running elsewhere ({who}): wait for it to end, or stop it there"
         )
     with explained(remote.uri):
         lock = RemoteLock(remote)

@@ -135,7 +135,7 @@ def predict(points: Sequence[Point], seen: Sequence[Seen]) -> np.ndarray[Any, np
     """The gap of each point: the mean of the gaps seen, each weighted by how alike its point is
     (Nadaraya and Watson's estimator), drawn to the mean of all where nothing alike was seen."""
     if not seen:
-        raise ConfigError("no sweep is known to recommend from: give one with --from NAME")
+        raise ConfigError("there is no sweep to recommend from: give one with --from NAME")
     gaps = np.array([one.gap for one in seen])
     known = [one.point for one in seen]
     rates = np.array([p.rate for p in known])

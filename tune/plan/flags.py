@@ -46,7 +46,7 @@ class RunParser(Parser):
             from tune.plan.sweep_file import read_flags
 
             if flags.resume:
-                raise ConfigError("--config is of a new sweep: leave it out with --resume")
+                raise ConfigError("--config starts a new sweep: leave it out with --resume")
             words, mappings = read_flags(flags.config)
             flags = super().parse_args([*words, *given], namespace)
             flags.mappings = {} if flags.space else mappings
@@ -159,7 +159,7 @@ def tell(answer: Answer) -> Outcome:
 
 def tell_waiting(folder: Path, what: str) -> Outcome:
     """Says that a request waits for the next driver."""
-    text = f"nobody drives {folder.name}: {what} is made by tune.run --resume {folder.name}"
+    text = f"{folder.name} is not running: {what} is made by tune.run --resume {folder.name}"
     print(text)
     return Outcome(facts={"done": False, "text": text, "trial": None})
 

@@ -76,7 +76,7 @@ def open_gauge(
         return None
     objective = read_objective(text)
     if objective.name == "loss":
-        raise ConfigError("--objective loss is no matter of replies: give bleu, rouge or another")
+        raise ConfigError("--objective loss is not measured on replies: give bleu, rouge, ...")
     check_kinds(objective, {corpus.kind})
     if objective.name == "semantic" and not (objective.encoder or base_model):
         raise ConfigError(

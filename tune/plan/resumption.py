@@ -28,7 +28,7 @@ def check_files(folder: Path) -> None:
     for path in (folder / name for name in FILES):
         if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
             raise ConfigError(
-                f"a resumed sweep goes on in {path}, and that cannot be written: make it a file of "
+                f"--resume appends to {path}, and that cannot be written: make it a file of "
                 "yours (chmod u+w), or copy the sweep's folder"
             )
 

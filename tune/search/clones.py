@@ -38,7 +38,7 @@ def spell_clone(
     """The clone's config, a warm one's without the adapter to come. Fields that lose their meaning
     under the settings are dropped, those that gain one are the sweep's own. Raises ConfigError."""
     if not settings and not warm:
-        raise ConfigError("a clone differs from its original: give --set FIELD=VALUE, or --warm")
+        raise ConfigError("a clone must differ from its original: give --set FIELD=VALUE or --warm")
     if warm and "adapter" in settings:
         raise ConfigError("--warm brings the adapter: leave out --set adapter=")
     if warm:
@@ -53,7 +53,7 @@ def spell_clone(
     kept = (*KEPT_WARM, "lora_rank") if original.rank_pattern else KEPT_WARM
     for name in kept if warm else ():
         if getattr(clone, name) != getattr(original, name):
-            raise ConfigError(f"--warm keeps {name}: an adapter fits no other; clone without it")
+            raise ConfigError(f"--warm cannot change {name} (its adapter has one): leave it out")
     if warm and clone.method != "lora":
         raise ConfigError(f"--warm needs an adapter, and method={clone.method} trains none")
     return clone

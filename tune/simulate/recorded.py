@@ -125,7 +125,7 @@ def read_config(records: SweepRecords) -> SweepConfig:
         return read_settings(records.config)
     except TypeError as error:
         raise ConfigError(
-            f"{records.folder / 'sweep.json'} does not spell a sweep's settings ({error}): give "
+            f"{records.folder / 'sweep.json'} does not hold a sweep's settings ({error}): give "
             "--curves a sweep of tune.run"
         ) from error
 
