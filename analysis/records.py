@@ -210,7 +210,7 @@ def read_header(folder: Path) -> dict[str, Any]:
             raise ConfigError(f"{path} cannot be read (its {name} has the wrong type): restore it")
     searched = (header.get("space") or {}).get("searched") or {}
     if not is_a(dict, searched) or not all(map(_is_distribution, searched.values())):
-        raise ConfigError(f"{path} cannot be read (a searched field has no distribution): restore it")
+        raise ConfigError(f"{path} cannot be read (a field has no distribution): restore it")
     return header
 
 

@@ -65,7 +65,7 @@ def check_identity(told: Mapping[str, Any], own: Mapping[str, Any], place: str) 
 def check_weights(told: str | None, own: str | None, place: str) -> None:
     if told is not None and own is not None and not is_same(told, own):
         raise ConfigError(
-            f"{place} was made on another base model, with other weights; give "
+            f"{place} was made on another base model: its weights differ; give "
             "the base that it was made for (",
             *(Setting("base_model"), ")"),
         )
