@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,9 +26,8 @@ from analysis.machines import (
 )
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 NEAR = 1.0  # points (see `count_points`) below the highest: good enough an answer
@@ -214,10 +212,6 @@ def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", f"Where the sweep's GPU time went: {parts}."])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), compare_costs, arguments)
-
-
 def compare_costs(flags: argparse.Namespace) -> Outcome:
     sweep = read_sweep(find_sweep(flags.name, flags.storage))
     rows = cost(sweep, read_rates(flags.rates))
@@ -233,6 +227,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, compare_costs)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

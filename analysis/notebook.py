@@ -5,24 +5,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
 NOTEBOOKS = Path(__file__).with_name("notebooks")
 FIRST = "sweep.ipynb"  # the one that reads a sweep
 NAME_CELL = 'NAME = "example/sweep"'
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), copy, arguments)
 
 
 def build_parser() -> Parser:
@@ -65,6 +58,7 @@ def name_sweep(text: str, folder: Path) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
+main = make_main(build_parser, copy)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainable.command.flags import add_names
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, carry_out, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 
@@ -115,5 +114,4 @@ def build_parser() -> Parser:
 
 
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

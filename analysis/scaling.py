@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,9 +15,8 @@ from analysis.ranking import Entry, find_best
 from analysis.records import SweepRecords, find_sweep, read_sweep
 from analysis.rows import format_value_of
 from trainable.command.flags import add_names
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 COLUMNS = (
@@ -99,10 +97,6 @@ def render(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), compare_runs, arguments)
-
-
 def compare_runs(flags: argparse.Namespace) -> Outcome:
     folders = [find_sweep(name, flags.storage) for name in flags.names]
     runs = [summarise(read_sweep(folder)) for folder in folders]
@@ -116,6 +110,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, compare_runs)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -175,10 +173,6 @@ def _colour(trace: Any, default: str) -> Any:
     return colour
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), draw, arguments)
-
-
 def build_parser() -> Parser:
     parser = Parser("analysis.static", __doc__, name="figure")
     add_name(parser)
@@ -215,6 +209,7 @@ def save_figure(folder: Path, figure: str, output: Path) -> None:
         raise ConfigError(f"--figure {figure} has nothing to show: {reason}") from reason
 
 
+main = make_main(build_parser, draw)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

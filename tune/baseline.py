@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_storage
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.storage.remote import bring_headers
-from trainable.system.environment import set_environment, speak_utf8
+from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialFailed
 from tune.plan.single import add_trial_flags
 
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from tune.search.config import SweepConfig
 
 QUESTION = "What does the model answer without any finetuning?"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), act, arguments)
 
 
 def act(flags: argparse.Namespace) -> Outcome:
@@ -165,6 +160,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, act)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -8,23 +8,16 @@ the sweep is not running the clone waits for the next --resume.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from trainable.command.flags import add_name, add_set
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.folder.find import open_folder
 from tune.plan.flags import parse_settings, tell, tell_waiting
 
 BEST = "best"  # the leaderboard's first, in the place of a trial's name
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), clone, arguments)
 
 
 def clone(flags: argparse.Namespace) -> Outcome:
@@ -81,6 +74,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, clone)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

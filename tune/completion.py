@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import SCRIPT, Parser
 from tune.commands import COMMANDS, load
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), show, arguments)
 
 
 def show(flags: argparse.Namespace) -> Outcome:
@@ -53,5 +48,7 @@ def build_tree(words: Sequence[str]) -> argparse.ArgumentParser:
     return tree
 
 
+main = make_main(build_parser, show)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

@@ -11,15 +11,14 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_trust
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.endpoint.flags import add_endpoint, check_flags
 from tune.generate import (
@@ -77,10 +76,6 @@ def build_parser() -> Parser:
         help="run the installed mwzeval too and fail on any difference",
     )
     return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), evaluate, arguments)
 
 
 def evaluate(args: argparse.Namespace) -> Outcome:
@@ -225,6 +220,7 @@ def write_json(content: Any, path: Path, flag: str) -> None:
         raise ConfigError(f"{flag} must be a file that can be written: {error}") from error
 
 
+main = make_main(build_parser, evaluate)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

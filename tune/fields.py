@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import (
     CHOICES,
     CONDITIONS,
@@ -21,10 +19,6 @@ from trainable.trial import (
     ConfigError,
     nearest,
 )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), show, arguments)
 
 
 def show(flags: argparse.Namespace) -> Outcome:
@@ -69,6 +63,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, show)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -6,18 +6,11 @@ A tuned model is given as `--set method=none --set adapter=FOLDER`.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.plan.single import add_trial_flags, open_pack, spell_trial
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), run, arguments)
 
 
 def run(flags: argparse.Namespace) -> Outcome:
@@ -53,6 +46,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, run)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_set, add_trust
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.system.hub import settle_network
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.terminal.quiet import quieten
@@ -49,10 +47,6 @@ class Replies:
     response: str = "delexicalised"  # or lexicalised
     is_partial: bool = False  # not to all dialogues of the split
     adapter_sha256: str | None = None
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), write_replies, arguments)
 
 
 def write_replies(args: argparse.Namespace) -> Outcome:
@@ -245,6 +239,7 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
             finetuner.close()
 
 
+main = make_main(build_parser, write_replies)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_storage
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
     from analysis.records import SweepRecords
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), show, arguments)
 
 
 def show(flags: argparse.Namespace) -> Outcome:
@@ -104,6 +99,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, show)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -9,21 +9,15 @@ of the sweep's trials. Where the sweep is not running the point waits for the ne
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trainable.command.flags import add_name, add_set
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from tune.folder.find import open_folder
 from tune.plan.flags import parse_settings, tell, tell_waiting
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), propose, arguments)
 
 
 def propose(flags: argparse.Namespace) -> Outcome:
@@ -59,6 +53,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, propose)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

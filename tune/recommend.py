@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +13,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_set, add_storage
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser, spell_command
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError, TrialConfig
 
 if TYPE_CHECKING:
@@ -25,10 +23,6 @@ if TYPE_CHECKING:
     from tune.plan.recommendation import Held
 
 PASSES = 2  # over the dialogues: as many turns as the best of analysis/results/smollm2/long had
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), advise, arguments)
 
 
 def advise(flags: argparse.Namespace) -> Outcome:
@@ -172,6 +166,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, advise)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

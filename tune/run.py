@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainable.command.outcome import Outcome, carry_out
-from trainable.system.environment import speak_utf8
+from trainable.command.outcome import Outcome, carry_out, start_command
 from trainable.trial import ConfigError
 from tune.driver.signals import Interrupted, pause_on_signals, say
 from tune.plan.flags import build_parser
@@ -123,5 +122,4 @@ def spell_flag(name: str) -> str:
 
 
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser, spell_command
-from trainable.system.environment import speak_utf8
 from trainable.system.garbage import pause_collection
 from tune.folder.find import open_folder
 
@@ -25,10 +22,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 WEIGH_S = 10.0  # between measurements of a folder that may hold many files
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), tell_status, arguments)
 
 
 def tell_status(flags: argparse.Namespace) -> Outcome:
@@ -146,6 +139,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, tell_status)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -7,20 +7,13 @@ it at once. A trial is stopped for good: it counts as pruned with the scores tha
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.folder.find import open_folder
 from tune.plan.flags import tell
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), stop, arguments)
 
 
 def stop(flags: argparse.Namespace) -> Outcome:
@@ -49,6 +42,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, stop)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

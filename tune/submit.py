@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.folder.find import open_folder
 
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 OUT = Path("analysis/submitted")
 PACKAGES = ("python", "torch", "transformers", "peft", "bitsandbytes", "ray", "optuna")
 CORPORA = ("cambridge", "multiwoz", "sgd", "spokenwoz")  # of everybody's; any other is one's own
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), submit, arguments)
 
 
 def build_parser() -> Parser:
@@ -162,6 +157,7 @@ def spell_intervals(best: Entry) -> dict[str, list[float]]:
     return found
 
 
+main = make_main(build_parser, submit)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

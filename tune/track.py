@@ -7,18 +7,11 @@ over turns, its state. What a tracker has already is not sent again.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
 from trainable.command.flags import add_name
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), track, arguments)
 
 
 def track(flags: argparse.Namespace) -> Outcome:
@@ -54,6 +47,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, track)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

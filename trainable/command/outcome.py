@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from trainable.command.parser import EXIT_BAD_INPUT, Parser
-from trainable.system.environment import set_environment
+from trainable.system.environment import set_environment, speak_utf8
 from trainable.trial import ConfigError
 
 FORMAT = 1  # of what --json prints: keys may come, none goes or changes its meaning under a number
@@ -44,6 +44,23 @@ def carry_out(
             json.dumps(spell({"command": parser.name, "format": FORMAT, **outcome.facts}), indent=1)
         )
     return outcome.code
+
+
+def make_main(
+    build_parser: Callable[[], Parser], act: Callable[[argparse.Namespace], Outcome]
+) -> Callable[..., int]:
+    """The command's `main(arguments)`, which returns its exit code."""
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        return carry_out(build_parser(), act, arguments)
+
+    return main
+
+
+def start_command(main: Callable[[], int]) -> NoReturn:
+    """What `python -m MODULE` does."""
+    speak_utf8()
+    sys.exit(main())
 
 
 def spell(value: Any) -> Any:

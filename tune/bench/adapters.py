@@ -9,15 +9,13 @@ greedy replies are compared with plain peft's. Exit code 1 where a row is none o
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.model.adapter_fields import check_adapter
 from trainable.model.packable import why_alone
@@ -62,10 +60,6 @@ class Row:
             f"{self.replies[0]}/{self.replies[1]}",
             place if self.is_right else f"WRONG: {place}",
         )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), judge_all, arguments)
 
 
 def judge_all(flags: argparse.Namespace) -> Outcome:
@@ -125,5 +119,7 @@ def build_parser() -> Parser:
     return Parser("tune.bench.adapters", __doc__, name="bench.adapters")
 
 
+main = make_main(build_parser, judge_all)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

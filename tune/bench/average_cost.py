@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.engine.device.compiled import fused
 from trainable.engine.pack import Pack
@@ -31,10 +30,6 @@ WARM_UP = 20  # passes: all that they compile and record is there behind these
 def keep_average(average: Tensor, weights: Tensor, share: Tensor) -> None:
     """In place, as the optimizer's kernel does."""
     average.copy_(follow(average, weights, share))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), measure_cost, arguments)
 
 
 def measure_cost(options: argparse.Namespace) -> Outcome:
@@ -75,5 +70,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, measure_cost)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

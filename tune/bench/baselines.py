@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.engine import throughput as measure
 from trainable.engine.device.memory import give_back_memory
@@ -215,10 +215,6 @@ def spell(checkpoint: Path | None) -> TrialConfig:
 MEASUREMENTS = {"lab": measure_lab, "stock": measure_stock, "engine": measure_engine}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), measure_ways, arguments)
-
-
 def measure_ways(flags: argparse.Namespace) -> Outcome:
     """Prints a line a rate, as soon as it is measured."""
     rows = []
@@ -246,5 +242,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, measure_ways)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

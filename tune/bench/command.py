@@ -11,10 +11,9 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.folder.versions import find_ours
@@ -32,10 +31,6 @@ SHOWN_VERSIONS = ("torch", "transformers", "peft", "bitsandbytes")
 LIMITS = {"cpu": 64, "cuda": 65_536}  # replies at once that --largest-batch tries
 LONGEST_REPLY = 4096
 SHAPES = "shapes"  # --largest-model without names
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), run, arguments)
 
 
 def run(flags: argparse.Namespace) -> Outcome:
@@ -212,3 +207,6 @@ def build_parser() -> Parser:
     parser.add_argument("--prompt-tokens", type=int, default=256, help="of the two searches")
     parser.add_argument("--limit", type=int, help="the most that the two searches try")
     return parser
+
+
+main = make_main(build_parser, run)

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import io
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.system.versions import read_versions
 from trainable.trial import CannotPack, ConfigError, TrialConfig, nearest
@@ -40,10 +39,6 @@ HEADER = (
     "verdict",
 )
 DASH = "–"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), judge_all, arguments)
 
 
 def judge_all(flags: argparse.Namespace) -> Outcome:
@@ -180,5 +175,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, judge_all)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from tune.folder.versions import find_ours
 
@@ -44,10 +44,6 @@ class Cost:
     wall_s: float
     driver_s: float  # processor seconds of the driver's process
     load: float = 0.0  # of the machine, the mean of the last minute
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), compare_sides, arguments)
 
 
 def compare_sides(flags: argparse.Namespace) -> Outcome:
@@ -198,5 +194,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, compare_sides)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.corpus.encode import Window
 from trainable.engine.device.memory import give_back_memory, peak_gib
@@ -182,10 +181,6 @@ def render(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), measure_all, arguments)
-
-
 def measure_all(flags: argparse.Namespace) -> Outcome:
     """Prints a row as soon as it is measured, and the table."""
     rows = []
@@ -210,5 +205,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, measure_all)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -32,7 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.engine.pack import Pack
 from trainable.engine.slots.optimizer import average_weight
@@ -160,10 +159,6 @@ def pick_mean(trial: Trial, way: str) -> Tensor:
     return trial.means[way]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), race_all, arguments)
-
-
 def race_all(options: argparse.Namespace) -> Outcome:
     started_s = time.perf_counter()
     race = Race(options)
@@ -202,5 +197,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, race_all)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

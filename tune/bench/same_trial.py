@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import SlotState
@@ -52,10 +50,6 @@ def measure(pack: Pack, weights: str, n_loss: int, n_reply: int) -> dict[str, fl
         pack.bank.average[row] = pack.bank.params[row]
     loss = measure_losses(pack, [slot], n_loss)[MINE].loss_nats
     return {"loss": loss, **score_replies(make_replies(pack, [slot], n_reply)[MINE])}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), compare_companies, arguments)
 
 
 def compare_companies(options: argparse.Namespace) -> Outcome:
@@ -97,5 +91,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, compare_companies)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

@@ -15,12 +15,11 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.engine.pack import Pack
 from trainable.engine.throughput import describe_gpu
@@ -34,10 +33,6 @@ from tune.plan.single import add_trial_flags, spell_trial
 from tune.terminal.quiet import quieten
 
 MINE, OTHER = "mine", "other"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), compare_trained, arguments)
 
 
 def compare_trained(options: argparse.Namespace) -> Outcome:
@@ -121,5 +116,7 @@ def build_parser() -> Parser:
     return parser
 
 
+main = make_main(build_parser, compare_trained)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start_command(main)

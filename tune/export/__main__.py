@@ -1,10 +1,7 @@
 """python -m tune.export"""
 
-import sys
-
-from trainable.system.environment import speak_utf8
+from trainable.command.outcome import start_command
 from tune.export.command import main
 
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -6,13 +6,13 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_name, add_trust
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.terminal.quiet import quieten
@@ -68,10 +68,6 @@ def build_parser() -> Parser:
     place.add_argument("--pr", action="store_true", help="open a pull request")
     place.add_argument("--dry-run", action="store_true", help="send nothing, print what would go")
     return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), export, arguments)
 
 
 def export(flags: argparse.Namespace) -> Outcome:
@@ -209,3 +205,6 @@ def send(title: str, folder: Path, target: Target) -> str:
     pushed = push_folder(HfApi(), folder, target, title)
     print(f"pushed: {pushed.url}" if pushed.is_new else f"nothing has changed: {pushed.url}")
     return str(pushed.url)
+
+
+main = make_main(build_parser, export)

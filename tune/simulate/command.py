@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 
@@ -35,10 +35,6 @@ COLUMNS = {  # field of Outcome -> (heading, digits)
     "regret": ("regret", 2),
     "random_regret": ("random's regret for that training", 2),
 }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), compare_methods, arguments)
 
 
 def compare_methods(flags: argparse.Namespace) -> Outcome:
@@ -206,3 +202,6 @@ def build_parser() -> Parser:
     parser.add_argument("--seeds", type=parse_count, default=20, help="sweeps a row")
     parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.md and STEM.csv")
     return parser
+
+
+main = make_main(build_parser, compare_methods)
