@@ -8,11 +8,20 @@ know (SlotFinetuner).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trainable.result import Evaluation, Resolved
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
+
+
+class ValidationRequest(NamedTuple):
+    """On what a trial is validated, and how."""
+
+    n_dialogues: int | None  # the first of the split's fixed order; None: all
+    replies: bool = True  # False: the loss on the corpus's own replies alone
+    bias: float | None = None  # of `evaluate`: decode once more under this placeholder_bias
+    split: str = "validation"
 
 
 class Finetuner(Protocol):
@@ -31,12 +40,10 @@ class Finetuner(Protocol):
     def train_until(self, turns: int) -> None:
         """Trains to the first step border at or after `turns`. Raises TrialFailed."""
 
-    def evaluate(
-        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Evaluation:
-        """Generates and scores the first `n_dialogues` (None: all) of the nested validation subset;
-        without `replies` measures the loss alone. With a `bias` the same dialogues are decoded once
-        more under that placeholder_bias, and scored beside the result."""
+    def evaluate(self, asked: ValidationRequest) -> Evaluation:
+        """Generates and scores replies to the dialogues asked for; without `replies` measures the
+        loss alone. With a `bias` they are decoded once more under that placeholder_bias, and scored
+        beside the result."""
 
     def save(self, folder: Path) -> None:
         """Everything needed to go on bit for bit, in `folder`; the adapter in peft's format."""
@@ -67,9 +74,7 @@ class EngineProtocol(Protocol):
     def train_until(self, key: str, turns: int) -> None:
         """See `Finetuner.train_until`."""
 
-    def evaluate(
-        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Unscored:
+    def evaluate(self, key: str, asked: ValidationRequest) -> Unscored:
         """See `Finetuner.evaluate`."""
 
     def save(self, key: str, folder: Path) -> None:
@@ -102,10 +107,8 @@ class SlotFinetuner:
     def train_until(self, turns: int) -> None:
         self.engine.train_until(self.key, turns)
 
-    def evaluate(
-        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Evaluation:
-        return self.engine.evaluate(self.key, n_dialogues, replies=replies, bias=bias).score()
+    def evaluate(self, asked: ValidationRequest) -> Evaluation:
+        return self.engine.evaluate(self.key, asked).score()
 
     def save(self, folder: Path) -> None:
         self.engine.save(self.key, folder)

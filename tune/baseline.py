@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.finetuner import ValidationRequest
 from trainable.command.flags import add_storage
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
@@ -117,7 +118,7 @@ def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) 
             finetuner = open_finetuner(trial, device)
             recorder.record_resolved(BASE_ID, finetuner.resolved)
             with show_activities():
-                evaluation = finetuner.evaluate(n_dialogues)
+                evaluation = finetuner.evaluate(ValidationRequest(n_dialogues))
             seconds = time.monotonic() - started_s
             report = Report(trial=BASE_ID, evaluation=evaluation, worked_s=seconds)
             recorder.record_eval(report)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.finetuner import ValidationRequest
 from trainable.command.flags import add_set, add_trust
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
@@ -231,7 +232,7 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
     try:
         finetuner = open_finetuner(system.config, device)
         with show_activities():
-            return dict(finetuner.generate(n_dialogues, split).responses)
+            return dict(finetuner.generate(ValidationRequest(n_dialogues, split=split)).responses)
     except TrialFailed as error:
         raise ConfigError(f"the replies cannot be generated: {error}") from error
     finally:

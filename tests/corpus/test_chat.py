@@ -12,6 +12,7 @@ import pytest
 from chat_models import ENDS, make_model, make_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from trainable.finetuner import ValidationRequest
 from trainable.corpus.encode import Tokenise, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import list_messages
@@ -193,19 +194,19 @@ def teach_packed(config: TrialConfig) -> Texts:
     pack = Pack(load_base(BaseSpec.of(config, device="cpu")), 1, max_rank=16)
     pack.join("chat", config, None)
     slot = pack.slots["chat"]
-    before = pack.generate([(slot, "validation", 3)])["chat"].responses
+    before = pack.generate([(slot, ValidationRequest(3))])["chat"].responses
     pack.aim("chat", TAUGHT_TURNS)
     while slot.is_training:
         pack.train_pass([slot])
-    after = pack.generate([(slot, "validation", 3)])["chat"].responses
+    after = pack.generate([(slot, ValidationRequest(3))])["chat"].responses
     return list_texts(before), list_texts(after)
 
 
 def teach_alone(config: TrialConfig) -> Texts:
     finetuner = PlainFinetuner(config, load_base(BaseSpec.of(config, device="cpu")))
-    before = finetuner.generate(3).responses
+    before = finetuner.generate(ValidationRequest(3)).responses
     finetuner.train_until(TAUGHT_TURNS)
-    return list_texts(before), list_texts(finetuner.generate(3).responses)
+    return list_texts(before), list_texts(finetuner.generate(ValidationRequest(3)).responses)
 
 
 def list_texts(replies: dict[str, list[dict[str, Any]]]) -> list[str]:

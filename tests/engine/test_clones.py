@@ -7,6 +7,7 @@ import pytest
 from test_contract import assert_equal, open_pack, train, weights
 from tiny_trials import make_config
 
+from trainable.finetuner import ValidationRequest
 from trainable.storage.resize import copy_adapter
 
 
@@ -49,7 +50,7 @@ def test_a_warm_clone_begins_with_the_original_s_replies(
     clone = replace(config, lora_rank=24, alpha_over_rank=0.5)
     copy_adapter(tmp_path / "checkpoint", tmp_path / "copy", config, clone)
     pack.join("clone", replace(clone, adapter=str(tmp_path / "copy")), None)
-    made = pack.generate([(slot, "validation", 4) for slot in pack.slots.values()])
+    made = pack.generate([(slot, ValidationRequest(4)) for slot in pack.slots.values()])
     assert made["clone"][0] == made["original"][0]
     train(pack, {"clone": 24})
     assert pack.slots["clone"].turns_seen >= 24 and not pack.broken_slots()

@@ -21,6 +21,7 @@ from tiny_trials import make_config, make_spec
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.slot import SlotState
@@ -144,7 +145,7 @@ def test_l0_a_neighbour_changes_no_bit(base_folder: Path, tmp_path: Path) -> Non
         if spoil:
             pack.bank.params[pack.rows.index("other")] = float("nan")
         train(pack, {"mine": 60, "other": 60})
-        made = pack.generate([(slot, "validation", 3) for slot in pack.slots.values()])
+        made = pack.generate([(slot, ValidationRequest(3)) for slot in pack.slots.values()])
         results.append((weights(pack, "mine", tmp_path / str(spoil)), made["mine"]))
         assert [slot.key for slot in pack.broken_slots()] == (["other"] if spoil else [])
     (clean, clean_made), (spoilt, spoilt_made) = results
@@ -238,8 +239,8 @@ def test_the_average_is_what_is_scored_and_saved(bases: dict[str, Path], tmp_pat
     for key, adapter in (("mean", tmp_path / "mean"), ("last", tmp_path / "last")):
         plain.join(key, make_config(bases["llama"], adapter=str(adapter)), None)
         assert_equal(saved[key], weights(plain, key, tmp_path / f"{key}-alone"), 0)
-        alone = plain.generate([(plain.slots[key], "validation", 2)])[key]
-        made = pack.generate([(pack.slots[key], "validation", 2)])[key]
+        alone = plain.generate([(plain.slots[key], ValidationRequest(2))])[key]
+        made = pack.generate([(pack.slots[key], ValidationRequest(2))])[key]
         assert made[0] == alone[0]
         assert made[1].loss_nats == pytest.approx(alone[1].loss_nats, rel=1e-5)
         plain.leave(key)
@@ -296,9 +297,9 @@ def test_an_end_that_may_not_come_yet_is_never_all_that_is_left(bases: dict[str,
         weight[pack.base.special.eos] = 50 * weight.sum(0)  # the end wherever it may
     greedy = {"min_new_tokens": 6, "max_new_tokens": 6}
     pack.slots["mine"].config = make_config(bases["llama"], **greedy)
-    likeliest = pack.generate([(slot, "validation", 2)])["mine"][0]
+    likeliest = pack.generate([(slot, ValidationRequest(2))])["mine"][0]
     pack.slots["mine"].config = make_config(bases["llama"], **sampled)
-    assert pack.generate([(slot, "validation", 2)])["mine"][0] == likeliest
+    assert pack.generate([(slot, ValidationRequest(2))])["mine"][0] == likeliest
 
 
 def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ def test_l5_decoding_equals_generate(base_folder: Path, tmp_path: Path) -> None:
     for key, changes in (("a", MIXED[1]), ("b", MIXED[2] | shaped)):
         pack.join(key, make_config(base_folder, **changes), None)
     train(pack, {"a": 60, "b": 60})
-    made = pack.generate([(slot, "validation", 4) for slot in pack.slots.values()])
+    made = pack.generate([(slot, ValidationRequest(4)) for slot in pack.slots.values()])
     for key, slot in pack.slots.items():
         pack.copy_state(key).write(tmp_path / key)
         base = load_base(make_spec(base_folder))
@@ -337,7 +338,7 @@ def test_each_of_unlike_numbers_of_replies_is_its_own_adapter_s(bases: dict[str,
         pack.join(key, make_config(bases["llama"], seed=seed), None)
     pack.bank.params.normal_(std=0.3)
     pack.bank.average.copy_(pack.bank.params)
-    asked = [(pack.slots[key], "validation", n) for key, n in (("a", 1), ("b", 4), ("c", 2))]
+    asked = [(pack.slots[key], ValidationRequest(n)) for key, n in zip("abc", (1, 4, 2), strict=True)]
     alone = [pack.generate([each])[each[0].key] for each in asked]
     together = pack.generate(asked)
     assert [together[key][0] for key in "abc"] == [replies for replies, _ in alone]
@@ -350,11 +351,11 @@ def test_sampled_replies_do_not_depend_on_their_batch(bases: dict[str, Path]) ->
     config = make_config(bases["llama"], **sampled)
     alone = open_pack(bases["llama"], slots=1)
     alone.join("mine", config, None)
-    few = alone.generate([(alone.slots["mine"], "validation", 3)])["mine"][0]
+    few = alone.generate([(alone.slots["mine"], ValidationRequest(3))])["mine"][0]
     crowd = open_pack(bases["llama"], slots=3)
     crowd.join("other", make_config(bases["llama"], seed=3, **sampled), None)
     crowd.join("mine", config, None)
     crowd.join("greedy", make_config(bases["llama"]), None)
-    many = crowd.generate([(slot, "validation", 8) for slot in crowd.slots.values()])
+    many = crowd.generate([(slot, ValidationRequest(8)) for slot in crowd.slots.values()])
     assert all(many["mine"][0][name] == turns for name, turns in few.items())
     assert many["mine"][0] != many["other"][0]

@@ -11,6 +11,7 @@ import torch
 from tiny_trials import make_config, make_spec
 from torch.nn import functional as F
 
+from trainable.finetuner import ValidationRequest
 from trainable.corpus.encode import Window
 from trainable.engine.pack import Pack
 from trainable.model.base import Base, load_base
@@ -47,7 +48,7 @@ def decode(folder: Path, settings: list[dict[str, Any]]) -> tuple[Pack, list[Any
     for number, changes in enumerate(settings):
         pack.join(str(number), make_config(folder, **{**untuned, **changes}), None)
     slots = [pack.slots[str(number)] for number in range(len(settings))]
-    made = pack.generate([(slot, "validation", DIALOGUES) for slot in slots])
+    made = pack.generate([(slot, ValidationRequest(DIALOGUES)) for slot in slots])
     return pack, [made[str(number)][0] for number in range(len(settings))]
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_trials import make_config, make_spec
 
+from trainable.finetuner import ValidationRequest
 from trainable.corpus.prompt import parse_state
 from trainable.engine.decode.belief_states import put_state, state_window
 from trainable.engine.engine import Engine
@@ -42,7 +43,7 @@ def test_replies_are_given_the_states_found(bases: dict[str, Path]) -> None:
     pack.join("end", make_config(EMBEDDED_FOLDER, **TRACKING), None)
     pack.join("policy", make_config(EMBEDDED_FOLDER, context="history+state"), None)
     slots = [pack.slots["end"], pack.slots["policy"]]
-    made = pack.generate([(slot, "validation", 2) for slot in slots])
+    made = pack.generate([(slot, ValidationRequest(2)) for slot in slots])
     assert all("state" not in turn for turns in made["policy"][0].values() for turn in turns)
     task = slots[0].task
 
@@ -76,7 +77,7 @@ def test_scored_on_the_end_to_end_board() -> None:
     )
     engine.join("a", config, None)
     engine.train_until("a", 400)
-    result = engine.evaluate("a", 4).score().result
+    result = engine.evaluate("a", ValidationRequest(4)).score().result
     engine.close()
     assert result.states == "predicted" and result.dst is not None
     assert result.loss_nats is not None and 0 < result.loss_nats < 5
@@ -90,7 +91,7 @@ def test_lexicalised_replies_are_held_against_the_corpus_s_words() -> None:
 
     dialogues = validation_subset(load_corpus("cambridge").get_split("validation"), 4)
     words = {d.id: [{"response": turn.response} for turn in d.turns] for d in dialogues}
-    rest = dict(corpus="cambridge", split="validation", n_dialogues=4, generate_s=0.0)
+    rest = dict(corpus="cambridge", asked=ValidationRequest(4), generate_s=0.0)
     rest |= dict(losses=Losses(loss_nats=1.0), state=TrainerState(turns_seen=0, steps=0))
     bleu = {
         kind: score(Generated(**rest, responses=words, response=kind)).result.bleu  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_trials import make_config
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.layers.attention import Packing
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
@@ -46,7 +47,7 @@ def test_the_engine_packs_it(
     for _ in range(12):
         pack.train_pass(list(pack.slots.values()))
     assert not pack.broken_slots()
-    made = pack.generate([(slot, "validation", 4) for slot in pack.slots.values()])
+    made = pack.generate([(slot, ValidationRequest(4)) for slot in pack.slots.values()])
     assert all(replies for replies, _ in made.values())
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_trials import make_config
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.finetuner import SoloFinetuner
 
 
@@ -20,7 +21,7 @@ def test_an_engine_that_is_kept_gives_the_next_trial_what_a_new_one_would(
     assert second.own_engine is first.own_engine and third.own_engine is not first.own_engine
     for trial in (second, third):
         trial.train_until(16)
-    one, other = (trial.evaluate(2) for trial in (second, third))
+    one, other = (trial.evaluate(ValidationRequest(2)) for trial in (second, third))
     assert one.responses == other.responses and one.result.loss_nats == other.result.loss_nats
     second.close()
     third.own_engine.close()

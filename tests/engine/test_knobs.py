@@ -15,6 +15,7 @@ from test_contract import open_pack, train
 from tiny_trials import make_config, make_spec
 from torch import Tensor
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.peft_format import PREFIX
 from trainable.engine.slots.slot import SlotState
@@ -106,11 +107,11 @@ def test_a_knob_is_peft_s_whatever_stands_beside_it(
     brought = {name: inherit(str(tmp_path / "mine")).get(name) for name in SHAPE}
     warm = replace(config, **brought, lora_init=None, adapter=str(tmp_path / "mine"))
     resumed.join("warm", warm, None)
-    begun = resumed.generate([(resumed.slots["warm"], "validation", 2)])["warm"][1].loss_nats
-    made = pack.generate([(pack.slots["mine"], "validation", 2)])["mine"][1].loss_nats
+    begun = resumed.generate([(resumed.slots["warm"], ValidationRequest(2))])["warm"][1].loss_nats
+    made = pack.generate([(pack.slots["mine"], ValidationRequest(2))])["mine"][1].loss_nats
     assert begun == pytest.approx(made, rel=1e-5)
     assert made == pytest.approx(measure_by_peft(pack, tmp_path / "mine"), rel=1e-5)
-    assert again.generate(2).losses.loss_nats == pytest.approx(made, rel=1e-4)
+    assert again.generate(ValidationRequest(2)).losses.loss_nats == pytest.approx(made, rel=1e-4)
 
 
 def test_knobs_that_are_off_change_no_bit(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from tiny_trials import make_config, make_spec
 from torch.nn import functional as F
 
-from trainable.engine.decode.replies import GenerationRequest
+from trainable.finetuner import ValidationRequest
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
 from trainable.model.base import load_base
@@ -50,13 +50,13 @@ def test_loss_of_the_reply_s_words_alone(target: str) -> None:
     pack.join("mine", config, None)
     with torch.no_grad():
         word, placeholder = expect_losses(pack, "mine", 3)
-    alone = pack.generate([GenerationRequest(pack.slots["mine"], "validation", 3, replies=False)])[
+    alone = pack.generate([(pack.slots["mine"], ValidationRequest(3, replies=False))])[
         "mine"
     ]
     assert not alone.responses
     assert alone.losses.nats_per_word == pytest.approx(word, rel=1e-4)
     assert alone.losses.nats_per_placeholder == pytest.approx(placeholder, rel=1e-4)
-    replied = pack.generate([(pack.slots["mine"], "validation", 3)])["mine"]
+    replied = pack.generate([(pack.slots["mine"], ValidationRequest(3))])["mine"]
     assert replied.losses.nats_per_word == pytest.approx(word, rel=1e-4)
     assert replied.losses.loss_nats == pytest.approx(alone.losses.loss_nats, rel=1e-6)
     assert len(replied.responses) == 3
@@ -67,11 +67,11 @@ def test_slots_of_one_engine_are_asked_for_different_things() -> None:
     engine = Engine(make_spec(EMBEDDED_FOLDER), slots=2, max_rank=4)
     for key in ("a", "b"):
         engine.join(key, make_config(EMBEDDED_FOLDER, max_new_tokens=24), None)
-    plain = engine.evaluate("a", 4).score().result
-    beside = engine.evaluate("a", 4, bias=30.0).score().result
-    biased = engine.generate("a", 4, bias=30.0).responses
-    replies = engine.generate("a", 4).responses
-    loss = engine.evaluate("b", None, replies=False).score().result
+    plain = engine.evaluate("a", ValidationRequest(4)).score().result
+    beside = engine.evaluate("a", ValidationRequest(4, bias=30.0)).score().result
+    biased = engine.generate("a", ValidationRequest(4, bias=30.0)).responses
+    replies = engine.generate("a", ValidationRequest(4)).responses
+    loss = engine.evaluate("b", ValidationRequest(None, replies=False)).score().result
     engine.close()
     assert (loss.combined, loss.bleu, loss.placeholders) == (None, None, None)
     assert loss.n_dialogues > 4 and loss.richness == {} and loss.intervals == {}
@@ -87,7 +87,7 @@ def test_transformers_own_trials_measure_the_same() -> None:
     values |= dict(weight_decay=0.0, clip_norm=1.0, train_turns=8)
     full = open_finetuner(TrialConfig(method="full", **values), "cpu")
     packed = open_finetuner(make_config(EMBEDDED_FOLDER, max_new_tokens=4), "cpu")
-    one, other = (f.evaluate(3, replies=False).result for f in (full, packed))
+    one, other = (f.evaluate(ValidationRequest(3, replies=False)).result for f in (full, packed))
     assert one.combined is other.combined is None
     for name in ("loss_nats", "nats_per_word", "nats_per_placeholder"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-4)

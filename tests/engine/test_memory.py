@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_trials import make_config, make_spec
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.engine import Engine
 from trainable.trial import TrialFailed
 
@@ -131,7 +132,7 @@ def test_replies_come_in_smaller_chunks(
     import trainable.engine.decode.replies as replies
 
     engine.join("a", make_config(bases["llama"], max_new_tokens=4), None)
-    expected = engine.generate("a", 4).responses
+    expected = engine.generate("a", ValidationRequest(4)).responses
     monkeypatch.setattr("trainable.engine.device.memory.CPU_CACHE_BYTES", 2**23)
     take = replies.take_chunk
 
@@ -142,5 +143,5 @@ def test_replies_come_in_smaller_chunks(
         return chunk
 
     monkeypatch.setattr(replies, "take_chunk", limited)
-    assert engine.generate("a", 4).responses == expected
+    assert engine.generate("a", ValidationRequest(4)).responses == expected
     assert engine.pack.memory.cache_cut > 1

@@ -13,6 +13,7 @@ from test_knobs import KNOBS, assert_like
 from tiny_trials import make_config
 from transformers import PreTrainedModel
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.decode.token_pass import TokenPass
 from trainable.engine.device.counter import mix
 from trainable.engine.layers.attention import Cached, CachedFlat
@@ -44,7 +45,7 @@ def train(pack: Pack, passes: int) -> None:
 
 
 def reply(pack: Pack) -> dict[str, object]:
-    made = pack.generate([(slot, "validation", 12) for slot in pack.slots.values()])
+    made = pack.generate([(slot, ValidationRequest(12)) for slot in pack.slots.values()])
     return {key: replies for key, (replies, _) in made.items()}
 
 

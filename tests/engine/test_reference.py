@@ -8,6 +8,7 @@ from test_contract import assert_equal, open_pack, train_with_peft, weights
 from tiny_trials import make_config, make_spec
 from torch import Tensor
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.reference import Adapter, Reference
 from trainable.engine.slots.data_order import DataOrder
@@ -106,7 +107,7 @@ def test_the_engine_computes_the_reference(trained: Trained, tmp_path: Path) -> 
     averaged, name = reference.adapters[0], "model.layers.0.self_attn.q_proj.B"
     assert not torch.equal(averaged.weights[name], averaged.average[name])
     windows = pack.slots["1"].task.held_out("validation", 2)
-    made = pack.generate([(slot, "validation", 2) for slot in pack.slots.values()])
+    made = pack.generate([(slot, ValidationRequest(2)) for slot in pack.slots.values()])
     for number, slot in enumerate(pack.slots.values()):
         for window in windows:
             for turn, prefix in zip(window.turns, window.prompts, strict=True):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from trainable.finetuner import ValidationRequest
 from trainable.corpus.losses import Losses
-from trainable.evaluation.validation import Calibrated, Generated, load_evaluator, score
+from trainable.evaluation.validation import Generated, load_evaluator, score
 from trainable.result import TrainerState
 
 OWN = [{"response": "How about [name]? Call [phone]."}, {"response": "Done, it is [ref]."}]
@@ -16,10 +17,17 @@ HALF = [{"response": "How about [name]?"}, {"response": "Done."}]  # informs, wi
 BAD = [{"response": "No."}, {"response": "No."}]
 
 
-def make_generated(corpus: Path, responses: dict[str, Any], **changes: Any) -> Generated:
+def make_generated(
+    corpus: Path,
+    responses: dict[str, Any],
+    split: str = "test",
+    bias: float | None = None,
+    **changes: Any,
+) -> Generated:
+    asked = ValidationRequest(len(responses), bias=bias, split=split)
     fields: dict[str, Any] = {
-        **{"corpus": str(corpus), "response": "delexicalised", "split": "test"},
-        **{"n_dialogues": len(responses), "responses": responses, "generate_s": 3.0},
+        **{"corpus": str(corpus), "response": "delexicalised", "asked": asked},
+        **{"responses": responses, "generate_s": 3.0},
     }
     way = {"turns_seen": 600, "steps": 40, "train_s": 20.0, "tokens_seen": 9000, "peak_gib": 0.25}
     losses = Losses(loss_nats=1.5, nats_per_word=2.5, nats_per_placeholder=0.5)
@@ -30,7 +38,7 @@ def make_generated(corpus: Path, responses: dict[str, Any], **changes: Any) -> G
 @pytest.mark.usefixtures("own_cache")
 def test_every_figure_stands_under_its_own_name(small_folder: Path) -> None:
     replies = {"sng04": HALF, "pmul05": BAD}
-    other = Calibrated(bias=3.0, responses={"sng04": OWN, "pmul05": HALF}, generate_s=4.0)
+    other = make_generated(small_folder, {"sng04": OWN, "pmul05": HALF}, bias=3.0, generate_s=4.0)
     evaluation = score(make_generated(small_folder, replies), other)
     result = evaluation.result
     assert (result.inform, result.success) == (50, 0)

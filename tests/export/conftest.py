@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.find import find_space
+from trainable.finetuner import ValidationRequest
 from trainable.storage.checkpoint import write_checkpoint
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Report
@@ -42,7 +43,7 @@ def run_trial(recorder: Recorder, trial: str, config: TrialConfig, n_dialogues: 
     finetuner = SoloFinetuner(config, "cpu")
     try:
         finetuner.train_until(config.train_turns)
-        evaluation = finetuner.evaluate(n_dialogues)
+        evaluation = finetuner.evaluate(ValidationRequest(n_dialogues))
         write_checkpoint(recorder.folder / "checkpoints" / trial, finetuner, evaluation)
     finally:
         finetuner.close()

@@ -14,6 +14,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
+from trainable.finetuner import ValidationRequest
 from trainable.model.adapter_fields import check_adapter
 from trainable.solo.choose import open_finetuner, open_plain
 from trainable.storage.adapter import inherit
@@ -190,7 +191,7 @@ def test_a_trial_of_another_alpha_goes_on_from_the_same_function(
 ) -> None:
     loss = measure_loss(PeftModel.from_pretrained(load_plain(), plain).eval())
     finetuner = open_it(spell(plain, **{**TRAINED, "alpha_over_rank": 0.5}), "cpu")
-    assert finetuner.generate(DIALOGUES).losses.loss_nats == pytest.approx(loss, rel=1e-5)
+    assert finetuner.generate(ValidationRequest(DIALOGUES)).losses.loss_nats == pytest.approx(loss, rel=1e-5)
     finetuner.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from trainable.finetuner import ValidationRequest
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import (
     find_last_whole,
@@ -33,7 +34,7 @@ def save_at(folder: Path, *turns: int) -> ToyFinetuner:
     toy = ToyFinetuner(make_config())
     for milestone in turns:
         toy.train_until(milestone)
-        write_checkpoint(folder, toy, toy.evaluate(10))
+        write_checkpoint(folder, toy, toy.evaluate(ValidationRequest(10)))
     return toy
 
 
@@ -42,13 +43,13 @@ def test_the_toy_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     save_at(tmp_path / "b", 100)
     resumed = ToyFinetuner(make_config(), start=find_last_whole(tmp_path / "b")[0].path)
     resumed.train_until(300)
-    assert asdict(resumed.evaluate(20)) == asdict(straight.evaluate(20))
+    assert asdict(resumed.evaluate(ValidationRequest(20))) == asdict(straight.evaluate(ValidationRequest(20)))
 
 
 def test_the_toy_s_result_is_what_its_dialogues_say() -> None:
     toy = ToyFinetuner(make_config())
     toy.train_until(500)
-    evaluation = toy.evaluate(40)
+    evaluation = toy.evaluate(ValidationRequest(40))
     inform = [d["inform"] for d in evaluation.dialogues.values()]
     assert evaluation.result.inform == 100 * sum(inform) / 40
     assert set(evaluation.responses) == set(evaluation.dialogues)
@@ -65,7 +66,7 @@ def test_the_toy_diverges_and_runs_out_of_memory() -> None:
 def test_an_evaluation_comes_back_equal(tmp_path: Path) -> None:
     toy = save_at(tmp_path, 100)
     checkpoint, notes = find_last_whole(tmp_path)
-    assert read_evaluation(checkpoint.path) == toy.evaluate(10) and not notes
+    assert read_evaluation(checkpoint.path) == toy.evaluate(ValidationRequest(10)) and not notes
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from transformers import (
     T5Config,
 )
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.slots.data_order import Draw
 from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
@@ -102,7 +103,7 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     through.save(tmp_path / "end")
     scored = drop_training(replace(config, base_model=str(tmp_path / "end")))
     alone = open_finetuner(scored, "cpu")
-    assert alone.evaluate(2).responses == through.evaluate(2).responses
+    assert alone.evaluate(ValidationRequest(2)).responses == through.evaluate(ValidationRequest(2)).responses
     last = weights(through)
     assert all(not torch.equal(mean, last[n]) for n, mean in through.average.values.items())
 
@@ -156,11 +157,11 @@ def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
     sampled = {"decoding": "sampling", "temperature": 1.5, "top_k": 40}
     config = TrialConfig(**{**LORA, **sampled, "base_model": str(folders[name])})
     finetuner: Any = open_finetuner(config, "cpu")
-    together = finetuner.evaluate(2).responses
+    together = finetuner.evaluate(ValidationRequest(2)).responses
     finetuner.passes.rows_a_batch = 3
-    assert finetuner.evaluate(2).responses == together
+    assert finetuner.evaluate(ValidationRequest(2)).responses == together
     finetuner.config = replace(config, seed=2)
-    assert finetuner.evaluate(2).responses != together
+    assert finetuner.evaluate(ValidationRequest(2)).responses != together
 
 
 @pytest.mark.slow
@@ -191,7 +192,7 @@ def test_from_scratch_begins_worse_than_pretrained() -> None:
     losses = []
     for initialisation in ("pretrained", "random"):
         finetuner = open_finetuner(TrialConfig(**FULL, initialisation=initialisation), "cpu")
-        losses.append(finetuner.evaluate(2).result.loss_nats)
+        losses.append(finetuner.evaluate(ValidationRequest(2)).result.loss_nats)
     assert losses[0] + 1 < losses[1]
 
 
@@ -203,17 +204,17 @@ def test_models_that_cannot_be_packed_learn(
 ) -> None:
     config = TrialConfig(**{**method, "base_model": str(folders[name]), "learning_rate": 1e-2})
     finetuner = open_finetuner(config, "cpu")
-    untrained = finetuner.evaluate(2)
+    untrained = finetuner.evaluate(ValidationRequest(2))
     finetuner.train_until(80)
-    trained = finetuner.evaluate(2)
+    trained = finetuner.evaluate(ValidationRequest(2))
     assert trained.result.loss_nats < untrained.result.loss_nats - 0.1
     assert trained.result.turns_seen >= 80 and trained.result.n_dialogues == 2
     assert finetuner.resolved.execution.startswith("solo: ")
     finetuner.save(tmp_path)
     again = open_finetuner(config, "cpu", tmp_path)
-    assert again.evaluate(2).result.loss_nats == pytest.approx(trained.result.loss_nats)
+    assert again.evaluate(ValidationRequest(2)).result.loss_nats == pytest.approx(trained.result.loss_nats)
     if config.method == "lora":
-        warm = open_finetuner(replace(config, adapter=str(tmp_path)), "cpu").evaluate(2).result
+        warm = open_finetuner(replace(config, adapter=str(tmp_path)), "cpu").evaluate(ValidationRequest(2)).result
         assert warm.turns_seen == 0
         assert warm.loss_nats == pytest.approx(trained.result.loss_nats)
 
@@ -228,7 +229,7 @@ def test_an_adapter_of_theirs_is_evaluated_as_its_trial_was(
     fields = {**LORA, "learning_rate": 1e-2, "response": response, "context": "history+state"}
     finetuner = open_finetuner(TrialConfig(**fields, base_model=str(folders[name])), "cpu")
     finetuner.train_until(80)
-    wanted = finetuner.evaluate(2).result
+    wanted = finetuner.evaluate(ValidationRequest(2)).result
     finetuner.save(tmp_path)
     out = tmp_path / "scores.json"
     arguments = ["--split", "validation", "--dialogues", "2", "--device", "cpu"]

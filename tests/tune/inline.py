@@ -56,10 +56,10 @@ def carry_out(lease: Lease) -> Iterator[Report]:
             yield Report(trial=lease.trial, failure=str(error), curve=finetuner.curve)
             return
         seen = finetuner.turns_seen
-        _, n_dialogues, replies, bias = lease.find_reached(seen)
-        evaluation = finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
+        asked = lease.find_reached(seen).asked
+        evaluation = finetuner.evaluate(asked)
         try:
-            evaluation = apply_objective(lease.objective, evaluation, lease.config, n_dialogues)
+            evaluation = apply_objective(lease.objective, evaluation, lease.config, asked.n_dialogues)
         except TrialFailed as error:
             yield Report(trial=lease.trial, failure=str(error))
             return

@@ -13,6 +13,7 @@ from test_resume import KillAfter, finish
 from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
+from trainable.finetuner import ValidationRequest
 from trainable.worker.lease import Report
 from tune.search.points import view_point
 from tune.search.search import Search
@@ -103,7 +104,7 @@ def evaluate(search: Search, trial: str, turns: int) -> Report:
 
     finetuner = ToyFinetuner(search.trials[trial].config)
     finetuner.train_until(turns)
-    return Report(trial=trial, evaluation=finetuner.evaluate(20))
+    return Report(trial=trial, evaluation=finetuner.evaluate(ValidationRequest(20)))
 
 
 def test_what_the_sampler_sees_of_a_point_follows_its_seeds(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from inline import make_config
 from test_search import summarise
 
 from analysis.records import find_sweep, read_sweep
+from trainable.finetuner import ValidationRequest
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import keep_best_and_last, list_checkpoints, write_checkpoint
 from trainable.storage.remote import Remote, bring_checkpoints, bring_sweep, locate
@@ -73,7 +74,7 @@ def test_checkpoints_travel_whole_and_only_the_needed_ones_stay(s3: Any, tmp_pat
     toy = ToyFinetuner(space.spell(space.first[0], config.base))
     for turns in (25, 50, 75, 100):
         toy.train_until(turns)
-        push_checkpoint(remote, write_checkpoint(here, toy, toy.evaluate(5)))
+        push_checkpoint(remote, write_checkpoint(here, toy, toy.evaluate(ValidationRequest(5))))
     kept = {str(c.turns_seen) for c in list_checkpoints(here)}
     assert {name.split("/")[0] for name in remote.list_files()} == kept and "100" in kept
     s3.delete_object(Bucket="bucket", Key="team/sweeps/s/checkpoints/0/100/toy.json")  # torn

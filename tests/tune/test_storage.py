@@ -17,6 +17,7 @@ from test_search import summarise
 from test_sweep import run
 
 from analysis.records import SweepRecords, read_sweep
+from trainable.finetuner import ValidationRequest
 from trainable.storage import checkpoint
 from trainable.storage.checkpoint import is_whole
 from trainable.system import retries as storage
@@ -127,7 +128,7 @@ def test_a_draft_gives_its_room_back(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert lease is not None
     finetuner = entry.open_finetuner(lease.config, "cpu")
     finetuner.train_until(400)
-    evaluation = finetuner.evaluate(5)
+    evaluation = finetuner.evaluate(ValidationRequest(5))
     monkeypatch.setattr(checkpoint, "_fingerprint", Failing(FULL))
     with pytest.raises(OSError):
         checkpoint.write_checkpoint(lease.checkpoints, finetuner, evaluation)
@@ -158,7 +159,7 @@ def test_a_missing_or_infinite_number_fails_the_trial_with_its_name(tmp_path: Pa
     for name, value in (("combined", None), ("loss_nats", float("nan")), ("bleu", float("inf"))):
         lease = search.lease()
         assert lease is not None
-        evaluation = entry.open_finetuner(lease.config, "cpu").evaluate(3)
+        evaluation = entry.open_finetuner(lease.config, "cpu").evaluate(ValidationRequest(3))
         object.__setattr__(evaluation.result, name, value)
         search.report(Report(trial=lease.trial, evaluation=evaluation))
     reasons = [t.reason for t in read_sweep(config.folder).searched]

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 
 from trainable.engine.pack import Pack
-from trainable.engine.pending import PendingRequest, PendingWork
+from trainable.engine.pending import PendingValidation, PendingWork
 from trainable.engine.slots.slot import SlotState
-from trainable.evaluation.validation import Calibrated, Generated, Validation
+from trainable.evaluation.validation import Generated, Validation, validate
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
 from trainable.result import Resolved
 from trainable.system.activity import forget
@@ -63,31 +64,17 @@ class Engine:
         """Waits until the trial has seen `turns` system turns. Raises TrialFailed."""
         self._order(lambda: self._pending.want_training(key, turns)).result()
 
-    def generate(
-        self,
-        key: str,
-        n_dialogues: int | None,
-        split: str = "validation",
-        replies: bool = True,
-        bias: float | None = None,
-    ) -> Generated:
-        """The trial's replies to the first dialogues (None: all) of a split's fixed order, and the
-        loss on the corpus's own: with `replies` False the loss alone. `bias`: a placeholder_bias
-        in the place of the trial's own."""
-        request = PendingRequest(key, Future(), n_dialogues, split, replies, bias)
+    def generate(self, key: str, asked: ValidationRequest) -> Generated:
+        """The trial's replies to the dialogues asked for, and the loss on the corpus's own: with
+        `replies` False the loss alone. `bias`: a placeholder_bias in the place of the trial's own."""
+        request = PendingValidation(key, Future(), asked)
         self._order(lambda: self._pending.generating.append(request))
         return request.done.result()
 
-    def evaluate(
-        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Validation:
+    def evaluate(self, key: str, asked: ValidationRequest) -> Validation:
         """Not scored here: eight trials that score beside the device's thread take ten times as
         long, and hold it up."""
-        generated = self.generate(key, n_dialogues, replies=replies)
-        if bias is None or not replies:
-            return Validation(generated=generated)
-        biased = self.generate(key, n_dialogues, bias=bias)
-        return Validation(generated=generated, calibrated=Calibrated.of(biased, bias))
+        return validate(lambda one: self.generate(key, one), asked)
 
     def save(self, key: str, folder: Path) -> None:
         """Waited for, cut up and written by the calling thread: the device works on."""

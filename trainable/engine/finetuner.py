@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainable.engine.engine import Engine
 from trainable.evaluation.validation import Generated
-from trainable.finetuner import SlotFinetuner
+from trainable.finetuner import SlotFinetuner, ValidationRequest
 from trainable.model.base import BaseSpec
 from trainable.storage.adapter import rank_of
 from trainable.trial import TrialConfig
@@ -32,9 +32,9 @@ class SoloFinetuner(SlotFinetuner):
             self.own_engine.close()
             raise
 
-    def generate(self, n_dialogues: int | None, split: str = "validation") -> Generated:
-        """Replies to the first dialogues of the split's fixed order, and the loss on them."""
-        return self.own_engine.generate(self.key, n_dialogues, split)
+    def generate(self, asked: ValidationRequest) -> Generated:
+        """See `Engine.generate`."""
+        return self.own_engine.generate(self.key, asked)
 
     def close(self) -> None:
         if not self.keeps:

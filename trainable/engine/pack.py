@@ -36,6 +36,7 @@ from trainable.engine.slots.task import Tasks
 from trainable.engine.train.loss import TargetLoss
 from trainable.engine.train.meter import Meter
 from trainable.engine.train.train_pass import Load, TrainPass
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.model.precision import name_dtype
@@ -156,7 +157,7 @@ class Pack(SlotTable):
         return nats * load.weights
 
     def generate(
-        self, asked: Sequence[GenerationRequest | tuple[Slot, str, int]]
+        self, asked: Sequence[tuple[Slot, ValidationRequest]]
     ) -> dict[str, Generation]:
         """Each trial's replies, all trials decoded together, and its loss on the corpus's own."""
         with torch.compiler.set_stance("force_eager"):  # shapes change with every finished row

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from trainable.engine.decode.replies import Generation, GenerationRequest
+from trainable.engine.decode.replies import Generation
 from trainable.engine.pack import Pack
 from trainable.engine.slots.loss_scale import not_finite
 from trainable.evaluation.validation import Generated
+from trainable.finetuner import ValidationRequest
 from trainable.result import TrainerState
 from trainable.system.activity import tell
 from trainable.system.shortage import describe_shortage
@@ -23,18 +24,21 @@ CHECK_EVERY = 16  # passes between looks at which slots have broken
 
 @dataclass
 class PendingRequest:
-    """Something a slot waits for: training to a goal, or generated replies."""
+    """What a slot waits for: the training to its goal."""
 
     key: str
     done: Future[Any]
-    n_dialogues: int | None = None  # to validate on; None: all of the split
-    split: str = "validation"
-    replies: bool = True
-    bias: float | None = None
 
-    def is_like(self, other: PendingRequest) -> bool:
+
+@dataclass
+class PendingValidation(PendingRequest):
+    """Or generated replies, or a loss."""
+
+    asked: ValidationRequest
+
+    def is_like(self, other: PendingValidation) -> bool:
         """Whether both are for the same kind of validation."""
-        one, two = ((w.split, w.replies, w.bias) for w in (self, other))
+        one, two = (w.asked._replace(n_dialogues=None) for w in (self, other))
         return one == two
 
 
@@ -44,7 +48,7 @@ class PendingWork:
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
         self.training: list[PendingRequest] = []
-        self.generating: list[PendingRequest] = []
+        self.generating: list[PendingValidation] = []
         self._n_passes = 0
 
     @property
@@ -101,7 +105,7 @@ class PendingWork:
     def _should_generate(self) -> bool:
         """Replies are worth waiting for company: slots that are about to be due are let come. A
         loss alone is measured at once."""
-        if not all(request.replies for request in self.generating):
+        if not all(request.asked.replies for request in self.generating):
             return True
         return len(self.generating) >= len(self.training)
 
@@ -121,27 +125,24 @@ class PendingWork:
 
     def _generate(self) -> None:
         self._fail_broken()  # by then the device has trained
-        due = {request.key: request for request in sorted(self.generating, key=lambda w: w.replies)}
+        in_order = sorted(self.generating, key=lambda w: w.asked.replies)
+        due = {request.key: request for request in in_order}
         chosen = [w for w in due.values() if w.is_like(next(iter(due.values())))]
         started_s = time.perf_counter()
-        made = self.pack.generate(
-            [
-                GenerationRequest(self.pack.slots[w.key], w.split, w.n_dialogues, w.replies, w.bias)
-                for w in chosen
-            ]
-        )
+        made = self.pack.generate([(self.pack.slots[w.key], w.asked) for w in chosen])
         share_s = (time.perf_counter() - started_s) / len(chosen)
         for request in chosen:
             self.generating.remove(request)
             request.done.set_result(self._describe(request, made[request.key], share_s))
 
-    def _describe(self, request: PendingRequest, made: Generation, generate_s: float) -> Generated:
+    def _describe(
+        self, request: PendingValidation, made: Generation, generate_s: float
+    ) -> Generated:
         slot = self.pack.slots[request.key]
         return Generated(
             corpus=slot.config.corpus,
             response=slot.config.response,
-            split=request.split,
-            n_dialogues=request.n_dialogues,
+            asked=request.asked,
             responses=made.responses,
             losses=made.losses,
             state=TrainerState.of(

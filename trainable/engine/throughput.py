@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from trainable.finetuner import ValidationRequest
 from trainable.corpus.encode import Window
 from trainable.engine.decode.replies import decode_chunks
 from trainable.engine.device.memory import give_back_memory
@@ -76,7 +77,7 @@ def measure_replies(pack: Pack, n_dialogues: int) -> Speed:
     """All slots reply to the first validation dialogues, together."""
     slots = list(pack.slots.values())
     started_s = start_clock(pack.device)
-    made = pack.generate([(slot, "validation", n_dialogues) for slot in slots])
+    made = pack.generate([(slot, ValidationRequest(n_dialogues)) for slot in slots])
     synchronise(pack.device)
     seconds = time.perf_counter() - started_s
     texts = [

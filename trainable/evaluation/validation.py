@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.evaluator import Evaluator, Scores
 from trainable.evaluation.plain import PlainEvaluator
+from trainable.finetuner import ValidationRequest
 from trainable.result import EvalResult, Evaluation, ReplyScores, TrainerState
 
 RATES = ("bleu", "inform", "success", "combined")
@@ -26,8 +27,7 @@ class Generated:
 
     corpus: str
     response: str  # delexicalised | lexicalised
-    split: str
-    n_dialogues: int | None  # of the split's fixed order; None: all
+    asked: ValidationRequest
     responses: dict[str, list[dict[str, Any]]]  # mwzeval's format; empty: only the loss was asked
     losses: Losses
     state: TrainerState
@@ -35,27 +35,23 @@ class Generated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibrated:
-    """Replies to the same dialogues under one fixed placeholder_bias."""
-
-    bias: float
-    responses: dict[str, list[dict[str, Any]]]
-    generate_s: float
-
-    @classmethod
-    def of(cls, generated: Generated, bias: float) -> Calibrated:
-        return cls(bias=bias, responses=generated.responses, generate_s=generated.generate_s)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Validation:
     """Replies that are yet to be scored, and those under a fixed bias beside them."""
 
     generated: Generated
-    calibrated: Calibrated | None = None
+    biased: Generated | None = None  # the same dialogues under one fixed placeholder_bias
 
     def score(self) -> Evaluation:
-        return score(self.generated, self.calibrated)
+        return score(self.generated, self.biased)
+
+
+def validate(
+    generate: Callable[[ValidationRequest], Generated], asked: ValidationRequest
+) -> Validation:
+    """Generates what was asked for, and where it has a bias once more under that."""
+    generated = generate(asked._replace(bias=None))
+    has_two = asked.bias is not None and asked.replies
+    return Validation(generated=generated, biased=generate(asked) if has_two else None)
 
 
 @lru_cache(maxsize=8)
@@ -87,19 +83,19 @@ def use_lexicalised(dialogue: Dialogue) -> Dialogue:
     return replace(dialogue, turns=turns)
 
 
-def score(generated: Generated, calibrated: Calibrated | None = None) -> Evaluation:
+def score(generated: Generated, biased: Generated | None = None) -> Evaluation:
     """Scores what was generated (evaluation spec, sections 5 to 9), and beside it the replies under
     a fixed bias. Without replies the result has the loss alone."""
     started_s = time.perf_counter()
-    scores = score_replies(generated, generated.responses) if generated.responses else None
-    beside = score_calibrated(generated, calibrated) if calibrated else None
-    generate_s = generated.generate_s + (calibrated.generate_s if calibrated else 0.0)
+    scores = score_replies(generated) if generated.responses else None
+    beside = score_biased(biased) if biased else None
+    generate_s = generated.generate_s + (biased.generate_s if biased else 0.0)
     result = EvalResult.join(
         generated.state,
         generated.losses,
         scores or count_dialogues(generated),
         calibrated=beside,
-        split=generated.split,
+        split=generated.asked.split,
         eval_s=generate_s + time.perf_counter() - started_s,
         generate_s=generate_s,
     )
@@ -109,22 +105,21 @@ def score(generated: Generated, calibrated: Calibrated | None = None) -> Evaluat
     return Evaluation(result=result, dialogues=dialogues, responses=generated.responses)
 
 
-def score_replies(generated: Generated, responses: dict[str, list[dict[str, Any]]]) -> Scores:
-    evaluator = load_evaluator(
-        generated.corpus, generated.split, generated.n_dialogues, generated.response
-    )
-    return evaluator.score(responses)
+def score_replies(generated: Generated) -> Scores:
+    n_dialogues, split = generated.asked.n_dialogues, generated.asked.split
+    evaluator = load_evaluator(generated.corpus, split, n_dialogues, generated.response)
+    return evaluator.score(generated.responses)
 
 
-def score_calibrated(generated: Generated, calibrated: Calibrated) -> dict[str, float]:
+def score_biased(biased: Generated) -> dict[str, float]:
     """See `EvalResult.calibrated`."""
-    scores = score_replies(generated, calibrated.responses)
+    scores = score_replies(biased)
     rates = {name: getattr(scores, name) for name in RATES}
-    return {"bias": calibrated.bias, **rates, **(scores.placeholders or {})}
+    return {"bias": biased.asked.bias, **rates, **(scores.placeholders or {})}
 
 
 def count_dialogues(generated: Generated) -> ReplyScores:
     """Where there are no replies: on how many dialogues and turns the loss was measured."""
-    loaded = load_corpus(generated.corpus).get_split(generated.split)
-    dialogues = validation_subset(loaded, generated.n_dialogues)
+    loaded = load_corpus(generated.corpus).get_split(generated.asked.split)
+    dialogues = validation_subset(loaded, generated.asked.n_dialogues)
     return ReplyScores.absent(len(dialogues), sum(len(d.turns) for d in dialogues))

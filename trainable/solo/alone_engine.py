@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from trainable.evaluation.validation import Validation
+from trainable.finetuner import ValidationRequest
 from trainable.result import Resolved
 from trainable.solo.choose import open_plain
 from trainable.solo.train import PlainFinetuner
@@ -36,11 +37,9 @@ class AloneEngine:
         with self._at_work:
             self._trials[key].train_until(turns)
 
-    def evaluate(
-        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Validation:
+    def evaluate(self, key: str, asked: ValidationRequest) -> Validation:
         with self._at_work:
-            return self._trials[key].validate(n_dialogues, replies=replies, bias=bias)
+            return self._trials[key].validate(asked)
 
     def save(self, key: str, folder: Path) -> None:
         with self._at_work:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainable.finetuner import ValidationRequest
 from trainable.result import EvalResult, Evaluation, Resolved
 from trainable.storage.adapter import read_adapter_config
 from trainable.system.activity import ALONE, forget, tell
@@ -96,10 +97,8 @@ class ToyFinetuner:
             train_s=self._turns * TURN_S,
         )
 
-    def evaluate(
-        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Evaluation:
-        n_dialogues = DIALOGUES if n_dialogues is None else n_dialogues
+    def evaluate(self, asked: ValidationRequest) -> Evaluation:
+        n_dialogues = DIALOGUES if asked.n_dialogues is None else asked.n_dialogues
         tell("validating", 0, n_dialogues * TURNS_A_DIALOGUE, key=self.key)
         quality = _quality(self.config, self._turns + self._ahead_turns)
         settings = {n: v for n, v in self.config.to_dict().items() if n != "adapter"}  # a path
@@ -107,12 +106,12 @@ class ToyFinetuner:
         quality = min(max(quality + noise.gauss(0.0, 0.01), 0.01), 0.99)
         dialogues = {f"toy{i:04d}": _score(i, quality) for i in range(n_dialogues)}
         result = _summarise(dialogues, quality, self._turns, self.config)
-        if not replies:
+        if not asked.replies:
             return Evaluation(result=_drop_replies(result), dialogues={}, responses={})
-        if bias is not None:
+        if asked.bias is not None:
             names = ("combined", "bleu", "inform", "success")
             beside = {name: getattr(result, name) for name in names}
-            result = replace(result, calibrated={"bias": bias, **beside})
+            result = replace(result, calibrated={"bias": asked.bias, **beside})
         return Evaluation(
             result=result,
             dialogues=dialogues,

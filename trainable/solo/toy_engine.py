@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainable.finetuner import ValidationRequest
 from trainable.result import Evaluation, Resolved
 from trainable.solo.toy import ToyFinetuner
 from trainable.training_curve import TrainingCurve
@@ -44,10 +45,8 @@ class ToyEngine:
     def train_until(self, key: str, turns: int) -> None:
         self._trials[key].train_until(turns)
 
-    def evaluate(
-        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Scored:
-        return Scored(self._trials[key].evaluate(n_dialogues, replies=replies, bias=bias))
+    def evaluate(self, key: str, asked: ValidationRequest) -> Scored:
+        return Scored(self._trials[key].evaluate(asked))
 
     def save(self, key: str, folder: Path) -> None:
         self._trials[key].save(folder)

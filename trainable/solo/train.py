@@ -20,7 +20,8 @@ from trainable.engine.slots.data_order import DataOrder, cut_step
 from trainable.engine.slots.loss_scale import not_finite
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
-from trainable.evaluation.validation import Calibrated, Generated, Validation
+from trainable.evaluation.validation import Generated, Validation, validate
+from trainable.finetuner import ValidationRequest
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
 from trainable.model.precision import name_dtype
@@ -150,44 +151,27 @@ class PlainFinetuner:
             **recall_gpu(),
         )
 
-    def evaluate(
-        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Evaluation:
-        return self.validate(n_dialogues, replies=replies, bias=bias).score()
+    def evaluate(self, asked: ValidationRequest) -> Evaluation:
+        return self.validate(asked).score()
 
-    def validate(
-        self, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Validation:
+    def validate(self, asked: ValidationRequest) -> Validation:
         """`evaluate`, not scored yet."""
-        generated = self.generate(n_dialogues, replies=replies)
-        if bias is None or not replies:
-            return Validation(generated=generated)
-        biased = self.generate(n_dialogues, bias=bias)
-        return Validation(generated=generated, calibrated=Calibrated.of(biased, bias))
+        return validate(self.generate, asked)
 
-    def generate(
-        self,
-        n_dialogues: int | None,
-        split: str = "validation",
-        *,
-        replies: bool = True,
-        bias: float | None = None,
-    ) -> Generated:
-        """Replies to the first dialogues of the split's fixed order (None: all), and the loss on
-        them; without `replies` the loss alone. `bias`: a placeholder_bias in the place of the
-        trial's own."""
-        started_s = time.perf_counter()
+    def generate(self, asked: ValidationRequest) -> Generated:
+        """Replies to the dialogues asked for, and the loss on them; without `replies` the loss
+        alone. `bias`: a placeholder_bias in the place of the trial's own."""
+        started_s, bias = time.perf_counter(), asked.bias
         config = self.config if bias is None else replace(self.config, placeholder_bias=bias)
-        windows = self.task.held_out(split, n_dialogues)
+        windows = self.task.held_out(asked.split, asked.n_dialogues)
         with torch.no_grad(), quiet_dropout(self.model), self.average.in_place():
             scored = [(window, self.passes.list_nats(window)) for window in windows]
-            prompts = [p for w in windows for p in list_prompts(w)] if replies else []
+            prompts = [p for w in windows for p in list_prompts(w)] if asked.replies else []
             texts = self.passes.reply(prompts, config)
         return Generated(
             corpus=self.config.corpus,
             response=self.config.response,
-            split=split,
-            n_dialogues=n_dialogues,
+            asked=asked,
             responses=group_by_dialogue(texts),
             losses=self.task.measure_losses(scored),
             state=TrainerState.of(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ray
 
-from trainable.finetuner import EngineProtocol, Unscored
+from trainable.finetuner import EngineProtocol, Unscored, ValidationRequest
 from trainable.model.packable import is_toy
 from trainable.result import Resolved
 from trainable.system.shortage import describe_shortage, is_out_of_memory
@@ -19,7 +19,7 @@ from trainable.training_curve import TrainingCurve
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.node import Unfit, check_versions, find_fault, find_here
 from trainable.worker.signs import start_heartbeat
-from trainable.worker.wire import EnginePlace, Files, ValidationRequest
+from trainable.worker.wire import EnginePlace, Files
 
 # Every operation of torch lets go of Python's lock. At the default 5 ms a turn one thread that
 # encodes or scores leaves the device's thread 100 operations a second; so, 13,000 (2 cores).
@@ -90,7 +90,7 @@ class EngineActor:
 
     @ray.method
     def evaluate(self, key: str, asked: ValidationRequest) -> Unscored:
-        return self.engine.evaluate(key, asked.n_dialogues, replies=asked.replies, bias=asked.bias)
+        return self.engine.evaluate(key, asked)
 
     @ray.method
     def save(self, key: str, folder: Path) -> None:

@@ -105,22 +105,22 @@ class DialogueTrial(ray_tune.Trainable):
 
     def _next_milestone(self) -> Milestone | None:
         seen = self.last.result.turns_seen if self.last is not None else -1
-        return next((m for m in self.lease.milestones if m[0] > seen), None)
+        return next((m for m in self.lease.milestones if m.turns > seen), None)
 
     def _advance(self) -> Evaluation:
         assert self.finetuner is not None
         milestone = self._next_milestone()
         assert milestone is not None, f"trial {self.lease.trial} went on past its end"
         self.finetuner.train_until(milestone.turns)
-        turns, n_dialogues, replies, bias = self.lease.find_reached(self.finetuner.turns_seen)
-        evaluation = self.finetuner.evaluate(n_dialogues, replies=replies, bias=bias)
+        turns, asked = self.lease.find_reached(self.finetuner.turns_seen)
+        evaluation = self.finetuner.evaluate(asked)
         evaluation = apply_objective(
-            self.lease.objective, evaluation, self.lease.config, n_dialogues
+            self.lease.objective, evaluation, self.lease.config, asked.n_dialogues
         )
         result, objective = evaluation.result, self.lease.objective.name
-        score = result.value if replies else result.nats_per_word
+        score = result.value if asked.replies else result.nats_per_word
         if score is None or not math.isfinite(score):
-            name = objective if replies else "nats_per_word"
+            name = objective if asked.replies else "nats_per_word"
             raise TrialFailed(f"{name} is {score} after {turns} turns")
         retry_io(lambda: self._save(evaluation))
         self.last = evaluation

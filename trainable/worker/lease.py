@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainable.evaluation.objective import COMBINED, Objective
+from trainable.finetuner import ValidationRequest
 from trainable.result import Evaluation, Resolved
 from trainable.storage.remote import Remote
 from trainable.training_curve import TrainingCurve
@@ -16,12 +17,10 @@ from trainable.worker.wire import Place
 
 
 class Milestone(NamedTuple):
-    """Where a trial is validated, and on what: the arguments of `Finetuner.evaluate`."""
+    """Where a trial is validated, and on what."""
 
     turns: int  # system turns trained on
-    n_dialogues: int | None  # None: all of the split
-    replies: bool = True
-    bias: float | None = None
+    asked: ValidationRequest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 import ray
 from ray.actor import ActorHandle
 
-from trainable.finetuner import SlotFinetuner, Unscored
+from trainable.finetuner import SlotFinetuner, Unscored, ValidationRequest
 from trainable.result import Resolved
 from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
 from trainable.worker.node import Unfit
-from trainable.worker.wire import Files, Slot, ValidationRequest
+from trainable.worker.wire import Files, Slot
 
 if TYPE_CHECKING:
     from trainable.worker.engine_actor import EngineActor
@@ -46,10 +46,7 @@ class RemoteEngine:
     def train_until(self, key: str, turns: int) -> None:
         self._wait(key, self.actor.train_until.remote(key, turns))
 
-    def evaluate(
-        self, key: str, n_dialogues: int | None, *, replies: bool = True, bias: float | None = None
-    ) -> Unscored:
-        asked = ValidationRequest(n_dialogues=n_dialogues, replies=replies, bias=bias)
+    def evaluate(self, key: str, asked: ValidationRequest) -> Unscored:
         return self._wait(key, self.actor.evaluate.remote(key, asked))
 
     def save(self, key: str, folder: Path) -> None:

@@ -11,15 +11,6 @@ from trainable.system.inside import stay_inside
 
 
 @dataclass(frozen=True, kw_only=True)
-class ValidationRequest:
-    """What a trial is to be validated on: the arguments of `EngineProtocol.evaluate`."""
-
-    n_dialogues: int | None  # None: all of the split
-    replies: bool = True
-    bias: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class EnginePlace:
     """Where an engine runs."""
 

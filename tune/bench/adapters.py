@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trainable.finetuner import ValidationRequest
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.model.adapter_fields import check_adapter
@@ -99,7 +100,7 @@ def compare(folder: Path) -> Row:
     wanted, loss = reply(model), measure_loss(model)
     reason = why_alone(spell(folder))
     finetuner: Any = open_finetuner(spell(folder), "cpu")
-    made = finetuner.generate(DIALOGUES)
+    made = finetuner.generate(ValidationRequest(DIALOGUES))
     finetuner.close()
     pairs = [
         (turn["response"], text)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from trainable.finetuner import ValidationRequest
 from trainable.trial import TrialConfig
 
 NEAR_LOG_P = 1e-4  # nats, the largest difference of a target's log probability
@@ -43,7 +44,7 @@ def compare(config: TrialConfig, adapter: Path) -> Comparison:
     task = pack.slots["mine"].task
     windows = task.held_out("validation", 3)
     log_p, losses = compare_losses(pack, windows, reference)
-    made = pack.generate([(slot, "validation", 3) for slot in pack.slots.values()])["mine"][0]
+    made = pack.generate([(slot, ValidationRequest(3)) for slot in pack.slots.values()])["mine"][0]
     replies = count_equal(made, windows, reference, task)
     training = compare_training(pack, reference)
     return Comparison(log_p=log_p, losses=losses, replies=replies, training=training)
@@ -70,7 +71,7 @@ def compare_alone(config: TrialConfig, adapter: Path) -> Comparison:
     with torch.no_grad():
         found = torch.cat([torch.from_numpy(finetuner.passes.list_nats(w)) for w in windows])
     wanted = torch.cat([reference.nats(window) for window in windows])
-    replies = count_equal(finetuner.generate(3).responses, windows, reference, task)
+    replies = count_equal(finetuner.generate(ValidationRequest(3)).responses, windows, reference, task)
     reference.train(task.train, STEPS)
     while finetuner.steps < STEPS:
         finetuner.train_until(finetuner.turns_seen + 1)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.finetuner import ValidationRequest
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.passes import pack_windows
 from trainable.engine.pack import Pack
@@ -34,7 +35,7 @@ class Findings:
 def compute_findings(pack: Pack, mine: Slot, other: Slot, windows: int, dialogues: int) -> Findings:
     """Of the weights that `mine` has in the bank, in passes beside `other`."""
     nats, gradient = differentiate(pack, mine, other, windows)
-    made = pack.generate([(slot, "validation", dialogues) for slot in (mine, other)])
+    made = pack.generate([(slot, ValidationRequest(dialogues)) for slot in (mine, other)])
     replies = {
         (dialogue, number): turn["response"]
         for dialogue, turns in made[mine.key].responses.items()

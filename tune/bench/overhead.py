@@ -173,9 +173,9 @@ def make_trainable(config: SweepConfig, space: Space) -> Any:
             self.milestones = list(list_milestones(config, trial.train_turns))
 
         def step(self) -> dict[str, Any]:
-            turns, n_dialogues, *_ = self.milestones.pop(0)
+            turns, asked = self.milestones.pop(0)
             self.finetuner.train_until(turns)
-            result = self.finetuner.evaluate(n_dialogues).result
+            result = self.finetuner.evaluate(asked).result
             is_last = not self.milestones
             return {"combined": result.combined, "turns_seen": turns, "done": is_last}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trainable.finetuner import ValidationRequest
 from trainable.corpus.losses import Losses
-from trainable.engine.decode.replies import GenerationRequest
+
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
 from trainable.evaluation.validation import Generated, score
@@ -14,32 +15,26 @@ from trainable.result import TrainerState
 
 def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Losses]:
     """Of each slot's scored weights on the first validation dialogues, by its key."""
-    made = pack.generate(
-        [GenerationRequest(slot, "validation", n_dialogues, replies=False) for slot in slots]
-    )
+    asked = ValidationRequest(n_dialogues, replies=False)
+    made = pack.generate([(slot, asked) for slot in slots])
     return {key: each.losses for key, each in made.items()}
 
 
 def make_replies(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Generated]:
     """Each slot's replies to the first validation dialogues, by its key; none for 0 dialogues."""
-    asked = (
-        [GenerationRequest(slot, "validation", n_dialogues) for slot in slots]
-        if n_dialogues
-        else []
-    )
-    made = pack.generate(asked) if asked else {}
+    asked = ValidationRequest(n_dialogues)
+    made = pack.generate([(slot, asked) for slot in slots]) if n_dialogues else {}
     return {
         slot.key: Generated(
             corpus=slot.config.corpus,
             response=slot.config.response,
-            split="validation",
-            n_dialogues=n_dialogues,
+            asked=asked,
             responses=made[slot.key].responses,
             losses=made[slot.key].losses,
             state=TrainerState(turns_seen=slot.turns_seen, steps=slot.steps),
             generate_s=0.0,
         )
-        for slot, _, _, _, _ in asked
+        for slot in (slots if made else ())
     }
 
 

@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.labels import format_hours
 from search_spaces.space import Space
-from trainable.worker.lease import Milestone
+from trainable.finetuner import ValidationRequest
 from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate
@@ -80,18 +80,18 @@ def _describe_conditions(space: Space) -> list[str]:
     ]
 
 
-def describe_validation(milestone: Milestone) -> str:
-    n = milestone.n_dialogues
+def describe_validation(asked: ValidationRequest) -> str:
+    n = asked.n_dialogues
     dialogues = "all dialogues" if n is None else f"{n} dialogues"
-    again = "" if milestone.bias is None else f", once more with placeholder_bias {milestone.bias}"
-    return f"{dialogues}{again}" if milestone.replies else f"the loss on {dialogues}"
+    again = "" if asked.bias is None else f", once more with placeholder_bias {asked.bias}"
+    return f"{dialogues}{again}" if asked.replies else f"the loss on {dialogues}"
 
 
 def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     milestones = list_milestones(config, config.train_turns)
     width = len(str(config.train_turns))
     lines = [
-        f"  {m.turns:>{width}} turns, {describe_validation(m)}: about {n:.0f} of {config.trials} "
+        f"  {m.turns:>{width}} turns, {describe_validation(m.asked)}: about {n:.0f} of {config.trials} "
         "trials"
         for m, n in zip(milestones, cost.reached, strict=True)
     ]

@@ -15,7 +15,7 @@ from trainable.model.packable import is_toy, why_alone
 from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import TrialConfig
-from trainable.worker.lease import Milestone
+from trainable.finetuner import ValidationRequest
 from tune.plan.pace import Pace, find_pace
 from tune.search.config import SweepConfig
 from tune.search.confirm import count_fresh_seeds
@@ -141,27 +141,27 @@ def _run_on(
 def cost_s(config: SweepConfig, trial: TrialConfig, reached: Sequence[float], pace: Pace) -> float:
     """Seconds that such a trial takes on average, stopped early or not."""
     milestones = list_milestones(config, trial.train_turns)
-    turns = (0, *(m[0] for m in milestones))
+    turns = (0, *(m.turns for m in milestones))
     total_s = 0.0
     for i, ((before, after), milestone) in enumerate(zip(pairwise(turns), milestones, strict=True)):
-        spent_s = (after - before) * pace.turn_s + validate_s(milestone, pace)
+        spent_s = (after - before) * pace.turn_s + validate_s(milestone.asked, pace)
         total_s += reached[i] / config.trials * spent_s
     return total_s
 
 
-def validate_s(milestone: Milestone, pace: Pace) -> float:
+def validate_s(asked: ValidationRequest, pace: Pace) -> float:
     """Seconds of an evaluation: replies are written token by token; a loss is read off one forward
     pass."""
-    n_dialogues = pace.dialogues if milestone.n_dialogues is None else milestone.n_dialogues
-    if not milestone.replies:
+    n_dialogues = pace.dialogues if asked.n_dialogues is None else asked.n_dialogues
+    if not asked.replies:
         return n_dialogues * pace.turns_a_dialogue * FORWARD * pace.turn_s
-    return n_dialogues * pace.dialogue_s * (1 if milestone.bias is None else 2)
+    return n_dialogues * pace.dialogue_s * (1 if asked.bias is None else 2)
 
 
 def confirm_s(config: SweepConfig, trial: TrialConfig, pace: Pace) -> float:
     """Seconds of one fresh seed of such a trial, to the end."""
     milestones = list_milestones(config, trial.train_turns, is_confirmation=True)
-    return trial.train_turns * pace.turn_s + sum(validate_s(m, pace) for m in milestones)
+    return trial.train_turns * pace.turn_s + sum(validate_s(m.asked, pace) for m in milestones)
 
 
 def count_checkpoint_bytes(trial: TrialConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainable.finetuner import ValidationRequest
 from trainable.worker.lease import Milestone
 from tune.search.config import SweepConfig
 
@@ -14,11 +15,12 @@ def list_milestones(
     way, which has one station that a lost worker's follower goes on from, and the end makes replies
     to all dialogues."""
     *lower, final = config.eval_dialogues
-    rungs = [Milestone(*rung) for rung in zip(config.rungs_turns, lower, strict=True)]
-    rungs = [rung for rung in rungs if rung.turns < train_turns]
-    if is_confirmation:
-        rungs = [Milestone(rung.turns, rung.n_dialogues, replies=False) for rung in rungs[-1:]]
-    elif config.rung_metric == "loss":
-        rungs = [Milestone(rung.turns, final, replies=False) for rung in rungs]
-    n_dialogues = None if is_confirmation else final
-    return (*rungs, Milestone(train_turns, n_dialogues, bias=config.calibrate))
+    decides_loss = config.rung_metric == "loss" and not is_confirmation
+    by_loss = decides_loss or is_confirmation
+    rungs = [
+        Milestone(turns, ValidationRequest(final if decides_loss else n, replies=not by_loss))
+        for turns, n in zip(config.rungs_turns, lower, strict=True)
+        if turns < train_turns
+    ]
+    end = ValidationRequest(None if is_confirmation else final, bias=config.calibrate)
+    return (*(rungs[-1:] if is_confirmation else rungs), Milestone(train_turns, end))

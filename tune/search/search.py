@@ -118,7 +118,7 @@ class Search(TrialTable):
         result = report.evaluation.result
         if result.turns_seen <= trial.turns_seen:
             return True
-        if wrong := find_wrong(result, self.milestone(trial, result.turns_seen)):
+        if wrong := find_wrong(result, self.milestone(trial, result.turns_seen).asked):
             return self._end(trial, "FAIL", wrong)
         self.recorder.record_eval(report)
         goes_on = self.hear(trial, result)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER
+from trainable.finetuner import ValidationRequest
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.result import EvalResult
 from trainable.trial import TrialConfig
@@ -63,7 +64,7 @@ class TrialTable:
     def milestone(self, trial: Progress, turns_seen: int) -> Milestone:
         """The highest milestone reached: what its scores are compared at."""
         reached = [m for m in self.milestones(trial) if m.turns <= turns_seen]
-        return reached[-1] if reached else Milestone(0, None)
+        return reached[-1] if reached else Milestone(0, ValidationRequest(None))
 
     def is_at_end(self, trial: Progress) -> bool:
         return trial.turns_seen >= trial.config.train_turns

@@ -10,7 +10,7 @@ from typing import Any
 from analysis.records import CONFIRMATION
 from trainable.result import EvalResult
 from trainable.trial import CONDITIONS, TrialConfig
-from trainable.worker.lease import Milestone
+from trainable.finetuner import ValidationRequest
 from tune.search.proposals import Tried
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -81,7 +81,7 @@ def judge(result: EvalResult, milestone: int, trial: Progress, rung_metric: str)
     return result.score
 
 
-def find_wrong(result: EvalResult, asked: Milestone) -> str | None:
+def find_wrong(result: EvalResult, asked: ValidationRequest) -> str | None:
     """The first of the numbers asked for that is missing or not finite, in words."""
     by_goals = ("inform", "success") if result.objective is None else ()
     names = ("value", "bleu", *by_goals) if asked.replies else ("nats_per_word",)

@@ -93,6 +93,6 @@ class Formula:
         if (config, milestone) not in self._results:
             finetuner = ToyFinetuner(config)
             finetuner.train_until(milestone.turns)
-            evaluation = finetuner.evaluate(milestone.n_dialogues, replies=milestone.replies)
+            evaluation = finetuner.evaluate(milestone.asked)
             self._results[config, milestone] = evaluation.result
         return self._results[config, milestone]

@@ -55,7 +55,7 @@ class Recorded:
         trial = trials[self.seed % len(trials)]
         reached = trial.eval_at(milestone.turns)
         assert reached is not None, f"trial {trial.id} has no evaluation at {milestone.turns} turns"
-        if not milestone.replies:
+        if not milestone.asked.replies:
             reached = self._drop_replies(reached)
         before = next((e for e in trial.evals if e.turns_seen == seen), None)
         trained_s = reached.train_s - (before.train_s if before else 0.0)

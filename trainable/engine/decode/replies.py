@@ -25,6 +25,7 @@ from trainable.engine.layers.output import Output
 from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.slots.task import group_by_dialogue
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import Base
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
@@ -54,16 +55,13 @@ class GenerationRequest(NamedTuple):
     """What a slot is validated on, and how."""
 
     slot: Slot
-    split: str
-    n_dialogues: int | None  # None: all of the split
-    replies: bool = True  # False: only the loss on the corpus's own is asked for
-    bias: float | None = None  # placeholder_bias in the place of the config's own
+    asked: ValidationRequest
 
     @property
     def config(self) -> TrialConfig:
         """How its replies are decoded."""
-        own = self.slot.config
-        return own if self.bias is None else replace(own, placeholder_bias=self.bias)
+        own, bias = self.slot.config, self.asked.bias
+        return own if bias is None else replace(own, placeholder_bias=bias)
 
 
 class Generation(NamedTuple):
@@ -102,11 +100,12 @@ def generate(pack: Decodable, asked: Sequence[GenerationRequest]) -> dict[str, G
     leaders = find_leaders(asked)
     readings = [Reading() for _ in slots]
     for place in set(leaders):
-        windows = slots[place].task.held_out(asked[place].split, asked[place].n_dialogues)
+        request = asked[place].asked
+        windows = slots[place].task.held_out(request.split, request.n_dialogues)
         readings[place].windows = windows
-        if not asked[place].replies:
+        if not request.replies:
             readings[place] = Reading(gold=without_prompts(windows))
-    replying = {place for place in set(leaders) if asked[place].replies}
+    replying = {place for place in set(leaders) if asked[place].asked.replies}
     find_states(pack, asked, {place: readings[place] for place in replying})
     configs = [a.config for a in asked]
     ends = [a.slot.task.special.eos for a in asked]
@@ -136,9 +135,9 @@ def find_states(
     """Where the model is to find the states itself: its prompts with those in them."""
     tasks = {}
     for place in readings:
-        slot, split, n_dialogues = asked[place][:3]
+        slot, request = asked[place]
         if slot.config.target == "state+response":
-            tasks[place] = slot.task, slot.task.dialogues(split, n_dialogues)
+            tasks[place] = slot.task, slot.task.dialogues(request.split, request.n_dialogues)
     if not tasks:
         return
     greedy = [to_greedy(a.slot.config) for a in asked]
@@ -166,7 +165,7 @@ def find_leaders(asked: Sequence[GenerationRequest]) -> list[int]:
     leaders = []
     for place, a in enumerate(asked):
         slot = a.slot
-        key = (slot.config.adapter, id(slot.task), a.split, a.n_dialogues, a.replies)
+        key = (slot.config.adapter, id(slot.task), a.asked._replace(bias=None))
         is_trained = slot.config.method != "none"
         leaders.append(place if is_trained else first.setdefault(key, place))
     return leaders
