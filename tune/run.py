@@ -49,7 +49,7 @@ def bring_storage(flags: argparse.Namespace) -> None:
 
 
 def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
-    from tune.driver.sweep import start_sweep
+    from tune.driver.sweep import run_sweep
     from tune.plan.checks import check_materials, fetch_bases, make_folder
     from tune.plan.dry_run import describe_plan, summarise
     from tune.plan.estimate import estimate
@@ -72,11 +72,11 @@ def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     print(f"expected: {summarise(cost)}", flush=True)
     fetch_bases(plan.configs)
     make_folder(config.folder, cost.peak_bytes)
-    return conclude(config, start_sweep(config, space, listeners, plan.objective))
+    return conclude(config, run_sweep(plan, listeners))
 
 
 def resume(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
-    from tune.driver.sweep import resume_sweep
+    from tune.driver.sweep import run_sweep
     from tune.plan.new import announce
     from tune.plan.resumed import open_resumed
 
@@ -84,8 +84,7 @@ def resume(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     plan = open_resumed(flags)
     announce(plan)
     sys.stdout.flush()
-    code = resume_sweep(plan.config, plan.space, listeners, plan.objective)
-    return conclude(plan.config, code)
+    return conclude(plan.config, run_sweep(plan, listeners))
 
 
 def conclude(config: SweepConfig, code: int) -> Outcome:

@@ -111,11 +111,12 @@ def compose_sweep(storage: Path, trials: int, concurrent: int) -> tuple[SweepCon
 
 def measure_ours(config: SweepConfig, space: Space) -> Cost:
     from analysis.records import read_sweep
-    from tune.driver.sweep import start_sweep
+    from tune.driver.sweep import run_sweep
+    from tune.plan.new import Plan
 
     config.folder.mkdir()
     driver_s = time.process_time()
-    start_sweep(config, space)
+    run_sweep(Plan(config=config, space=space))
     driver_s = time.process_time() - driver_s
     trials = read_sweep(config.folder).searched
     begun_s = min(trial.started_s for trial in trials)

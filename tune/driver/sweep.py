@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
-from trainable.evaluation.objective import COMBINED, Objective
+
 from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, retry_io
 from trainable.system.versions import read_versions
@@ -34,20 +34,21 @@ from tune.search.rebuild import is_space_of, rebuild
 from tune.search.search import Search
 from tune.search.trials import ENDED
 
+if TYPE_CHECKING:
+    from tune.plan.new import Plan
 
-def start_sweep(
-    config: SweepConfig,
-    space: Space,
-    listeners: Iterable[Listener] = (),
-    objective: Objective = COMBINED,
-) -> int:
-    """Runs a new sweep in `config.folder`; the command's exit code. `listeners` are told of every
-    event that is recorded; `objective` is the config's, with its source where that is Python."""
-    with own_folder(config.folder):
+
+def run_sweep(plan: Plan, listeners: Iterable[Listener] = ()) -> int:
+    """Runs a new sweep, or goes on with the one in its folder; the command's exit code. `listeners`
+    are told of every event that is recorded."""
+    folder = plan.config.folder
+    with own_folder(folder):
         try:
-            return run_to_exit_code(config, space, None, listeners, objective)
+            records = read_sweep(folder) if plan.is_resumed else None
+            return run_to_exit_code(plan, records, listeners)
         except ConfigError:
-            discard(config.folder)
+            if not plan.is_resumed:
+                discard(folder)
             raise
 
 
@@ -60,35 +61,21 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def resume_sweep(
-    config: SweepConfig,
-    space: Space,
-    listeners: Iterable[Listener] = (),
-    objective: Objective = COMBINED,
-) -> int:
-    """Goes on with the sweep in `config.folder`; the command's exit code."""
-    with own_folder(config.folder):
-        return run_to_exit_code(config, space, read_sweep(config.folder), listeners, objective)
-
-
 def run_to_exit_code(
-    config: SweepConfig,
-    space: Space,
-    records: SweepRecords | None,
-    listeners: Iterable[Listener],
-    objective: Objective,
+    plan: Plan, records: SweepRecords | None, listeners: Iterable[Listener]
 ) -> int:
     """The command's exit code; however it ends, one line says how to go on."""
+    config = plan.config
     where = f"{config.folder} cannot be written"
     try:
-        header = write_headers(config, space, records)  # until then there is nothing to resume
+        header = write_headers(config, plan.space, records)  # until then there is nothing to resume
     except StorageFault as fault:
         print(f"{where} ({fault.strerror}): the same command begins again", file=sys.stderr)
         return EXIT_FAILED
     hint = f"go on with {spell_resume(config)}"
     try:
         with pause_on_signals(hint):
-            return run_search(config, space, records, header, listeners, objective)
+            return run_search(plan, records, header, listeners)
     except Interrupted as interrupted:
         say(interrupted, hint)
         return interrupted.code
@@ -114,19 +101,18 @@ def write_headers(
 
 
 def run_search(
-    config: SweepConfig,
-    space: Space,
+    plan: Plan,
     records: SweepRecords | None,
     header: Mapping[str, Any],
     listeners: Iterable[Listener],
-    objective: Objective,
 ) -> int:
     """Raises StorageFault, Paused."""
+    config, space = plan.config, plan.space
     recorder = Recorder(config.folder, listeners, say=print)
     recorder.publish(["sweep.json", SWEEP_FILE])
     if records is not None and records.exhausted_at is not None and not is_space_of(records, space):
         recorder.record_note("the space is another: there may be points left", exhausted_at=None)
-    search = Search(config, space, recorder, objective)
+    search = Search(config, space, recorder, plan.objective)
     budget = Budget(search)
     if records is not None:
         rebuild(search, records)

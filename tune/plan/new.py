@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from analysis.labels import label_objective
 from search_spaces.find import find_space, list_spaces
 from search_spaces.notation import read_space
 from search_spaces.space import Space
-from trainable.evaluation.objective import Objective
+from trainable.evaluation.objective import COMBINED, Objective
 from trainable.storage.adapter import inherit
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialConfig
@@ -29,11 +29,14 @@ from tune.search.profiles import compose, pick_profile
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
+    """A sweep to run, or to go on with."""
+
     config: SweepConfig
     space: Space
-    configs: list[TrialConfig]  # the space's corners
-    why: str  # the profile
-    objective: Objective
+    configs: list[TrialConfig] = field(default_factory=list)  # the space's corners
+    why: str = ""  # the profile
+    objective: Objective = COMBINED  # the config's, with its source where that is Python
+    is_resumed: bool = False
 
 
 def plan_sweep(flags: argparse.Namespace) -> Plan:

@@ -54,7 +54,9 @@ def open_resumed(flags: argparse.Namespace) -> Plan:
     to_come = estimate(config, space).peak_bytes - measure_bytes(config.folder)
     check_disk(config.folder, to_come, RESUMED)
     why = f"resumed from {records.folder}"
-    return Plan(config=config, space=space, configs=configs, why=why, objective=objective)
+    return Plan(
+        config=config, space=space, configs=configs, why=why, objective=objective, is_resumed=True
+    )
 
 
 def widen(space: Space, name: str, config: SweepConfig, records: SweepRecords) -> Space:
