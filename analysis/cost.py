@@ -44,7 +44,7 @@ class Rates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class NearAnswer:
     """The first evaluation, as thorough as any, that came near the highest of those."""
 
     trial: TrialRecord
@@ -53,7 +53,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class TrainingWork:
     """What was trained on and replied to."""
 
     tokens: float
@@ -61,14 +61,14 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class CostRow:
     way: str
     seconds: float
     gpus: int
     is_measured: bool
 
 
-def find_answer(sweep: SweepRecords) -> Answer:
+def find_answer(sweep: SweepRecords) -> NearAnswer:
     """Raises ConfigError where nothing was evaluated to the end."""
     evals = [(e, t) for t in sweep.searched for e in t.replied]
     most = max((e.n_dialogues for e, _ in evals), default=0)
@@ -81,14 +81,14 @@ def find_answer(sweep: SweepRecords) -> Answer:
     least = highest - NEAR * count_points(sweep.objective, highest)
     near = [(e, t) for e, t in finals if e.score >= least]
     evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
-    return Answer(trial=trial, evaluation=evaluation, highest=evaluation.sign * highest)
+    return NearAnswer(trial=trial, evaluation=evaluation, highest=evaluation.sign * highest)
 
 
 def is_final(evaluation: EvalRecord, trial: TrialRecord) -> bool:
     return evaluation.turns_seen >= int(trial.config.get("train_turns") or 0)
 
 
-def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[Row]:
+def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[CostRow]:
     """Time to the answer: the lab's way and the solo engine train trial after trial to the end, in
     the order in which they were proposed, up to the one that gave it; the stock way prunes as the
     sweep did; ours without pruning trains them all to the end, as many at a time as the sweep."""
@@ -107,32 +107,32 @@ def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[Row]:
     unpruned = estimate("ours, nothing pruned", add([finish(t, answer) for t in waves]), own)
     rows.append(replace(unpruned, gpus=count_gpus(sweep)))
     seconds = worked_until(sweep, answer.evaluation.time_s)
-    return [*rows, Row(way="ours", seconds=seconds, gpus=count_gpus(sweep), is_measured=True)]
+    return [*rows, CostRow(way="ours", seconds=seconds, gpus=count_gpus(sweep), is_measured=True)]
 
 
-def estimate(way: str, work: Work, rates: Rates) -> Row:
+def estimate(way: str, work: TrainingWork, rates: Rates) -> CostRow:
     seconds = work.tokens / (rates.train_turns_per_s * rates.tokens_a_turn)
     seconds += work.replies / rates.reply_turns_per_s
-    return Row(way=way, seconds=seconds, gpus=1, is_measured=False)
+    return CostRow(way=way, seconds=seconds, gpus=1, is_measured=False)
 
 
-def count_until(sweep: SweepRecords, time_s: float) -> Work:
+def count_until(sweep: SweepRecords, time_s: float) -> TrainingWork:
     """The work behind all evaluations up to a moment."""
     works = []
     for trial in sweep.searched:
         done = [e for e in trial.evals if e.time_s <= time_s]
         if done:
             replies = sum(e.n_turns for e in done if e.bleu is not None)
-            works.append(Work(tokens=count_tokens(done[-1]), replies=replies))
+            works.append(TrainingWork(tokens=count_tokens(done[-1]), replies=replies))
     return add(works)
 
 
-def finish(trial: TrialRecord, answer: Answer) -> Work:
+def finish(trial: TrialRecord, answer: NearAnswer) -> TrainingWork:
     """The trial trained to its end and evaluated once, there, as the answer was."""
     turns = float(trial.config.get("train_turns") or 0)
     seen = next((e for e in reversed(trial.evals) if e.turns_seen), answer.evaluation)
     tokens = turns * count_tokens(seen) / seen.turns_seen
-    return Work(tokens=tokens, replies=answer.evaluation.n_turns)
+    return TrainingWork(tokens=tokens, replies=answer.evaluation.n_turns)
 
 
 def count_tokens(evaluation: EvalRecord) -> float:
@@ -140,9 +140,9 @@ def count_tokens(evaluation: EvalRecord) -> float:
     return evaluation.tokens_per_s * evaluation.train_s
 
 
-def add(works: Iterable[Work]) -> Work:
+def add(works: Iterable[TrainingWork]) -> TrainingWork:
     listed = list(works)
-    return Work(tokens=sum(w.tokens for w in listed), replies=sum(w.replies for w in listed))
+    return TrainingWork(tokens=sum(w.tokens for w in listed), replies=sum(w.replies for w in listed))
 
 
 def own_rates(sweep: SweepRecords) -> Rates:
@@ -190,7 +190,7 @@ def read_rates(path: Path) -> dict[str, Rates]:
         ) from error
 
 
-def render(sweep: SweepRecords, rows: Sequence[Row]) -> str:
+def render(sweep: SweepRecords, rows: Sequence[CostRow]) -> str:
     answer, ours = find_answer(sweep), rows[-1].seconds
     lines = [
         f"To within {NEAR:g} point of the highest {label_objective(sweep.objective)} of a trial "

@@ -23,7 +23,7 @@ from trainable.system.inside import is_trial_id
 
 MOST_NUMBERS = 10**8  # a number above is not given out after
 HIGHEST = {"bleu": 100, "inform": 100, "success": 100, "combined": 200}
-Happening = tuple[str, str, int]  # trial | eval | end; the trial; the turns of an evaluation
+EventKey = tuple[str, str, int]  # trial | eval | end; the trial; the turns of an evaluation
 
 
 class Ledger:
@@ -34,7 +34,7 @@ class Ledger:
         self.notes: list[str] = []
         self.exhausted_at: int | None = None
         self.decisions: list[RungDecision] = []
-        self.order: dict[Happening, None] = {}  # what happened, in the order in which it did
+        self.order: dict[EventKey, None] = {}  # what happened, in the order in which it did
         self.n_numbers = 0  # all below may have been given out, also to trials that are lost
         self.n_told = 0  # events; nothing changes without one
         self._left_out: list[str] = []

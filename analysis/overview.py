@@ -14,7 +14,7 @@ from analysis.plots.style import make_figure
 from analysis.ranking import rank_trials
 from analysis.records import SweepRecords
 from analysis.rows import format_value_of
-from analysis.sections import Drawn
+from analysis.sections import DrawnFigure
 from analysis.templates import embed, read_plotly, read_scripts, read_style, render
 from analysis.verdict import find_verdict
 from analysis.wording import state
@@ -37,7 +37,7 @@ def compose_overview(sweeps: Sequence[SweepRecords]) -> str:
         js=read_scripts(SCRIPTS),
         columns=COLUMNS,
         rows=[_spell_row(sweep) for sweep in sweeps],
-        drawn=Drawn(id="best", title="The highest so far", caption=CAPTION, data=data),
+        drawn=DrawnFigure(id="best", title="The highest so far", caption=CAPTION, data=data),
         plotly=read_plotly(),
     )
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.ledger import Happening, Ledger
+from analysis.ledger import EventKey, Ledger
 from analysis.lines import BOM, Lines, parse
 from analysis.trials import (
     BASE_ID,
@@ -72,7 +72,7 @@ class SweepRecords:
     warnings: tuple[str, ...]  # what could not be read or does not fit, one line each
     exhausted_at: int | None = None  # so many proposals left no point of the space
     decisions: tuple[RungDecision, ...] = ()  # in their order
-    order: tuple[Happening, ...] = ()  # what happened, in the order in which it did
+    order: tuple[EventKey, ...] = ()  # what happened, in the order in which it did
     n_numbers: int = 0  # all below may have been given out, also to trials that are lost
     n_events: int = 0  # lines that could be read
 

@@ -36,7 +36,7 @@ class Sentence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class DrawnFigure:
     """A figure with its caption, and the two sentences that read it."""
 
     id: str
@@ -143,7 +143,7 @@ def _tell_last(trial: TrialRecord) -> str:
     return f"; before, at {trial.last.turns_seen} turns: {', '.join(filter(None, known))}"
 
 
-def draw_figures(records: SweepRecords) -> tuple[list[Drawn], list[tuple[str, str]]]:
+def draw_figures(records: SweepRecords) -> tuple[list[DrawnFigure], list[tuple[str, str]]]:
     """Those that say something; of the others their titles, and what they would need."""
     drawn, missing = [], []
     for plot in CATALOGUE:
@@ -154,10 +154,10 @@ def draw_figures(records: SweepRecords) -> tuple[list[Drawn], list[tuple[str, st
     return drawn, missing
 
 
-def _draw(plot: Plot, records: SweepRecords) -> Drawn:
+def _draw(plot: Plot, records: SweepRecords) -> DrawnFigure:
     """Raises NothingToPlot."""
     figure = plot.draw(records)
-    return Drawn(
+    return DrawnFigure(
         id=plot.id,
         title=plot.title,
         caption=plot.caption,

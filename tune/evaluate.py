@@ -81,7 +81,7 @@ def build_parser() -> Parser:
 def evaluate(args: argparse.Namespace) -> Outcome:
     """Generates where asked to, scores, prints, writes. Code 1 where a cross-check found
     differences, or the objective failed."""
-    from tune.plan.gauge import open_gauge
+    from tune.plan.reply_objective import open_objective
     from tune.terminal.scores import print_scores
 
     check_flags(args)
@@ -89,11 +89,11 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     check_places({"--responses": args.responses, "--json": out})
     if args.predictions:
         replies = read_replies(args)
-        gauge = open_gauge(args.objective, replies.corpus, args.split)
+        objective = open_objective(args.objective, replies.corpus, args.split)
     else:
         system, corpus = open_system(args)
         config = system.config
-        gauge = open_gauge(args.objective, corpus, args.split, config.response, config.base_model)
+        objective = open_objective(args.objective, corpus, args.split, config.response, config.base_model)
         replies = (ask_replies if args.endpoint else make_replies)(system, corpus, args)
     tell_notes(replies.corpus)
     scores = score_replies(replies, args)
@@ -102,7 +102,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     print_scores(scores, replies.corpus, args.split)
     if args.responses:
         write_json(replies.responses, args.responses, "--responses")
-    measured = gauge.measure(replies.responses, scores) if gauge else None
+    measured = objective.measure(replies.responses, scores) if objective else None
     record = spell_scores(scores, replies.corpus, args.split, replies.adapter_sha256)
     record |= {"objective": measured} if measured else {}
     if out:

@@ -78,10 +78,10 @@ class View:
     def __init__(self, folder: Path) -> None:
         from analysis.lines import Lines
         from analysis.records import read_header
-        from tune.terminal.progress import Progress
+        from tune.terminal.progress import SweepProgress
 
         self.folder = folder
-        self.progress = Progress({**read_header(folder), "name": folder.name})
+        self.progress = SweepProgress({**read_header(folder), "name": folder.name})
         self.lines = Lines(folder)
         self.owner: str | None = None
         self.usage, self.weighed_s = "", -WEIGH_S

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tune.terminal.live import Display
-from tune.terminal.progress import Progress
+from tune.terminal.progress import SweepProgress
 from tune.terminal.signs import merge
 from tune.terminal.table import render
 
@@ -47,7 +47,7 @@ EVENTS: list[Mapping[str, Any]] = [
 
 def test_one_line_an_event_off_a_terminal() -> None:
     text = StringIO()
-    with Display(Progress(SWEEP), Console(file=text)) as display:
+    with Display(SweepProgress(SWEEP), Console(file=text)) as display:
         for event in EVENTS:
             display.on_event(event)
     lines = text.getvalue().splitlines()
@@ -58,20 +58,20 @@ def test_one_line_an_event_off_a_terminal() -> None:
 
 
 def test_who_trained_longer_leads() -> None:
-    progress = Progress(SWEEP)
+    progress = SweepProgress(SWEEP)
     for event in (*EVENTS, start(3), score(3, 100, 90.0)):
         progress.ledger.add(event)
     assert progress.best is not None and progress.best.trial.id == "0000"
 
 
-def show(progress: Progress, width: int = 120) -> str:
+def show(progress: SweepProgress, width: int = 120) -> str:
     console = Console(file=StringIO(), width=width)
     console.print(render(progress))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_table_shows_states_rungs_curves_and_use() -> None:
-    progress = Progress(SWEEP, slots=2)
+    progress = SweepProgress(SWEEP, slots=2)
     for event in EVENTS:
         progress.on_event(event)
     text = show(progress)
@@ -89,7 +89,7 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
 
 
 def test_the_forecast_waits_for_the_first_end() -> None:
-    progress = Progress(SWEEP)
+    progress = SweepProgress(SWEEP)
     progress.on_event(start(0))
     assert progress.forecast(60.0) is None
     progress.on_event(end(0, "FAIL"))
@@ -97,7 +97,7 @@ def test_the_forecast_waits_for_the_first_end() -> None:
 
 
 def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
-    progress = Progress(SWEEP, slots=2)
+    progress = SweepProgress(SWEEP, slots=2)
     for event in EVENTS:
         progress.on_event(event)
     said = {"trials": {"0000": ["training", 450, 900], "0001": ["training", 99, 100]}}
@@ -111,7 +111,7 @@ def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
 
 
 def test_who_is_on_the_way_from_which_rung() -> None:
-    progress = Progress(SWEEP, slots=4)
+    progress = SweepProgress(SWEEP, slots=4)
     for event in [*EVENTS, start(3)]:
         progress.on_event(event)
     lines = [line.split() for line in show(progress).splitlines()]
@@ -126,7 +126,7 @@ PATTERN = {"lora_modules": r"regexp:.*\.(self_attn\.o_proj|mlp\.down_proj|mlp\.g
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_trial_its_turns_score_and_curve_are_on_every_terminal(width: int) -> None:
-    progress = Progress(SWEEP, slots=2)
+    progress = SweepProgress(SWEEP, slots=2)
     for event in EVENTS:
         progress.on_event({**event, "params": PATTERN} if event["event"] == "trial" else event)
     said = {"trials": {"0000": ["training", 450, 900]}, "node": "n", "gpu": None}
@@ -140,7 +140,7 @@ def test_the_trial_its_turns_score_and_curve_are_on_every_terminal(width: int) -
 
 
 def test_a_low_terminal_shows_the_best_and_who_is_at_work() -> None:
-    progress = Progress(SWEEP, slots=2)
+    progress = SweepProgress(SWEEP, slots=2)
     for number in range(30):
         progress.on_event(start(number))
         progress.on_event(score(number, 100, 90.0 if number == 2 else 10.0))
@@ -154,7 +154,7 @@ def test_a_low_terminal_shows_the_best_and_who_is_at_work() -> None:
 
 
 def test_rungs_that_generate_nothing_show_losses() -> None:
-    progress = Progress(SWEEP)
+    progress = SweepProgress(SWEEP)
     progress.on_event(start(0))
     for turns, loss, n_dialogues in ((100, 2.5, 20), (300, 1.75, 20), (900, 2.125, 30)):
         unscored = dict.fromkeys(("bleu", "inform", "success", "combined"))
@@ -165,4 +165,4 @@ def test_rungs_that_generate_nothing_show_losses() -> None:
 
 
 def test_nothing_to_show_yet_is_shown_too() -> None:
-    assert "no score yet" in show(Progress({"name": "new", "config": {}}))
+    assert "no score yet" in show(SweepProgress({"name": "new", "config": {}}))

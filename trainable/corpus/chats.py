@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainable.corpus.messages import Unusable, find_role, read_list, read_message
-from trainable.corpus.tables import Place, Row
+from trainable.corpus.tables import RowPlace, Row
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError
 
@@ -55,10 +55,10 @@ class Tally:
         return [*left_out, *(f"in {n}: {what}" for what, n in self.seen.most_common())]
 
 
-def read_chats(rows: Iterable[tuple[Place, Row]], split: str, tally: Tally) -> list[Dialogue]:
+def read_chats(rows: Iterable[tuple[RowPlace, Row]], split: str, tally: Tally) -> list[Dialogue]:
     """The dialogues of one split's rows. Raises ConfigError on a row of an unknown layout, or of
     another than the first one's."""
-    known: tuple[tuple[str, ...], Place] | None = None
+    known: tuple[tuple[str, ...], RowPlace] | None = None
     found: list[tuple[str | None, Dialogue]] = []
     for number, (place, given) in enumerate(rows):
         row = {str(name).strip().lower(): value for name, value in given.items()}
@@ -77,7 +77,7 @@ def read_chats(rows: Iterable[tuple[Place, Row]], split: str, tally: Tally) -> l
     return rename([name for name, _ in found], [dialogue for _, dialogue in found])
 
 
-def find_layout(row: Row, place: Place) -> tuple[str, ...]:
+def find_layout(row: Row, place: RowPlace) -> tuple[str, ...]:
     """The columns that hold the dialogue."""
     has = {name for name, value in row.items() if value is not None}
     for columns in LAYOUTS:

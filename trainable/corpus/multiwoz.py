@@ -29,7 +29,7 @@ Splits = dict[str, tuple[Dialogue, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
+class CorpusFiles:
     """Where a folder keeps what."""
 
     dialogues: Mapping[str, Sequence[Path]]  # by split
@@ -45,10 +45,10 @@ class Files:
         yield from (self.database / f"{domain}_db.json" for domain in DOMAINS)
 
 
-def find_files(folder: Path) -> Files:
+def find_files(folder: Path) -> CorpusFiles:
     """The corpus's files in `folder`. Raises ConfigError, naming all that are missing."""
     inner = folder / IN_CHECKOUT if (folder / IN_CHECKOUT).is_dir() else folder
-    files = Files(
+    files = CorpusFiles(
         dialogues={split: _find_dialogues(inner / name) for split, name in SPLITS.items()},
         acts=inner / "dialog_acts.json",
         aims=locate_aims(folder),
@@ -70,7 +70,7 @@ def _find_dialogues(folder: Path) -> list[Path]:
     return [folder / f"dialogues_{n:03}.json" for n in range(1, max(numbers, default=1) + 1)]
 
 
-def read_splits(files: Files, tell: Tell) -> Splits:
+def read_splits(files: CorpusFiles, tell: Tell) -> Splits:
     """All dialogues, by split; `tell` is called for every span that was moved. Raises ConfigError
     where the files do not fit each other."""
     acts = read_json(files.acts)
@@ -89,7 +89,7 @@ def read_splits(files: Files, tell: Tell) -> Splits:
 
 
 def _check_complete(
-    raw: Mapping[str, list[Mapping[str, Any]]], acts: Mapping[str, Any], files: Files
+    raw: Mapping[str, list[Mapping[str, Any]]], acts: Mapping[str, Any], files: CorpusFiles
 ) -> None:
     named = [dialogue["dialogue_id"] for dialogues in raw.values() for dialogue in dialogues]
     if len(set(named)) < len(named):
@@ -172,6 +172,6 @@ def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: T
     return Dialogue(id=short, turns=turns, goal=aims.goals.get(short, {}))
 
 
-def read_folder(files: Files, tell: Tell) -> tuple[Splits, dict[str, list[dict[str, Any]]]]:
+def read_folder(files: CorpusFiles, tell: Tell) -> tuple[Splits, dict[str, list[dict[str, Any]]]]:
     """Dialogues by split, and the databases' rows by domain."""
     return read_splits(files, tell), read_rows(files.database)

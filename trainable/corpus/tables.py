@@ -22,7 +22,7 @@ HELD_OUT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Place:
+class RowPlace:
     """Where a row stands, for messages."""
 
     path: Path
@@ -70,23 +70,23 @@ def name_split(name: str) -> str:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
 
 
-def read_splits(files: Mapping[str, Sequence[Path]]) -> dict[str, list[tuple[Place, Row]]]:
+def read_splits(files: Mapping[str, Sequence[Path]]) -> dict[str, list[tuple[RowPlace, Row]]]:
     """The rows of each split's files; of a file that holds several splits by their names, each to
     its own. See `read_rows`."""
-    rows: dict[str, list[tuple[Place, Row]]] = {split: [] for split in files}
+    rows: dict[str, list[tuple[RowPlace, Row]]] = {split: [] for split in files}
     for split, paths in files.items():
         for place, row in read_rows(paths):
             rows.setdefault(place.split or split, []).append((place, row))
     return rows
 
 
-def read_rows(paths: Sequence[Path]) -> Iterator[tuple[Place, Row]]:
+def read_rows(paths: Sequence[Path]) -> Iterator[tuple[RowPlace, Row]]:
     """Every row with its place. Raises ConfigError on a file that is not whole, or holds no
     objects."""
     for path in paths:
         for split, rows in read_file(path).items():
             for number, row in enumerate(rows, start=1):
-                place = Place(path, number, split)
+                place = RowPlace(path, number, split)
                 if not isinstance(row, Mapping):
                     raise ConfigError(
                         f"a row of a corpus must be an object, and {place} is "

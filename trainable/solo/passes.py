@@ -24,7 +24,7 @@ from trainable.engine.slots.data_order import Draw
 from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
-from trainable.solo.company import bears_company
+from trainable.solo.padding import ignores_padding
 from trainable.solo.generate import Prompt, choose_drawn, spell_generation
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
@@ -41,15 +41,15 @@ class Passes:
         self.now = Pass()
         add_noise(model, self.now)
         self.is_mixed = config.method == "full" and config.quantisation == "bf16"
-        self.is_one_a_time = not self._bears_company()
+        self.is_one_a_time = not self._ignores_padding()
         self.rows_a_batch = 64 if self.device.type == "cuda" else 32
         if self.is_one_a_time:
             self.rows_a_batch = 1
 
-    def _bears_company(self) -> bool:
+    def _ignores_padding(self) -> bool:
         with self.autocast():
             text = np.concatenate([window.ids for window in self.task.held_out("validation", 4)])
-            return bears_company(self.model, self.pad, text.tolist())
+            return ignores_padding(self.model, self.pad, text.tolist())
 
     def autocast(self) -> Any:
         return torch.autocast(self.device.type, self.base.compute_dtype, enabled=self.is_mixed)

@@ -41,5 +41,5 @@ class Seq2SeqPasses(Passes):
         out = self.generate(ids, mask, prompts, config)
         return [row.tolist()[1:] for row in out]  # without the decoder's start token
 
-    def _bears_company(self) -> bool:
+    def _ignores_padding(self) -> bool:
         return True  # an encoder's padding is masked

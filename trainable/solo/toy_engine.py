@@ -14,7 +14,7 @@ from trainable.trial import TrialConfig
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredEvaluation:
     """A formula's evaluation, of which nothing is left to score."""
 
     evaluation: Evaluation
@@ -45,8 +45,8 @@ class ToyEngine:
     def train_until(self, key: str, turns: int) -> None:
         self._trials[key].train_until(turns)
 
-    def evaluate(self, key: str, asked: ValidationRequest) -> Scored:
-        return Scored(self._trials[key].evaluate(asked))
+    def evaluate(self, key: str, asked: ValidationRequest) -> ScoredEvaluation:
+        return ScoredEvaluation(self._trials[key].evaluate(asked))
 
     def save(self, key: str, folder: Path) -> None:
         self._trials[key].save(folder)

@@ -18,14 +18,14 @@ def measure_gpu(gpu: str | None) -> dict[str, Any] | None:
     return use
 
 
-class GpuUse(TypedDict):
+class GpuColumns(TypedDict):
     """As a TrainingPoint names it; None: it was not measured."""
 
     gpu_percent: float | None
     gpu_gib: float | None
 
 
-def recall_gpu() -> GpuUse:
+def recall_gpu() -> GpuColumns:
     """What was measured last in this process, at no cost."""
     use = _last.get("use", {})
     return {"gpu_percent": use.get("percent"), "gpu_gib": use.get("used_gib")}

@@ -23,7 +23,7 @@ PROFILES = ("auto", *BASES)
 INTERRUPTED = 128  # and above: exit codes of signals
 
 
-class Told:
+class SafeListener:
     """A callback as the recorder tells it. One that raises is left out from then on, and said once
     the sweep has stderr back: no sweep ends for it."""
 
@@ -90,9 +90,9 @@ def run(flags: argparse.Namespace, callbacks: Sequence[Callback]) -> SweepResult
     from tune.run import run as run_command
 
     check_callbacks(callbacks)
-    listeners = [Told(callback) for callback in callbacks]
+    listeners = [SafeListener(callback) for callback in callbacks]
     outcome = run_command(flags, listeners)
-    for fault in filter(None, (told.fault for told in listeners)):
+    for fault in filter(None, (listener.fault for listener in listeners)):
         print(fault, file=sys.stderr)
     if outcome.code >= INTERRUPTED:
         raise KeyboardInterrupt

@@ -32,7 +32,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
     from tune.folder.mirror import Mirror
     from tune.folder.report_to import Reporter
     from tune.terminal.live import Display
-    from tune.terminal.progress import Progress
+    from tune.terminal.progress import SweepProgress
     from tune.workers.bridge import (
         ControlCallback,
         CurvesCallback,
@@ -61,7 +61,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         # thousands of trials are kept once; what was recorded since the resume is among them
         ledger = handler.budget.ledger = Ledger()
         now_s = search.recorder.now_s
-        progress = Progress(header, slots=search.room, now_s=now_s, ledger=ledger)
+        progress = SweepProgress(header, slots=search.room, now_s=now_s, ledger=ledger)
         display = Display(progress, console)
         reporters = [Reporter(name, config.name, folder) for name in config.report_to]
         records = read_sweep(folder)

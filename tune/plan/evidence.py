@@ -38,7 +38,7 @@ PRIOR = 0.5  # points that the mean of all counts for
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SettingPoint:
     """A setting in the terms by which settings are compared."""
 
     rate: float  # decimal logarithm of the effective rate
@@ -57,14 +57,14 @@ class Seen:
     gap: float  # Combined, 0..200: the best of its sweep less its own
 
     @property
-    def point(self) -> Point:
+    def point(self) -> SettingPoint:
         return to_point(self.config, self.params)
 
 
-def to_point(config: Mapping[str, Any], params: float) -> Point:
+def to_point(config: Mapping[str, Any], params: float) -> SettingPoint:
     """Of a trial's config on a base model of so many parameters."""
     logs = math.log10(config["learning_rate"]) + weigh_shape(config)
-    return Point(rate=logs + shrink(params), **{name: config[name] for name in CHOICES})
+    return SettingPoint(rate=logs + shrink(params), **{name: config[name] for name in CHOICES})
 
 
 def weigh_shape(config: Mapping[str, Any]) -> float:
@@ -131,7 +131,7 @@ def write_seen(seen: Iterable[Seen], path: Path) -> None:
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def predict(points: Sequence[Point], seen: Sequence[Seen]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def predict(points: Sequence[SettingPoint], seen: Sequence[Seen]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The gap of each point: the mean of the gaps seen, each weighted by how alike its point is
     (Nadaraya and Watson's estimator), drawn to the mean of all where nothing alike was seen."""
     if not seen:

@@ -12,7 +12,7 @@ from rich.live import Live
 from analysis.labels import format_score, label_objective, label_setting
 from analysis.records import Ledger
 from trainable.result import OBJECTIVE
-from tune.terminal.progress import Progress
+from tune.terminal.progress import SweepProgress
 from tune.terminal.redraw import can_redraw
 from tune.terminal.table import render
 
@@ -20,7 +20,7 @@ from tune.terminal.table import render
 class Display:
     """Shows a sweep's progress. A context manager: the live table is up while it is entered."""
 
-    def __init__(self, progress: Progress, console: Console | None = None) -> None:
+    def __init__(self, progress: SweepProgress, console: Console | None = None) -> None:
         self.progress = progress
         self.console = console or Console()
         self.live: Live | None = None

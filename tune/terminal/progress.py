@@ -12,7 +12,7 @@ from analysis.records import RUNNING, Ledger, TrialRecord, name_objective
 from tune.terminal.signs import Signs
 
 
-class Progress:
+class SweepProgress:
     """`sweep` is the content of sweep.json; `slots` the number of trials that can run at once;
     `since_s` the unix time at which the driver began (None: there is none, or the first event will
     say); `now_s` tells the time that the driver writes down.

@@ -15,7 +15,7 @@ from analysis.curves import Rung, count_gpu_hours, count_rungs, gpu_of, name_hou
 from analysis.labels import format_hours, format_score, label_objective, label_setting
 from analysis.records import RUNNING, STATES, TrialRecord
 from tune.terminal.bars import make_bar
-from tune.terminal.progress import Progress, format_duration
+from tune.terminal.progress import SweepProgress, format_duration
 from tune.terminal.trial_rows import STATE_STYLES, render_trials
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ PASSED = "a rung is reached by the first step that passes it"
 class SweepTable:
     """Takes its width and height from the terminal, each time it is drawn."""
 
-    progress: Progress
+    progress: SweepProgress
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         progress = self.progress
@@ -56,17 +56,17 @@ class SweepTable:
         yield from below
 
 
-def render(progress: Progress) -> RenderableType:
+def render(progress: SweepProgress) -> RenderableType:
     return SweepTable(progress)
 
 
-def _list_notes(progress: Progress) -> list[str]:
+def _list_notes(progress: SweepProgress) -> list[str]:
     levels = {level for level in _list_rungs(progress) if level}
     passed = any(e.turns_seen not in levels for t in progress.trials for e in t.evals)
     return [*progress.ledger.notes[-1:], *([PASSED] if passed and levels else [])]
 
 
-def _render_summary(progress: Progress) -> Table:
+def _render_summary(progress: SweepProgress) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="ellipsis")
@@ -81,7 +81,7 @@ def _render_summary(progress: Progress) -> Table:
     return grid
 
 
-def _count_states(progress: Progress) -> Text:
+def _count_states(progress: SweepProgress) -> Text:
     states = [t.state for t in progress.trials]
     counts = Text(", ").join(
         Text(f"{n} {state.lower()}", style=STATE_STYLES[state])
@@ -91,7 +91,7 @@ def _count_states(progress: Progress) -> Text:
     return Text.assemble(counts, f" of {progress.wanted}" if progress.wanted else "")
 
 
-def _describe_best(progress: Progress) -> str:
+def _describe_best(progress: SweepProgress) -> str:
     best = progress.best
     if best is None:
         return "no score yet"
@@ -109,7 +109,7 @@ def describe_loss(point: PointResult) -> str:
     return "no score yet" if loss is None else f"{loss:.3f} nats a word"
 
 
-def _describe_speed(progress: Progress) -> str:
+def _describe_speed(progress: SweepProgress) -> str:
     elapsed_s = progress.worked_s
     rate = progress.turns / elapsed_s if elapsed_s > 0 else 0.0
     left_s = progress.forecast(elapsed_s)
@@ -117,7 +117,7 @@ def _describe_speed(progress: Progress) -> str:
     return f"{rate:.1f} turns/s over {format_duration(elapsed_s)}{forecast}"
 
 
-def _describe_slots(progress: Progress) -> str:
+def _describe_slots(progress: SweepProgress) -> str:
     busy = min(len(progress.at_work), progress.slots)
     evals = [e for t in progress.trials for e in t.evals]
     gpus = {gpu_of(e) for e in evals if e.place.get("gpu") is not None}
@@ -146,7 +146,7 @@ def describe_gpus(gpus: Sequence[GpuUse]) -> str:
     )
 
 
-def _describe_spent(progress: Progress) -> str:
+def _describe_spent(progress: SweepProgress) -> str:
     trials = list(progress.ledger.trials.values())
     hours, unit = count_gpu_hours(trials), name_hours(trials)
     left = progress.forecast(hours)
@@ -154,13 +154,13 @@ def _describe_spent(progress: Progress) -> str:
     return f"{format_hours(hours, unit)}{more}"
 
 
-def _list_rungs(progress: Progress) -> list[int]:
+def _list_rungs(progress: SweepProgress) -> list[int]:
     config = progress.config
     ends = [*(config.get("rungs_turns") or ()), config.get("train_turns") or 0]
     return [turns for turns in ends if turns]
 
 
-def _render_rungs(progress: Progress) -> Table:
+def _render_rungs(progress: SweepProgress) -> Table:
     """Who got how far: each rung with the trials that reached it, and those that are on their way
     from there to the next."""
     stations, trials = _list_rungs(progress), progress.trials

@@ -13,7 +13,7 @@ from analysis.curves import draw_sparkline, split_by_dialogues
 from analysis.labels import format_score, format_value, label_objective, shorten_pattern
 from analysis.records import RUNNING, EvalRecord, TrialRecord
 from tune.terminal.bars import render_activity
-from tune.terminal.progress import Progress
+from tune.terminal.progress import SweepProgress
 
 # legible on dark and on light terminals alike: only what failed has a colour
 STATE_STYLES = {"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bold red"}
@@ -27,7 +27,7 @@ Scale = tuple[float, float]  # a curve's lowest and highest value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ColumnLayout:
     """What stands in the lines of a terminal `width` cells wide."""
 
     gap: int
@@ -35,7 +35,7 @@ class Layout:
     has_bars: bool
 
     @classmethod
-    def of(cls, width: int) -> Layout:
+    def of(cls, width: int) -> ColumnLayout:
         narrow = width < NARROW
         return cls(
             gap=1 if narrow else 2, curve=6 if narrow else CURVE_POINTS, has_bars=width >= BROAD
@@ -54,10 +54,10 @@ class Field:
         return max(map(len, (*self.header.split("\n"), *self.values)))
 
 
-def render_trials(progress: Progress, width: int, n_rows: int) -> Table:
+def render_trials(progress: SweepProgress, width: int, n_rows: int) -> Table:
     """At most `n_rows` lines: the trials at work, the first in rank, then those that ended last."""
     shown = choose_rows(progress, n_rows)
-    layout, is_loss = Layout.of(width), not _has_score_curves(progress.trials)
+    layout, is_loss = ColumnLayout.of(width), not _has_score_curves(progress.trials)
     table = Table(box=None, pad_edge=False, padding=(0, layout.gap, 0, 0))
     table.add_column("trial", no_wrap=True, vertical="bottom")
     for name in ("turns", label_objective(progress.objective), "loss"):
@@ -85,7 +85,7 @@ def render_trials(progress: Progress, width: int, n_rows: int) -> Table:
     return table
 
 
-def choose_rows(progress: Progress, n_rows: int) -> list[TrialRecord]:
+def choose_rows(progress: SweepProgress, n_rows: int) -> list[TrialRecord]:
     open_trials, trials = _list_open(progress), list(progress.ledger.trials.values())
     best = [progress.best.trial] if progress.best else []
     ended = sorted((t for t in trials if t.state != RUNNING), key=lambda t: -(t.ended_s or 0.0))
@@ -93,7 +93,7 @@ def choose_rows(progress: Progress, n_rows: int) -> list[TrialRecord]:
     return list(chosen.values())[:n_rows]
 
 
-def _list_open(progress: Progress) -> list[TrialRecord]:
+def _list_open(progress: SweepProgress) -> list[TrialRecord]:
     """Those at work first."""
     at_work = progress.at_work
     known = {t.id for t in at_work}
@@ -102,7 +102,7 @@ def _list_open(progress: Progress) -> list[TrialRecord]:
 
 
 def _show_trial(
-    trial: TrialRecord, progress: Progress, layout: Layout, scale: Scale, *, is_loss: bool
+    trial: TrialRecord, progress: SweepProgress, layout: ColumnLayout, scale: Scale, *, is_loss: bool
 ) -> list[RenderableType]:
     scores = [e.value for e in trial.replied if e.value is not None]
     losses = [e.nats_per_word for e in trial.evals if e.nats_per_word is not None]
@@ -129,7 +129,7 @@ def _pick(evaluation: EvalRecord, is_loss: bool) -> float | None:
     return evaluation.nats_per_word if is_loss else evaluation.value
 
 
-def _count_turns(trial: TrialRecord, progress: Progress) -> int:
+def _count_turns(trial: TrialRecord, progress: SweepProgress) -> int:
     """Trained on so far, a step that is not evaluated yet included."""
     recorded = trial.last.turns_seen if trial.last else 0
     now = progress.signs.activities.get(trial.id) if trial.state == RUNNING else None
@@ -151,7 +151,7 @@ def _find_scale(trials: Sequence[TrialRecord], is_loss: bool) -> Scale:
     return min(known, default=0.0), max(known, default=1.0)
 
 
-def _show_now(trial: TrialRecord, progress: Progress, layout: Layout) -> RenderableType:
+def _show_now(trial: TrialRecord, progress: SweepProgress, layout: ColumnLayout) -> RenderableType:
     if trial.state != RUNNING:
         return Text(trial.state.lower(), style=STATE_STYLES[trial.state])
     activity = progress.signs.activities.get(trial.id)

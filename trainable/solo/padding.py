@@ -19,7 +19,7 @@ NEXT = 3  # tokens: minimax's first is right, and its kept state is not
 
 
 @torch.no_grad()
-def bears_company(model: Any, pad: Pad, tokens: Sequence[int]) -> bool:
+def ignores_padding(model: Any, pad: Pad, tokens: Sequence[int]) -> bool:
     """`tokens`: a text long enough for both rows."""
     short, long = (list(tokens[:length]) for length in ROWS)
     for predict, is_left in ((predict_padded, False), (predict_next, True)):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gauge:
+class ReplyObjective:
     objective: Objective
     dialogues: Sequence[Dialogue]  # the split's, as replies are held against them
     more: Mapping[str, Alike]
@@ -59,13 +59,13 @@ def find_spread(name: str, counts: Mapping[str, list[float]], value: float) -> t
     return find_interval(draw_values(told, value))
 
 
-def open_gauge(
+def open_objective(
     text: str | None,
     corpus: Corpus,
     split: str,
     response: str = "delexicalised",
     base_model: str | None = None,
-) -> Gauge | None:
+) -> ReplyObjective | None:
     """What `--objective` says, tried before any reply is made. Raises ConfigError."""
     from trainable.corpus.subset import validation_subset
     from trainable.evaluation.measure import rehearse
@@ -86,4 +86,4 @@ def open_gauge(
     dialogues = to_references(corpus.get_split(split), response)
     rehearse(objective, validation_subset(dialogues, REHEARSED))
     more = open_metrics(objective, base_model or "")
-    return Gauge(objective=objective, dialogues=dialogues, more=more)
+    return ReplyObjective(objective=objective, dialogues=dialogues, more=more)
