@@ -27,7 +27,7 @@ from analysis.trials import (
 from analysis.values import is_a
 from trainable.evaluation.objective import name_spelt
 from trainable.result import OBJECTIVE
-from trainable.storage.remote import bring_sweep, is_remote, locate
+from trainable.storage.remote import fetch_sweep, is_remote, locate
 from trainable.trial import ConfigError, nearest
 
 __all__ = [  # with what a reader of records needs beside them
@@ -143,9 +143,9 @@ def find_sweep(name: str | Path, storage: str | Path = "runs") -> Path:
     if is_remote(str(name)):
         storage, _, own = str(name).rstrip("/").rpartition("/")
         name = Path(locate(storage)) / own
-        bring_sweep(name)
+        fetch_sweep(name)
     else:
-        bring_sweep(Path(storage) / name)
+        fetch_sweep(Path(storage) / name)
     for folder in (Path(name), Path(storage) / name, Path(__file__).parent / name):
         if (folder / "sweep.json").is_file():
             return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.choice import PointResult
-from analysis.claims.chance import Beliefs, believe, find_chances
+from analysis.claims.chance import Posterior, fit_posterior, find_chances
 from analysis.claims.contrasts import Comparison, compare_with_highest
 from analysis.claims.variance import Design, Floats, Noise, estimate_noise
 from analysis.labels import count_points
@@ -72,19 +72,19 @@ class Standing:
         return widths
 
     @cached_property
-    def beliefs(self) -> Beliefs | None:
+    def posterior(self) -> Posterior | None:
         """None for a single point."""
         places = range(min(len(self.points), BELIEVED))
         has_beliefs = len(places) > 1 and self.holds
-        return believe(self._estimate(places, self.unit)) if has_beliefs else None
+        return fit_posterior(self._estimate(places, self.unit)) if has_beliefs else None
 
     @cached_property
     def chances(self) -> tuple[float, ...]:
         """The probability that each point is the best of them; none for a single one, and none
         where one seed each shows nothing of what another seed would make of a score."""
-        if self.beliefs is None or (self.is_trained and not self.noise.df):
+        if self.posterior is None or (self.is_trained and not self.noise.df):
             return ()
-        known = find_chances(self.beliefs).tolist()
+        known = find_chances(self.posterior).tolist()
         return (*known, *[0.0] * (len(self.points) - len(known)))
 
     def _estimate(self, places: Sequence[int], unit: float = 1.0) -> Noise:

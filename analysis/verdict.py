@@ -151,12 +151,12 @@ def _expect_gain(
     records: SweepRecords, standing: Standing | None, entries: Sequence[Entry]
 ) -> float | None:
     """If of more trials as many reach the end as did so far, and are like those that did."""
-    if standing is None or standing.beliefs is None or standing.points[0].is_confirmed:
+    if standing is None or standing.posterior is None or standing.points[0].is_confirmed:
         return None
     if not standing.chances or len(standing.points) < FEWEST_POINTS:
         return None
     share = len(standing.points) / max(len(entries), 1)
-    gain = expect_gain(standing.beliefs, int(np.ceil(MORE_TRIALS * share)))
+    gain = expect_gain(standing.posterior, int(np.ceil(MORE_TRIALS * share)))
     return gain * standing.unit
 
 

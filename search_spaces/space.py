@@ -106,8 +106,8 @@ class Space:
         searched = {n: v for n, v in point.items() if n in self.searched}
         return all(contains(self.searched[name], value) for name, value in searched.items())
 
-    def read(self, config: TrialConfig) -> dict[str, Any]:
-        """The point that the config was spelt from: `spell`'s inverse. What is searched and may be
+    def to_point(self, config: TrialConfig) -> dict[str, Any]:
+        """The point that the config was made from: the inverse of `to_config`. What is searched and may be
         left out is not in it where the config leaves it out."""
         values = self.sample(lambda name, _: getattr(config, name))
         return {
@@ -116,7 +116,7 @@ class Space:
             if value is not None or contains(self.searched[name], None)
         }
 
-    def spell(self, point: Mapping[str, Any], base: Mapping[str, Any]) -> TrialConfig:
+    def to_config(self, point: Mapping[str, Any], base: Mapping[str, Any]) -> TrialConfig:
         """The one TrialConfig of a point. Fields of the profile's `base` without a meaning under
         the others' values are left out, as are fixed ones whose deciding field is searched."""
         values = {**base, **self.fixed, **point}

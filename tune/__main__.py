@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from trainable.command.parser import EXIT_BAD_INPUT, SCRIPT
-from trainable.system.environment import speak_utf8
+from trainable.system.environment import ensure_utf8
 from trainable.trial import nearest
 from tune.commands import COMMANDS, GROUPS, load
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from tune.completion import complete
 
         complete()
-    speak_utf8()
+    ensure_utf8()
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help", "help"):
         print(describe())

@@ -17,7 +17,7 @@ from trainable.finetuner import ValidationRequest
 from trainable.command.flags import add_storage
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.storage.remote import bring_headers
+from trainable.storage.remote import fetch_headers
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialFailed
 from tune.plan.single import add_trial_flags
@@ -33,7 +33,7 @@ QUESTION = "What does the model answer without any finetuning?"
 def act(flags: argparse.Namespace) -> Outcome:
     if flags.compare:
         return show_comparison(flags)
-    bring_headers(Path(flags.storage))
+    fetch_headers(Path(flags.storage))
     return add_to_sweep(flags) if flags.sweep else start(flags)
 
 
@@ -92,7 +92,7 @@ def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
     from tune.search.trials import drop_training
 
     point = space.first[0] if space.first else {}
-    trial = drop_training(space.spell(point, config.base))
+    trial = drop_training(space.to_config(point, config.base))
     check_materials([trial])
     return trial
 

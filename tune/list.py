@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def show(flags: argparse.Namespace) -> Outcome:
     from rich.console import Console
 
-    from trainable.storage.remote import bring_headers
+    from trainable.storage.remote import fetch_headers
 
     storage = Path(flags.storage)
-    bring_headers(storage)
+    fetch_headers(storage)
     sweeps = list_sweeps(storage)
     if not sweeps:
         raise ConfigError(f"there is no sweep under {storage}: start one, or give --storage")
@@ -39,10 +39,10 @@ def list_sweeps(storage: Path) -> list[dict[str, Any]]:
 
 def describe(folder: Path) -> dict[str, Any]:
     from analysis.records import read_sweep
-    from trainable.storage.remote import bring_events
+    from trainable.storage.remote import fetch_events
 
     try:
-        bring_events(folder)
+        fetch_events(folder)
         return summarise(read_sweep(folder))
     except ConfigError as error:
         nothing = dict.fromkeys(("space", "state", "driver", "trials", "best", "created_s"))

@@ -19,14 +19,14 @@ from trainable.trial import ConfigError, TrialConfig
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
-    from tune.plan.evidence import Seen
-    from tune.plan.recommendation import Held
+    from tune.plan.evidence import RecordedPoint
+    from tune.plan.recommendation import LeftOutSweep
 
 PASSES = 2  # over the dialogues: as many turns as the best of analysis/results/smollm2/long had
 
 
 def advise(flags: argparse.Namespace) -> Outcome:
-    from tune.plan.recommendation import hold_out, recommend
+    from tune.plan.recommendation import leave_one_out, recommend
 
     for name in ("dialogues", "minutes"):
         if getattr(flags, name) <= 0:
@@ -34,9 +34,9 @@ def advise(flags: argparse.Namespace) -> Outcome:
     space, base, params = open_model(flags)
     seen = list_evidence(flags)
     point = recommend(space, base, params, seen)
-    trial = space.spell(point, base)
+    trial = space.to_config(point, base)
     trials, trial_s, why = count_trials(trial, flags)
-    held = hold_out(seen)
+    held = leave_one_out(seen)
     facts = {"point": point, "train_turns": trial.train_turns, "config": trial.to_dict()}
     facts |= {"held_out": [asdict(h) for h in held], "trials": trials, "trial_s": trial_s}
     facts |= tell_worth(held, trials)
@@ -64,10 +64,10 @@ def open_model(flags: argparse.Namespace) -> tuple[Space, dict[str, Any], float]
     return space, base, float(read_sizes(flags.model).total_params)
 
 
-def list_evidence(flags: argparse.Namespace) -> list[Seen]:
+def list_evidence(flags: argparse.Namespace) -> list[RecordedPoint]:
     """Of the sweeps that --from names, else what ships with the package. Raises ConfigError."""
     from analysis.records import find_sweep, read_sweep
-    from tune.plan.evidence import LEAST, list_seen, read_packaged
+    from tune.plan.evidence import LEAST, list_recorded, read_packaged
     from tune.plan.recommendation import count_params
 
     if not flags.sources:
@@ -78,7 +78,7 @@ def list_evidence(flags: argparse.Namespace) -> list[Seen]:
         resolved = next((t.resolved for t in records.searched if t.resolved), None)
         model = str(records.searched[0].config["base_model"]) if records.searched else ""
         params = float(resolved.total_params) if resolved else count_params(model)
-        own = list_seen(records, records.name, params)
+        own = list_recorded(records, records.name, params)
         if not own:
             raise ConfigError(
                 f"--from needs sweeps of LoRA with at least {LEAST} settings trained to the end "
@@ -101,7 +101,7 @@ def count_trials(trial: TrialConfig, flags: argparse.Namespace) -> tuple[int, fl
     return int(60 * flags.minutes / max(trial_s, 1e-9)), trial_s, pace.why
 
 
-def tell_worth(held: Sequence[Held], trials: int) -> dict[str, float | None]:
+def tell_worth(held: Sequence[LeftOutSweep], trials: int) -> dict[str, float | None]:
     """In points of Combined, over the sweeps left out one after another; None: of one alone."""
     if not held:
         return {"expected_regret": None, "random_regret": None, "expected_gain": None}

@@ -32,20 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace, listeners: Iterable[Listener] = ()) -> Outcome:
     """Starts or resumes the sweep; `listeners` are told of every event."""
-    bring_storage(flags)
+    fetch_storage(flags)
     return (resume if flags.resume else start)(flags, listeners)
 
 
-def bring_storage(flags: argparse.Namespace) -> None:
+def fetch_storage(flags: argparse.Namespace) -> None:
     """Where the sweeps are not on a disk, brings what counts there. Raises ConfigError."""
-    from trainable.storage.remote import bring_events, bring_headers, is_remote, locate
+    from trainable.storage.remote import fetch_events, fetch_headers, is_remote, locate
 
     if flags.resume and is_remote(flags.resume):
         storage, _, flags.resume = flags.resume.rstrip("/").rpartition("/")
         flags.storage = locate(storage)
-    bring_headers(Path(flags.storage))
+    fetch_headers(Path(flags.storage))
     if flags.resume:
-        bring_events(Path(flags.storage) / flags.resume)  # the rest once nobody else drives it
+        fetch_events(Path(flags.storage) / flags.resume)  # the rest once nobody else drives it
 
 
 def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:

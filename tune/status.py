@@ -87,7 +87,7 @@ class View:
         self.usage, self.weighed_s = "", -WEIGH_S
 
     def look(self) -> None:
-        from trainable.storage.remote import bring_events
+        from trainable.storage.remote import fetch_events
         from tune.folder.disk import describe_usage
         from tune.folder.lock import find_owner, read_since
         from tune.folder.remote_lock import find_remote_owner
@@ -95,7 +95,7 @@ class View:
         self.owner = find_owner(self.folder)
         self.progress.since_s = read_since(self.folder) if self.owner else None
         if self.owner is None:
-            bring_events(self.folder)
+            fetch_events(self.folder)
             self.owner = find_remote_owner(self.folder)
         self._read_on()
         if time.monotonic() - self.weighed_s >= WEIGH_S:

@@ -27,7 +27,7 @@ DRAWS = 64  # of the trues, for each spread and seed variance
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Beliefs:
+class Posterior:
     """The posterior, as weighted draws. Leading axes, if any, are independent sweeps."""
 
     weights: Floats  # [..., grid], summing to 1
@@ -36,7 +36,7 @@ class Beliefs:
     trues: Floats  # [..., grid, draws, points]
 
 
-def believe(noise: Noise) -> Beliefs:
+def fit_posterior(noise: Noise) -> Posterior:
     """For two points at least, of two seeds each as a rule, or such that nothing was trained."""
     spreads = np.repeat(SPREADS, len(SHARES))
     seed_variance = np.tile(_draw_seed_variance(noise), len(SPREADS))
@@ -56,7 +56,7 @@ def believe(noise: Noise) -> Beliefs:
     weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
     expected = means - np.einsum("...ij,...j->...i", covariance, pulled)
     dialogues = np.diagonal(noise.dialogue_covariance, axis1=-2, axis2=-1).mean(axis=-1)
-    return Beliefs(
+    return Posterior(
         weights=weights / weights.sum(axis=-1, keepdims=True),
         spreads=spreads,
         noise_sds=np.sqrt(seed_variance + np.maximum(dialogues, 0.0)[..., None]),
@@ -64,14 +64,14 @@ def believe(noise: Noise) -> Beliefs:
     )
 
 
-def find_chances(beliefs: Beliefs) -> Floats:
+def find_chances(posterior: Posterior) -> Floats:
     """[..., points]: the probability that each is the best of them; they sum to 1."""
-    best = beliefs.trues >= beliefs.trues.max(axis=-1, keepdims=True) - 1e-6
+    best = posterior.trues >= posterior.trues.max(axis=-1, keepdims=True) - 1e-6
     shares = (best / best.sum(axis=-1, keepdims=True)).mean(axis=-2)  # equal replies share
-    return np.einsum("...gk,...g->...k", shares, beliefs.weights)
+    return np.einsum("...gk,...g->...k", shares, posterior.weights)
 
 
-def expect_gain(beliefs: Beliefs, n_new: int) -> float:
+def expect_gain(posterior: Posterior, n_new: int) -> float:
     """Points of Combined by which the true mean of the one picked would rise on average, if
     `n_new` new points of one seed each were trained to the end too. New ones are as those known
     (a smoothed bootstrap: Silverman 1986), which need not be normal: a pool has its ceiling.
@@ -79,19 +79,19 @@ def expect_gain(beliefs: Beliefs, n_new: int) -> float:
     if n_new == 0:
         return 0.0
     rng = np.random.default_rng(n_new)
-    grid, draws, n_points = beliefs.trues.shape
-    known = beliefs.trues.mean(axis=1, keepdims=True)  # [grid, 1, points]
+    grid, draws, n_points = posterior.trues.shape
+    known = posterior.trues.mean(axis=1, keepdims=True)  # [grid, 1, points]
     drawn = rng.integers(n_points, size=(grid, draws, n_new))
-    new = np.take_along_axis(np.broadcast_to(known, beliefs.trues.shape), drawn, axis=-1)
+    new = np.take_along_axis(np.broadcast_to(known, posterior.trues.shape), drawn, axis=-1)
     new = new + _find_width(known) * rng.standard_normal(new.shape)
-    noise = beliefs.noise_sds[:, None, None]
-    trusted = beliefs.spreads[:, None, None] ** 2 / (beliefs.spreads[:, None, None] ** 2 + noise**2)
+    noise = posterior.noise_sds[:, None, None]
+    trusted = posterior.spreads[:, None, None] ** 2 / (posterior.spreads[:, None, None] ** 2 + noise**2)
     shown = new + noise * rng.standard_normal(new.shape)
     judged = known.mean(axis=-1, keepdims=True) * (1 - trusted) + trusted * shown
     picked = np.argmax(judged, axis=-1)[..., None]
     is_picked = np.take_along_axis(judged, picked, -1) > known.max(axis=-1, keepdims=True)
     rise = np.take_along_axis(new, picked, -1) - known.max(axis=-1, keepdims=True)
-    return max(float(np.where(is_picked, rise, 0.0)[..., 0].mean(axis=-1) @ beliefs.weights), 0.0)
+    return max(float(np.where(is_picked, rise, 0.0)[..., 0].mean(axis=-1) @ posterior.weights), 0.0)
 
 
 def _find_width(known: Floats) -> Floats:

@@ -66,7 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_header(config.folder, compose_header(config, space, None))
     recorder = Recorder(config.folder)
     for trial, point in TRIALS.items():
-        run_trial(recorder, trial, space.spell(point, config.base), DIALOGUES)
+        run_trial(recorder, trial, space.to_config(point, config.base), DIALOGUES)
     return config.folder
 
 

@@ -84,7 +84,7 @@ def test_layers_that_are_stored_the_other_way_round_are_merged(
     space = find_space("lora_modules").fix(fixed)
     config.folder.mkdir()
     write_header(config.folder, compose_header(config, space, None))
-    trial = space.spell(TRIALS["0001"], {**config.base, **fixed})
+    trial = space.to_config(TRIALS["0001"], {**config.base, **fixed})
     run_trial(Recorder(config.folder), "0001", trial, 2)
     out = tmp_path / "out"
     assert export([str(config.folder), "--out", str(out), "--merged", *NAMES]) == 0

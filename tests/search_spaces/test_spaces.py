@@ -38,7 +38,7 @@ def test_fifty_samples_spell_valid_configs_that_survive_json(name: str, profile:
     assert not set(space.searched) & set(space.fixed)
     for seed in range(50):
         point = space.sample(draw(random.Random(seed)))
-        config = space.spell(point, base)
+        config = space.to_config(point, base)
         assert all(getattr(config, field) == value for field, value in point.items())
         assert TrialConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -90,7 +90,7 @@ def test_conditional_fields_exist_only_under_their_decider() -> None:
         point = space.sample(draw(random.Random(seed)))
         is_sampling = point["decoding"] == "sampling"
         assert ("temperature" in point) == ("lora_dropout" in point) == is_sampling
-        space.spell(point, base)
+        space.to_config(point, base)
         seen.add(is_sampling)
     assert seen == {True, False}
 
@@ -102,10 +102,10 @@ def test_a_searched_decider_drops_the_profile_s_fields_without_a_meaning() -> No
         searched={"quantisation": CategoricalDistribution(("nf4", "bf16"))},
     )
     base = {**BASES["tiny"], "warmup_turns": 0, "train_turns": 10}
-    assert space.spell({"quantisation": "bf16"}, base).double_quantisation is None
-    assert space.spell({"quantisation": "nf4"}, base).double_quantisation is True
+    assert space.to_config({"quantisation": "bf16"}, base).double_quantisation is None
+    assert space.to_config({"quantisation": "nf4"}, base).double_quantisation is True
     with pytest.raises(ConfigError, match="double_quantisation"):
-        space.fix({"quantisation": "bf16", "double_quantisation": True}).spell({}, base)
+        space.fix({"quantisation": "bf16", "double_quantisation": True}).to_config({}, base)
 
 
 def test_fixing_a_field_searches_it_no_more() -> None:
@@ -190,7 +190,7 @@ def test_only_a_rate_that_leads_to_its_end_has_a_length_of_its_own() -> None:
     for seed in range(20):
         point = space.sample(draw(random.Random(seed)))
         assert ("train_turns" in point) == (point["schedule"] in ("linear", "cosine"))
-        config = space.spell(point, compose("tiny", {"name": "x", "space": "lr_steps"}).base)
+        config = space.to_config(point, compose("tiny", {"name": "x", "space": "lr_steps"}).base)
         assert (config.decay_fraction is not None) == (config.schedule == "wsd")
 
 
@@ -207,7 +207,7 @@ def test_a_decoding_s_settings_exist_under_it_alone() -> None:
         point = space.sample(draw(random.Random(seed)))
         settings = set(point) - {"decoding", *PLAIN}
         assert settings == own[point["decoding"]]
-        config = space.spell(point, base)
+        config = space.to_config(point, base)
         assert config.method == "none" and config.train_turns == 0 and config.lora_rank is None
         seen.add(point["decoding"])
     assert seen == set(own)

@@ -12,12 +12,12 @@ from statistics import fmean
 import pytest
 
 from search_spaces.find import find_space
-from tune.plan.evidence import PACKAGED, Seen, predict, read_packaged, to_point
+from tune.plan.evidence import PACKAGED, RecordedPoint, predict, read_packaged, to_point
 from tune.plan.flags import build_parser
 from tune.plan.new import plan_sweep
 from tune.plan.recommendation import (
-    Held,
-    hold_out,
+    LeftOutSweep,
+    leave_one_out,
     recommend,
     settle_rate,
     start_well,
@@ -33,7 +33,7 @@ TOY = {**TINY, "base_model": "toy"}
 
 
 def test_a_sweep_left_out_is_chosen_from_far_better_than_at_random() -> None:
-    held = hold_out(read_packaged())
+    held = leave_one_out(read_packaged())
     assert len(held) >= 9
     assert fmean(h.picked for h in held) < fmean(h.random for h in held) / 3
 
@@ -47,7 +47,7 @@ def test_what_ships_is_what_was_recorded() -> None:
 
 def test_the_gain_is_the_mean_over_all_draws() -> None:
     gaps = (0.0, 3.0, 5.0, 9.0)
-    held = Held(sweep="s", points=4, picked=5.0, random=4.25, gaps=gaps)
+    held = LeftOutSweep(sweep="s", points=4, picked=5.0, random=4.25, gaps=gaps)
     for n in (1, 2, 3, 4):
         draws = list(itertools.combinations(gaps, n))
         assert held.gain(n) == pytest.approx(fmean(max(5.0 - min(d), 0.0) for d in draws))
@@ -74,7 +74,7 @@ def test_the_point_has_the_best_effective_rate_whatever_is_fixed() -> None:
 
 def test_where_nothing_alike_was_seen_the_mean_is_predicted() -> None:
     config = dict(read_packaged()[0].config)
-    seen = [Seen(sweep="s", params=1e6, config=config, gap=g) for g in (2.0, 4.0)]
+    seen = [RecordedPoint(sweep="s", params=1e6, config=config, gap=g) for g in (2.0, 4.0)]
     far = to_point({**config, "learning_rate": 1e-9}, 1e6)
     near = seen[0].point
     assert predict([far, near], seen) == pytest.approx([3.0, 3.0])

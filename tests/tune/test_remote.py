@@ -20,7 +20,7 @@ from analysis.records import find_sweep, read_sweep
 from trainable.finetuner import ValidationRequest
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import keep_best_and_last, list_checkpoints, write_checkpoint
-from trainable.storage.remote import Remote, bring_checkpoints, bring_sweep, locate
+from trainable.storage.remote import Remote, fetch_checkpoints, fetch_sweep, locate
 from trainable.storage.remote_checkpoints import prune, pull_last, push_checkpoint
 from trainable.trial import ConfigError
 from tune import baseline
@@ -71,7 +71,7 @@ def list_keys(s3: Any) -> set[str]:
 def test_checkpoints_travel_whole_and_only_the_needed_ones_stay(s3: Any, tmp_path: Path) -> None:
     remote, here = Remote(STORAGE).under("s", "checkpoints", "0"), tmp_path / "here"
     config, space = make_config(tmp_path)
-    toy = ToyFinetuner(space.spell(space.first[0], config.base))
+    toy = ToyFinetuner(space.to_config(space.first[0], config.base))
     for turns in (25, 50, 75, 100):
         toy.train_until(turns)
         push_checkpoint(remote, write_checkpoint(here, toy, toy.evaluate(ValidationRequest(5))))
@@ -131,7 +131,7 @@ def test_who_drives_next_has_the_last_driver_s_last_words(
         with monkeypatch.context() as elsewhere:
             move_to_another_machine(tmp_path, elsewhere)
             there = Path(locate(STORAGE)) / "s"
-            bring_sweep(there)
+            fetch_sweep(there)
         recorder.record_note("last")
     with monkeypatch.context() as elsewhere:
         move_to_another_machine(tmp_path, elsewhere)
@@ -193,5 +193,5 @@ def test_a_sweep_killed_on_one_machine_goes_on_on_another(
     folder = find_sweep(f"{STORAGE}/s")
     assert summarise(read_sweep(folder)) == summarise(undisturbed)
     assert not (folder / "checkpoints").exists()
-    kept = list_checkpoints(bring_checkpoints(folder, "0001"))
+    kept = list_checkpoints(fetch_checkpoints(folder, "0001"))
     assert [c.turns_seen for c in kept] == [1600]

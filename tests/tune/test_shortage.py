@@ -69,7 +69,7 @@ def test_an_engine_that_cannot_hold_its_base_fails_the_trials_not_the_machinery(
             super().__init__(config, 2, 8)
 
     config, space = make_config(tmp_path, trials=1)
-    trial = space.spell(space.first[0], config.base)
+    trial = space.to_config(space.first[0], config.base)
     engines = Pool(ray.remote(Heavy).options(num_cpus=0).remote, slots=2, capacity=lambda _: 1)
     with pytest.raises(entry.TrialFailed, match="while the base model was loaded") as caught:
         asyncio.run(engines.lease("0000", trial))

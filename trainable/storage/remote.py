@@ -81,7 +81,7 @@ def find_remote(folder: Path) -> Remote | None:
     return Remote(uri).under(folder.name) if is_ours else None
 
 
-def bring_headers(storage: Path) -> None:
+def fetch_headers(storage: Path) -> None:
     """Makes the sweeps of a storage known in its local folder. Raises ConfigError."""
     remote = find_remote(storage / "any")
     if remote is None:
@@ -98,7 +98,7 @@ def bring_headers(storage: Path) -> None:
         ask(remote.uri, bring)
 
 
-def bring_sweep(folder: Path) -> None:
+def fetch_sweep(folder: Path) -> None:
     """Brings a sweep's records to its local folder; its checkpoints stay where they are. Raises
     ConfigError."""
     remote = find_remote(folder)
@@ -109,7 +109,7 @@ def bring_sweep(folder: Path) -> None:
             ask(remote.uri, lambda: remote.pull(folder, names))
 
 
-def bring_checkpoints(folder: Path, trial: str) -> Path:
+def fetch_checkpoints(folder: Path, trial: str) -> Path:
     """A trial's folder of checkpoints, brought here if they are elsewhere. Raises ConfigError."""
     remote, place = find_remote(folder), folder / "checkpoints" / trial
     if remote is not None:
@@ -119,7 +119,7 @@ def bring_checkpoints(folder: Path, trial: str) -> Path:
     return place
 
 
-def bring_events(folder: Path) -> None:
+def fetch_events(folder: Path) -> None:
     """Brings what has happened in a sweep so far, and no more. Raises ConfigError."""
     remote = find_remote(folder)
     if remote is not None:

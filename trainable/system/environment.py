@@ -52,7 +52,7 @@ def list_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def speak_utf8() -> None:
+def ensure_utf8() -> None:
     """To be called by a command before all else: where the shell's encoding is another (LC_ALL=C),
     a folder's umlaut reaches neither Ray nor a record, and the command begins anew in UTF-8."""
     if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8":

@@ -22,7 +22,7 @@ def apply_objective(
         return evaluation
     more = open_metrics(objective, config.base_model)
     if is_toy(config):
-        return measure(objective, evaluation, imagine(evaluation), more)
+        return measure(objective, evaluation, make_toy_dialogues(evaluation), more)
     split = evaluation.result.split
     dialogues = validation_subset(load_corpus(config.corpus).get_split(split), n_dialogues)
     return measure(objective, evaluation, to_references(dialogues, config.response), more)
@@ -39,7 +39,7 @@ def open_metrics(objective: Objective, base_model: str) -> dict[str, Alike]:
     return {objective.name: open_sentences(encoder) if encoder else open_likeness(base_model)}
 
 
-def imagine(evaluation: Evaluation) -> tuple[Dialogue, ...]:
+def make_toy_dialogues(evaluation: Evaluation) -> tuple[Dialogue, ...]:
     """Dialogues for the toy's replies, which answer none."""
     turn = Turn(user="", response="", delexicalised="", state={}, booked=())
     return tuple(

@@ -44,9 +44,9 @@ class SweepResult:
     def records(self) -> SweepRecords:
         """All that is recorded, as it is now. Raises ConfigError."""
         from analysis.records import read_sweep
-        from trainable.storage.remote import bring_events
+        from trainable.storage.remote import fetch_events
 
-        bring_events(self.folder)
+        fetch_events(self.folder)
         return read_sweep(self.folder)
 
     @property
@@ -59,13 +59,13 @@ class SweepResult:
         """None: no trial has been evaluated yet."""
         from analysis.choice import choose_best
         from trainable.storage.checkpoint import find_last_whole
-        from trainable.storage.remote import bring_checkpoints
+        from trainable.storage.remote import fetch_checkpoints
 
         point = choose_best(self.records)
         if point is None:
             return None
         trial = point.trial
-        last, _ = find_last_whole(bring_checkpoints(self.folder, trial.id))
+        last, _ = find_last_whole(fetch_checkpoints(self.folder, trial.id))
         return Best(
             trial=trial.id,
             params=dict(trial.params),

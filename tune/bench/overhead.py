@@ -169,7 +169,7 @@ def make_trainable(config: SweepConfig, space: Space) -> Any:
         def setup(self, point: dict[str, Any]) -> None:
             from trainable.solo.toy import ToyFinetuner
 
-            trial = space.spell(point, config.base)
+            trial = space.to_config(point, config.base)
             self.finetuner = ToyFinetuner(trial)
             self.milestones = list(list_milestones(config, trial.train_turns))
 

@@ -49,7 +49,7 @@ def list_trials(options: argparse.Namespace) -> tuple[dict[str, TrialConfig], li
             for seed in range(options.seeds):
                 schedule = "cosine" if arm == "cosine" else "constant"
                 turns = options.rungs[-1]
-                spelt = space.spell(drawn, {**base, "train_turns": turns, "seed": seed})
+                spelt = space.to_config(drawn, {**base, "train_turns": turns, "seed": seed})
                 key = f"{point}-{arm}-{seed}"
                 configs[key] = replace(spelt, schedule=schedule, averaging=None)
                 trials.append(Trial(key, point, seed, arm))

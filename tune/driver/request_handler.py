@@ -120,7 +120,7 @@ class RequestHandler:
         config = spell_clone(original.config, values["set"], values["warm"], search.config)
         self._check(config, warm=values["warm"])
         in_study = not values["warm"] and is_inside(config, search.space, search.config.base)
-        params = {**search.space.read(config), **({} if in_study else values["set"])}
+        params = {**search.space.to_point(config), **({} if in_study else values["set"])}
         if values["warm"]:
             name = name_trial(search.next_number)
             folder = search.recorder.folder

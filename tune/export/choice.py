@@ -11,7 +11,7 @@ from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from trainable.command.parser import spell_command
 from trainable.model.packable import is_toy
 from trainable.storage.checkpoint import is_whole
-from trainable.storage.remote import bring_checkpoints
+from trainable.storage.remote import fetch_checkpoints
 from trainable.trial import ConfigError, TrialConfig
 
 
@@ -89,7 +89,7 @@ def open_choice(records: SweepRecords, trial: TrialRecord) -> Choice:
             f"base_model={config.base_model} is a formula without weights: nothing to export"
         )
     evaluation = trial.replied[-1]
-    checkpoint = bring_checkpoints(records.folder, trial.id) / str(evaluation.turns_seen)
+    checkpoint = fetch_checkpoints(records.folder, trial.id) / str(evaluation.turns_seen)
     needed: Sequence[str] = ("adapter_config.json", "adapter_model.safetensors", "evaluation.json")
     if not is_whole(checkpoint) or not all((checkpoint / name).is_file() for name in needed):
         raise ConfigError(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from analysis.records import describe_missing
-from trainable.storage.remote import bring_headers, is_remote, locate
+from trainable.storage.remote import fetch_headers, is_remote, locate
 from trainable.trial import ConfigError
 
 
@@ -24,5 +24,5 @@ def open_folder(flags: argparse.Namespace, command: str) -> Path:
     if is_remote(flags.name):
         storage, _, flags.name = flags.name.rstrip("/").rpartition("/")
         flags.storage = locate(storage)
-    bring_headers(Path(flags.storage))
+    fetch_headers(Path(flags.storage))
     return find_folder(flags.name, Path(flags.storage), command)

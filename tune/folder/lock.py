@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trainable.storage.remote import bring_sweep
+from trainable.storage.remote import fetch_sweep
 from trainable.system.inside import check_links, stay_inside
 from trainable.system.json_object import read_object
 from trainable.system.whole import write_json
@@ -47,7 +47,7 @@ def own_folder(folder: Path) -> Iterator[None]:
                 "same command again"
             ) from error
         with hold_remote_lock(folder):
-            bring_sweep(folder)  # the last driver's last words, too
+            fetch_sweep(folder)  # the last driver's last words, too
             yield
         with contextlib.suppress(OSError):  # it tells nothing once the lock is free
             owner.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def check_space(space: Space, base: Mapping[str, Any]) -> list[TrialConfig]:
             for choice in distribution.choices:
                 points.append(space.sample(_take(0, {name: choice})))
     corners = [{**space.sample(_take(0, point)), **point} for point in points]
-    return [space.spell(corner, base) for corner in corners]
+    return [space.to_config(corner, base) for corner in corners]
 
 
 def _take(end: int, given: Mapping[str, Any] | None = None) -> Any:

@@ -91,7 +91,7 @@ def sample_trials(config: SweepConfig, space: Space) -> list[TrialConfig]:
         if point is None:
             break
         tried.append(Tried(params=point, state="RUNNING"))
-    return [space.spell(t.params, config.base) for t in tried]
+    return [space.to_config(t.params, config.base) for t in tried]
 
 
 def expect_reached(config: SweepConfig) -> tuple[float, ...]:

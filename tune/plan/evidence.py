@@ -48,7 +48,7 @@ class SettingPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class RecordedPoint:
     """A point that a sweep trained to its end."""
 
     sweep: str
@@ -85,12 +85,12 @@ def solve_rate(rate: float, config: Mapping[str, Any], params: float) -> float:
     return float(10.0 ** (rate - shrink(params) - weigh_shape(config)))
 
 
-def list_seen(records: SweepRecords, name: str, params: float) -> list[Seen]:
+def list_recorded(records: SweepRecords, name: str, params: float) -> list[RecordedPoint]:
     """Those of the points that trained longest; none where they are few."""
     points = [p for p in rank_points(records) if not p.trial.is_base and is_comparable(p.trial)]
     longest = max((p.level_turns for p in points), default=0)
     ended = [(p.trial.config, p.mean("combined")) for p in points if p.level_turns == longest]
-    return spell_seen([(c, m) for c, m in ended if m is not None], name, params)
+    return to_recorded([(c, m) for c, m in ended if m is not None], name, params)
 
 
 def is_comparable(trial: Any) -> bool:
@@ -102,15 +102,15 @@ def is_comparable(trial: Any) -> bool:
     )
 
 
-def spell_seen(
+def to_recorded(
     ended: Sequence[tuple[Mapping[str, Any], float]], name: str, params: float
-) -> list[Seen]:
+) -> list[RecordedPoint]:
     if len(ended) < LEAST:
         return []
     best = max(combined for _, combined in ended)
     kept = tuple(dict.fromkeys((*FIELDS, *CHOICES)))
     return [
-        Seen(
+        RecordedPoint(
             sweep=name,
             params=params,
             config={n: config[n] for n in kept},
@@ -121,17 +121,17 @@ def spell_seen(
 
 
 @lru_cache(maxsize=1)
-def read_packaged() -> tuple[Seen, ...]:
+def read_packaged() -> tuple[RecordedPoint, ...]:
     """What ships with the package: analysis/results/recommend/collect.py made it."""
-    return tuple(Seen(**row) for row in json.loads(PACKAGED.read_text(encoding="utf-8")))
+    return tuple(RecordedPoint(**row) for row in json.loads(PACKAGED.read_text(encoding="utf-8")))
 
 
-def write_seen(seen: Iterable[Seen], path: Path) -> None:
+def write_recorded(seen: Iterable[RecordedPoint], path: Path) -> None:
     lines = ",\n".join(json.dumps(asdict(one)) for one in seen)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def predict(points: Sequence[SettingPoint], seen: Sequence[Seen]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def predict(points: Sequence[SettingPoint], seen: Sequence[RecordedPoint]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The gap of each point: the mean of the gaps seen, each weighted by how alike its point is
     (Nadaraya and Watson's estimator), drawn to the mean of all where nothing alike was seen."""
     if not seen:

@@ -18,7 +18,7 @@ from trainable.trial import ConfigError
 from tune.plan.evidence import (
     CHOICES,
     EXPONENTS,
-    Seen,
+    RecordedPoint,
     predict,
     read_packaged,
     solve_rate,
@@ -30,7 +30,7 @@ UNKNOWN_PARAMS = 1.0  # of a base model whose size cannot be told: no larger tha
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class LeftOutSweep:
     """A sweep left out: what the rule, made of the others, would have chosen of its points."""
 
     sweep: str
@@ -48,7 +48,7 @@ class Held:
 
 
 def recommend(
-    space: Space, base: Mapping[str, Any], params: float, seen: Sequence[Seen]
+    space: Space, base: Mapping[str, Any], params: float, seen: Sequence[RecordedPoint]
 ) -> dict[str, Any]:
     """The point of the space with the least gap predicted: one of those seen, its rate settled for
     this model and for what the space leaves as it is. Raises ConfigError where none fits."""
@@ -63,7 +63,7 @@ def recommend(
 
 
 def adopt(
-    space: Space, base: Mapping[str, Any], params: float, seen: Seen
+    space: Space, base: Mapping[str, Any], params: float, seen: RecordedPoint
 ) -> dict[str, Any] | None:
     """The seen setting as far as the space searches it; None where it could not draw that."""
     own = {n: seen.config[n] for n in space.searched if n in seen.config and n != RATE}
@@ -127,7 +127,7 @@ def count_params(base_model: str) -> float:
         return UNKNOWN_PARAMS
 
 
-def hold_out(seen: Sequence[Seen]) -> list[Held]:
+def leave_one_out(seen: Sequence[RecordedPoint]) -> list[LeftOutSweep]:
     """Each sweep in turn, judged by the rule that the others make; of one sweep alone nothing can
     be told."""
     names = list(dict.fromkeys(one.sweep for one in seen))
@@ -138,6 +138,6 @@ def hold_out(seen: Sequence[Seen]) -> list[Held]:
         chosen = own[int(predict([one.point for one in own], others).argmin())]
         gaps = tuple(sorted(one.gap for one in own))
         held.append(
-            Held(sweep=name, points=len(own), picked=chosen.gap, random=fmean(gaps), gaps=gaps)
+            LeftOutSweep(sweep=name, points=len(own), picked=chosen.gap, random=fmean(gaps), gaps=gaps)
         )
     return held

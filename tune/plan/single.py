@@ -35,7 +35,7 @@ def spell_trial(profile: str, settings: Sequence[str]) -> TrialConfig:
     space = Space(name="single", question="", searched={}).fix(parse_settings(settings))
     names = {"name": "single", "space": "single"}
     brought = inherit(space.fixed.get("adapter"))
-    config = space.spell({}, compose(pick_profile(profile)[0], names, brought).base)
+    config = space.to_config({}, compose(pick_profile(profile)[0], names, brought).base)
     check_materials([config])
     return replace(config, train_turns=10**9)
 

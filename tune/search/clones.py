@@ -12,7 +12,7 @@ from search_spaces.distributions import contains
 from search_spaces.space import Space
 from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import find_last_whole
-from trainable.storage.remote import bring_checkpoints
+from trainable.storage.remote import fetch_checkpoints
 from trainable.storage.resize import copy_adapter
 from trainable.system.inside import stay_inside
 from trainable.trial import ConfigError, TrialConfig
@@ -44,7 +44,7 @@ def spell_clone(
     if warm:
         original = as_plain(original)
     own = Space(name="clone", question="", searched={}, fixed=settings)
-    clone = own.spell({}, {**sweep.base, **original.to_dict()})
+    clone = own.to_config({}, {**sweep.base, **original.to_dict()})
     if clone.train_turns > sweep.train_turns:
         raise ConfigError(
             f"no trial may train longer than the sweep: train_turns={clone.train_turns} is above "
@@ -61,11 +61,11 @@ def spell_clone(
 
 def is_inside(clone: TrialConfig, space: Space, base: Mapping[str, Any]) -> bool:
     """Whether the space could have proposed it: only then does the study learn from it."""
-    point = space.read(clone)
+    point = space.to_point(clone)
     if not all(contains(space.searched[name], value) for name, value in point.items()):
         return False
     try:
-        return space.spell(point, base) == clone
+        return space.to_config(point, base) == clone
     except ConfigError:
         return False
 
@@ -82,7 +82,7 @@ def locate_adapter(config: TrialConfig, folder: Path) -> TrialConfig:
 def bring_adapter(folder: Path, trial: str, old: TrialConfig, name: str, new: TrialConfig) -> Path:
     """Copies the last adapter of `trial` for the clone `name`, fit for its config; the copy's
     folder. Raises ConfigError where there is none."""
-    last, _ = find_last_whole(bring_checkpoints(folder, trial))
+    last, _ = find_last_whole(fetch_checkpoints(folder, trial))
     if last is None:
         raise ConfigError(
             f"--warm needs a checkpoint, and trial {trial} has none (it has not been evaluated, or "

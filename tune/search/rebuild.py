@@ -83,7 +83,7 @@ def _reopen(search: Search, record: TrialRecord) -> TrialRecord:
 def _restore_trial(search: Search, record: TrialRecord) -> Progress:
     config = TrialConfig.from_dict(record.config)
     is_outside = record.is_base or (record.origin and not record.origin["in_study"])
-    params = dict(record.params) if is_outside else search.space.read(config)
+    params = dict(record.params) if is_outside else search.space.to_point(config)
     trial = Progress(record.id, record.number, params, config)
     trial.origin, trial.proposal = record.origin, record.proposal
     trial.is_inside = bool(is_outside) or search.space.holds(params)

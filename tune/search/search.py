@@ -176,7 +176,7 @@ class Search(TrialTable):
         if params is None or any(params.get(name) != given[name] for name in given):
             why = f"trial {twin.id} has just this point" if twin else "no such point is left"
             raise ConfigError(f"{why}: propose another (--set)")
-        config = self.space.spell(params, self.config.base)
+        config = self.space.to_config(params, self.config.base)
         return self._open(self.next_number, params, config, proposal=proposal)
 
     # How
@@ -201,7 +201,7 @@ class Search(TrialTable):
     def _open_next(self) -> Progress | None:
         if self.config.baseline and BASE_ID not in self.trials:
             point = self.space.first[0] if self.space.first else {}
-            config = drop_training(self.space.spell(point, self.config.base))
+            config = drop_training(self.space.to_config(point, self.config.base))
             return self._open(BASE_NUMBER, {}, config)
         number, proposed = self.next_number, len(self.proposed)
         if proposed >= self.config.trials:
@@ -209,11 +209,11 @@ class Search(TrialTable):
         if (short := self.race.find_short()) is not None:
             base = {**self.config.base, "seed": short.pick_seed(self.config.base["seed"])}
             params = short.seeds[0].params
-            return self._open(number, params, self.space.spell(params, base))
+            return self._open(number, params, self.space.to_config(params, base))
         found = None if self.is_exhausted else self._propose(proposed)
         if found is None:
             return None
-        return self._open(number, found, self.space.spell(found, self.config.base))
+        return self._open(number, found, self.space.to_config(found, self.config.base))
 
     def list_unconfirmed(self, *, is_racing: bool = False) -> list[tuple[TrialRecord, Origin]]:
         """The confirmations that are still to be opened, were the race over; while it is not,

@@ -72,7 +72,7 @@ class Formula:
         for rate in np.geomspace(rates.low, rates.high, GRID_RATES):
             for choice in modules.choices:
                 point = {"lora_modules": choice, "learning_rate": float(rate)}
-                yield self.space.spell(point, self.config.base)
+                yield self.space.to_config(point, self.config.base)
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         return draw(self.space, seed, n)

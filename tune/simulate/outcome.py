@@ -91,7 +91,7 @@ def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
     """What random search with n of the same points finds."""
     end = list_milestones(curves.config, curves.config.train_turns)[-1]
     points = curves.draw(seed, curves.config.trials)[:n]
-    configs = [curves.space.spell(point, curves.config.base) for point in points]
+    configs = [curves.space.to_config(point, curves.config.base) for point in points]
     return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))
 
 

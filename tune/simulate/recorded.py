@@ -86,7 +86,7 @@ def open_sweep(records: SweepRecords) -> Recorded:
             f"--curves needs a sweep with trials that reached their end, and {records.folder} "
             "has none: run one with --asha off"
         )
-    runs = {space.spell(trial.params, config.base): (trial,) for trial in ended}
+    runs = {space.to_config(trial.params, config.base): (trial,) for trial in ended}
     worths = {key: trials[0].evals[-1].score for key, trials in runs.items()}
     return Recorded(space, config, runs, worths)
 
@@ -101,7 +101,7 @@ def open_pool(pool: Pool, numbers: Sequence[int]) -> Recorded:
     rows = pool.curves[(pool.curves.weights == "average") & pool.curves.point.isin(numbers)]
     for (point, seed), evals in rows.sort_values("rung").groupby(["point", "seed"]):
         params = pool.params[int(str(point))]
-        key = space.spell(params, config.base)
+        key = space.to_config(params, config.base)
         runs.setdefault(key, []).append(build_trial(params, evals, seen[point, seed]))
         worths[key] = truth[point]
     return Recorded(space, config, runs, worths)

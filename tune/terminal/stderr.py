@@ -17,7 +17,7 @@ def write(text: str) -> None:
 
 
 @contextlib.contextmanager
-def overhear() -> Iterator[Callable[[], str]]:
+def capture_stderr() -> Iterator[Callable[[], str]]:
     """Inside the block what C++ writes there is not shown; the function returns it."""
     global _own
     with tempfile.TemporaryFile() as file:

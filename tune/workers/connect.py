@@ -104,7 +104,7 @@ def _join(ray: Any, address: str, say: Say) -> None:
     remedy = "start a head there (ray start --head), or unset RAY_ADDRESS for a Ray of our own"
     if address != "auto" and not is_client:
         await_listener(address, remedy, say)
-    with stderr.overhear() as read:  # where Ray may tell once a second that it wants a token
+    with stderr.capture_stderr() as read:  # where Ray may tell once a second that it wants a token
         try:
             ray.init(
                 address,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from analysis.pool import read_pool
 from analysis.records import read_sweep
-from tune.plan.evidence import PACKAGED, Seen, list_seen, spell_seen, write_seen
+from tune.plan.evidence import PACKAGED, RecordedPoint, list_recorded, to_recorded, write_recorded
 
 RESULTS = Path(__file__).parents[1]
 SMOLLM2, EMBEDDED = 134_515_008, 1_213_568
@@ -21,16 +21,16 @@ SWEEPS = {
 POOL = "curves/smollm2"
 
 
-def collect() -> list[Seen]:
+def collect() -> list[RecordedPoint]:
     seen = [
-        one for name, n in SWEEPS.items() for one in list_seen(read_sweep(RESULTS / name), name, n)
+        one for name, n in SWEEPS.items() for one in list_recorded(read_sweep(RESULTS / name), name, n)
     ]
     pool = read_pool(RESULTS / POOL)
     base = pool.header["config"]["base"]
     ends = pool.select(0).groupby("point").combined.last()
     ended = [({**base, **pool.params[int(str(point))]}, float(end)) for point, end in ends.items()]
-    return [*seen, *spell_seen(ended, POOL, SMOLLM2)]
+    return [*seen, *to_recorded(ended, POOL, SMOLLM2)]
 
 
 if __name__ == "__main__":
-    write_seen(collect(), PACKAGED)
+    write_recorded(collect(), PACKAGED)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from simulated import simulate, with_lead
 
-from analysis.claims.chance import believe, find_chances
+from analysis.claims.chance import fit_posterior, find_chances
 from analysis.claims.contrasts import compare_with_highest
 from analysis.claims.variance import Floats, Noise
 from tune.search.confirm import count_fresh_seeds
@@ -119,7 +119,7 @@ def calibrate() -> list[tuple[float, float, int]]:
     for points, n_seeds, spread, seed_sd in KINDS:
         trues = 85.0 + spread * rng.standard_normal((SWEEPS // 4, points))
         noise = simulate(rng, trues, n_seeds, seed_sd=seed_sd)[0]
-        said.append(find_chances(believe(noise)).ravel())
+        said.append(find_chances(fit_posterior(noise)).ravel())
         came.append((np.arange(points) == np.argmax(trues, axis=-1)[:, None]).ravel())
     chance, true = np.concatenate(said), np.concatenate(came)
     there = [(chance >= low) & (chance < high) for low, high in pairwise(LIMITS)]

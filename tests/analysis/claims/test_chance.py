@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated import simulate
 
-from analysis.claims.chance import Beliefs, believe, expect_gain, find_chances
+from analysis.claims.chance import Posterior, fit_posterior, expect_gain, find_chances
 from analysis.claims.variance import Design, estimate_noise
 
 SWEEPS = 500  # of each kind: 2,500 in all
@@ -23,7 +23,7 @@ def test_it_comes_true_as_often_as_it_says() -> None:
     said, came, logs, uniform = [], [], [], []
     for points, n_seeds, spread, seed_sd in KINDS:
         trues = 85.0 + spread * rng.standard_normal((SWEEPS, points))
-        chances = find_chances(believe(simulate(rng, trues, n_seeds, seed_sd=seed_sd)[0]))
+        chances = find_chances(fit_posterior(simulate(rng, trues, n_seeds, seed_sd=seed_sd)[0]))
         best = np.argmax(trues, axis=-1)
         said.append(chances.ravel())
         came.append((np.arange(points) == best[:, None]).ravel())
@@ -36,11 +36,11 @@ def test_it_comes_true_as_often_as_it_says() -> None:
         assert abs(chance[there].mean() - true[there].mean()) < 0.05, (low, high, there.sum())
 
 
-def hold(means: list[float], n_seeds: int = 3, apart: float = 2.0) -> Beliefs:
+def hold(means: list[float], n_seeds: int = 3, apart: float = 2.0) -> Posterior:
     scores = np.add.outer(means, apart * np.linspace(-1, 1, n_seeds)).ravel()
     points = tuple(np.repeat(range(len(means)), n_seeds).tolist())
     design = Design(points=points, seeds=tuple(range(len(points))))
-    return believe(estimate_noise(scores, np.eye(len(points)), design))
+    return fit_posterior(estimate_noise(scores, np.eye(len(points)), design))
 
 
 def test_a_lead_counts_for_less_on_few_seeds() -> None:
