@@ -142,7 +142,9 @@ def count_tokens(evaluation: EvalRecord) -> float:
 
 def add(works: Iterable[TrainingWork]) -> TrainingWork:
     listed = list(works)
-    return TrainingWork(tokens=sum(w.tokens for w in listed), replies=sum(w.replies for w in listed))
+    return TrainingWork(
+        tokens=sum(w.tokens for w in listed), replies=sum(w.replies for w in listed)
+    )
 
 
 def own_rates(sweep: SweepRecords) -> Rates:

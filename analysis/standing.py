@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.choice import PointResult
-from analysis.claims.chance import Posterior, fit_posterior, find_chances
+from analysis.claims.chance import Posterior, find_chances, fit_posterior
 from analysis.claims.contrasts import Comparison, compare_with_highest
 from analysis.claims.variance import Design, Floats, Noise, estimate_noise
 from analysis.labels import count_points

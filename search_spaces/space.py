@@ -107,7 +107,7 @@ class Space:
         return all(contains(self.searched[name], value) for name, value in searched.items())
 
     def to_point(self, config: TrialConfig) -> dict[str, Any]:
-        """The point that the config was made from: the inverse of `to_config`. What is searched and may be
+        """The point that makes the config: the inverse of `to_config`. What is searched and may be
         left out is not in it where the config leaves it out."""
         values = self.sample(lambda name, _: getattr(config, name))
         return {

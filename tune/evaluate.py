@@ -93,7 +93,9 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     else:
         system, corpus = open_system(args)
         config = system.config
-        objective = open_objective(args.objective, corpus, args.split, config.response, config.base_model)
+        objective = open_objective(
+            args.objective, corpus, args.split, config.response, config.base_model
+        )
         replies = (ask_replies if args.endpoint else make_replies)(system, corpus, args)
     tell_notes(replies.corpus)
     scores = score_replies(replies, args)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.finetuner import ValidationRequest
 from trainable.command.flags import add_set, add_trust
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
+from trainable.finetuner import ValidationRequest
 from trainable.system.hub import settle_network
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.terminal.quiet import quieten

@@ -85,7 +85,9 @@ def expect_gain(posterior: Posterior, n_new: int) -> float:
     new = np.take_along_axis(np.broadcast_to(known, posterior.trues.shape), drawn, axis=-1)
     new = new + _find_width(known) * rng.standard_normal(new.shape)
     noise = posterior.noise_sds[:, None, None]
-    trusted = posterior.spreads[:, None, None] ** 2 / (posterior.spreads[:, None, None] ** 2 + noise**2)
+    trusted = posterior.spreads[:, None, None] ** 2 / (
+        posterior.spreads[:, None, None] ** 2 + noise**2
+    )
     shown = new + noise * rng.standard_normal(new.shape)
     judged = known.mean(axis=-1, keepdims=True) * (1 - trusted) + trusted * shown
     picked = np.argmax(judged, axis=-1)[..., None]

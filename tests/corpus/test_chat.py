@@ -12,13 +12,13 @@ import pytest
 from chat_models import ENDS, make_model, make_tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from trainable.finetuner import ValidationRequest
 from trainable.corpus.encode import Tokenise, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.corpus.prompt import list_messages
 from trainable.dialogue.database import Database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.engine.pack import Pack
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.model.special_ids import read_special_ids

@@ -21,10 +21,10 @@ from tiny_trials import make_config, make_spec
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.slot import SlotState
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.trial import TrialConfig
 
@@ -338,7 +338,9 @@ def test_each_of_unlike_numbers_of_replies_is_its_own_adapter_s(bases: dict[str,
         pack.join(key, make_config(bases["llama"], seed=seed), None)
     pack.bank.params.normal_(std=0.3)
     pack.bank.average.copy_(pack.bank.params)
-    asked = [(pack.slots[key], ValidationRequest(n)) for key, n in zip("abc", (1, 4, 2), strict=True)]
+    asked = [
+        (pack.slots[key], ValidationRequest(n)) for key, n in zip("abc", (1, 4, 2), strict=True)
+    ]
     alone = [pack.generate([each])[each[0].key] for each in asked]
     together = pack.generate(asked)
     assert [together[key][0] for key in "abc"] == [replies for replies, _ in alone]

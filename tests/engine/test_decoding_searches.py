@@ -11,9 +11,9 @@ import torch
 from tiny_trials import make_config, make_spec
 from torch.nn import functional as F
 
-from trainable.finetuner import ValidationRequest
 from trainable.corpus.encode import Window
 from trainable.engine.pack import Pack
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import Base, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 

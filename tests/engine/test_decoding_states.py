@@ -9,12 +9,12 @@ import pytest
 import torch
 from tiny_trials import make_config, make_spec
 
-from trainable.finetuner import ValidationRequest
 from trainable.corpus.prompt import parse_state
 from trainable.engine.decode.belief_states import put_state, state_window
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
 from trainable.evaluation.validation import Generated, score
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.model.source import EMBEDDED_FOLDER
 

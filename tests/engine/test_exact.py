@@ -9,10 +9,10 @@ import pytest
 import torch
 from tiny_trials import make_config, make_spec
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.layers import attention, scores
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.model.packable import why_alone
 from trainable.model.verdicts import key_of, recall_verdict
@@ -91,11 +91,15 @@ def test_an_engine_s_process_runs_alone_what_its_engine_cannot(
     engine.save("one", tmp_path / "saved")
     engine.join("two", config, tmp_path / "saved")
     assert engine.turns_seen("two") == engine.turns_seen("one") >= 4
-    wanted, found = (engine.evaluate(key, ValidationRequest(1)).score().result for key in ("one", "two"))
+    wanted, found = (
+        engine.evaluate(key, ValidationRequest(1)).score().result for key in ("one", "two")
+    )
     assert found.loss_nats == pytest.approx(wanted.loss_nats)
     beside = engine.evaluate("two", ValidationRequest(1, bias=2.0)).score().result.calibrated
     assert beside is not None and beside["bias"] == 2.0
-    assert engine.evaluate("two", ValidationRequest(1, replies=False)).score().result.combined is None
+    assert (
+        engine.evaluate("two", ValidationRequest(1, replies=False)).score().result.combined is None
+    )
     engine.close()
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_trials import make_config
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.finetuner import SoloFinetuner
+from trainable.finetuner import ValidationRequest
 
 
 @pytest.mark.slow

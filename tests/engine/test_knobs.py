@@ -15,10 +15,10 @@ from test_contract import open_pack, train
 from tiny_trials import make_config, make_spec
 from torch import Tensor
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.slots.peft_format import PREFIX
 from trainable.engine.slots.slot import SlotState
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.solo.choose import open_plain
 from trainable.storage.adapter import inherit, read_adapter_config

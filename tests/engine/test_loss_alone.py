@@ -8,9 +8,9 @@ import torch
 from tiny_trials import make_config, make_spec
 from torch.nn import functional as F
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.solo.choose import open_finetuner
@@ -50,9 +50,7 @@ def test_loss_of_the_reply_s_words_alone(target: str) -> None:
     pack.join("mine", config, None)
     with torch.no_grad():
         word, placeholder = expect_losses(pack, "mine", 3)
-    alone = pack.generate([(pack.slots["mine"], ValidationRequest(3, replies=False))])[
-        "mine"
-    ]
+    alone = pack.generate([(pack.slots["mine"], ValidationRequest(3, replies=False))])["mine"]
     assert not alone.responses
     assert alone.losses.nats_per_word == pytest.approx(word, rel=1e-4)
     assert alone.losses.nats_per_placeholder == pytest.approx(placeholder, rel=1e-4)

@@ -13,7 +13,6 @@ from test_knobs import KNOBS, assert_like
 from tiny_trials import make_config
 from transformers import PreTrainedModel
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.decode.token_pass import TokenPass
 from trainable.engine.device.counter import mix
 from trainable.engine.layers.attention import Cached, CachedFlat
@@ -23,6 +22,7 @@ from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.fusion import ROTARY, fuse
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import TrialConfig

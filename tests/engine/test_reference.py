@@ -8,11 +8,11 @@ from test_contract import assert_equal, open_pack, train_with_peft, weights
 from tiny_trials import make_config, make_spec
 from torch import Tensor
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.pack import Pack
 from trainable.engine.reference import Adapter, Reference
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.peft_format import PREFIX
+from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 
 GOAL = 64  # turns

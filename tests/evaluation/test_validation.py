@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from trainable.finetuner import ValidationRequest
 from trainable.corpus.losses import Losses
 from trainable.evaluation.validation import Generated, load_evaluator, score
+from trainable.finetuner import ValidationRequest
 from trainable.result import TrainerState
 
 OWN = [{"response": "How about [name]? Call [phone]."}, {"response": "Done, it is [ref]."}]

@@ -191,7 +191,9 @@ def test_a_trial_of_another_alpha_goes_on_from_the_same_function(
 ) -> None:
     loss = measure_loss(PeftModel.from_pretrained(load_plain(), plain).eval())
     finetuner = open_it(spell(plain, **{**TRAINED, "alpha_over_rank": 0.5}), "cpu")
-    assert finetuner.generate(ValidationRequest(DIALOGUES)).losses.loss_nats == pytest.approx(loss, rel=1e-5)
+    assert finetuner.generate(ValidationRequest(DIALOGUES)).losses.loss_nats == pytest.approx(
+        loss, rel=1e-5
+    )
     finetuner.close()
 
 

@@ -43,7 +43,9 @@ def test_the_toy_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     save_at(tmp_path / "b", 100)
     resumed = ToyFinetuner(make_config(), start=find_last_whole(tmp_path / "b")[0].path)
     resumed.train_until(300)
-    assert asdict(resumed.evaluate(ValidationRequest(20))) == asdict(straight.evaluate(ValidationRequest(20)))
+    assert asdict(resumed.evaluate(ValidationRequest(20))) == asdict(
+        straight.evaluate(ValidationRequest(20))
+    )
 
 
 def test_the_toy_s_result_is_what_its_dialogues_say() -> None:

@@ -19,8 +19,8 @@ from transformers import (
     T5Config,
 )
 
-from trainable.finetuner import ValidationRequest
 from trainable.engine.slots.data_order import Draw
+from trainable.finetuner import ValidationRequest
 from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.solo import train
@@ -103,7 +103,10 @@ def test_full_finetuning_trains_every_weight_and_resumes_to_the_bit(tmp_path: Pa
     through.save(tmp_path / "end")
     scored = drop_training(replace(config, base_model=str(tmp_path / "end")))
     alone = open_finetuner(scored, "cpu")
-    assert alone.evaluate(ValidationRequest(2)).responses == through.evaluate(ValidationRequest(2)).responses
+    assert (
+        alone.evaluate(ValidationRequest(2)).responses
+        == through.evaluate(ValidationRequest(2)).responses
+    )
     last = weights(through)
     assert all(not torch.equal(mean, last[n]) for n, mean in through.average.values.items())
 
@@ -212,9 +215,15 @@ def test_models_that_cannot_be_packed_learn(
     assert finetuner.resolved.execution.startswith("solo: ")
     finetuner.save(tmp_path)
     again = open_finetuner(config, "cpu", tmp_path)
-    assert again.evaluate(ValidationRequest(2)).result.loss_nats == pytest.approx(trained.result.loss_nats)
+    assert again.evaluate(ValidationRequest(2)).result.loss_nats == pytest.approx(
+        trained.result.loss_nats
+    )
     if config.method == "lora":
-        warm = open_finetuner(replace(config, adapter=str(tmp_path)), "cpu").evaluate(ValidationRequest(2)).result
+        warm = (
+            open_finetuner(replace(config, adapter=str(tmp_path)), "cpu")
+            .evaluate(ValidationRequest(2))
+            .result
+        )
         assert warm.turns_seen == 0
         assert warm.loss_nats == pytest.approx(trained.result.loss_nats)
 

@@ -59,7 +59,9 @@ def carry_out(lease: Lease) -> Iterator[Report]:
         asked = lease.find_reached(seen).asked
         evaluation = finetuner.evaluate(asked)
         try:
-            evaluation = apply_objective(lease.objective, evaluation, lease.config, asked.n_dialogues)
+            evaluation = apply_objective(
+                lease.objective, evaluation, lease.config, asked.n_dialogues
+            )
         except TrialFailed as error:
             yield Report(trial=lease.trial, failure=str(error))
             return

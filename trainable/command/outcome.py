@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from trainable.command.parser import EXIT_BAD_INPUT, Parser
-from trainable.system.environment import set_environment, ensure_utf8
+from trainable.system.environment import ensure_utf8, set_environment
 from trainable.trial import ConfigError
 
 FORMAT = 1  # of what --json prints: keys may come, none goes or changes its meaning under a number

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainable.corpus.messages import Unusable, find_role, read_list, read_message
-from trainable.corpus.tables import RowPlace, Row
+from trainable.corpus.tables import Row, RowPlace
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError
 

@@ -66,7 +66,7 @@ class Engine:
 
     def generate(self, key: str, asked: ValidationRequest) -> Generated:
         """The trial's replies to the dialogues asked for, and the loss on the corpus's own: with
-        `replies` False the loss alone. `bias`: a placeholder_bias in the place of the trial's own."""
+        `replies` False the loss alone. `bias`: a placeholder_bias instead of the trial's own."""
         request = PendingValidation(key, Future(), asked)
         self._order(lambda: self._pending.generating.append(request))
         return request.done.result()

@@ -156,9 +156,7 @@ class Pack(SlotTable):
         loss.backward()
         return nats * load.weights
 
-    def generate(
-        self, asked: Sequence[tuple[Slot, ValidationRequest]]
-    ) -> dict[str, Generation]:
+    def generate(self, asked: Sequence[tuple[Slot, ValidationRequest]]) -> dict[str, Generation]:
         """Each trial's replies, all trials decoded together, and its loss on the corpus's own."""
         with torch.compiler.set_stance("force_eager"):  # shapes change with every finished row
             return generate(self, [GenerationRequest(*a) for a in asked])

@@ -156,10 +156,11 @@ class PendingWork:
         )
 
     def fail(self, key: str, error: Exception) -> None:
-        for requests in (self.training, self.generating):
-            for request in [w for w in requests if w.key == key]:
-                requests.remove(request)
-                request.done.set_exception(error)
+        failed = [w for w in (*self.training, *self.generating) if w.key == key]
+        self.training = [w for w in self.training if w.key != key]
+        self.generating = [w for w in self.generating if w.key != key]
+        for request in failed:
+            request.done.set_exception(error)
         if key in self.pack.slots:
             self.pack.slots[key].abandon()
 

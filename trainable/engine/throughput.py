@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from trainable.finetuner import ValidationRequest
 from trainable.corpus.encode import Window
 from trainable.engine.decode.replies import decode_chunks
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
+from trainable.finetuner import ValidationRequest
 from trainable.model.gpu_memory import GIB
 from trainable.trial import TrialConfig
 

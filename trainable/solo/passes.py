@@ -24,8 +24,8 @@ from trainable.engine.slots.data_order import Draw
 from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
-from trainable.solo.padding import ignores_padding
 from trainable.solo.generate import Prompt, choose_drawn, spell_generation
+from trainable.solo.padding import ignores_padding
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
 

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainable.finetuner import ValidationRequest
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
+from trainable.finetuner import ValidationRequest
 from trainable.model.adapter_fields import check_adapter
 from trainable.model.packable import why_alone
 from trainable.solo.choose import open_finetuner

@@ -71,7 +71,9 @@ def compare_alone(config: TrialConfig, adapter: Path) -> Comparison:
     with torch.no_grad():
         found = torch.cat([torch.from_numpy(finetuner.passes.list_nats(w)) for w in windows])
     wanted = torch.cat([reference.nats(window) for window in windows])
-    replies = count_equal(finetuner.generate(ValidationRequest(3)).responses, windows, reference, task)
+    replies = count_equal(
+        finetuner.generate(ValidationRequest(3)).responses, windows, reference, task
+    )
     reference.train(task.train, STEPS)
     while finetuner.steps < STEPS:
         finetuner.train_until(finetuner.turns_seen + 1)

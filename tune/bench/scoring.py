@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainable.finetuner import ValidationRequest
 from trainable.corpus.losses import Losses
-
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
 from trainable.evaluation.validation import Generated, score
+from trainable.finetuner import ValidationRequest
 from trainable.result import TrainerState
 
 

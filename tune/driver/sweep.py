@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
-
 from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, retry_io
 from trainable.system.versions import read_versions

@@ -91,8 +91,8 @@ def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     milestones = list_milestones(config, config.train_turns)
     width = len(str(config.train_turns))
     lines = [
-        f"  {m.turns:>{width}} turns, {describe_validation(m.asked)}: about {n:.0f} of {config.trials} "
-        "trials"
+        f"  {m.turns:>{width}} turns, {describe_validation(m.asked)}: about {n:.0f} of "
+        f"{config.trials} trials"
         for m, n in zip(milestones, cost.reached, strict=True)
     ]
     rule = {

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean
 
 from search_spaces.space import Space
+from trainable.finetuner import ValidationRequest
 from trainable.model.packable import is_toy, why_alone
 from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import TrialConfig
-from trainable.finetuner import ValidationRequest
 from tune.plan.pace import Pace, find_pace
 from tune.search.config import SweepConfig
 from tune.search.confirm import count_fresh_seeds

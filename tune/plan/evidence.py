@@ -131,7 +131,9 @@ def write_recorded(seen: Iterable[RecordedPoint], path: Path) -> None:
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def predict(points: Sequence[SettingPoint], seen: Sequence[RecordedPoint]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def predict(
+    points: Sequence[SettingPoint], seen: Sequence[RecordedPoint]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The gap of each point: the mean of the gaps seen, each weighted by how alike its point is
     (Nadaraya and Watson's estimator), drawn to the mean of all where nothing alike was seen."""
     if not seen:

@@ -138,6 +138,8 @@ def leave_one_out(seen: Sequence[RecordedPoint]) -> list[LeftOutSweep]:
         chosen = own[int(predict([one.point for one in own], others).argmin())]
         gaps = tuple(sorted(one.gap for one in own))
         held.append(
-            LeftOutSweep(sweep=name, points=len(own), picked=chosen.gap, random=fmean(gaps), gaps=gaps)
+            LeftOutSweep(
+                sweep=name, points=len(own), picked=chosen.gap, random=fmean(gaps), gaps=gaps
+            )
         )
     return held

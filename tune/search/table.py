@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER
-from trainable.finetuner import ValidationRequest
 from trainable.evaluation.objective import COMBINED, Objective
+from trainable.finetuner import ValidationRequest
 from trainable.result import EvalResult
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Milestone

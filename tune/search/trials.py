@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.records import CONFIRMATION
+from trainable.finetuner import ValidationRequest
 from trainable.result import EvalResult
 from trainable.trial import CONDITIONS, TrialConfig
-from trainable.finetuner import ValidationRequest
 from tune.search.proposals import Tried
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")

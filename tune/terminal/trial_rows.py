@@ -102,7 +102,12 @@ def _list_open(progress: SweepProgress) -> list[TrialRecord]:
 
 
 def _show_trial(
-    trial: TrialRecord, progress: SweepProgress, layout: ColumnLayout, scale: Scale, *, is_loss: bool
+    trial: TrialRecord,
+    progress: SweepProgress,
+    layout: ColumnLayout,
+    scale: Scale,
+    *,
+    is_loss: bool,
 ) -> list[RenderableType]:
     scores = [e.value for e in trial.replied if e.value is not None]
     losses = [e.nats_per_word for e in trial.evals if e.nats_per_word is not None]

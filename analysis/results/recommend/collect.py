@@ -23,7 +23,9 @@ POOL = "curves/smollm2"
 
 def collect() -> list[RecordedPoint]:
     seen = [
-        one for name, n in SWEEPS.items() for one in list_recorded(read_sweep(RESULTS / name), name, n)
+        one
+        for name, n in SWEEPS.items()
+        for one in list_recorded(read_sweep(RESULTS / name), name, n)
     ]
     pool = read_pool(RESULTS / POOL)
     base = pool.header["config"]["base"]

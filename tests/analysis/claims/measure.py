@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from simulated import simulate, with_lead
 
-from analysis.claims.chance import fit_posterior, find_chances
+from analysis.claims.chance import find_chances, fit_posterior
 from analysis.claims.contrasts import compare_with_highest
 from analysis.claims.variance import Floats, Noise
 from tune.search.confirm import count_fresh_seeds

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from simulated import simulate
 
-from analysis.claims.chance import Posterior, fit_posterior, expect_gain, find_chances
+from analysis.claims.chance import Posterior, expect_gain, find_chances, fit_posterior
 from analysis.claims.variance import Design, estimate_noise
 
 SWEEPS = 500  # of each kind: 2,500 in all
