@@ -8,20 +8,11 @@ know (SlotFinetuner).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from trainable.result import Evaluation, Resolved
+from trainable.result import Evaluation, Resolved, ValidationRequest
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
-
-
-class ValidationRequest(NamedTuple):
-    """On what a trial is validated, and how."""
-
-    n_dialogues: int | None  # the first of the split's fixed order; None: all
-    replies: bool = True  # False: the loss on the corpus's own replies alone
-    bias: float | None = None  # of `evaluate`: decode once more under this placeholder_bias
-    split: str = "validation"
 
 
 class Finetuner(Protocol):

@@ -6,11 +6,20 @@ A metric of replies is a field of ReplyScores, and of nothing else. Standard lib
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 RESOURCE = "turns_seen"  # the names that Ray's scheduler and Optuna see
 OBJECTIVE = "combined"  # where nothing else is asked for
 LOWER_IS_BETTER = ("loss",)
+
+
+class ValidationRequest(NamedTuple):
+    """On what a trial is validated, and how."""
+
+    n_dialogues: int | None  # the first of the split's fixed order; None: all
+    replies: bool = True  # False: the loss on the corpus's own replies alone
+    bias: float | None = None  # of `evaluate`: decode once more under this placeholder_bias
+    split: str = "validation"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.command.flags import add_storage
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.storage.remote import fetch_headers
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialFailed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.command.flags import add_set, add_trust
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.system.hub import settle_network
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.terminal.quiet import quieten

@@ -18,10 +18,10 @@ from trainable.corpus.prompt import list_messages
 from trainable.dialogue.database import Database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.engine.pack import Pack
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.model.special_ids import read_special_ids
+from trainable.result import ValidationRequest
 from trainable.solo.train import PlainFinetuner
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.checks import check_materials

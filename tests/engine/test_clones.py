@@ -7,7 +7,7 @@ import pytest
 from test_contract import assert_equal, open_pack, train, weights
 from tiny_trials import make_config
 
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.storage.resize import copy_adapter
 
 

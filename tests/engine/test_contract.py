@@ -24,8 +24,8 @@ from transformers import PreTrainedModel
 from trainable.engine.pack import Pack
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.slot import SlotState
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
+from trainable.result import ValidationRequest
 from trainable.trial import TrialConfig
 
 MIXED: list[dict[str, Any]] = [

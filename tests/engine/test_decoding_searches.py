@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from trainable.corpus.encode import Window
 from trainable.engine.pack import Pack
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import Base, load_base
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.result import ValidationRequest
 
 DIALOGUES, NEW_TOKENS = 2, 16
 BEAM: dict[str, Any] = {"decoding": "beam", "num_beams": 3, "length_penalty": 1.0}

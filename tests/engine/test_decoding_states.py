@@ -14,9 +14,9 @@ from trainable.engine.decode.belief_states import put_state, state_window
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
 from trainable.evaluation.validation import Generated, score
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.result import ValidationRequest
 
 TRACKING: dict[str, Any] = {"target": "state+response", "context": "history+state+db"}
 

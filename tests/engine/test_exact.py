@@ -12,10 +12,10 @@ from tiny_trials import make_config, make_spec
 from trainable.engine.layers import attention, scores
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.model.packable import why_alone
 from trainable.model.verdicts import key_of, recall_verdict
+from trainable.result import ValidationRequest
 from trainable.solo.alone_engine import AloneEngine
 from trainable.solo.choose import open_finetuner
 from trainable.trial import CannotPack

@@ -12,9 +12,9 @@ from tiny_trials import make_config
 from trainable.engine.layers.attention import Packing
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.verdicts import key_of, recall_verdict
+from trainable.result import ValidationRequest
 from tune.bench.tiny_models import write_model
 from tune.bench.trained import main as compare_trained
 

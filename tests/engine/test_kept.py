@@ -6,7 +6,7 @@ import pytest
 from tiny_trials import make_config
 
 from trainable.engine.finetuner import SoloFinetuner
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 
 
 @pytest.mark.slow

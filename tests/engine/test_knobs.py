@@ -18,8 +18,8 @@ from torch import Tensor
 from trainable.engine.pack import Pack
 from trainable.engine.slots.peft_format import PREFIX
 from trainable.engine.slots.slot import SlotState
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
+from trainable.result import ValidationRequest
 from trainable.solo.choose import open_plain
 from trainable.storage.adapter import inherit, read_adapter_config
 from trainable.storage.adapter_ranks import read_scale

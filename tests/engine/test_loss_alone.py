@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.result import ValidationRequest
 from trainable.solo.choose import open_finetuner
 from trainable.trial import TrialConfig
 

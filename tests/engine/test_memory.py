@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tiny_trials import make_config, make_spec
 
 from trainable.engine.engine import Engine
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.trial import TrialFailed
 
 GOAL_TURNS = 30

@@ -22,9 +22,9 @@ from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.fusion import ROTARY, fuse
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.result import ValidationRequest
 from trainable.trial import TrialConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

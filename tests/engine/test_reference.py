@@ -12,8 +12,8 @@ from trainable.engine.pack import Pack
 from trainable.engine.reference import Adapter, Reference
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.peft_format import PREFIX
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import load_base
+from trainable.result import ValidationRequest
 
 GOAL = 64  # turns
 Trained = tuple[Pack, Reference, list[list[float]]]

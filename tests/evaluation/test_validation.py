@@ -9,8 +9,7 @@ import pytest
 
 from trainable.corpus.losses import Losses
 from trainable.evaluation.validation import Generated, load_evaluator, score
-from trainable.finetuner import ValidationRequest
-from trainable.result import TrainerState
+from trainable.result import TrainerState, ValidationRequest
 
 OWN = [{"response": "How about [name]? Call [phone]."}, {"response": "Done, it is [ref]."}]
 HALF = [{"response": "How about [name]?"}, {"response": "Done."}]  # informs, without success

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.find import find_space
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.storage.checkpoint import write_checkpoint
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Report

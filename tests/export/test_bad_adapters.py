@@ -14,8 +14,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from trainable.finetuner import ValidationRequest
 from trainable.model.adapter_fields import check_adapter
+from trainable.result import ValidationRequest
 from trainable.solo.choose import open_finetuner, open_plain
 from trainable.storage.adapter import inherit
 from trainable.trial import ConfigError

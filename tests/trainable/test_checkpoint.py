@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import (
     find_last_whole,

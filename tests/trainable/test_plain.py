@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from trainable.engine.slots.data_order import Draw
-from trainable.finetuner import ValidationRequest
 from trainable.model.packable import why_alone
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.result import ValidationRequest
 from trainable.solo import train
 from trainable.solo.choose import open_finetuner, open_plain
 from trainable.solo.generate import quiet_dropout

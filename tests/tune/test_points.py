@@ -13,7 +13,7 @@ from test_resume import KillAfter, finish
 from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.worker.lease import Report
 from tune.search.points import view_point
 from tune.search.search import Search

@@ -17,7 +17,7 @@ from inline import make_config
 from test_search import summarise
 
 from analysis.records import find_sweep, read_sweep
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.solo.toy import ToyFinetuner
 from trainable.storage.checkpoint import keep_best_and_last, list_checkpoints, write_checkpoint
 from trainable.storage.remote import Remote, fetch_checkpoints, fetch_sweep, locate

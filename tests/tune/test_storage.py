@@ -17,7 +17,7 @@ from test_search import summarise
 from test_sweep import run
 
 from analysis.records import SweepRecords, read_sweep
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.storage import checkpoint
 from trainable.storage.checkpoint import is_whole
 from trainable.system import retries as storage

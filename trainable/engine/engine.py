@@ -20,9 +20,8 @@ from trainable.engine.pack import Pack
 from trainable.engine.pending import PendingValidation, PendingWork
 from trainable.engine.slots.slot import SlotState
 from trainable.evaluation.validation import Generated, Validation, validate
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import BaseSpec, load_base
-from trainable.result import Resolved
+from trainable.result import Resolved, ValidationRequest
 from trainable.system.activity import forget
 from trainable.system.shortage import describe_shortage
 from trainable.training_curve import TrainingCurve

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from trainable.engine.engine import Engine
 from trainable.evaluation.validation import Generated
-from trainable.finetuner import SlotFinetuner, ValidationRequest
+from trainable.finetuner import SlotFinetuner
 from trainable.model.base import BaseSpec
+from trainable.result import ValidationRequest
 from trainable.storage.adapter import rank_of
 from trainable.trial import TrialConfig
 

@@ -36,11 +36,10 @@ from trainable.engine.slots.task import Tasks
 from trainable.engine.train.loss import TargetLoss
 from trainable.engine.train.meter import Meter
 from trainable.engine.train.train_pass import Load, TrainPass
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.model.precision import name_dtype
-from trainable.result import Resolved
+from trainable.result import Resolved, ValidationRequest
 from trainable.trial import TrialConfig, TrialFailed
 
 

@@ -13,8 +13,7 @@ from trainable.engine.decode.replies import Generation
 from trainable.engine.pack import Pack
 from trainable.engine.slots.loss_scale import not_finite
 from trainable.evaluation.validation import Generated
-from trainable.finetuner import ValidationRequest
-from trainable.result import TrainerState
+from trainable.result import TrainerState, ValidationRequest
 from trainable.system.activity import tell
 from trainable.system.shortage import describe_shortage
 from trainable.trial import TrialFailed

@@ -14,8 +14,8 @@ from trainable.engine.decode.replies import decode_chunks
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
-from trainable.finetuner import ValidationRequest
 from trainable.model.gpu_memory import GIB
+from trainable.result import ValidationRequest
 from trainable.trial import TrialConfig
 
 

@@ -15,8 +15,7 @@ from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.evaluator import Evaluator, Scores
 from trainable.evaluation.plain import PlainEvaluator
-from trainable.finetuner import ValidationRequest
-from trainable.result import EvalResult, Evaluation, ReplyScores, TrainerState
+from trainable.result import EvalResult, Evaluation, ReplyScores, TrainerState, ValidationRequest
 
 RATES = ("bleu", "inform", "success", "combined")
 

@@ -7,8 +7,7 @@ import threading
 from pathlib import Path
 
 from trainable.evaluation.validation import Validation
-from trainable.finetuner import ValidationRequest
-from trainable.result import Resolved
+from trainable.result import Resolved, ValidationRequest
 from trainable.solo.choose import open_plain
 from trainable.solo.train import PlainFinetuner
 from trainable.training_curve import TrainingCurve

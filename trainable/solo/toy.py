@@ -15,8 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainable.finetuner import ValidationRequest
-from trainable.result import EvalResult, Evaluation, Resolved
+from trainable.result import EvalResult, Evaluation, Resolved, ValidationRequest
 from trainable.storage.adapter import read_adapter_config
 from trainable.system.activity import ALONE, forget, tell
 from trainable.training_curve import TrainingCurve, TrainingPoint

@@ -6,8 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainable.finetuner import ValidationRequest
-from trainable.result import Evaluation, Resolved
+from trainable.result import Evaluation, Resolved, ValidationRequest
 from trainable.solo.toy import ToyFinetuner
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig

@@ -21,11 +21,10 @@ from trainable.engine.slots.loss_scale import not_finite
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Generated, Validation, validate
-from trainable.finetuner import ValidationRequest
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
 from trainable.model.precision import name_dtype
-from trainable.result import Evaluation, Resolved, TrainerState
+from trainable.result import Evaluation, Resolved, TrainerState, ValidationRequest
 from trainable.solo.average import WeightAverage, copy_to_host
 from trainable.solo.generate import list_prompts, quiet_dropout
 from trainable.solo.loss_scaler import LossScaler

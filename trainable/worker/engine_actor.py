@@ -11,9 +11,9 @@ from pathlib import Path
 
 import ray
 
-from trainable.finetuner import EngineProtocol, Unscored, ValidationRequest
+from trainable.finetuner import EngineProtocol, Unscored
 from trainable.model.packable import is_toy
-from trainable.result import Resolved
+from trainable.result import Resolved, ValidationRequest
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.training_curve import TrainingCurve
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainable.evaluation.objective import COMBINED, Objective
-from trainable.finetuner import ValidationRequest
-from trainable.result import Evaluation, Resolved
+from trainable.result import Evaluation, Resolved, ValidationRequest
 from trainable.storage.remote import Remote
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import ray
 from ray.actor import ActorHandle
 
-from trainable.finetuner import SlotFinetuner, Unscored, ValidationRequest
-from trainable.result import Resolved
+from trainable.finetuner import SlotFinetuner, Unscored
+from trainable.result import Resolved, ValidationRequest
 from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease

@@ -17,9 +17,9 @@ from typing import Any
 
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.finetuner import ValidationRequest
 from trainable.model.adapter_fields import check_adapter
 from trainable.model.packable import why_alone
+from trainable.result import ValidationRequest
 from trainable.solo.choose import open_finetuner
 from trainable.trial import ConfigError
 from tune.bench.foreign import (

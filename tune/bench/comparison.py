@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.trial import TrialConfig
 
 NEAR_LOG_P = 1e-4  # nats, the largest difference of a target's log probability

@@ -16,7 +16,7 @@ from trainable.engine.slots.peft_format import name_tensors
 from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.train.train_pass import Load
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 
 ROUNDING = 1.5  # times peft's own distance from 32 bits, the engine's may be
 SLACK_NATS, SLACK_GRADIENT = 1e-4, 1e-3  # beyond that; all that 32 bits have

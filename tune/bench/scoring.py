@@ -8,8 +8,7 @@ from trainable.corpus.losses import Losses
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot
 from trainable.evaluation.validation import Generated, score
-from trainable.finetuner import ValidationRequest
-from trainable.result import TrainerState
+from trainable.result import TrainerState, ValidationRequest
 
 
 def measure_losses(pack: Pack, slots: Sequence[Slot], n_dialogues: int) -> dict[str, Losses]:

@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from analysis.labels import format_hours
 from search_spaces.space import Space
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from tune.folder.disk import format_bytes
 from tune.plan.checks import check_space
 from tune.plan.estimate import Estimate

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 
 from search_spaces.space import Space
-from trainable.finetuner import ValidationRequest
 from trainable.model.packable import is_toy, why_alone
+from trainable.result import ValidationRequest
 from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import TrialConfig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainable.finetuner import ValidationRequest
+from trainable.result import ValidationRequest
 from trainable.worker.lease import Milestone
 from tune.search.config import SweepConfig
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER
 from trainable.evaluation.objective import COMBINED, Objective
-from trainable.finetuner import ValidationRequest
-from trainable.result import EvalResult
+from trainable.result import EvalResult, ValidationRequest
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Milestone
 from tune.folder.recorder import Recorder

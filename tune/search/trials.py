@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.records import CONFIRMATION
-from trainable.finetuner import ValidationRequest
-from trainable.result import EvalResult
+from trainable.result import EvalResult, ValidationRequest
 from trainable.trial import CONDITIONS, TrialConfig
 from tune.search.proposals import Tried
 

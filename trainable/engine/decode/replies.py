@@ -25,8 +25,8 @@ from trainable.engine.layers.output import Output
 from trainable.engine.slots.rows import SlotRange
 from trainable.engine.slots.slot import Slot
 from trainable.engine.slots.task import group_by_dialogue
-from trainable.finetuner import ValidationRequest
 from trainable.model.base import Base
+from trainable.result import ValidationRequest
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
 
