@@ -1,12 +1,14 @@
 """A pool of curves: what is kept of its sweeps, and what a simulated search sees of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis.curve_pool import Pool, read_pool
 from analysis.noise import read_counts, score_combined
-from analysis.pool import Pool, collect, read_pool, write_pool
+from analysis.pool import collect, write_pool
 from analysis.records import read_sweep
 from trainable.trial import ConfigError
 from tune.search.milestones import list_milestones
@@ -70,3 +72,39 @@ def test_tables_for_optuna_and_syne_tune(pool: Pool) -> None:
 def test_a_folder_without_a_pool_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no pool of curves .*python -m analysis\.pool"):
         read_pool(tmp_path)
+
+
+def keep(pool: Pool, name: str, seeds: tuple[int, ...]) -> Pool:
+    """The pool as a sweep of those seeds alone would have made it, its points in another order."""
+    order = range(len(pool.params))[::-1]
+    tables = {
+        table: rows[rows.seed.isin(seeds)].assign(point=order[-1] + order[0] - rows.point)
+        for table, rows in (("curves", pool.curves), ("dialogues", pool.dialogues))
+    }
+    return replace(pool, name=name, params=tuple(pool.params[n] for n in order), **tables)
+
+
+def test_seeds_of_another_sweep_are_joined_to_their_points(pool: Pool, tmp_path: Path) -> None:
+    parts = keep(pool, "early", (0, 1)), keep(pool, "late", (2, 3, 4))
+    write_pool(parts[0], tmp_path)
+    joined = collect("both", [read_pool(tmp_path), parts[1]])
+    assert [s["name"] for s in joined.header["sources"]] == ["layers", "layers"]
+    for number, params in enumerate(joined.params):
+        twin = pool.params.index(params)
+        assert joined.find_truth()[number] == pytest.approx(pool.find_truth()[twin])
+    assert len(joined.params) == 9 and len(joined.curves) == len(pool.curves)
+    last = replace(parts[1], curves=parts[1].curves.assign(weights="last"))
+    last = replace(last, dialogues=last.dialogues.assign(weights="last"))
+    both = collect("both", [parts[1], last])
+    assert both.find_truth().tolist() == collect("one", [parts[1]]).find_truth().tolist()
+    assert len(both.select(2, "last")) == len(both.select(2)) == 9
+
+
+def test_what_does_not_belong_together_is_refused(pool: Pool) -> None:
+    part = keep(pool, "late", (2,))
+    with pytest.raises(ConfigError, match="a trial of the same point, seed and weights"):
+        collect("both", [pool, part])
+    other = {**part.header["config"], "train_turns": 9000}
+    longer = replace(part, header={**part.header, "config": other})
+    with pytest.raises(ConfigError, match=r"late was not made .* \(train_turns: 9000, there 80"):
+        collect("both", [keep(pool, "early", (0, 1)), longer])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from tune.simulate.curves import Point, Stretch
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.pool import Pool
+    from analysis.curve_pool import Pool
 
 
 class Recorded:
@@ -31,16 +32,21 @@ class Recorded:
         config: SweepConfig,
         runs: Mapping[TrialConfig, Sequence[TrialRecord]],
         worths: Mapping[TrialConfig, float],
-        seed: int = 0,
     ) -> None:
-        self.space, self.config, self.seed = space, config, seed
+        self.space, self.config, self.seed = space, config, 0
         self.runs, self.worths = runs, worths
+        self.spelled = {frozenset(t[0].params.items()): config for config, t in runs.items()}
         self.best = max(worths.values())
         self.most_dialogues = max(e.n_dialogues for r in runs.values() for t in r for e in t.evals)
 
+    def spell(self, point: Point) -> TrialConfig:
+        return self.spelled[frozenset(point.items())]
+
     def repeat(self, seed: int) -> Recorded:
         """The same points as another seed trained them."""
-        return Recorded(self.space, self.config, self.runs, self.worths, seed)
+        other = copy(self)
+        other.seed = seed
+        return other
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         if n > len(self.runs):

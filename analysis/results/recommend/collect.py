@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.pool import read_pool
+from analysis.curve_pool import read_pool
 from analysis.records import read_sweep
 from tune.plan.evidence import PACKAGED, RecordedPoint, list_recorded, to_recorded, write_recorded
 
