@@ -88,6 +88,14 @@ def test_even_a_small_sweep_promotes_a_trial_to_its_end(sweep: Sweep) -> None:
     assert sweep(trials=2, asha="promote").count_states() == {"COMPLETE": 1, "PRUNED": 1}
 
 
+def test_a_worker_without_work_waits_or_takes_who_waits_at_a_rung(sweep: Sweep) -> None:
+    settings = {"trials": 6, "asha": "promote", "room": 4, "baseline": False}
+    waits, takes = sweep(name="a", **settings), sweep(name="b", idle="promote", **settings)
+    assert waits.count_states()["COMPLETE"] < 4 <= takes.count_states()["COMPLETE"]
+    ended = [{t.id for t in r.searched if t.state == "COMPLETE"} for r in (waits, takes)]
+    assert ended[0] <= ended[1]
+
+
 def test_without_asha_every_trial_reaches_the_end(sweep: Sweep) -> None:
     records = sweep(trials=5, asha="off")
     assert records.count_states() == {"COMPLETE": 5}

@@ -16,6 +16,7 @@ from tune.search.flag import Flag
 SWEEP, RACE = "the sweep", "the race"  # groups of flags
 LIMITS, MACHINE = "limits", "where and how it runs"
 ASHA = ("stop", "promote", "off")
+IDLE = ("wait", "promote")
 SAMPLERS = ("tpe", "gp", "random", "grid")
 RUNG_METRICS = ("loss", "combined", "objective")  # combined: the objective, where it is Combined
 DIRECTIONS = ("max", "min")
@@ -54,6 +55,10 @@ class SweepConfig:
             choices=ASHA,
         ),
     ] = "stop"
+    idle: Annotated[
+        str,
+        Flag("of a worker without work: wait, or promote who waits at a rung", RACE, choices=IDLE),
+    ] = "wait"  # under asha promote
     sampler: Annotated[
         str,
         Flag(

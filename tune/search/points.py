@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from tune.search.proposals import Tried
 from tune.search.rungs import Rungs
 from tune.search.trials import ENDED, Progress, is_confirmation, view
+
+# why a point goes on from its rung: see Rungs
+Call = Literal["earned", "early", "last"]
 
 
 @dataclass(eq=False)
@@ -149,9 +152,12 @@ class Race:
         point = self.points.get(trial.id)
         return point is None or max(trial.scores) in point.decisions
 
-    def promote(self, *, is_last_call: bool = False) -> Iterable[Progress]:
-        """The waiting seeds of a point that has earned to go on."""
-        name = self.rungs.promote_last() if is_last_call else self.rungs.promote()
+    def promote(self, call: Call = "earned") -> Iterable[Progress]:
+        """The waiting seeds of a point that has earned to go on, or that goes on because there is
+        nothing else to do."""
+        rungs = self.rungs
+        calls = {"earned": rungs.promote, "early": rungs.promote_early, "last": rungs.promote_last}
+        name = calls[call]()
         return [] if name is None else self.points[name].waiting
 
 

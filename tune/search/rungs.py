@@ -20,6 +20,10 @@ class Rungs(Protocol):
     def promote(self) -> str | None:
         """A waiting trial that has earned to go on; it waits no more. None: there is none."""
 
+    def promote_early(self) -> str | None:
+        """For a worker without work: the waiting trial with the smallest share of its rung above
+        it, whether it has earned to go on or not."""
+
     def promote_last(self) -> str | None:
         """The same when nothing else will ever report: the fraction is rounded up. So even a small
         sweep sees a trial to its end, and does not end on the noise of one rung."""
@@ -35,6 +39,9 @@ class NoRungs:
         return True
 
     def promote(self) -> str | None:
+        return None
+
+    def promote_early(self) -> str | None:
         return None
 
     def promote_last(self) -> str | None:
@@ -103,6 +110,19 @@ class PromoteRungs:
 
     def promote(self) -> str | None:
         return self._promote(math.floor)
+
+    def promote_early(self) -> str | None:
+        standing = [
+            (place / len(ranked), -turns, trial)  # of equals the one at the higher rung
+            for turns, ranked in self.ranked.items()
+            for place, (_, trial) in enumerate(ranked)
+            if trial in self.waiting[turns]
+        ]
+        if not standing:
+            return None
+        _, below, trial = min(standing)
+        self.waiting[-below].discard(trial)
+        return trial
 
     def promote_last(self) -> str | None:
         return self._promote(math.ceil)

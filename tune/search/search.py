@@ -24,6 +24,7 @@ from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import Origin, list_settled, list_unconfirmed
 from tune.search.nodes import Nodes
+from tune.search.points import Call
 from tune.search.proposals import check_point, propose
 from tune.search.table import TrialTable
 from tune.search.trials import (
@@ -186,15 +187,18 @@ class Search(TrialTable):
         trial = self._next_queued() or self._next_promoted() or self._open_next()
         is_racing = any(not is_confirmation(t) for t in self.running)
         if trial is None and not is_racing:
-            trial = self._next_promoted(is_last_call=True)
-        return trial or self._open_confirmations(is_racing)
+            trial = self._next_promoted("last")
+        trial = trial or self._open_confirmations(is_racing)
+        if trial is None and is_racing and self.config.idle == "promote":
+            trial = self._next_promoted("early")
+        return trial
 
     def _next_queued(self) -> Progress | None:
         queued = (t for t in self.trials.values() if t.state == "QUEUED")
         return min(queued, key=lambda t: t.number, default=None)
 
-    def _next_promoted(self, *, is_last_call: bool = False) -> Progress | None:
-        for trial in self.race.promote(is_last_call=is_last_call):
+    def _next_promoted(self, call: Call = "earned") -> Progress | None:
+        for trial in self.race.promote(call):
             trial.state = "QUEUED"
         return self._next_queued()
 
