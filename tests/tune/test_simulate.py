@@ -13,10 +13,11 @@ from inline import make_config, open_search, run_inline
 from analysis.records import read_sweep
 from trainable.trial import TrialConfig
 from tune.run import main as run_sweep
+from tune.search.search import Search
 from tune.simulate.clock import Clock
 from tune.simulate.command import main
 from tune.simulate.curves import Formula
-from tune.simulate.outcome import pick, run, simulate, summarise
+from tune.simulate.outcome import METHODS, Unrecorded, pick, run, simulate, start, summarise
 from tune.simulate.recorded import Stretch, open_sweep
 
 
@@ -95,6 +96,21 @@ def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> N
     curves.config = replace(curves.config, trials=14)
     clock = run(curves, {"off": "tpe"}.get(asha, f"tpe-{asha}"), 1, 1, 0)
     assert tell(clock.search.searched) == tell_recorded(config.folder)
+
+
+@pytest.mark.parametrize("method", ["random", "stop", "promote", "promote-early"])
+def test_what_is_known_beforehand_is_decided_as_the_search_does(
+    method: str, tmp_path: Path
+) -> None:
+    curves = Formula()
+    curves.config = replace(curves.config, trials=14, rung_metric="loss")
+    short = run(curves, method, 1, 5, 2)
+    own = METHODS[method]
+    config = replace(curves.config, asha=own.asha, idle=own.idle, seed=2)
+    space = replace(curves.space, first=curves.draw(2, 14))
+    whole = start(Search(config, space, Unrecorded(tmp_path)), curves, 1, 5)
+    known, decided = ([t[:2] + t[3:] for t in tell(c.search.searched)] for c in (short, whole))
+    assert known == decided and short.now_s == whole.now_s
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -9,11 +9,28 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Protocol
 
 from trainable.result import Evaluation
 from trainable.worker.lease import Lease, Report
-from tune.search.search import Search
+from tune.search.trials import Progress
 from tune.simulate.curves import Curves, Stretch
+
+
+class Searching(Protocol):
+    """What the clock drives: see tune.search.search.Search."""
+
+    room: int
+
+    def lease(self) -> Lease | None: ...
+
+    def report(self, report: Report) -> bool: ...
+
+    def finish(self) -> None: ...
+
+    @property
+    def searched(self) -> list[Progress]: ...
+
 
 DUE_TURNS = 1e-6  # what is left of a stretch by rounding
 
@@ -62,7 +79,7 @@ class Engine:
 class Clock:
     """Runs a search to its end; all times are virtual seconds."""
 
-    def __init__(self, search: Search, curves: Curves, engines: int, slots: int) -> None:
+    def __init__(self, search: Searching, curves: Curves, engines: int, slots: int) -> None:
         self.search, self.curves = search, curves
         self.engines = [Engine(slots) for _ in range(engines)]
         self.now_s = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,12 +22,11 @@ from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
     from tune.simulate.curves import Curves
-    from tune.simulate.recorded import Recorded
 
 FORMULA = "toy"
 POINTS = {"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}
 Row = dict[str, str | int | float]
-COLUMNS = {  # field of Outcome -> (heading, digits)
+COLUMNS = {  # field of Outcome or Beside -> (heading, digits)
     "makespan_h": ("makespan, h", 3),
     "gpu_h": ("GPU-hours", 3),
     "training": ("training spent", 1),
@@ -34,12 +34,15 @@ COLUMNS = {  # field of Outcome -> (heading, digits)
     "completed": ("completed", 1),
     "regret": ("regret", 2),
     "random_regret": ("random's regret for that training", 2),
+    "more_regret": ("regret above that of all run out", 2),
+    "clock": ("time, of that", 2),
+    "slower": ("slower, %", 1),
 }
 
 
 def compare_methods(flags: argparse.Namespace) -> Outcome:
+    check_methods(flags.methods, has_all_points=flags.surrogate or flags.curves == FORMULA)
     curves = open_curves(flags)
-    check_methods(flags.methods, flags.curves)
     rows = []
     for row in simulate_all(curves, flags):
         rows.append(row)
@@ -55,7 +58,7 @@ def open_curves(flags: argparse.Namespace) -> Curves:
     from tune.simulate.curves import Formula
 
     is_formula = flags.curves == FORMULA
-    curves = Formula() if is_formula else open_recorded(flags.curves, flags.points)
+    curves = Formula() if is_formula else open_recorded(flags.curves, flags.points, flags.surrogate)
     config = curves.config
     given = {"trials": flags.trials, "eta": flags.eta, "rungs_turns": flags.rungs}
     given["rung_metric"] = flags.rung_metric
@@ -69,11 +72,14 @@ def open_curves(flags: argparse.Namespace) -> Curves:
     return curves
 
 
-def open_recorded(name: str, points: str) -> Recorded:
-    from analysis.pool import is_pool, read_pool
+def open_recorded(name: str, points: str, is_surrogate: bool) -> Curves:
+    from analysis.curve_pool import is_pool, read_pool
     from analysis.records import find_sweep, read_sweep
     from tune.simulate.recorded import open_pool, open_sweep
+    from tune.simulate.surrogate import Surrogate
 
+    if is_surrogate:
+        return Surrogate(read_pool(Path(name)))
     if not is_pool(Path(name)):
         return open_sweep(read_sweep(find_sweep(name)))
     pool = read_pool(Path(name))
@@ -88,35 +94,39 @@ def check_recorded(rungs: Sequence[int], recorded: Sequence[int]) -> None:
         )
 
 
-def check_methods(methods: Iterable[str], curves: str) -> None:
+def check_methods(methods: Iterable[str], *, has_all_points: bool) -> None:
+    from tune.search.proposals import LEARNING
     from tune.simulate.outcome import METHODS
 
     for method in methods:
         if method not in METHODS:
             raise ConfigError(f"--methods takes {', '.join(METHODS)}, not {method!r}")
-        if METHODS[method][1] == "tpe" and curves != FORMULA:
+        if METHODS[method].sampler in LEARNING and not has_all_points:
             raise ConfigError(
                 f"{method} proposes points of its own, and recorded curves end at those recorded: "
-                f"leave it out of --methods, or take --curves {FORMULA}"
+                f"leave it out of --methods, take --curves {FORMULA}, or --surrogate with a pool"
             )
 
 
 def simulate_all(curves: Curves, flags: argparse.Namespace) -> Iterator[Row]:
-    from tune.simulate.outcome import simulate, summarise
+    from tune.simulate.outcome import RUN_OUT, hold_against, simulate, summarise
 
-    for slots in flags.slots:
-        for pack in flags.pack:
-            if slots % pack:
-                continue
-            for method in flags.methods:
-                outcomes = [
-                    simulate(curves, method, slots // pack, pack, seed)
-                    for seed in range(flags.seeds)
-                ]
-                row: Row = {"method": method, "slots": slots, "gpus": slots // pack}
-                for name, (mean, low, high) in summarise(outcomes).items():
-                    row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-                yield row
+    for slots, pack in itertools.product(flags.slots, flags.pack):
+        if slots % pack:
+            continue
+
+        def repeat(method: str, machine: tuple[int, int]) -> list[Outcome]:
+            return [simulate(curves, method, *machine, seed) for seed in range(flags.seeds)]
+
+        machine = (slots // pack, pack)
+        run_out = repeat(RUN_OUT, machine)
+        for method in flags.methods:
+            outcomes = run_out if method == RUN_OUT else repeat(method, machine)
+            row: Row = {"method": method, "slots": slots, "gpus": machine[0]}
+            beside = list(map(hold_against, outcomes, run_out))
+            for name, (mean, low, high) in {**summarise(outcomes), **summarise(beside)}.items():
+                row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+            yield row
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -174,6 +184,11 @@ def build_parser() -> Parser:
         choices=tuple(POINTS),
         default="all",
         help="of a pool, by number: choose on one half, confirm on the other",
+    )
+    parser.add_argument(
+        "--surrogate",
+        action="store_true",
+        help="of a pool: predict points that nobody trained, for methods that propose their own",
     )
     parser.add_argument("--trials", type=parse_count, help="of one sweep")
     parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")

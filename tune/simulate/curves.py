@@ -45,6 +45,9 @@ class Curves(Protocol):
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         """n points at random, no two alike."""
 
+    def to_config(self, point: Point) -> TrialConfig:
+        """As a trial's config."""
+
     def repeat(self, seed: int) -> Curves:
         """As a sweep with another seed would see them."""
 
@@ -72,10 +75,13 @@ class Formula:
         for rate in np.geomspace(rates.low, rates.high, GRID_RATES):
             for choice in modules.choices:
                 point = {"lora_modules": choice, "learning_rate": float(rate)}
-                yield self.space.to_config(point, self.config.base)
+                yield self.to_config(point)
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         return draw(self.space, seed, n)
+
+    def to_config(self, point: Point) -> TrialConfig:
+        return self.space.to_config(point, self.config.base)
 
     def repeat(self, seed: int) -> Formula:
         return self

@@ -14,20 +14,35 @@ from trainable.result import Evaluation
 from trainable.trial import TrialConfig
 from tune.folder.recorder import Recorder
 from tune.search.milestones import list_milestones
+from tune.search.proposals import LEARNING
 from tune.search.search import Search
-from tune.simulate.clock import Clock
+from tune.simulate.clock import Clock, Searching
 from tune.simulate.curves import Curves
+from tune.simulate.replay import Replay
 
-# name -> (asha, who proposes): random points, or Optuna's TPE after the space's first ones
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    asha: str
+    sampler: str = "random"  # of the points; tpe and gp begin with the space's first ones
+    idle: str = "wait"
+
+
 METHODS = {
-    "random": ("off", "random"),
-    "stop": ("stop", "random"),
-    "promote": ("promote", "random"),
-    "tpe": ("off", "tpe"),
-    "tpe-stop": ("stop", "tpe"),
-    "tpe-promote": ("promote", "tpe"),
+    "random": Method(asha="off"),
+    "stop": Method(asha="stop"),
+    "promote": Method(asha="promote"),
+    "promote-early": Method(asha="promote", idle="promote"),
+    **{f"{s}": Method(asha="off", sampler=s) for s in LEARNING},
+    **{
+        f"{s}-{asha}": Method(asha=asha, sampler=s)
+        for s in LEARNING
+        for asha in ("stop", "promote")
+    },
 }
+RUN_OUT = "random"  # what the others are held against
 RESAMPLES = 10_000
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +56,15 @@ class Outcome:
     completed: float  # trials
     regret: float  # Combined: the best point there is, minus the one this sweep picks
     random_regret: float  # of as many random points as `training`, each trained to its end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """One simulated sweep beside the same points all trained to their end on the same machine."""
+
+    more_regret: float
+    clock: float  # its time as a share of the other's
+    slower: float  # per cent: 100 where it took longer, else 0
 
 
 class Unrecorded(Recorder):
@@ -67,21 +91,34 @@ def simulate(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Ou
     )
 
 
+def hold_against(outcome: Outcome, run_out: Outcome) -> Beside:
+    clock = outcome.makespan_h / run_out.makespan_h
+    return Beside(
+        more_regret=outcome.regret - run_out.regret,
+        clock=clock,
+        slower=100.0 * (clock > 1 + ROUNDING),
+    )
+
+
 def run(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Clock:
     """The same, as it stands at its end."""
-    asha, proposer = METHODS[method]
-    config = replace(curves.config, asha=asha, seed=seed)
-    space = curves.space
-    if proposer == "random":
-        space = replace(space, first=curves.draw(seed, config.trials))
+    own = METHODS[method]
+    config = replace(curves.config, asha=own.asha, idle=own.idle, sampler=own.sampler, seed=seed)
+    if own.sampler not in LEARNING:
+        points = curves.draw(seed, config.trials)
+        return start(Replay(config, [(p, curves.to_config(p)) for p in points]), curves, gpus, pack)
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:
-        recorder = Unrecorded(Path(folder))
-        clock = Clock(Search(config, space, recorder), curves, gpus, pack)
-        clock.run()
+        search = Search(config, curves.space, Unrecorded(Path(folder)))
+        return start(search, curves, gpus, pack)
+
+
+def start(search: Searching, curves: Curves, gpus: int, pack: int) -> Clock:
+    clock = Clock(search, curves, gpus, pack)
+    clock.run()
     return clock
 
 
-def pick(search: Search) -> TrialConfig:
+def pick(search: Searching) -> TrialConfig:
     """The trial that leads the leaderboard: the best of those that went furthest."""
     scored = [t for t in search.searched if t.scores]
     return max(scored, key=lambda t: (max(t.scores), t.scores[max(t.scores)])).config
@@ -91,17 +128,18 @@ def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
     """What random search with n of the same points finds."""
     end = list_milestones(curves.config, curves.config.train_turns)[-1]
     points = curves.draw(seed, curves.config.trials)[:n]
-    configs = [curves.space.to_config(point, curves.config.base) for point in points]
+    configs = list(map(curves.to_config, points))
     return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))
 
 
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float, float]]:
     """Field -> mean and its 95 % interval, by the bootstrap over the sweeps."""
     rows = np.array([list(asdict(o).values()) for o in outcomes])
-    draws = np.random.default_rng(0).integers(len(rows), size=(RESAMPLES, len(rows)))
-    lows, highs = np.percentile(rows[draws].mean(axis=1), (2.5, 97.5), axis=0)
+    shares = np.full(len(rows), 1 / len(rows))
+    drawn = np.random.default_rng(0).multinomial(len(rows), shares, RESAMPLES) @ rows / len(rows)
+    lows, highs = np.percentile(drawn, (2.5, 97.5), axis=0)
     columns = zip(rows.mean(axis=0), lows, highs, strict=True)
     return {
         f.name: (float(mean), float(low), float(high))
-        for f, (mean, low, high) in zip(fields(Outcome), columns, strict=True)
+        for f, (mean, low, high) in zip(fields(outcomes[0]), columns, strict=True)
     }

@@ -35,12 +35,12 @@ class Recorded:
     ) -> None:
         self.space, self.config, self.seed = space, config, 0
         self.runs, self.worths = runs, worths
-        self.spelled = {frozenset(t[0].params.items()): config for config, t in runs.items()}
+        self.configs = {frozenset(t[0].params.items()): config for config, t in runs.items()}
         self.best = max(worths.values())
         self.most_dialogues = max(e.n_dialogues for r in runs.values() for t in r for e in t.evals)
 
-    def spell(self, point: Point) -> TrialConfig:
-        return self.spelled[frozenset(point.items())]
+    def to_config(self, point: Point) -> TrialConfig:
+        return self.configs[frozenset(point.items())]
 
     def repeat(self, seed: int) -> Recorded:
         """The same points as another seed trained them."""
