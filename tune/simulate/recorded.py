@@ -37,6 +37,7 @@ class Recorded:
         self.runs, self.worths = runs, worths
         self.configs = {frozenset(t[0].params.items()): config for config, t in runs.items()}
         self.best = max(worths.values())
+        self.without_replies: dict[tuple[str, int], EvalRecord] = {}
         self.most_dialogues = max(e.n_dialogues for r in runs.values() for t in r for e in t.evals)
 
     def to_config(self, point: Point) -> TrialConfig:
@@ -62,7 +63,10 @@ class Recorded:
         reached = trial.eval_at(milestone.turns)
         assert reached is not None, f"trial {trial.id} has no evaluation at {milestone.turns} turns"
         if not milestone.asked.replies:
-            reached = self._drop_replies(reached)
+            place = (trial.id, milestone.turns)
+            if place not in self.without_replies:
+                self.without_replies[place] = self._drop_replies(reached)
+            reached = self.without_replies[place]
         before = next((e for e in trial.evals if e.turns_seen == seen), None)
         trained_s = reached.train_s - (before.train_s if before else 0.0)
         turns = reached.turns_seen - (before.turns_seen if before else 0)

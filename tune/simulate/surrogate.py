@@ -98,7 +98,7 @@ class Surrogate:
         result = replace(
             template,
             nats_per_word=math.exp(own[place]),
-            combined=float(own[-1]) + noise if milestone.replies else None,
+            combined=float(own[-1]) + noise if milestone.asked.replies else None,
         )
         pace_s = template.train_s / template.turns_seen
         return Stretch(turns, turns * pace_s + template.eval_s, result)

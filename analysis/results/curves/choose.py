@@ -4,7 +4,7 @@
 
 A race may be chosen that at 1, 8 and 16 slots of one GPU spends at most a third of the training of
 all points run out, and in no order of the points takes longer than that; of those the one with the
-least mean regret over the three. Every race is run in 100 orders, the best of them in 1,000. What
+least mean regret over the three. Every race is run in 50 orders, the best of them in 1,000. What
 is chosen is confirmed once on the odd half: python -m tune.simulate --points odd.
 """
 
@@ -27,7 +27,7 @@ ETAS = (2.0, 2.5, 3.0, 4.0)
 METRICS = ("loss", "combined")
 SLOTS = (1, 8, 16)
 MOST_TRAINING = 1 / 3
-ORDERS, MANY_ORDERS, FINALISTS = 100, 1000, 8
+ORDERS, MANY_ORDERS, FINALISTS = 50, 1000, 6
 
 
 @dataclass(frozen=True, kw_only=True)
