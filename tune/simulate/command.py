@@ -109,19 +109,16 @@ def check_methods(methods: Iterable[str], *, has_all_points: bool) -> None:
 
 
 def simulate_all(curves: Curves, flags: argparse.Namespace) -> Iterator[Row]:
-    from tune.simulate.outcome import RUN_OUT, hold_against, simulate, summarise
+    from tune.simulate.outcome import RUN_OUT, hold_against, repeat, summarise
 
     for slots, pack in itertools.product(flags.slots, flags.pack):
         if slots % pack:
             continue
-
-        def repeat(method: str, machine: tuple[int, int]) -> list[Outcome]:
-            return [simulate(curves, method, *machine, seed) for seed in range(flags.seeds)]
-
         machine = (slots // pack, pack)
-        run_out = repeat(RUN_OUT, machine)
+        run_out = repeat(curves, RUN_OUT, machine, flags.seeds)
         for method in flags.methods:
-            outcomes = run_out if method == RUN_OUT else repeat(method, machine)
+            is_same = method == RUN_OUT
+            outcomes = run_out if is_same else repeat(curves, method, machine, flags.seeds)
             row: Row = {"method": method, "slots": slots, "gpus": machine[0]}
             beside = list(map(hold_against, outcomes, run_out))
             for name, (mean, low, high) in {**summarise(outcomes), **summarise(beside)}.items():

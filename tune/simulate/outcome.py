@@ -91,6 +91,11 @@ def simulate(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Ou
     )
 
 
+def repeat(curves: Curves, method: str, machine: tuple[int, int], seeds: int) -> list[Outcome]:
+    """`machine`: GPUs, and the slots of each."""
+    return [simulate(curves, method, *machine, seed) for seed in range(seeds)]
+
+
 def hold_against(outcome: Outcome, run_out: Outcome) -> Beside:
     clock = outcome.makespan_h / run_out.makespan_h
     return Beside(
@@ -132,7 +137,7 @@ def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
     return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))
 
 
-def summarise(outcomes: Sequence[Outcome]) -> dict[str, tuple[float, float, float]]:
+def summarise(outcomes: Sequence[Outcome | Beside]) -> dict[str, tuple[float, float, float]]:
     """Field -> mean and its 95 % interval, by the bootstrap over the sweeps."""
     rows = np.array([list(asdict(o).values()) for o in outcomes])
     shares = np.full(len(rows), 1 / len(rows))
