@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.pool import read_pool
+from analysis.curve_pool import read_pool
 
 HERE = Path(__file__).parent
 SCORES = ("nats_per_word", "nats_per_placeholder", "placeholders_f1", "combined")
@@ -19,26 +19,22 @@ SCORES = ("nats_per_word", "nats_per_placeholder", "placeholders_f1", "combined"
 def main() -> None:
     points, curves = read_repeated()
     ends = curves[curves.rung == curves.rung.max()].pivot(
-        index="setting", columns="seed", values="combined"
+        index="point", columns="seed", values="combined"
     )
     print(f"{len(points)} points, seeds {', '.join(map(str, ends.columns))}")
     print("| at | " + " | ".join(f"{s}: F, sd over seeds, rank" for s in SCORES) + " |")
     print("| --- " * (len(SCORES) + 1) + "|")
     for rung, rows in curves.groupby("rung"):
-        tables = [rows.pivot(index="setting", columns="seed", values=s) for s in SCORES]
+        tables = [rows.pivot(index="point", columns="seed", values=s) for s in SCORES]
         print(f"| {rung:,} | " + " | ".join(spell(t, ends) for t in tables) + " |")
 
 
-def read_repeated() -> tuple[set[str], pd.DataFrame]:
+def read_repeated() -> tuple[set[int], pd.DataFrame]:
     """The points that have further seeds, and the curves of all of their seeds."""
-    pools = [read_pool(HERE / name) for name in ("smollm2", "repeated")]
-    named = []
-    for pool in pools:
-        settings = pool.points.round(9).astype(str).agg(" ".join, axis=1)
-        named.append(pool.curves.assign(setting=pool.curves.point.map(settings)))
-    repeated = set(named[1].setting)
-    curves = pd.concat(named)
-    return repeated, curves[curves.setting.isin(repeated)]
+    curves = read_pool(HERE / "smollm2").curves
+    curves = curves[curves.weights == "average"]
+    repeated = set(curves[curves.seed > 0].point)
+    return repeated, curves[curves.point.isin(repeated)]
 
 
 def spell(scores: pd.DataFrame, ends: pd.DataFrame) -> str:
