@@ -16,8 +16,8 @@ from trainable.model.base import load_base
 from trainable.model.packable import why_alone
 from trainable.model.verdicts import key_of, recall_verdict
 from trainable.result import ValidationRequest
-from trainable.solo.alone_engine import AloneEngine
 from trainable.solo.choose import open_finetuner
+from trainable.solo.unpacked_engine import open_plain_engine
 from trainable.trial import CannotPack
 from tune.bench.comparison import compare
 from tune.bench.exactness import judge
@@ -84,7 +84,7 @@ def test_an_engine_s_process_runs_alone_what_its_engine_cannot(
 ) -> None:
     folder = write_model("bloom", tmp_path / "model")
     config = make_config(folder, max_new_tokens=4, batch_turns=4)
-    engine = AloneEngine(slots=2, device="cpu")
+    engine = open_plain_engine(slots=2, device="cpu")
     told = engine.join("one", config, None)
     assert told.execution.startswith("solo: ")
     engine.train_until("one", 4)

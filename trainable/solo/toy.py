@@ -11,7 +11,7 @@ import json
 import math
 import random
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,21 @@ TURN_S = 0.01  # simulated training time
 TOKENS_A_TURN = 12
 
 
+@dataclass(frozen=True)
+class ScoredEvaluation:
+    """A formula's evaluation, of which nothing is left to score."""
+
+    evaluation: Evaluation
+
+    def score(self) -> Evaluation:
+        return self.evaluation
+
+
 class ToyFinetuner:
     """See the Finetuner protocol. Diverges with a learning rate from 0.5, is out of memory with a
     rank above 512."""
 
-    def __init__(self, config: TrialConfig, key: str = ALONE, start: Path | None = None) -> None:
+    def __init__(self, config: TrialConfig, start: Path | None = None, key: str = ALONE) -> None:
         self.config, self.key = config, key
         self.sleep_s = _read_sleep(config.base_model)
         self._turns, self._curve = 0, TrainingCurve()
@@ -120,6 +130,9 @@ class ToyFinetuner:
                 for name in dialogues
             },
         )
+
+    def validate(self, asked: ValidationRequest) -> ScoredEvaluation:
+        return ScoredEvaluation(self.evaluate(asked))
 
     def save(self, folder: Path) -> None:
         state = {"turns": self._turns, "chain": self._chain, "curve": self._curve.to_dict()}

@@ -122,9 +122,9 @@ def spell_failure(error: Exception) -> Unfit | TrialFailed:
 def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float) -> EngineProtocol:
     """Raises ConfigError where the base model cannot be had."""
     if is_toy(config):
-        from trainable.solo.toy_engine import ToyEngine
+        from trainable.solo.unpacked_engine import open_toy_engine
 
-        return ToyEngine(slots)
+        return open_toy_engine(slots)
     from trainable.engine.engine import Engine
     from trainable.model.base import BaseSpec
 
@@ -137,6 +137,6 @@ def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float
             dialogue_tokens=config.max_length_tokens,
         )
     except CannotPack:  # its trials' notes say why
-        from trainable.solo.alone_engine import AloneEngine
+        from trainable.solo.unpacked_engine import open_plain_engine
 
-        return AloneEngine(slots)
+        return open_plain_engine(slots)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.records import Ledger, read_sweep
+from analysis.records import Ledger, SweepRecords, read_sweep
 from trainable.system.throttle import Throttle
 from trainable.system.versions import read_versions
 from trainable.trial import TrialConfig
@@ -21,6 +22,14 @@ from tune.plan.resumption import describe_move
 from tune.search.search import Search
 from tune.search.trials import ENDED
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tune.folder.mirror import Mirror
+    from tune.folder.report_to import Reporter
+    from tune.terminal.live import Display
+    from tune.workers.fleet import Fleet, Workers
+
 
 def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandler) -> None:
     """Everything that needs Ray."""
@@ -29,10 +38,95 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
     settle_ray()  # before what follows imports Ray
     from rich.console import Console
 
+    from tune.workers.fleet import start_ray
+    from tune.workers.ray_tune import run_ray_tune
+
+    console = Console(file=sys.stdout)
+    search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
+    log, say = search.config.folder / "logs" / "ray.log", search.recorder.say
+    with start_ray(log, spell_resume(search.config), say) as fleet:
+        renew()
+        workers = open_workers(search, fleet, handler)
+        records = read_sweep(search.config.folder)
+        mirrors = open_mirrors(search, header, records, handler, console)
+        search.recorder.record_note(workers.describe(search.room), room=search.room)
+        if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):
+            search.recorder.record_note(moved)
+        adapters = list_adapters(search, fleet, workers, handler, mirrors)
+        with mirrors.display, contextlib.closing(workers):
+            try:
+                run_ray_tune(adapters, workers.share, fleet.folder)
+            except Exception as error:
+                fleet.explain(error)
+                raise
+        mirrors.record_failures(search)
+
+
+def open_workers(search: Search, fleet: Fleet, handler: RequestHandler) -> Workers:
+    """How the trials are carried out, told to the search and to the request handler."""
+    from tune.workers.fleet import plan_workers
+    from tune.workers.packing import find_misfit
+
+    configs = list_configs(search)
+    workers = plan_workers(fleet, search.config, configs)
+    search.pool, search.versions = workers.pool, read_versions()
+    workers.survey(search)
+    handler.budget.share = fleet.count_units() / search.room
+    handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
+    return workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirrors:
+    """Who shows the sweep elsewhere."""
+
+    display: Display
+    study: Mirror  # Optuna's journal
+    reporters: list[Reporter]  # trackers
+
+    def record_failures(self, search: Search) -> None:
+        for failure in (self.study.failure, *(reporter.failure for reporter in self.reporters)):
+            if failure:
+                search.recorder.record_note(failure)
+
+
+def open_mirrors(
+    search: Search,
+    header: Mapping[str, Any],
+    records: SweepRecords,
+    handler: RequestHandler,
+    console: Console,
+) -> Mirrors:
+    """They and the budget are told what has happened, and hear every event from now on."""
     from tune.folder.mirror import Mirror
     from tune.folder.report_to import Reporter
     from tune.terminal.live import Display
     from tune.terminal.progress import SweepProgress
+
+    config, folder = search.config, search.config.folder
+    past = list(replay_events(records))
+    # thousands of trials are kept once; what was recorded since the resume is among them
+    ledger = handler.budget.ledger = Ledger()
+    now_s = search.recorder.now_s
+    progress = SweepProgress(header, slots=search.room, now_s=now_s, ledger=ledger)
+    mirrors = Mirrors(
+        display=Display(progress, console),
+        study=Mirror(folder, config.name, search.space, config.direction, past),
+        reporters=[Reporter(name, config.name, folder) for name in config.report_to],
+    )
+    for event in past:
+        for reporter in mirrors.reporters:
+            reporter.on_event(event)
+        ledger.add(event)
+    search.recorder.listeners += [handler.budget, mirrors.study, LeaderboardWriter(folder)]
+    search.recorder.listeners += [mirrors.display, *mirrors.reporters]
+    return mirrors
+
+
+def list_adapters(
+    search: Search, fleet: Fleet, workers: Workers, handler: RequestHandler, mirrors: Mirrors
+) -> tuple[Any, ...]:
+    """Ray Tune's searcher, scheduler and callbacks."""
     from tune.workers.bridge import (
         ControlCallback,
         CurvesCallback,
@@ -41,59 +135,16 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         ReportScheduler,
         SignsCallback,
     )
-    from tune.workers.fleet import plan_workers, start_ray
     from tune.workers.heartbeats import HeartbeatReader
-    from tune.workers.packing import find_misfit
-    from tune.workers.ray_tune import run_ray_tune
 
-    config, folder = search.config, search.config.folder
-    console = Console(file=sys.stdout)
-    search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
-    log, say = folder / "logs" / "ray.log", search.recorder.say
-    with start_ray(log, spell_resume(config), say) as fleet:
-        renew()
-        configs = list_configs(search)
-        workers = plan_workers(fleet, config, configs)
-        search.pool, search.versions = workers.pool, read_versions()
-        workers.survey(search)
-        handler.budget.share = fleet.count_units() / search.room
-        handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
-        # thousands of trials are kept once; what was recorded since the resume is among them
-        ledger = handler.budget.ledger = Ledger()
-        now_s = search.recorder.now_s
-        progress = SweepProgress(header, slots=search.room, now_s=now_s, ledger=ledger)
-        display = Display(progress, console)
-        reporters = [Reporter(name, config.name, folder) for name in config.report_to]
-        records = read_sweep(folder)
-        past = list(replay_events(records))
-        mirror = Mirror(folder, config.name, search.space, config.direction, past)
-        for event in past:
-            for reporter in reporters:
-                reporter.on_event(event)
-            ledger.add(event)
-        search.recorder.listeners += [handler.budget, mirror, LeaderboardWriter(folder), display]
-        search.recorder.listeners += reporters
-        search.recorder.record_note(workers.describe(search.room), room=search.room)
-        if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):
-            search.recorder.record_note(moved)
-        scheduler = ReportScheduler(search, workers.release)
-        adapters = (
-            LeaseSearcher(search, workers.survey),
-            scheduler,
-            FaultCallback(search, workers.release, fleet.check),
-            ControlCallback(search, handler.look, workers.release),
-            SignsCallback(HeartbeatReader(), display),
-            CurvesCallback(search, reporters),
-        )
-        with display, contextlib.closing(workers):
-            try:
-                run_ray_tune(adapters, workers.share, fleet.folder)
-            except Exception as error:
-                fleet.explain(error)
-                raise
-        for failure in (mirror.failure, *(reporter.failure for reporter in reporters)):
-            if failure:
-                search.recorder.record_note(failure)
+    return (
+        LeaseSearcher(search, workers.survey),
+        ReportScheduler(search, workers.release),
+        FaultCallback(search, workers.release, fleet.check),
+        ControlCallback(search, handler.look, workers.release),
+        SignsCallback(HeartbeatReader(), mirrors.display),
+        CurvesCallback(search, mirrors.reporters),
+    )
 
 
 def list_configs(search: Search) -> list[TrialConfig]:
