@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray import tune as ray_tune
 
-from trainable.finetuner import Finetuner
+from trainable.finetuner import Finetuner, SlotFinetuner
 from trainable.result import RESOURCE, Evaluation
 from trainable.solo.choose import open_finetuner
 from trainable.storage.checkpoint import find_last_whole, read_evaluation, write_checkpoint
@@ -26,9 +26,9 @@ from trainable.trial import ConfigError, TrialFailed
 from trainable.worker.lease import Lease, Milestone, Report
 from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
 from trainable.worker.objective import apply_objective
-from trainable.worker.remote import PooledFinetuner
+from trainable.worker.remote import take_slot
 from trainable.worker.signs import start_heartbeat
-from trainable.worker.wire import Place
+from trainable.worker.wire import Place, Slot
 
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
 
@@ -41,6 +41,7 @@ class DialogueTrial(ray_tune.Trainable):
         self.lease: Lease = config["lease"]
         self.finetuner: Finetuner | None = None
         self.last: Evaluation | None = None
+        self.slot: Slot | None = None  # of an engine, where the trial has one
 
     def step(self) -> dict[str, Any]:
         started_s = time.monotonic()
@@ -88,7 +89,8 @@ class DialogueTrial(ray_tune.Trainable):
         if start is not None:
             self.last = read_evaluation(start)
         if self.lease.pool is not None:
-            self.finetuner = PooledFinetuner(self.lease, self.lease.pool, start)
+            self.slot, engine = take_slot(self.lease, self.lease.pool)
+            self.finetuner = SlotFinetuner(engine, self.slot.key, self.lease.config, start)
             forget()  # the engine tells
             return notes
         device = "cuda" if ray.get_gpu_ids() else "cpu"
@@ -149,10 +151,10 @@ class DialogueTrial(ray_tune.Trainable):
         return {"report": report, RESOURCE: 0}
 
     def _place(self) -> Place:
-        if isinstance(self.finetuner, PooledFinetuner):
-            slot, engine = self.finetuner.slot, self.finetuner.slot.place
+        if self.slot is not None:
+            engine = self.slot.place
             there: dict[str, Any] = {"node": engine.node, "gpu": engine.gpu}
-            return Place(**there, pid=os.getpid(), engine_pid=engine.pid, slot=slot.number)
+            return Place(**there, pid=os.getpid(), engine_pid=engine.pid, slot=self.slot.number)
         gpus = ray.get_gpu_ids()
         return Place(node=os.uname().nodename, gpu=gpus[0] if gpus else None, pid=os.getpid())
 

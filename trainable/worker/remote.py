@@ -1,4 +1,4 @@
-"""An engine in another process, perhaps on another node, and a trial in one of its slots."""
+"""An engine in another process, perhaps on another node, and how a trial gets one of its slots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import ray
 from ray.actor import ActorHandle
 
-from trainable.finetuner import SlotFinetuner, Unscored
+from trainable.finetuner import Unscored
 from trainable.result import Resolved, ValidationRequest
 from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig, TrialFailed
@@ -93,11 +93,3 @@ def unwrap(error: TrialFailed | Unfit) -> TrialFailed | Unfit:
     """What was raised in another process, without what Ray wraps around it."""
     cause = getattr(error, "cause", error)
     return Unfit(cause.fault) if isinstance(cause, Unfit) else TrialFailed(str(cause))
-
-
-class PooledFinetuner(SlotFinetuner):
-    """A trial in a slot of one of the pool's engines."""
-
-    def __init__(self, lease: Lease, pool: str, start: Path | None) -> None:
-        self.slot, engine = take_slot(lease, pool)
-        super().__init__(engine, self.slot.key, lease.config, start)
