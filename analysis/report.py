@@ -100,7 +100,12 @@ def write(flags: argparse.Namespace) -> Outcome:
 def build_parser() -> Parser:
     parser = Parser("analysis.report", __doc__)
     add_names(parser, help="the sweep, or its folder; several with --serve")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="default: report.html there")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write it here (default: report.html in the sweep's folder)",
+    )
     parser.add_argument(
         "--follow", action="store_true", help="keep it current until the sweep has ended"
     )

@@ -150,12 +150,12 @@ def build_parser() -> Parser:
         "--compare",
         nargs=2,
         metavar=("A", "B"),
-        help="SWEEP (its best) or SWEEP:TRIAL, twice",
+        help="compare two trials, each SWEEP (its best) or SWEEP:TRIAL",
     )
     parser.add_argument("--examples", type=int, default=3, help="dialogues shown by --compare")
     parser.add_argument("--sweep", help="add the untuned model to this sweep's leaderboard")
     add_trial_flags(parser)
-    parser.add_argument("--dialogues", type=int, help="validated on (default: the profile's end)")
+    parser.add_argument("--dialogues", type=int, help="to validate on (default: as a sweep's end)")
     parser.add_argument("--name", help="folder under --storage; default: baseline-NN")
     add_storage(parser)
     return parser

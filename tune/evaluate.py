@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 def build_parser() -> Parser:
     parser = Parser("tune.evaluate", __doc__, has_json=False)
     system = parser.add_mutually_exclusive_group()
-    system.add_argument("--predictions", type=Path, help="JSON in mwzeval's format (.gz too)")
+    system.add_argument(
+        "--predictions", type=Path, metavar="FILE", help="JSON in mwzeval's format (.gz too)"
+    )
     add_system(system)
     add_endpoint(parser)
     add_corpus(parser)

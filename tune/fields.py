@@ -59,7 +59,7 @@ def describe(name: str) -> dict[str, Any]:
 
 def build_parser() -> Parser:
     parser = Parser("tune.fields", __doc__)
-    parser.add_argument("names", nargs="*", metavar="FIELD", help="these alone")
+    parser.add_argument("names", nargs="*", metavar="FIELD", help="those shown (default: all)")
     return parser
 
 

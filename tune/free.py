@@ -40,8 +40,8 @@ def run(flags: argparse.Namespace) -> Outcome:
 def build_parser() -> Parser:
     parser = Parser("tune.free", __doc__)
     add_trial_flags(parser)
-    parser.add_argument("--dialogues", type=int, default=16, help="to write")
-    parser.add_argument("--turns", type=int, default=6, help="exchanges of each at most")
+    parser.add_argument("--dialogues", type=int, default=16, help="that are written")
+    parser.add_argument("--turns", type=int, default=6, help="of a dialogue at most")
     parser.add_argument("--show", type=int, default=2, help="dialogues printed")
     return parser
 

@@ -142,10 +142,14 @@ def build_parser() -> Parser:
     parser = Parser("tune.recommend", __doc__)
     parser.add_argument("model", metavar="MODEL", help="the base model: a hub id or a folder")
     parser.add_argument(
-        "--dialogues", type=int, required=True, metavar="N", help="that there are to train on"
+        "--dialogues", type=int, required=True, metavar="N", help="training dialogues"
     )
     parser.add_argument(
-        "--minutes", type=float, default=30, metavar="M", help="of a search (default: %(default)s)"
+        "--minutes",
+        type=float,
+        default=30,
+        metavar="M",
+        help="of the search it is compared with (default: %(default)s)",
     )
     parser.add_argument(
         "--from",
@@ -154,14 +158,14 @@ def build_parser() -> Parser:
         metavar="NAME",
         help="sweeps to recommend from (default: those that were recorded with this package)",
     )
-    parser.add_argument("--space", default="qlora", help="what is recommended")
+    parser.add_argument("--space", default="qlora", help="its searched fields are recommended")
     parser.add_argument(
         "--profile",
         choices=("auto", "tiny", "lab"),
         default="auto",
-        help="what is not searched: auto is lab where there is a GPU, else tiny",
+        help="all other fields: auto is lab where there is a GPU, else tiny",
     )
-    add_set(parser, "a field that is as you say")
+    add_set(parser, "a field whose value is given")
     add_storage(parser)
     return parser
 

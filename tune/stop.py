@@ -37,7 +37,9 @@ def stop(flags: argparse.Namespace) -> Outcome:
 def build_parser() -> Parser:
     parser = Parser("tune.stop", __doc__)
     add_name(parser)
-    parser.add_argument("trial", metavar="TRIAL", nargs="?", help="this one only, as 0003")
+    parser.add_argument(
+        "trial", metavar="TRIAL", nargs="?", help="end this trial only, such as 0003"
+    )
     parser.add_argument("--now", action="store_true", help="do not wait for the next milestones")
     return parser
 

@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
             self.add_argument(
                 "--json",
                 action="store_true",
-                help="print one JSON object (docs/commands.md); what is told meanwhile: stderr",
+                help="print one JSON object (docs/commands.md); messages go to stderr",
             )
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:

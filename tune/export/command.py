@@ -29,14 +29,20 @@ def build_parser() -> Parser:
     parser = Parser("tune.export", __doc__)
     add_name(parser)
     choice = parser.add_argument_group("which trial")
-    choice.add_argument("--trial", metavar="ID", help="this one (default: the best)")
-    choice.add_argument("--metric", choices=METRICS, default="objective", help="best by this")
+    choice.add_argument("--trial", metavar="ID", help="export this trial (default: the best)")
     choice.add_argument(
-        "--top", type=int, default=1, metavar="N", help="the best N, each as OUT/ID or user/name-ID"
+        "--metric", choices=METRICS, default="objective", help="what the best is chosen by"
+    )
+    choice.add_argument(
+        "--top",
+        type=int,
+        default=1,
+        metavar="N",
+        help="export the best N, each as OUT/ID or user/name-ID",
     )
     content = parser.add_argument_group("what goes out")
     content.add_argument(
-        "--merged", action="store_true", help="the whole model, the adapter merged in, in its place"
+        "--merged", action="store_true", help="the whole model, with the adapter merged in"
     )
     content.add_argument(
         "--gguf",
@@ -45,9 +51,13 @@ def build_parser() -> Parser:
         metavar="KIND",
         help="the merged model for llama.cpp and Ollama: f16, q8_0 or both (without one: f16)",
     )
-    content.add_argument("--base-model-id", metavar="ID", help="hub id of the base, where local")
-    content.add_argument("--dataset-id", metavar="ID", help="hub id of the data, where local")
-    content.add_argument("--licence", metavar="ID", help="of the base (default: its page's)")
+    content.add_argument(
+        "--base-model-id", metavar="ID", help="the base model's hub id, where it is local"
+    )
+    content.add_argument(
+        "--dataset-id", metavar="ID", help="the corpus's hub id, where it is local"
+    )
+    content.add_argument("--licence", metavar="ID", help="the base model's (default: its page's)")
     content.add_argument(
         "--scores",
         type=Path,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_trial_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--profile", choices=("auto", *BASES), default="auto", help="what --set starts from"
+        "--profile", choices=("auto", *BASES), default="auto", help="fields that --set leaves open"
     )
     add_set(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

@@ -26,12 +26,16 @@ DIRECTIONS = ("max", "min")
 class SweepConfig:
     """A sweep's settings, whole. Raises ConfigError when one is out of its range."""
 
-    name: Annotated[str, Flag("folder in --storage", SWEEP, auto="the space's name, numbered")]
+    name: Annotated[
+        str, Flag("folder in --storage", SWEEP, metavar="NAME", auto="the space's, numbered")
+    ]
     space: str  # a name under search_spaces, or a file
     profile: str  # tiny | colab | lab
     base: Mapping[str, Any]  # TrialConfig fields under the space's
-    trials: Annotated[int, Flag("how many are proposed", SWEEP, low=1, resumable=True)]
-    train_turns: Annotated[int, Flag("of a trial, in system turns", SWEEP, low=1, resumable=True)]
+    trials: Annotated[int, Flag("trials to propose", SWEEP, low=1, resumable=True)]
+    train_turns: Annotated[
+        int, Flag("a trial's length in system turns", SWEEP, low=1, resumable=True)
+    ]
     rungs_turns: Annotated[
         tuple[int, ...],
         Flag(
@@ -44,13 +48,13 @@ class SweepConfig:
     ]
     eval_dialogues: Annotated[
         tuple[int, ...],
-        Flag("to validate on, at each rung and at the end", RACE, metavar="A,B,C"),
+        Flag("validation dialogues at each rung and at the end", RACE, metavar="A,B,C"),
     ]
     eta: Annotated[float, Flag("the best 1/eta of a rung go on", RACE)] = 3
     asha: Annotated[
         str,
         Flag(
-            "stop (as Ray's), promote (the paper's) or off: no rung decides anything",
+            "stop (at once, as Ray's), promote (later, as the paper's) or off: no trial is stopped",
             RACE,
             choices=ASHA,
         ),
@@ -62,7 +66,7 @@ class SweepConfig:
     sampler: Annotated[
         str,
         Flag(
-            "of points after the first ones: Optuna's tpe or gp (Gaussian process, which learns "
+            "proposes points after the first: Optuna's tpe or gp (Gaussian process, which learns "
             "only from trials that reached the end), random, or grid, in random order",
             SWEEP,
             choices=SAMPLERS,
@@ -90,7 +94,8 @@ class SweepConfig:
         ),
     ] = "combined"
     direction: Annotated[
-        str, Flag("of a Python objective", RACE, choices=DIRECTIONS, resumable=True)
+        str,
+        Flag("which is better, of a Python objective", RACE, choices=DIRECTIONS, resumable=True),
     ] = "max"
     objective_sha256: str = ""  # of a Python objective's file
     seed: Annotated[int, Flag("of the proposals, and of every trial", SWEEP, low=0)] = 0
@@ -145,7 +150,7 @@ class SweepConfig:
     max_failed_trials: Annotated[
         int,
         Flag(
-            "more than these end the sweep; 0: a quarter of the trials, but at least 5",
+            "end the sweep when more trials fail; 0: a quarter of the trials, at least 5",
             LIMITS,
             low=0,
             resumable=True,
@@ -154,17 +159,17 @@ class SweepConfig:
     max_gpu_hours: Annotated[
         float,
         Flag(
-            "the sweep pauses once they are used (without a GPU: machine hours); 0: no limit",
+            "pause the sweep after so many (without a GPU: machine hours); 0: no limit",
             LIMITS,
             low=0,
             resumable=True,
         ),
     ] = 0
-    max_hours: Annotated[float, Flag("likewise, hours of work", LIMITS, low=0, resumable=True)] = 0
+    max_hours: Annotated[float, Flag("likewise, working hours", LIMITS, low=0, resumable=True)] = 0
     stop_if_no_improvement: Annotated[
         int,
         Flag(
-            "likewise, once so many points in a row brought no new best",
+            "likewise, after so many points in a row without a new best",
             LIMITS,
             low=0,
             resumable=True,
@@ -173,7 +178,7 @@ class SweepConfig:
     report_to: Annotated[
         tuple[str, ...],
         Flag(
-            "also send all to tensorboard, mlflow, wandb (offline) or trackio",
+            "send everything to tensorboard, mlflow, wandb (offline) or trackio, too",
             MACHINE,
             metavar="A,B",
             auto="none",
