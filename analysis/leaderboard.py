@@ -157,12 +157,13 @@ def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
     held = list(dict.fromkeys(e.holds for e in entries if e.holds and not e.trial.is_base))
     lines = []
     if held:
-        alone = [f"{h} alone" if h == DIALOGUES else h for h in held]
-        lines.append(f"± holds {' or, where no seeds are repeated, '.join(alone)} (95 %).")
+        over = [f"{h} alone" if h == DIALOGUES else h for h in held]
+        noise = " or, where no seeds are repeated, over ".join(over)
+        lines.append(f"± is half a 95 % interval over {noise}.")
     if any(e.is_behind is not None for e in entries):
         lines.append("~: not significant (95 %, corrected for the number of comparisons).")
     elif entries[0].level_turns and sum(not e.trial.is_base for e in entries) > 1:
-        lines.append("One seed each: no difference between rows can be told from chance.")
+        lines.append("One seed each: differences between rows cannot be tested.")
     return lines
 
 

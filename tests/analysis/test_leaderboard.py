@@ -47,7 +47,7 @@ def test_markdown_tells_what_was_measured(sweep: Path) -> None:
     header = next(i for i, line in enumerate(lines) if line.startswith("| rank"))
     assert lines[header].count("|") == lines[header + 2].count("|")
     assert "40 validation dialogues with gold states (policy optimisation board)" in text
-    assert "± holds dialogues alone (95 %)" in text
+    assert "± is half a 95 % interval over dialogues alone" in text
     assert "One seed each: trials cannot be told apart. The highest is trial " in text
     assert "Failed: 0005: the loss is not finite" in text
 
