@@ -1,4 +1,4 @@
-"""Corpus files: read whole, and blamed by name where they are not what they should be."""
+"""Corpus files, read whole; errors name the file."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class PendingWork:
             self._fail_broken()
 
     def _should_generate(self) -> bool:
-        """Replies are worth waiting for company: slots that are about to be due are let come. A
+        """Replies of several slots are decoded together: not before as many wait as still train. A
         loss alone is measured at once."""
         if not all(request.asked.replies for request in self.generating):
             return True

@@ -1,4 +1,4 @@
-"""Words with an object storage that may not answer: in time, and never deaf to a signal."""
+"""Calls to an object storage that may not answer: with a time limit, and ended by a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process is at right now, for whoever cares to look: a bar, a heartbeat, or nobody.
+"""What this process is at right now, read by progress bars and heartbeats.
 
 Told by those who work, as often as they like; read from other threads.
 """

@@ -1,4 +1,4 @@
-"""Is a trial the same in any company? `python -m tune.bench.same_trial --set FIELD=VALUE ...`
+"""Does a trial depend on its pack? `python -m tune.bench.same_trial --set FIELD=VALUE ...`
 
 The same config and seed trains alone, in packs of 2, 4 and 8 with others of other seeds and rates,
 and in a pack that it leaves half-way for another one. Each time its last weights and its averaged

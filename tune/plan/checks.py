@@ -1,4 +1,4 @@
-"""What can be known to be wrong before Ray starts. Each check raises ConfigError in one line."""
+"""Checks before Ray starts. Each raises ConfigError in one line."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def check_seeds(space: Space, seeds: int) -> None:
 
 
 def make_folder(folder: Path, needed_bytes: int = 0) -> None:
-    """The new sweep's folder, made by nobody else, on a disk with room for it."""
+    """The new sweep's folder, which must not exist yet, on a disk with room for it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What flags left to `auto` mean for a sweep, and why a wish cannot be met."""
+"""What flags left to `auto` mean for a sweep, and why a value is refused."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def render_all() -> RenderableType:
 
 
 def render_activity(activity: Activity, width: int) -> RenderableType:
-    """`training ━━━━╸    `: a bar that only moves to and fro where nobody knows the end."""
+    """`training ━━━━╸    `: a bar that moves to and fro where the total is unknown."""
     from rich.table import Table
     from rich.text import Text
 

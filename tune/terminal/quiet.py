@@ -1,4 +1,4 @@
-"""Libraries that talk while they load, told to keep to errors: call before they are imported."""
+"""Libraries that log while they load, set to errors alone: call before they are imported."""
 
 from __future__ import annotations
 

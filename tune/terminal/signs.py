@@ -1,4 +1,4 @@
-"""What a sweep's processes say they are at, gathered for its live table. Nothing rests on it."""
+"""What a sweep's processes are doing, from their heartbeats, for its live table alone."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def measure_free_bytes(device: torch.device) -> int:
 
 
 def give_back_memory() -> None:
-    """Of objects that nobody holds any more, to the GPU's other users."""
+    """Of objects that are gone, to the GPU's other processes."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Dropout whose masks are functions of the token, the module and the feature: nobody keeps them."""
+"""Dropout whose masks are functions of the token, the module and the feature, and never stored."""
 
 from __future__ import annotations
 
