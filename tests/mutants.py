@@ -93,9 +93,12 @@ MUTANTS = {
         ("torch.where(is_frozen, still[:, None, None], paces)", "paces"),
     ),
     ("trainable/engine/layers/dora.py", "engine/test_lora.py"): (
-        ("squares + 2 * across + own", "squares + across + own"),
+        ("b, beta=2)", "b)"),
         ("self.values / norms, 1.0)", "self.values / norms, 0.0)"),
-        ("torch.where(magnitudes.is_used, 1 / norms, 0.0)", "1 / norms"),
+        ("torch.where(self.is_used, along / norms, 0.0)", "along / norms"),
+        ("along + (b * of_b).sum(1)", "along"),
+        ("factors if layer.now.dropout is None else factors - 1", "factors"),
+        ("grad_b.addcmul_(of_b, factors[:, None])", "grad_b.add_(of_b)"),
     ),
     ("trainable/engine/layers/noise.py", "engine/test_knobs.py"): (
         ("length**-0.5", "tokens**-0.5"),

@@ -25,9 +25,11 @@ from trainable.engine.device.counter import mix
 from trainable.engine.kernels.block_products import add_gradients, multiply_blocks
 from trainable.engine.kernels.dropout_mask import mask_on_gpu
 from trainable.engine.kernels.fused import Rotate, derive_loss_here
+from trainable.engine.kernels.magnified import add_magnified_blocks, magnify_gradient_blocks
 from trainable.engine.kernels.row_attention import attend_rows
 from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
+from trainable.engine.layers.dora import add_magnified, magnify_gradient
 from trainable.engine.layers.dropout import apply_mask, make_feature_keys
 from trainable.engine.layers.fusion import fuse_gate, fuse_norm, fuse_rotary, watch_turning
 from trainable.engine.layers.scores import ScoreRules
@@ -178,6 +180,22 @@ def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: i
     blocks.add_gradients(wanted, x, y)
     add_gradients(w, x, y, blocks.borders)
     near(w, wanted)
+
+
+@pytest.mark.parametrize("counts", [(256, 128, 384), (0, 128, 256)])
+@pytest.mark.parametrize("rank, n", [(8, 40), (72, 200)])
+def test_blocks_of_tokens_meet_their_slot_s_magnitudes(
+    counts: tuple[int, ...], rank: int, n: int
+) -> None:
+    near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)
+    blocks = Blocks.of(counts, torch.device("cpu"))
+    plain, kept, grad, low = draw_rows(sum(counts), n, n, n, rank)
+    b = torch.randn(3, 5 + rank * n)[:, 5:].unflatten(1, (rank, n))
+    factors = torch.rand(3, n) + 0.5
+    wanted = add_magnified(blocks, plain, kept, low, b, factors)
+    near(add_magnified_blocks(plain, kept, low, b, factors, blocks.slots), wanted)
+    scaled, sums = magnify_gradient_blocks(grad, kept, factors, blocks.slots)
+    near((scaled, blocks.sum_blocks(sums)), magnify_gradient(blocks, grad, kept, factors))
 
 
 def draw_rows(tokens: int, *widths: int) -> list[Tensor]:

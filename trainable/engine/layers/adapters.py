@@ -55,8 +55,11 @@ class Adapters:
         self.invalidate()
         for name in self.bank.used_modules(span):
             layer, (a, b) = self.layers[name], self.bank.layout.stack(self.bank.average, name, span)
-            layer.a, layer.b = a.to(dtype), (b * self.bank.scale_of(name, span)).to(dtype)
-            layer.magnitudes = self._find_magnitudes(name, span, self.bank.average, None)
+            b = b * self.bank.scale_of(name, span)
+            layer.a, layer.b = a.to(dtype), b.to(dtype)
+            magnitudes = self._find_magnitudes(name, span, self.bank.average, None)
+            if magnitudes is not None:
+                layer.fold(magnitudes, b)
             if self.can_merge:
                 layer.merge()
         self.relayout(layout)
@@ -70,7 +73,7 @@ class Adapters:
         self.trained = None
         for layer in self.layers.values():
             layer.a = layer.b = layer.scale = layer.grads = None
-            layer.magnitudes = layer.merged = None
+            layer.magnitudes = layer.factors = layer.merged = None
 
     def _bind_weights(self, span: SlotRange, modules: tuple[str, ...], dtype: torch.dtype) -> None:
         """As leaves, so that autograd calls for their gradients even where x has none."""

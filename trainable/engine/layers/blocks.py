@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainable.engine.device.transfer import to_device
 from trainable.engine.kernels import BLOCK_TOKENS
+from trainable.engine.layers.layout import multiply_into
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,15 @@ class Blocks:
 
     def scale_by(self, x: Tensor, factors: Tensor) -> Tensor:
         """x [tokens, n] times its slot's factors [slots, n or 1]."""
-        blocks = x.unflatten(0, (-1, BLOCK_TOKENS))
-        return (blocks * factors[self.slots.long()][:, None]).to(x.dtype).flatten(0, 1)
+        return multiply_into(split(x), factors[self.slots][:, None]).flatten(0, 1)
+
+    def sum_tokens(self, x: Tensor) -> Tensor:
+        """float32 [slots, n]: the sums over each slot's tokens of x [tokens, n]."""
+        return self.sum_blocks(split(x).sum(1, dtype=torch.float32))
+
+    def sum_blocks(self, x: Tensor) -> Tensor:
+        """[slots, ...]: the sums over each slot's blocks of x [blocks, ...]."""
+        return torch.segment_reduce(x, "sum", lengths=self.n_blocks, unsafe=True)
 
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """total [slots, a, b] += left^T right of each slot's tokens: [tokens, a], [tokens, b]"""
@@ -81,7 +89,7 @@ class Blocks:
 
             return add_gradients(total, left, right, self.borders)
         of_blocks = multiply_in_32_bits(split(left).mT, split(right))
-        total += torch.segment_reduce(of_blocks, "sum", lengths=self.n_blocks, unsafe=True)
+        total += self.sum_blocks(of_blocks)
 
 
 def has_kernels(x: Tensor) -> bool:

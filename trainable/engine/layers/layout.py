@@ -55,7 +55,12 @@ class Layout:
 
     def scale_by(self, x: Tensor, factors: Tensor) -> Tensor:
         """x [tokens, n] times its slot's factors [slots, n or 1]."""
-        return self.join((self.split(x) * self.pick(factors)[:, None]).to(x.dtype))
+        return self.join(multiply_into(self.split(x), self.pick(factors)[:, None]))
+
+    def sum_tokens(self, x: Tensor) -> Tensor:
+        """float32 [slots, n]: the sums over each slot's tokens of x [tokens, n]. Every slot has
+        tokens."""
+        return self.split(x).sum(1, dtype=torch.float32)
 
     def add_gradients(self, total: Tensor, left: Tensor, right: Tensor) -> None:
         """Adds left^T right of each slot's tokens, of [tokens, m] and [tokens, n], to total [slots,
@@ -78,3 +83,9 @@ class Layout:
         """The way back: [present, most, features] -> [tokens, features]."""
         flat = even.flatten(0, 1)
         return flat if self.from_even is None else flat[self.from_even]
+
+
+def multiply_into(x: Tensor, factors: Tensor) -> Tensor:
+    """x times factors in x's dtype, of which factors may be more precise: nothing as large as x is
+    written in theirs."""
+    return torch.mul(x, factors, out=torch.empty_like(x))

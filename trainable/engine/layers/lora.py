@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainable.engine.layers.blocks import Blocks
-from trainable.engine.layers.dora import Drop, Magnify, Magnitudes, measure_norms
+from trainable.engine.layers.dora import AddMagnified, Drop, Magnitudes, measure_norms
 from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.noise import Noise
@@ -45,16 +45,17 @@ class PackedLinear(nn.Module):
         self.b: Tensor | None = None  # [slots, rank, out]
         self.scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
         self.grads: tuple[Tensor, Tensor] | None = None  # of both; None: nothing is learnt
-        self.magnitudes: Magnitudes | None = None  # of slots with DoRA; None: of none
+        self.magnitudes: Magnitudes | None = None  # of slots with DoRA that learn; None: of none
+        self.factors: Tensor | None = None  # [slots, out]: what they amount to, for replies
         self.merged: Tensor | None = None  # [out, in]: the base's weight with one adapter in it
 
     def merge(self) -> None:
         """Puts the one adapter, whose B is scaled, into a copy of the base's weight."""
         assert self.a is not None and self.b is not None
         weight: Tensor = self.base.weight  # type: ignore[assignment]
+        if self.factors is not None:
+            weight = (weight * self.factors.mT).to(weight.dtype)
         self.merged = torch.addmm(weight, self.b[0].mT, self.a[0].mT)
-        if self.magnitudes is not None:
-            self.merged *= self.magnitudes.divide(self.measure_norms()).mT.to(weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
         if self.merged is not None:
@@ -62,27 +63,42 @@ class PackedLinear(nn.Module):
         if self.a is None:
             out: Tensor = self.base(x)
             return out
-        if self.magnitudes is not None:
-            return self.magnify(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
+        if self.magnitudes is not None or self.factors is not None:
+            magnify = self.learn if self.factors is None else self.reply
+            return magnify(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
         y = None if self.is_plain else self.base(x).flatten(0, -2)
         adapted: Tensor = AddAdapters.apply(x.reshape(-1, x.shape[-1]), y, self.a, self.b, self)
         return adapted.unflatten(0, x.shape[:-1])
 
-    def magnify(self, x: Tensor) -> Tensor:
-        """The result [tokens, out] for x [tokens, in] where slots have DoRA: with dropout its part
-        is of what is kept of x, and the base's of all of it (as in peft)."""
-        magnitudes, layout, dropout = self.magnitudes, self.now.layout, self.now.dropout
-        assert magnitudes is not None and layout is not None
-        norms, plain = self.measure_norms(), self.multiply_base(x)
-        kept = plain
-        if dropout is not None:
-            dropped: Tensor = Drop.apply(x, dropout, self.feature_keys)
-            kept = layout.scale_by(self.multiply_base(dropped), magnitudes.is_used)
-        adapted = AddAdapters.apply(x, kept, self.a, self.b, self)
-        y: Tensor = Magnify.apply(adapted, norms, magnitudes, layout)
-        if dropout is not None:
-            y = plain + y - kept
+    def learn(self, x: Tensor) -> Tensor:
+        """The result [tokens, out] for x [tokens, in] where slots have DoRA, while they learn: with
+        dropout their part is of what is kept of x, and the base's of all of it (as in peft)."""
+        assert self.a is not None and self.b is not None
+        plain = kept = None
+        if not self.is_plain:
+            plain = kept = self.multiply_base(x)
+            if self.now.dropout is not None:
+                dropped: Tensor = Drop.apply(x, self.now.dropout, self.feature_keys)
+                kept = self.multiply_base(dropped)
+            plain = plain if self.base.bias is None else plain + self.base.bias  # type: ignore[operator]
+        y: Tensor = AddMagnified.apply(x, plain, kept, self.a, self.b, self)
+        return y
+
+    def reply(self, x: Tensor) -> Tensor:
+        """The same of averaged weights, whose factors are in B already."""
+        layout = self.now.layout
+        assert self.factors is not None and self.a is not None and self.b is not None
+        assert layout is not None
+        y = layout.scale_by(self.multiply_base(x), self.factors)
+        y = layout.add_product(y, layout.multiply(x, self.a), self.b)
         return y if self.base.bias is None else y + self.base.bias  # type: ignore[operator]
+
+    def fold(self, magnitudes: Magnitudes, b: Tensor) -> None:
+        """For replies: A and B are set, B with its scale; b [slots, rank, out] is the same in the
+        bank's precision."""
+        assert self.b is not None
+        self.factors = magnitudes.divide(self.measure_norms())
+        self.b = (b * self.factors[:, None]).to(self.b.dtype)
 
     def multiply_base(self, x: Tensor) -> Tensor:
         """Without the bias."""
