@@ -7,6 +7,8 @@ know (SlotFinetuner).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -49,9 +51,26 @@ class Unscored(Protocol):
     def score(self) -> Evaluation: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class BestSlots:
+    """How many trials an engine holds best, as it has measured."""
+
+    slots: int
+    tokens_per_s: Mapping[int, float]  # slots -> tokens read a second, all slots together
+    fitting: int  # slots that the memory takes
+
+    def describe(self) -> str:
+        rates = ", ".join(f"{n}: {rate:,.0f}" for n, rate in self.tokens_per_s.items())
+        return f"measured tokens/s by slots {rates}; memory for {self.fitting}"
+
+
 class EngineProtocol(Protocol):
     """Trials in the slots of one frozen base model, each known by a key. Every method may be called
     from many threads, and returns once it is carried out."""
+
+    @property
+    def measured(self) -> BestSlots | None:
+        """By what its number of slots was chosen; None: it was asked for."""
 
     def join(self, key: str, config: TrialConfig, start: Path | None) -> Resolved:
         """Puts a trial into a free slot, fresh or from what `save` wrote. Raises TrialFailed when

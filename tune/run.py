@@ -51,6 +51,7 @@ def fetch_storage(flags: argparse.Namespace) -> None:
 def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     from tune.driver.sweep import run_sweep
     from tune.plan.checks import check_materials, fetch_bases, make_folder
+    from tune.plan.disk import tell_disk
     from tune.plan.dry_run import describe_plan, summarise
     from tune.plan.estimate import estimate
     from tune.plan.new import announce, plan_sweep
@@ -71,7 +72,8 @@ def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
         return Outcome(facts=facts)
     print(f"expected: {summarise(cost)}", flush=True)
     fetch_bases(plan.configs)
-    make_folder(config.folder, cost.peak_bytes)
+    make_folder(config.folder, cost.disk.peak)
+    tell_disk(config.folder, cost.disk)
     return conclude(config, run_sweep(plan, listeners))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainable.engine.device.counter import mix
 from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.model.counter import mix
 
 
 def draw(rates: list[float], module: int) -> Tensor:

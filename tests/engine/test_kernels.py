@@ -21,7 +21,6 @@ from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
 if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything imports Triton
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
 
-from trainable.engine.device.counter import mix
 from trainable.engine.kernels.block_products import add_gradients, multiply_blocks
 from trainable.engine.kernels.dropout_mask import mask_on_gpu
 from trainable.engine.kernels.fused import Rotate, derive_loss_here
@@ -34,6 +33,7 @@ from trainable.engine.layers.dropout import apply_mask, make_feature_keys
 from trainable.engine.layers.fusion import fuse_gate, fuse_norm, fuse_rotary, watch_turning
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.train.loss import derive_loss
+from trainable.model.counter import mix
 from tune.bench.tiny_models import write_model
 
 LLAMA, NEOX = modeling_llama.apply_rotary_pos_emb, modeling_gpt_neox.apply_rotary_pos_emb

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainable.engine.device.counter import mix
 from trainable.engine.kernels import BLOCK_TOKENS
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dora import Magnitudes
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.lora import PackedLinear, Pass
+from trainable.model.counter import mix
 
 IN, OUT, RANK = 24, 16, 3
 SCALES = torch.tensor([0.5, 2.0, 1.0])[:, None, None]

@@ -14,7 +14,6 @@ from tiny_trials import make_config
 from transformers import PreTrainedModel
 
 from trainable.engine.decode.token_pass import TokenPass
-from trainable.engine.device.counter import mix
 from trainable.engine.layers.attention import Cached, CachedFlat
 from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
@@ -23,6 +22,7 @@ from trainable.engine.layers.fusion import ROTARY, fuse
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
+from trainable.model.counter import mix
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.result import ValidationRequest
 from trainable.trial import TrialConfig

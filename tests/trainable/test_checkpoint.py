@@ -1,7 +1,7 @@
 """Checkpoints are whole or not there."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -92,5 +92,40 @@ def test_best_and_last_are_kept(tmp_path: Path) -> None:
     save_at(tmp_path, 100, 200, 300, 400)
     assert [c.turns_seen for c in list_checkpoints(tmp_path)] == [300, 400]
     (tmp_path / ".500-1").mkdir()
-    keep_best_and_last(tmp_path, last=1)
+    keep_best_and_last(tmp_path, has_ended=True)
     assert [p.name for p in tmp_path.iterdir()] == ["400"]
+
+
+class HeavyToy(ToyFinetuner):
+    """With a file that only further training reads."""
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        (folder / "optimizer.safetensors").write_bytes(bytes(1000))
+
+
+def list_heavy(folder: Path) -> list[str]:
+    return sorted(p.parent.name for p in folder.glob("*/optimizer.safetensors"))
+
+
+def test_of_large_checkpoints_the_last_alone_can_be_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best, if it is another one, keeps its adapter; so does the last of a trial that has
+    ended. All stay whole."""
+    monkeypatch.setattr("trainable.storage.checkpoint.LARGE_BYTES", 900)
+    toy = HeavyToy(make_config())
+    for turns, score in ((100, 9.0), (200, 1.0), (300, 2.0)):
+        toy.train_until(turns)
+        evaluation = toy.evaluate(10)
+        write_checkpoint(
+            tmp_path, toy, replace(evaluation, result=replace(evaluation.result, combined=score))
+        )
+    assert [c.turns_seen for c in list_checkpoints(tmp_path)] == [100, 300]
+    assert list_heavy(tmp_path) == ["300"]
+    assert find_last_whole(tmp_path, to_train=True)[0].turns_seen == 300
+    keep_best_and_last(tmp_path, has_ended=True)
+    assert list_heavy(tmp_path) == [] and is_whole(tmp_path / "100") and is_whole(tmp_path / "300")
+    assert find_last_whole(tmp_path)[0].turns_seen == 300
+    none, notes = find_last_whole(tmp_path, to_train=True)
+    assert none is None and "300 holds an adapter alone" in notes[0]

@@ -35,7 +35,7 @@ def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
 
 def carry_out(lease: Lease) -> Iterator[Report]:
     """What `trainable.worker.entry` does, without Ray."""
-    checkpoint, notes = find_last_whole(lease.checkpoints)
+    checkpoint, notes = find_last_whole(lease.checkpoints, to_train=True)
     start = None if checkpoint is None else checkpoint.path
     finetuner, seen = ToyFinetuner(lease.config, start=start), -1
     if checkpoint is not None:

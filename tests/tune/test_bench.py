@@ -129,3 +129,16 @@ def test_what_fits_a_card_is_found_by_doing_it(
     assert "| 16 | toy | none | toy |" in bench.render(found)
     assert bench.main(["--largest-model", "--device", "cpu"]) == 2
     assert "there is none" in capsys.readouterr().err
+
+
+def test_passes_that_are_recorded_are_counted_apart() -> None:
+    behind = [(0.0, 0, 0), (3.0, 100, 1), (3.5, 200, 1), (4.5, 400, 1), (9.5, 500, 2)]
+    marks = [
+        measure.Mark(at=at, steps=n, tokens=t, readied=r) for n, (at, t, r) in enumerate(behind)
+    ]
+    speed = measure.sum_up(marks, 1.0)
+    assert (speed.seconds, speed.steps, speed.tokens, speed.tokens_per_s) == (1.5, 2, 300, 200.0)
+    assert speed.readied == measure.Readied(passes=2, seconds=8.0, tokens=200)
+    assert speed.tokens_per_s_in_all == pytest.approx(500 / 9.5)
+    all_recorded = measure.sum_up(marks[:2], 1.0)
+    assert all_recorded.tokens == 100 and all_recorded.readied.passes == 0

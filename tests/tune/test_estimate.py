@@ -1,6 +1,7 @@
 """What a sweep is said to cost, before it starts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from trainable.model.sizes import read_sizes, spell_sizes
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.disk import measure_bytes
 from tune.plan.checks import check_layers, tell_experts
-from tune.plan.estimate import count_checkpoint_bytes, estimate, expect_reached, sample_trials
+from tune.plan.disk import count_checkpoint_bytes
+from tune.plan.estimate import estimate, expect_reached, sample_trials
 from tune.run import main
 from tune.search.config import SweepConfig
 from tune.search.profiles import BASES, compose
@@ -124,7 +126,7 @@ def test_the_disk_that_is_used_stays_below_what_was_said(tmp_path: Path) -> None
     complete = [t for t in read_sweep(config.folder).trials if t.state == "COMPLETE"]
     assert {p.parent.name for p in kept} == {t.id for t in complete}
     assert len(kept) <= 2 * len(complete)
-    assert measure_bytes(config.folder / "checkpoints") < cost.peak_bytes
+    assert measure_bytes(config.folder / "checkpoints") < cost.disk.peak
 
 
 def test_a_checkpoint_is_as_large_as_the_engine_writes_it() -> None:
@@ -150,7 +152,7 @@ def test_a_dry_run_tells_all_and_leaves_nothing(
         "   400 turns, the loss on 50 dialogues: about 9 of 9 trials",
         "  1600 turns, 50 dialogues: about ",
         "minutes of one core, ",
-        "disk: at most",
+        "disk: about",
         "assumed: tiny: 1M parameters",
     ):
         assert line in out
@@ -180,3 +182,24 @@ def test_a_mixture_s_experts_are_told_and_no_adapter_takes_them(
     assert "0.00055 GiB of memory: they are neither quantised" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="lora_modules='ffn' must match a linear layer"):
         check_layers(str(tmp_path), [spell_lora("ffn", 8, base_model=str(tmp_path))])
+
+
+def test_the_default_sweep_of_a_7b_model_fits_thirty_gib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 trials, eight at a time on one GPU: a trial that runs keeps one checkpoint that it can go
+    on from, one that has ended its adapter alone."""
+    folder = tmp_path / "llama-7b"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA_7B))
+    monkeypatch.setattr("tune.plan.estimate.count_gpus", lambda: 1)
+    base = {**BASES["lab"], "base_model": str(folder), "corpus": "cambridge"}
+    flags = {"name": "s", "space": "lora_modules", "storage": str(tmp_path / "runs"), "base": base}
+    config = replace(compose("lab", flags), rung_metric="loss")
+    cost = estimate(config, find_space("lora_modules"))
+    assert (config.trials, cost.room) == (48, 8)
+    gib = 2**30
+    largest = spell_lora("all-linear", 64, base_model=str(folder))
+    assert count_checkpoint_bytes(largest) == 16 * 159907840
+    assert 10 * gib < cost.disk.peak < cost.disk.most < 50 * gib and cost.disk.peak < 30 * gib
+    assert cost.disk.kept < 5 * gib

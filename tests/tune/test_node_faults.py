@@ -144,7 +144,7 @@ def test_an_engine_starts_elsewhere_where_its_node_is_at_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ray.kill", lambda actor: None)
-    pool = Pool(lambda config, avoided: Engine(avoided), slots=2, capacity=lambda avoided: 1)
+    pool = Pool(lambda config, avoided, slots: Engine(avoided), slots=2, capacity=lambda avoided: 1)
     with pytest.raises(Unfit) as caught:
         asyncio.run(pool.lease("0000", TINY))
     assert caught.value.fault.name == "bad" and not pool.handles

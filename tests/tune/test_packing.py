@@ -3,66 +3,136 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import ray
 import torch
 
+from trainable.engine.best_slots import find_best_slots
+from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
-from trainable.model.base import BaseSpec
-from trainable.trial import TrialConfig, TrialFailed
+from trainable.finetuner import BestSlots
+from trainable.model.base import BaseSpec, load_base
+from trainable.trial import CannotPack, TrialConfig, TrialFailed
+from trainable.worker.lease import NodeFault
+from trainable.worker.node import Unfit
+from trainable.worker.wire import EnginePlace
 from tune.search.profiles import BASES
-from tune.workers.best_slots import BestSlots, find_best_slots
-from tune.workers.packing import choose_slots
+from tune.workers.packing import choose_slots, measure
 from tune.workers.pool import Pool, base_of
+from tune.workers.pool_actor import close_pool, start_pool
+from tune.workers.shares import Node
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
 KNEE = BestSlots(slots=8, tokens_per_s={4: 100.0, 8: 180.0, 16: 190.0}, fitting=12)
 
 
-def choose(pack: str, config: TrialConfig, *, on_gpus: bool = True, bases: int = 1) -> int:
-    return choose_slots(pack, [config], on_gpus=on_gpus, bases=bases, measure=lambda config: KNEE)[
-        0
-    ]
-
-
-def test_auto_takes_the_best_as_far_as_the_memory_goes() -> None:
-    assert choose("auto", TINY) == 8
-    assert choose("auto", TINY, bases=2) == 6  # two engines share the GPU's memory
-    assert choose("auto", TINY, bases=20) == 1
-    assert choose("auto", TINY, on_gpus=False) == 1
-    assert choose("3", TINY) == 3
+@pytest.mark.parametrize(
+    ("pack", "on_gpus", "slots"),
+    [("auto", True, None), ("auto", False, 0), ("3", True, 3), ("3", False, 3), ("1", True, 0)],
+)
+def test_an_engine_is_measured_where_there_is_a_gpu_and_nobody_asks_for_a_number(
+    pack: str, on_gpus: bool, slots: int | None
+) -> None:
+    assert choose_slots(pack, [TINY], on_gpus=on_gpus)[0] == slots
 
 
 def test_what_cannot_be_packed_runs_alone_and_says_so() -> None:
     fields = {n: v for n, v in BASES["tiny"].items() if not n.startswith(("lora", "alpha", "rs"))}
     full = TrialConfig(**{**fields, "method": "full", "warmup_turns": 0, "train_turns": 400})
-    slots, why = choose_slots("8", [TINY, full], on_gpus=True, bases=1, measure=pytest.fail)
-    assert slots == 1 and "method=full" in why
-
-
-def test_where_not_one_trial_fits_an_engine_they_run_alone_and_fail_by_themselves() -> None:
-    def measure(config: TrialConfig) -> BestSlots:
-        raise TrialFailed("out of memory at 1.0 GiB: CUDA out of memory")
-
-    slots, why = choose_slots("auto", [TINY], on_gpus=True, bases=1, measure=measure)
-    assert slots == 1 and why.startswith("not one trial fits an engine here: out of memory")
+    slots, why = choose_slots("8", [TINY, full], on_gpus=True)
+    assert slots == 0 and "method=full" in why
 
 
 def test_the_choice_says_what_was_measured() -> None:
-    why = choose_slots("auto", [TINY], on_gpus=True, bases=1, measure=lambda config: KNEE)[1]
-    assert why == "measured tokens/s by slots 4: 100, 8: 180, 16: 190; memory for 12"
+    why = "measured tokens/s by slots 4: 100, 8: 180, 16: 190; memory for 12"
+    assert KNEE.describe() == why
 
 
-def test_a_real_engine_is_measured() -> None:
-    best = find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16, budget_s=0.05)
-    assert best.slots in best.tokens_per_s and best.slots <= best.fitting
-    assert all(rate > 0 for rate in best.tokens_per_s.values())
+class Measured:
+    """An engine's actor whose answer to where it is comes at once."""
+
+    def __init__(self, place: EnginePlace | Exception) -> None:
+        self.place = place
+        self.find_place = self.__ray_ready__ = self
+
+    def remote(self) -> Measured:
+        return self
+
+    def future(self) -> Future[EnginePlace]:
+        done: Future[EnginePlace] = Future()
+        if isinstance(self.place, Exception):
+            done.set_exception(self.place)
+        else:
+            done.set_result(self.place)
+        return done
+
+
+def test_the_first_engine_s_number_is_the_pool_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node at fault is left out; another engine that has found fewer slots holds fewer."""
+    monkeypatch.setattr("ray.kill", lambda actor: None)
+    nodes = [Node(cpus=1, gpus=1, id="good")]
+    monkeypatch.setattr("tune.workers.pool.read_nodes", lambda: nodes)
+    bad = Unfit(NodeFault(node="bad", name="bad", reason="no model"))
+    place = EnginePlace(node="good", node_id="good", gpu=0, pid=1, measured=KNEE)
+    few = replace(place, measured=replace(KNEE, slots=1))
+    answers = iter([bad, place, few])
+    started: list[int | None] = []
+
+    def start(config: TrialConfig, avoided: object, slots: int | None) -> Measured:
+        started.append(slots)
+        return Measured(next(answers))
+
+    async def walk() -> tuple[BestSlots, int]:
+        pool = Pool(start, slots=None, capacity=lambda avoided: 2)
+        best = await pool.measure(TINY)
+        await pool.open([TINY], 64)
+        for handle in pool.handles:
+            handle.place = await pool._find_place(handle, ())
+            handle.slots["0000.1"] = 0
+        return best, sum(handle.has_room(8) for handle in pool.handles)
+
+    best, with_room = asyncio.run(walk())
+    assert best == KNEE and started == [None, None, 8] and with_room == 1
+
+
+@pytest.mark.parametrize("error", [CannotPack("no packed attention"), TrialFailed("no memory")])
+def test_why_no_engine_can_be_measured_comes_back_as_itself(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.kill", lambda actor: None)
+    pool = Pool(lambda *asked: Measured(error), slots=None, capacity=lambda avoided: 1)
+    with pytest.raises(type(error), match=str(error)):
+        asyncio.run(pool.measure(TINY))
+    assert not pool.handles
+
+
+def test_a_real_engine_measures_itself_and_serves_on_the_model_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its trials are those of an engine that was asked for that number."""
+    monkeypatch.setattr("trainable.engine.best_slots.EACH_S", 0.05)
+    spec = BaseSpec.of(TINY, device="cpu")
+    measured, asked = (Engine(spec, slots=slots, max_rank=16) for slots in (TINY, 2))
+    best = measured.measured
+    assert best is not None and best.slots in best.tokens_per_s and best.slots <= best.fitting
+    assert measured.pack.bank.slots == best.slots and not measured.pack.slots
+    made = []
+    for engine in (measured, asked):
+        engine.join("0.1", TINY, None)
+        engine.train_until("0.1", 50)
+        made.append(engine.pack.copy_state("0.1").adapter)
+        engine.close()
+    assert asked.measured is None
+    for name, value in made[0].items():
+        torch.testing.assert_close(value, made[1][name])
 
 
 def test_slots_whose_steps_do_not_fit_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two fit, four do not; where not even one does, that is said."""
+    """Two fit, four do not; where not even one does, that is said. Half of the time ends it."""
     fitting = 2
 
     def measure(pack: Pack, budget_s: float) -> SimpleNamespace:
@@ -70,17 +140,23 @@ def test_slots_whose_steps_do_not_fit_are_not_chosen(monkeypatch: pytest.MonkeyP
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return SimpleNamespace(tokens_per_s=100.0 * len(pack.slots))
 
-    monkeypatch.setattr("tune.workers.best_slots.measure_training", measure)
-    assert find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16).slots == 2
+    monkeypatch.setattr("trainable.engine.throughput.measure_training", measure)
+    pack = Pack(load_base(BaseSpec.of(TINY, device="cpu")), None, 16)
+    assert find_best_slots(pack, TINY).slots == 2
+    pack.shrink(8)
     fitting = 0
     with pytest.raises(torch.OutOfMemoryError):
-        find_best_slots(BaseSpec.of(TINY), TINY, max_rank=16)
+        find_best_slots(pack, TINY)
+    fitting = 8
+    monkeypatch.setattr("trainable.engine.best_slots.MOST_S", 0.0)
+    pack.shrink(8)
+    assert [*find_best_slots(pack, TINY).tokens_per_s] == [1]
 
 
 def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
     started: list[str] = []
 
-    def start(config: TrialConfig, avoided: object) -> object:
+    def start(config: TrialConfig, avoided: object, slots: int | None) -> object:
         started.append(config.quantisation)
         return object()
 
@@ -92,3 +168,19 @@ def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
     few = Pool(start, slots=8, capacity=lambda avoided: 3)
     asyncio.run(few.open(configs, 1))  # --concurrent 1
     assert len(few.handles) == 1
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("local_ray")
+def test_a_pool_s_engine_is_built_once_and_tells_what_it_is_at() -> None:
+    said: list[str] = []
+    pool = start_pool("measured", slots=None, max_rank=16, on_gpus=False, bases=1)
+    pool.open.remote([TINY], 1)
+    slots, why = measure(pool, TINY, said.append)
+    assert why.startswith("measured tokens/s by slots 1: ") and slots >= 1
+    assert any("loading the base model" in line for line in said)
+    place, _ = ray.get([pool.measure.remote(TINY), pool.open.remote([TINY], 1)])
+    taken = ray.get(pool.lease.remote("0000", TINY))
+    assert taken.place.pid == ray.get(taken.actor.find_place.remote()).pid
+    assert place.slots == slots
+    close_pool(pool)

@@ -80,8 +80,8 @@ def test_checkpoints_travel_whole_and_only_the_needed_ones_stay(s3: Any, tmp_pat
     s3.delete_object(Bucket="bucket", Key="team/sweeps/s/checkpoints/0/100/toy.json")  # torn
     pull_last(remote, tmp_path / "there")
     assert [c.turns_seen for c in list_checkpoints(tmp_path / "there")] == [75, 100]
-    prune(remote, last=1)
-    keep_best_and_last(here, last=1)
+    prune(remote, has_ended=True)
+    keep_best_and_last(here, has_ended=True)
     kept = {str(c.turns_seen) for c in list_checkpoints(here)}
     assert {name.split("/")[0] for name in remote.list_files()} == kept
     remote.remove()

@@ -64,9 +64,9 @@ def test_an_engine_that_cannot_hold_its_base_fails_the_trials_not_the_machinery(
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actor cannot import tests
 
     class Heavy(EngineActor):
-        def __init__(self, config: TrialConfig, avoided: object) -> None:
+        def __init__(self, config: TrialConfig, avoided: object, slots: int) -> None:
             engine_actor.open_engine = run_out  # in the actor's process alone
-            super().__init__(config, 2, 8)
+            super().__init__(config, slots, 8)
 
     config, space = make_config(tmp_path, trials=1)
     trial = space.to_config(space.first[0], config.base)

@@ -16,20 +16,23 @@ from typing import Any
 
 import torch
 
+from trainable.engine.best_slots import ENGINE, find_best_slots
 from trainable.engine.pack import Pack
 from trainable.engine.pending import PendingValidation, PendingWork
 from trainable.engine.slots.slot import SlotState
 from trainable.evaluation.validation import Generated, Validation, validate
+from trainable.finetuner import BestSlots
 from trainable.model.base import BaseSpec, load_base
 from trainable.result import Resolved, ValidationRequest
-from trainable.system.activity import forget
+from trainable.system.activity import forget, tell
 from trainable.system.shortage import describe_shortage
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig, TrialFailed
 
 
 class Engine:
-    """See EngineProtocol. `max_rank` and `slots` fix the bank's memory; `pass_tokens` is what the
+    """See EngineProtocol. `max_rank` and `slots` fix the bank's memory (a trial in the place of a
+    number: as many as serve its like best, found out within a minute); `pass_tokens` is what the
     training slots together bring to one pass (None: what the memory affords), `gpu_share` what part
     of the GPU's memory is this engine's, `dialogue_tokens` how long the longest dialogue is that is
     read. Raises ConfigError when the base model cannot be had, CannotPack where it is not computed
@@ -39,13 +42,21 @@ class Engine:
         self,
         spec: BaseSpec,
         *,
-        slots: int,
+        slots: int | TrialConfig,
         max_rank: int,
         pass_tokens: int | None = None,
         gpu_share: float = 1.0,
         dialogue_tokens: int = TrialConfig.max_length_tokens,
     ) -> None:
-        self.pack = Pack(load_base(spec), slots, max_rank, pass_tokens, gpu_share, dialogue_tokens)
+        base = load_base(spec)
+        tell("readying it", key=ENGINE)
+        number = slots if isinstance(slots, int) else None
+        self.pack = Pack(base, number, max_rank, pass_tokens, gpu_share, dialogue_tokens)
+        self.measured: BestSlots | None = None
+        if isinstance(slots, TrialConfig):
+            self.measured = find_best_slots(self.pack, slots)
+            self.pack.shrink(self.measured.slots)
+        forget(ENGINE)
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )

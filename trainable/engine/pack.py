@@ -13,6 +13,7 @@ from trainable.engine.check.check import SelfCheck
 from trainable.engine.decode.replies import Generation, GenerationRequest, generate
 from trainable.engine.device.memory import (
     MemoryBudget,
+    afford_slots,
     describe_device,
     give_back_memory,
     peak_gib,
@@ -27,7 +28,7 @@ from trainable.engine.layers.lora import shape_of
 from trainable.engine.layers.output import Output
 from trainable.engine.layers.recompute import begin_recomputing, end_recomputing
 from trainable.engine.slot_table import SlotTable
-from trainable.engine.slots.bank import SlotBank
+from trainable.engine.slots.bank import SlotBank, count_slot_bytes
 from trainable.engine.slots.data_order import Piece
 from trainable.engine.slots.peft_format import shape_adapter
 from trainable.engine.slots.rows import SlotRange
@@ -49,13 +50,14 @@ class Pack(SlotTable):
     def __init__(
         self,
         base: Base,
-        slots: int,
+        slots: int | None,
         max_rank: int,
         pass_tokens: int | None = None,
         gpu_share: float = 1.0,
         dialogue_tokens: int = TrialConfig.max_length_tokens,
     ) -> None:
-        """`pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
+        """`slots`: None for as many as take a modest share of the memory.
+        `pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the
         memory. `gpu_share`: what part of a GPU's memory is this pack's, in (0, 1].
         `dialogue_tokens`: of the longest that will be read. Raises CannotPack where the engine does
         not compute this model as transformers does."""
@@ -71,6 +73,8 @@ class Pack(SlotTable):
         self.paths = list_linear_paths(self.model)
         shapes = {path: shape_of(self.model.get_submodule(path)) for path in self.paths}
         is_fp16 = base.compute_dtype == torch.float16
+        slot_bytes = count_slot_bytes(shapes.values(), max_rank)
+        slots = slots or afford_slots(slot_bytes, self.device, gpu_share)
         bank = SlotBank(shapes, slots, max_rank, self.device, is_fp16=is_fp16)
         super().__init__(bank, Adapters(bank, self.model))
         self.train_together = TrainPass(
@@ -169,6 +173,12 @@ class Pack(SlotTable):
         self._charge(time.perf_counter() - started_s)
         keys = [key for key, is_broken in zip(self.rows, broken, strict=True) if is_broken]
         return [self.slots[key] for key in keys if key is not None]
+
+    def shrink(self, slots: int) -> None:
+        self.meter.read()
+        super().shrink(slots)
+        self.restore_passes()
+        self.memory.measure()
 
     def shrink_passes(self) -> bool:
         """After a training pass ran out of memory: the steps under way begin anew in passes half

@@ -68,6 +68,14 @@ class SlotTable:
         self.optimizer.is_broken[row] = False
         self.adapters.invalidate()
 
+    def shrink(self, slots: int) -> None:
+        """That many slots from now on, all of them empty."""
+        for key in list(self.slots):
+            self.leave(key)
+        self.bank.shrink(slots)
+        self.optimizer = SlotOptimizer(self.bank)
+        self.rows = [None] * slots
+
     def aim(self, key: str, turns: int) -> None:
         """Sets a slot's next goal. Where the rate has decayed towards the last one (wsd), the
         slot goes on from where that decay began: a milestone is a branch off one stable run."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ class Speed:
     steps: int  # optimizer steps while training, replies while generating
     tokens: int  # read while training, written while generating
     peak_gib: float
+    readied: Readied | None = None  # left out of the above
 
     @property
     def steps_per_s(self) -> float:
@@ -36,27 +39,86 @@ class Speed:
     def tokens_per_s(self) -> float:
         return self.tokens / self.seconds
 
+    @property
+    def tokens_per_s_in_all(self) -> float:
+        """With what was left out."""
+        left = self.readied or Readied(passes=0, seconds=0.0, tokens=0)
+        return (self.tokens + left.tokens) / (self.seconds + left.seconds)
+
 
 def measure_training(pack: Pack, budget_s: float) -> Speed:
-    """All slots of the pack train for about `budget_s`, after one step that is not counted."""
+    """All slots of the pack train for about `budget_s`, after one step that is not counted. Passes
+    that compile or are recorded do so once in a sweep: they are counted apart. The device is waited
+    for at the end alone: its own clock tells what lies between two passes."""
     slots = list(pack.slots.values())
     for slot in slots:
         slot.goal_turns = 10**9
     while min(slot.steps for slot in slots) < 1:
         train_within_memory(pack, slots)
-    steps, tokens = (sum(s.steps for s in slots), sum(s.tokens_seen for s in slots))
     started_s = start_clock(pack.device)
-    while time.perf_counter() - started_s < budget_s or sum(s.steps for s in slots) == steps:
+    marks = [Mark.of(pack)]
+    while time.perf_counter() - started_s < budget_s or marks[-1].steps == marks[0].steps:
         train_within_memory(pack, slots)
-        synchronise(pack.device)
-    seconds = time.perf_counter() - started_s
+        marks.append(Mark.of(pack))
+    synchronise(pack.device)
     for slot in slots:
         slot.abandon()
+    return sum_up(marks, pack.peak_gib())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readied:
+    """Passes that compiled or were recorded."""
+
+    passes: int
+    seconds: float
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Where a pack stands behind a pass."""
+
+    at: Any  # an event on the device's clock; seconds of the CPU's
+    steps: int
+    tokens: int
+    readied: int  # passes so far
+
+    @classmethod
+    def of(cls, pack: Pack) -> Mark:
+        slots = pack.slots.values()
+        steps, tokens = sum(s.steps for s in slots), sum(s.tokens_seen for s in slots)
+        readied = pack.train_together.n_readied
+        if pack.device.type != "cuda":
+            return cls(at=time.perf_counter(), steps=steps, tokens=tokens, readied=readied)
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return cls(at=event, steps=steps, tokens=tokens, readied=readied)
+
+    def seconds_until(self, later: Mark) -> float:
+        if isinstance(self.at, torch.cuda.Event):
+            return float(self.at.elapsed_time(later.at)) / 1e3
+        return float(later.at - self.at)
+
+
+def sum_up(marks: Sequence[Mark], peak_gib: float) -> Speed:
+    """The stretch between the first mark and the last; where every pass of it readied something,
+    these are counted after all."""
+    spans = list(pairwise(marks))
+    steady = [(a, b) for a, b in spans if a.readied == b.readied] or spans
+    seconds = sum(a.seconds_until(b) for a, b in steady)
+    tokens = sum(b.tokens - a.tokens for a, b in steady)
+    first, last = marks[0], marks[-1]
     return Speed(
         seconds=seconds,
-        steps=sum(slot.steps for slot in slots) - steps,
-        tokens=sum(slot.tokens_seen for slot in slots) - tokens,
-        peak_gib=pack.peak_gib(),
+        steps=sum(b.steps - a.steps for a, b in steady),
+        tokens=tokens,
+        peak_gib=peak_gib,
+        readied=Readied(
+            passes=len(spans) - len(steady),
+            seconds=first.seconds_until(last) - seconds,
+            tokens=last.tokens - first.tokens - tokens,
+        ),
     )
 
 

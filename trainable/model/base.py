@@ -26,6 +26,7 @@ from trainable.model.identity import Identity, identify
 from trainable.model.positions import count_positions, forget_lengths
 from trainable.model.precision import DTYPES, name_dtype, pick_compute_dtype
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
+from trainable.model.random_weights import DrawnByCounter
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
 from trainable.model.verdicts import key_of
@@ -166,10 +167,11 @@ def build_model(
     is_quantised = spec.quantisation not in DTYPES
     arguments: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
     if spec.initialisation == "random":
-        with torch.random.fork_rng(devices=[]):
+        gpus = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=gpus), device, DrawnByCounter(INITIAL_SEED):
             torch.manual_seed(INITIAL_SEED)
             model = kind.from_config(config, dtype=dtype, **arguments)
-        model = model.to(device)
+        model = model.to(device)  # what its code has put elsewhere
     else:
         if is_quantised and source.gguf_file is None:
             arguments["quantization_config"] = bitsandbytes_config(spec, dtype)

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from trainable.engine.device.counter import combine
 from trainable.engine.device.memory import describe_device, give_back_memory, peak_gib
 from trainable.engine.slots.data_order import DataOrder, cut_step
 from trainable.engine.slots.loss_scale import not_finite
 from trainable.engine.slots.optimizer import is_decaying, learning_rate_at
 from trainable.engine.slots.task import Task, Tasks, group_by_dialogue
 from trainable.evaluation.validation import Generated, Validation, validate
+from trainable.model.counter import combine
 from trainable.model.identity import KEY, check_identity
 from trainable.model.packable import why_alone
 from trainable.model.precision import name_dtype

@@ -24,6 +24,8 @@ class UnpackedEngine:
     """See EngineProtocol. `open_trial` makes one from its key, config and checkpoint; `at_work` is
     held while one works, where they share a device."""
 
+    measured = None
+
     def __init__(
         self,
         slots: int,

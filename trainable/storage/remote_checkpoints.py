@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trainable.storage.checkpoint import MANIFEST, Checkpoint, choose_stale, is_whole, read_score
+from trainable.storage.checkpoint import MANIFEST, choose_stale, is_whole, spell_checkpoint
 from trainable.storage.remote import Remote
 
 
@@ -33,20 +33,13 @@ def _read_turns(name: str) -> str | None:
     return turns if rest == MANIFEST and turns.isdecimal() else None
 
 
-def prune(remote: Remote, last: int | None = None) -> None:
-    """Removes those that `keep_best_and_last` would."""
+def prune(remote: Remote, *, has_ended: bool = False) -> None:
+    """Removes those that `keep_best_and_last` would; what it strips stays whole there."""
     found = []
     for name in remote.list_files():
         if _read_turns(name) is not None:
             with remote.system.open_input_stream(f"{remote.root}/{name}") as file:
-                values = json.loads(file.read())
-            found.append(
-                Checkpoint(
-                    path=Path(name).parent,
-                    turns_seen=values["turns_seen"],
-                    score=read_score(values),
-                )
-            )
+                found.append(spell_checkpoint(Path(name).parent, json.loads(file.read())))
     found.sort(key=lambda c: c.turns_seen)
-    for checkpoint in choose_stale(found) if last is None else choose_stale(found, last):
+    for checkpoint in choose_stale(found, has_ended=has_ended):
         remote.under(str(checkpoint.path)).remove()

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import ray
 
+from trainable.engine.best_slots import ENGINE
 from trainable.finetuner import EngineProtocol, Unscored
 from trainable.model.packable import is_toy
 from trainable.result import Resolved, ValidationRequest
+from trainable.system.activity import tell
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.training_curve import TrainingCurve
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
@@ -33,26 +35,29 @@ class EngineActor:
     def __init__(
         self,
         config: TrialConfig,
-        slots: int,
+        slots: int | None,
         max_rank: int,
         gpu_share: float = 1.0,
         versions: Mapping[str, str] | None = None,
     ) -> None:
-        self.opened: EngineProtocol | Unfit | TrialFailed
+        """`slots`: None for as many as it finds best for trials like this one."""
+        self.opened: EngineProtocol | Unfit | TrialFailed | CannotPack
         sys.setswitchinterval(SWITCH_S)
         start_heartbeat()
+        tell("loading the base model", key=ENGINE)
         try:
             check_versions(versions or {})
             self.opened = open_engine(config, slots, max_rank, gpu_share)
-        except (Unfit, TrialFailed) as error:
+        except (Unfit, TrialFailed, CannotPack) as error:
             self.opened = error
         except Exception as error:
             self.opened = spell_failure(error)
 
     @property
     def engine(self) -> EngineProtocol:
-        """Raises TrialFailed where there is none by the trials' own doing, Unfit by the node's."""
-        if isinstance(self.opened, Unfit | TrialFailed):
+        """Raises TrialFailed where there is none by the trials' own doing, Unfit by the node's, and
+        CannotPack where it was to find a number of slots for a base that it does not compute."""
+        if isinstance(self.opened, Unfit | TrialFailed | CannotPack):
             raise self.opened
         return self.opened
 
@@ -66,6 +71,7 @@ class EngineActor:
             node_id=find_here(),
             gpu=gpus[0] if gpus else None,
             pid=os.getpid(),
+            measured=self.engine.measured,
         )
 
     @ray.method
@@ -119,9 +125,12 @@ def spell_failure(error: Exception) -> Unfit | TrialFailed:
     raise error
 
 
-def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float) -> EngineProtocol:
-    """Raises ConfigError where the base model cannot be had."""
+def open_engine(
+    config: TrialConfig, slots: int | None, max_rank: int, gpu_share: float
+) -> EngineProtocol:
+    """Raises ConfigError where the base model cannot be had. `slots`: None for the best number."""
     if is_toy(config):
+        assert slots is not None
         from trainable.solo.unpacked_engine import open_toy_engine
 
         return open_toy_engine(slots)
@@ -131,12 +140,14 @@ def open_engine(config: TrialConfig, slots: int, max_rank: int, gpu_share: float
     try:
         return Engine(
             BaseSpec.of(config),
-            slots=slots,
+            slots=slots or config,
             max_rank=max_rank,
             gpu_share=gpu_share,
             dialogue_tokens=config.max_length_tokens,
         )
     except CannotPack:  # its trials' notes say why
+        if slots is None:
+            raise
         from trainable.solo.unpacked_engine import open_plain_engine
 
         return open_plain_engine(slots)

@@ -84,7 +84,7 @@ class DialogueTrial(ray_tune.Trainable):
         tell("loading")
         check_versions(self.lease.versions)
         retry_io(self._reach_storage)
-        checkpoint, notes = find_last_whole(self.lease.checkpoints)
+        checkpoint, notes = find_last_whole(self.lease.checkpoints, to_train=True)
         start = None if checkpoint is None else checkpoint.path
         if start is not None:
             self.last = read_evaluation(start)

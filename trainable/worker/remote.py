@@ -11,7 +11,7 @@ from ray.actor import ActorHandle
 from trainable.finetuner import Unscored
 from trainable.result import Resolved, ValidationRequest
 from trainable.training_curve import TrainingCurve
-from trainable.trial import ConfigError, TrialConfig, TrialFailed
+from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
 from trainable.worker.node import Unfit
 from trainable.worker.wire import Files, Slot
@@ -27,6 +27,8 @@ T = TypeVar("T")
 class RemoteEngine:
     """See EngineProtocol: the trials' end of an EngineActor. When the engine dies every method
     raises, and the pool is told; the next lease goes to another engine."""
+
+    measured = None  # as the pool was told
 
     def __init__(self, actor: type[EngineActor], pool: ActorHandle, *, sees_files: bool) -> None:
         self.actor, self.pool = actor, pool
@@ -89,7 +91,9 @@ def take_slot(lease: Lease, pool: str) -> tuple[Slot, RemoteEngine]:
     return slot, RemoteEngine(slot.actor, actor, sees_files=lease.remote is None)
 
 
-def unwrap(error: TrialFailed | Unfit) -> TrialFailed | Unfit:
+def unwrap(error: Exception) -> TrialFailed | Unfit | CannotPack:
     """What was raised in another process, without what Ray wraps around it."""
     cause = getattr(error, "cause", error)
-    return Unfit(cause.fault) if isinstance(cause, Unfit) else TrialFailed(str(cause))
+    if isinstance(cause, Unfit):
+        return Unfit(cause.fault)
+    return (CannotPack if isinstance(cause, CannotPack) else TrialFailed)(str(cause))

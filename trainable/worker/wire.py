@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.finetuner import BestSlots
 from trainable.system.inside import stay_inside
 
 
@@ -18,6 +19,7 @@ class EnginePlace:
     node_id: str  # Ray's
     gpu: Any  # Ray's id; None: on the CPU
     pid: int
+    measured: BestSlots | None = None  # by what its number of slots was chosen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.outcome import Outcome, make_main
@@ -73,6 +74,8 @@ def measure(pack: Pack, flags: argparse.Namespace) -> dict[str, Any]:
         "infer [it/s]": infer.steps_per_s,
         "train [tokens/s]": train and train.tokens_per_s,
         "infer [tokens/s]": infer.tokens_per_s,
+        "readied": train and train.readied and asdict(train.readied),
+        "train [tokens/s] in all": train and train.tokens_per_s_in_all,
         "peak [GiB]": max(infer.peak_gib, train.peak_gib if train else 0.0),
         "LLM model": config.base_model,
         "params": pack.base.total_params,
@@ -167,7 +170,18 @@ def render(found: dict[str, Any]) -> str:
     return (
         "\n".join("| " + " | ".join(line) + " |" for line in table)
         + f"\n\nA training iteration is a step of {found['batch_turns'] or 'no'} system turns, an "
-        f"inference iteration one reply. {versions}."
+        f"inference iteration one reply. {describe_readied(found)}{versions}."
+    )
+
+
+def describe_readied(found: dict[str, Any]) -> str:
+    """Of passes that a sweep makes once, and that are not among the rates."""
+    if not found["readied"] or not found["readied"]["passes"]:
+        return ""
+    return (
+        f"Left out: {found['readied']['passes']} passes that compiled or were recorded, "
+        f"{found['readied']['seconds']:.1f} s; with them "
+        f"{found['train [tokens/s] in all']:.0f} tokens/s. "
     )
 
 

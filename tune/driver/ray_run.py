@@ -68,7 +68,7 @@ def open_workers(search: Search, fleet: Fleet, handler: RequestHandler) -> Worke
     from tune.workers.packing import find_misfit
 
     configs = list_configs(search)
-    workers = plan_workers(fleet, search.config, configs)
+    workers = plan_workers(fleet, search.config, configs, search.recorder.say)
     search.pool, search.versions = workers.pool, read_versions()
     workers.survey(search)
     handler.budget.share = fleet.count_units() / search.room

@@ -122,12 +122,15 @@ class Recorder:
         self._append({"event": "end", "trial": trial, "state": state, "reason": reason})
         checkpoints = stay_inside(self.folder, f"checkpoints/{trial}")
         if state == "COMPLETE":
-            keep_best_and_last(checkpoints, last=1)
+            keep_best_and_last(checkpoints, has_ended=True)
         else:
             shutil.rmtree(checkpoints, ignore_errors=True)
         if self.remote is not None:
             there = self.remote.under("checkpoints", trial)
-            retry_io(lambda: prune(there, 1) if state == "COMPLETE" else there.remove(), self.say)
+            retry_io(
+                lambda: prune(there, has_ended=True) if state == "COMPLETE" else there.remove(),
+                self.say,
+            )
 
     def record_note(self, text: str, **facts: Any) -> None:
         self._append({"event": "note", "text": text, **facts})

@@ -45,8 +45,9 @@ def summarise(cost: Estimate) -> str:
     """One line: hours and disk."""
     hours = format_hours(cost.hours, UNITS[cost.unit])
     return (
-        f"about {hours}, {cost.room} trials at a time; disk: at most "
-        f"{format_bytes(cost.peak_bytes)}, {format_bytes(cost.kept_bytes)} when it has ended"
+        f"about {hours}, {cost.room} trials at a time; disk: about "
+        f"{format_bytes(cost.disk.peak)} at its fullest (at most {format_bytes(cost.disk.most)}), "
+        f"{format_bytes(cost.disk.kept)} when it has ended"
     )
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from statistics import fmean
 
 from search_spaces.space import Space
-from trainable.model.packable import is_toy, why_alone
+from trainable.model.packable import why_alone
 from trainable.result import ValidationRequest
-from trainable.storage.adapter_ranks import as_plain
-from trainable.storage.checkpoint import KEPT_LAST
 from trainable.trial import TrialConfig
+from tune.plan.disk import Disk, expect_disk
 from tune.plan.pace import Pace, find_pace
 from tune.search.config import SweepConfig
 from tune.search.confirm import count_fresh_seeds
@@ -31,9 +30,6 @@ RACES, RACED = 20, 2000  # played out at most; points in all of them, where ther
 # the races let as many on as six recorded sweeps did (analysis/results/smollm2, analysis/example).
 LEARNT = 0.75
 FORWARD = 1 / 3  # of the time of a training pass, which is forward and back
-BYTES_A_PARAM = 12  # of a checkpoint: the weights and AdamW's two moments, in 32 bits
-BYTES_AN_AVERAGE = 4  # where the weights that are scored are not the last ones
-BYTES_A_DIALOGUE = 1500  # replies and counts, in a checkpoint and in trials/
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +38,7 @@ class Estimate:
     hours: float  # of all GPUs, or of all cores
     unit: str  # GPU | core
     room: int  # trials at a time
-    peak_bytes: int  # on disk while the sweep runs
-    kept_bytes: int  # when it has ended
+    disk: Disk
     assumes: tuple[str, ...]
 
 
@@ -57,30 +52,14 @@ def estimate(config: SweepConfig, space: Space) -> Estimate:
     repeats = sum(count_fresh_seeds(config.confirm))
     hours = (searched_s + repeats * fmean(confirm_s(config, t, paces[t]) for t in trials)) / 3600
     room = config.concurrent or guess_room(config, trials)
-    states = [count_checkpoint_bytes(t) for t in trials]
-    evals = config.eval_dialogues[-1] * BYTES_A_DIALOGUE
-    details = (config.trials + repeats) * evals
-    kept = (reached[-1] + repeats) * min(len(reached), KEPT_LAST)
-    most = kept + count_held(config, reached, min(room, config.trials))
     return Estimate(
         reached=reached,
         hours=hours,
         unit=unit,
         room=room,
-        peak_bytes=int(most * (max(states) + evals) + details),
-        kept_bytes=int(kept * (fmean(states) + evals) + details),
+        disk=expect_disk(config, trials, reached, min(room, config.trials), repeats),
         assumes=tuple(dict.fromkeys(pace.why for pace in paces.values())),
     )
-
-
-def count_held(config: SweepConfig, reached: Sequence[float], running: int) -> float:
-    """Checkpoints of trials that run, one being written, or wait at a rung."""
-    most = KEPT_LAST + 1  # the best may be an older one
-    held: float = running * (min(len(reached), most) + 1)
-    if config.asha == "promote":
-        left = [there - beyond for there, beyond in pairwise(reached)]
-        held += sum(n * min(i, most) for i, n in enumerate(left, start=1))
-    return held
 
 
 def sample_trials(config: SweepConfig, space: Space) -> list[TrialConfig]:
@@ -162,20 +141,6 @@ def confirm_s(config: SweepConfig, trial: TrialConfig, pace: Pace) -> float:
     """Seconds of one fresh seed of such a trial, to the end."""
     milestones = list_milestones(config, trial.train_turns, is_confirmation=True)
     return trial.train_turns * pace.turn_s + sum(validate_s(m.asked, pace) for m in milestones)
-
-
-def count_checkpoint_bytes(trial: TrialConfig) -> int:
-    """Of one checkpoint, replies left out."""
-    if is_toy(trial) or trial.method == "none":
-        return 0
-    from trainable.model.sizes import read_sizes
-
-    sizes = read_sizes(trial.base_model)
-    copies = BYTES_A_PARAM + (BYTES_AN_AVERAGE if trial.averaging else 0)
-    copies *= 2 if trial.schedule == "wsd" else 1  # its stable run beside it
-    if trial.method == "full":
-        return copies * sizes.total_params
-    return copies * sizes.count_adapter(as_plain(trial))
 
 
 def guess_room(config: SweepConfig, trials: Iterable[TrialConfig]) -> int:

@@ -51,7 +51,7 @@ def open_resumed(flags: argparse.Namespace) -> Plan:
     check_materials(configs)
     rehearse_objective(objective, configs[0])
     check_same_bases(records, configs)
-    to_come = estimate(config, space).peak_bytes - measure_bytes(config.folder)
+    to_come = estimate(config, space).disk.peak - measure_bytes(config.folder)
     check_disk(config.folder, to_come, RESUMED)
     why = f"resumed from {records.folder}"
     return Plan(

@@ -50,7 +50,7 @@ class Workers:
     share: Mapping[str, float]  # of the cluster, for one trial's worker
     concurrent: int | None = None  # trials at a time, if somebody asked for so many
     least: int = 1  # where no node has room: one may come
-    slots: int  # trials on one engine; 1: each alone in its process
+    slots: int  # trials on one engine; 0: each alone in its process
     why: str
     pool: str | None = None  # the pool's name
     release: Callable[[str], None] = lambda trial: None  # frees the trial's slot at once
@@ -66,38 +66,37 @@ class Workers:
         search.room = self.concurrent or useful or self.least
 
     def describe(self, room: int) -> str:
-        packing = f"{self.slots} on one base model" if self.slots > 1 else "each in its own process"
+        packing = f"{self.slots} on one base model" if self.slots else "each in its own process"
         return f"up to {room} trials at a time, {packing} ({self.why})"
 
 
-def plan_workers(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig]) -> Workers:
+def plan_workers(
+    fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig], say: Callable[[str], None]
+) -> Workers:
     """Decides on packing, and starts the pool where there is any."""
-    from tune.workers.packing import choose_slots, measure_on_gpu
-    from tune.workers.pool import base_of, close_pool, start_pool
+    from tune.workers.packing import choose_slots, find_measured, measure
+    from tune.workers.pool import base_of
+    from tune.workers.pool_actor import close_pool, start_pool
 
     n_gpus = _count_gpus(fleet.nodes)
-    bases = len({base_of(c) for c in configs})
-    max_rank = max(map(rank_of, configs), default=1)
-    slots, why = choose_slots(
-        config.pack,
-        configs,
-        on_gpus=n_gpus > 0,
-        bases=bases,
-        measure=lambda trial: measure_on_gpu(trial, max_rank),
-    )
-    if slots == 1:
-        share = split(fleet.nodes, config.concurrent or n_gpus or count_room(fleet.nodes, ONE_CPU))
-        return Workers(
-            count_on=lambda node: count_on(node, share),
-            share=share,
-            concurrent=config.concurrent,
-            slots=1,
-            why=why,
-        )
+    slots, why = choose_slots(config.pack, configs, on_gpus=n_gpus > 0)
+    if slots == 0:
+        return plan_alone(fleet, config, why)
+    one_of_each = list({base_of(c): c for c in configs}.values())
+    bases, max_rank = len(one_of_each), max(map(rank_of, configs), default=1)
     name = f"pool-{config.name}-{os.getpid()}"
     pool = start_pool(name, slots=slots, max_rank=max_rank, on_gpus=n_gpus > 0, bases=bases)
-    one_of_each = list({base_of(c): c for c in configs}.values())
-    pool.open.remote(one_of_each, config.concurrent or config.trials)
+    engines = config.concurrent or config.trials
+    if slots is None:
+        trial = find_measured(configs)
+        assert trial is not None
+        if bases == 1:  # those on other GPUs load and measure meanwhile
+            pool.open.remote([trial], engines)
+        slots, why = measure(pool, trial, say)
+        if slots == 0:
+            close_pool(pool)
+            return plan_alone(fleet, config, why)
+    pool.open.remote(one_of_each, engines)
     return Workers(
         count_on=lambda node: int(node.gpus) * slots * bases,
         share={"cpu": 0.01},
@@ -108,6 +107,19 @@ def plan_workers(fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfi
         pool=name,
         release=lambda trial: pool.release.remote(trial),
         close=lambda: close_pool(pool),
+    )
+
+
+def plan_alone(fleet: Fleet, config: SweepConfig, why: str) -> Workers:
+    """Each trial in its own process."""
+    room = config.concurrent or _count_gpus(fleet.nodes) or count_room(fleet.nodes, ONE_CPU)
+    share = split(fleet.nodes, room)
+    return Workers(
+        count_on=lambda node: count_on(node, share),
+        share=share,
+        concurrent=config.concurrent,
+        slots=0,
+        why=why,
     )
 
 

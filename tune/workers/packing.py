@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
+from trainable.engine.best_slots import ENGINE
+from trainable.finetuner import BestSlots
 from trainable.model.packable import is_toy, why_alone
-from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
-from trainable.worker.lease import NodeFault
-from trainable.worker.node import Unfit, find_fault
-
-if TYPE_CHECKING:
-    from tune.workers.best_slots import BestSlots
 
 UNMEASURED_SLOTS = 8  # where nothing is trained whose speed could be measured
+SAID_EVERY_S = 30.0  # that an engine is still at the same thing
+LOOK_S = 1.0
 
 
 def choose_slots(
-    pack: str,
-    configs: Sequence[TrialConfig],
-    *,
-    on_gpus: bool,
-    bases: int,
-    measure: Callable[[TrialConfig], BestSlots],
-) -> tuple[int, str]:
-    """(trials on one engine, why): 1 runs each trial alone in its process. `bases` engines share
-    a GPU. On the CPU a pack gains nothing: a process a core reads more tokens a second."""
+    pack: str, configs: Sequence[TrialConfig], *, on_gpus: bool
+) -> tuple[int | None, str]:
+    """(trials on one engine, why): 0 runs each trial alone in its process, None is as many as the
+    engine finds best. On the CPU a pack gains nothing: a process a core reads more tokens."""
     if reason := find_obstacle(configs):
-        return 1, reason
+        return 0, reason
     if pack != "auto":
-        return int(pack), "--pack"
+        return (0 if pack == "1" else int(pack)), "--pack"
     if not on_gpus:
-        return 1, "there is no GPU"
-    trained = [c for c in configs if c.method == "lora" and not is_toy(c)]
-    if not trained:
-        return UNMEASURED_SLOTS, "there is a GPU"
-    try:
-        best = measure(trained[0])
-    except TrialFailed as error:
-        return 1, f"not one trial fits an engine here: {error}"
-    except CannotPack as error:
-        return 1, str(error)
-    return max(1, min(best.slots, best.fitting // bases)), best.describe()
+        return 0, "there is no GPU"
+    return (None, "") if find_measured(configs) else (UNMEASURED_SLOTS, "there is a GPU")
+
+
+def find_measured(configs: Iterable[TrialConfig]) -> TrialConfig | None:
+    """The trial that an engine is measured with; None: none of them trains an adapter."""
+    return next((c for c in configs if c.method == "lora" and not is_toy(c)), None)
 
 
 def find_obstacle(configs: Iterable[TrialConfig]) -> str | None:
@@ -54,47 +44,46 @@ def find_misfit(config: TrialConfig, slots: int, configs: Iterable[TrialConfig])
     """Why workers that were chosen for `configs` cannot carry out another; None: they can."""
     from tune.workers.pool import base_of
 
-    if slots == 1:
+    if slots == 0:
         return None
     is_held = base_of(config) in {base_of(c) for c in configs}
     return why_alone(config) or (None if is_held else "no engine holds its base model")
 
 
-def measure_on_gpu(config: TrialConfig, max_rank: int) -> BestSlots:
-    """The best of trials like this one on a GPU of the cluster, in a process that ends with it.
-    Raises TrialFailed where there is no memory for one, ConfigError where there is no model, or no
-    node that is not at fault."""
+def measure(pool: Any, config: TrialConfig, say: Callable[[str], None]) -> tuple[int, str]:
+    """(the number of slots that the pool's first engine has chosen for such trials, why); 0 where
+    each has to run alone. Says what the engine is at meanwhile. Raises ConfigError where there is
+    no model, or no node that is not at fault."""
     import ray
 
-    from tune.workers.shares import avoid, read_nodes
-
-    task = ray.remote(num_gpus=1, max_calls=1)(find_best_slots_here)
-    faults: dict[str, NodeFault] = {}
-    while True:
-        if faults and not any(n.gpus and n.id not in faults for n in read_nodes()):
-            why = "; ".join(f"{fault.name}: {fault.reason}" for fault in faults.values())
-            raise ConfigError(f"no node is left: {why}")
-        try:
-            best: BestSlots = ray.get(task.options(**avoid(faults)).remote(config, max_rank))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, Unfit):
-                faults[error.cause.fault.node] = error.cause.fault
-                continue
-            if isinstance(error.cause, ConfigError | TrialFailed):
-                raise type(error.cause)(str(error.cause)) from None
-            raise
-        return best
-
-
-def find_best_slots_here(config: TrialConfig, max_rank: int) -> BestSlots:
-    from trainable.model.base import BaseSpec
-    from tune.workers.best_slots import find_best_slots
-
+    asked = pool.measure.remote(config)
     try:
-        return find_best_slots(BaseSpec.of(config), config, max_rank)
-    except Exception as error:
-        if fault := find_fault(error):
-            raise Unfit(fault) from None
-        if not is_out_of_memory(error):
-            raise
-        raise TrialFailed(describe_shortage(error)) from None
+        best: BestSlots = await_told(asked, say)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, TrialFailed):
+            return 0, f"not one trial fits an engine here: {error.cause}"
+        if isinstance(error.cause, CannotPack):
+            return 0, str(error.cause)
+        if isinstance(error.cause, ConfigError):
+            raise type(error.cause)(str(error.cause)) from None
+        raise
+    return best.slots, best.describe()
+
+
+def await_told(asked: Any, say: Callable[[str], None]) -> Any:
+    """What was asked for. Whatever the engines are at meanwhile is said when it changes, and again
+    when it takes long."""
+    import ray
+
+    from tune.workers.heartbeats import HeartbeatReader
+
+    heartbeats, started_s = HeartbeatReader(), time.monotonic()
+    said, said_s = "", started_s
+    while not ray.wait([asked], timeout=LOOK_S)[0]:
+        now_s = time.monotonic()
+        activity = heartbeats.look().activities.get(ENGINE.rstrip("."))
+        what = said if activity is None else activity.what
+        if what and (what != said or now_s - said_s > SAID_EVERY_S):
+            say(f"engine, after {now_s - started_s:.0f} s: {what}")
+            said, said_s = what, now_s
+    return ray.get(asked)

@@ -12,17 +12,19 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar, cast
 
 import ray
 
-from trainable.system.versions import read_versions
-from trainable.trial import BASE_FIELDS, TrialConfig, TrialFailed
+from trainable.finetuner import BestSlots
+from trainable.trial import BASE_FIELDS, CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.engine_actor import EngineActor
+from trainable.worker.lease import NodeFault
 from trainable.worker.node import Unfit
-from trainable.worker.remote import POOL_NAMESPACE, unwrap
+from trainable.worker.remote import unwrap
 from trainable.worker.wire import EnginePlace, Slot
-from tune.workers.shares import avoid, read_nodes
+from tune.workers.shares import read_nodes
 
 PING_S = 5.0
 START_S = 600.0  # to load a base model; an engine that takes longer has no GPU
@@ -48,19 +50,24 @@ class EngineHandle:
     def is_on(self, nodes: Nodes) -> bool:
         return self.place is not None and self.place.node_id in nodes
 
+    def has_room(self, slots: int) -> bool:
+        """One that has measured itself may hold fewer than the pool's number."""
+        own = self.place.measured if self.place is not None else None
+        return len(self.slots) < (slots if own is None else min(slots, own.slots))
+
 
 class Pool:
     """An asynchronous actor: its methods interleave at every await, and nowhere else."""
 
     def __init__(
         self,
-        start: Callable[[TrialConfig, Nodes], Any],
+        start: Callable[[TrialConfig, Nodes, int | None], Any],
         *,
-        slots: int,
+        slots: int | None,
         capacity: Callable[[Nodes], int],
     ) -> None:
-        self.start = start  # starts an engine's actor, on none of those nodes
-        self.slots = slots
+        self.start = start  # starts an engine's actor with so many slots, on none of those nodes
+        self.slots = slots  # of an engine; None: as many as the first finds best
         self.capacity = capacity  # engines at a time without those nodes, as the cluster is now
         self.handles: list[EngineHandle] = []
         self.changed = asyncio.Condition()
@@ -70,8 +77,36 @@ class Pool:
         """Starts so many engines, where there is room, for these bases in turn: before anyone asks,
         they load while the first workers start."""
         async with self.changed:
-            for number in range(min(engines, self.capacity(()))):
+            for number in range(len(self.handles), min(engines, self.capacity(()))):
                 self._start_engine(configs[number % len(configs)], ())
+
+    async def measure(self, config: TrialConfig) -> BestSlots:
+        """How many trials like this one an engine holds best: what the first has found, and every
+        later one is started with. Raises TrialFailed, CannotPack, ConfigError."""
+        faults: dict[str, NodeFault] = {}
+        while True:
+            if faults and not any(n.gpus and n.id not in faults for n in read_nodes()):
+                why = "; ".join(f"{fault.name}: {fault.reason}" for fault in faults.values())
+                raise ConfigError(f"no node is left: {why}")
+            async with self.changed:
+                same = (h for h in self.handles if h.base == base_of(config))
+                handle = next(same, None) or self._start_engine(config, [*faults])
+            assert handle is not None, "nobody holds a slot yet"
+            try:
+                handle.place = await self._find_place(handle, [*faults])
+            except TimeoutError:
+                self._drop(handle)
+                continue
+            except (Unfit, TrialFailed, CannotPack) as error:
+                self._drop(handle)
+                cause = unwrap(error)
+                if not isinstance(cause, Unfit):
+                    raise cause from None
+                faults[cause.fault.node] = cause.fault
+                continue
+            assert handle.place.measured is not None
+            self.slots = handle.place.measured.slots
+            return handle.place.measured
 
     async def lease(self, trial: str, config: TrialConfig, avoided: Nodes = ()) -> Slot:
         """Waits until an engine has room, on none of the avoided nodes. What
@@ -123,7 +158,7 @@ class Pool:
                 return "", None
             self.n_leases += 1
             key = f"{trial}.{self.n_leases}"
-            handle.slots[key] = min(set(range(self.slots)) - set(handle.slots.values()))
+            handle.slots[key] = next(n for n in count() if n not in handle.slots.values())
             return key, handle
 
     async def release(self, trial: str) -> None:
@@ -179,7 +214,8 @@ class Pool:
         """The least filled engine with that base."""
         there = [handle for handle in self.handles if not handle.is_on(avoided)]
         same_base = [handle for handle in there if handle.base == base]
-        fitting = [handle for handle in same_base if len(handle.slots) < self.slots]
+        assert self.slots is not None, "the first engine is measured before any trial leases"
+        fitting = [handle for handle in same_base if handle.has_room(self.slots)]
         if len(there) < self.capacity(avoided) and all(handle.slots for handle in fitting):
             return None  # another engine is worth more than a slot beside other trials
         return min(fitting, key=lambda handle: len(handle.slots), default=None)
@@ -191,48 +227,10 @@ class Pool:
             if idle is None:
                 return None
             self._drop(idle)
-        handle = EngineHandle(self.start(config, avoided), base_of(config))
+        handle = EngineHandle(self.start(config, avoided, self.slots), base_of(config))
         self.handles.append(handle)
         return handle
 
 
 def _as_future(reference: ray.ObjectRef[T]) -> asyncio.Future[T]:
     return asyncio.wrap_future(reference.future())
-
-
-def start_pool(name: str, *, slots: int, max_rank: int, on_gpus: bool, bases: int) -> Any:
-    """The pool's actor, which starts engines as trials ask for them: `bases` of them on each GPU,
-    or on the CPU where there are none."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    engine = ray.remote(EngineActor)
-    # no CPU: its trials' workers, which wait for it, may have the node's last one
-    offer: dict[str, float] = {"max_concurrency": 2 * slots + 4, "num_cpus": 0}
-    offer |= {"num_gpus": 1 / bases} if on_gpus else {}
-    versions = read_versions()
-
-    def start(config: TrialConfig, avoided: Nodes) -> Any:
-        asked = (config, slots, max_rank, 1 / bases, versions)
-        return engine.options(**offer, **avoid(avoided)).remote(*asked)
-
-    def capacity(avoided: Nodes) -> int:
-        return max(sum(int(n.gpus) for n in read_nodes() if n.id not in avoided), 1) * bases
-
-    # Beside the driver: a lost node must not take every other node's engines with it
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    pool = ray.remote(Pool).options(
-        name=name,
-        namespace=POOL_NAMESPACE,
-        num_cpus=0,
-        max_concurrency=1000,
-        max_restarts=-1,
-        scheduling_strategy=here,
-    )
-    return pool.remote(start, slots=slots, capacity=capacity)
-
-
-def close_pool(pool: Any) -> None:
-    """Ends the engines and the pool, for a cluster that outlives the sweep."""
-    with contextlib.suppress(ray.exceptions.RayError):
-        ray.get(pool.close.remote(), timeout=PING_S)
-        ray.kill(pool)

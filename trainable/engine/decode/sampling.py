@@ -24,7 +24,7 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
-from trainable.engine.device.counter import combine, uniform
+from trainable.model.counter import combine, uniform
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 

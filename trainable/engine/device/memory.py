@@ -16,6 +16,9 @@ CPU_PASS_TOKENS = 4096
 # pass, 196k at 32k); activations without recomputation took 46 bytes a layer and hidden number.
 MAX_PASS_TOKENS = 24576
 ACTIVATION_BYTES = 46
+BANK_SHARE = 0.25  # of the free GPU memory, for slots' rows where nobody asks for a number of them
+CPU_BANK_BYTES = GIB
+MOST_SLOTS = 32
 ACTIVATION_SHARE = 0.3  # they are held twice: of passes launched one by one, and of recorded ones
 
 
@@ -34,7 +37,14 @@ class MemoryBudget:
         """`share`: what part of a GPU's memory is this pack's, in (0, 1]. `pass_tokens`: None for
         what the memory affords."""
         self.sizes, self.dtype, self.device, self.share = sizes, dtype, device, share
-        self.first_pass_tokens = pass_tokens or afford_pass(sizes, device, share)
+        self.asked_tokens = pass_tokens
+        self.measure()
+
+    def measure(self) -> None:
+        """Anew, of what is free now."""
+        self.first_pass_tokens = self.asked_tokens or afford_pass(
+            self.sizes, self.device, self.share
+        )
         self.pass_tokens = self.first_pass_tokens
         self.cache_cut: float = 1  # more once memory ran out for keys and values
 
@@ -72,6 +82,14 @@ def afford_pass(sizes: Any, device: torch.device, share: float) -> int:
     free = measure_free_bytes(device)
     bytes_a_token = ACTIVATION_BYTES * sizes.num_hidden_layers * sizes.hidden_size
     return min(MAX_PASS_TOKENS, int(share * ACTIVATION_SHARE * free / bytes_a_token))
+
+
+def afford_slots(slot_bytes: int, device: torch.device, share: float) -> int:
+    """Slots whose rows take a modest share of the memory, at least 1."""
+    room = CPU_BANK_BYTES
+    if device.type == "cuda":
+        room = int(share * BANK_SHARE * measure_free_bytes(device))
+    return min(MOST_SLOTS, max(1, room // slot_bytes))
 
 
 def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device, share: float) -> int:

@@ -43,7 +43,7 @@ def _mask(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     token_key = tl.load(token_keys + token, mask=is_token, other=0)[:, None]
     feature_key = tl.load(feature_keys + feature, mask=is_feature, other=0)[None]
     kept_share = tl.load(keep + token, mask=is_token, other=1.0)[:, None]
-    # the hash of trainable.engine.device.counter.mix
+    # the hash of trainable.model.counter.mix
     bits = (token_key + feature_key).to(tl.uint32, bitcast=True)
     bits = (bits ^ (bits >> 16)) * 0x7FEB352D
     bits = (bits ^ (bits >> 15)) * 0x846CA68B

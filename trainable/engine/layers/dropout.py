@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainable.engine.device.counter import combine, uniform
+from trainable.model.counter import combine, uniform
 
 
 @dataclass(frozen=True)

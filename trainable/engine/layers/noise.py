@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainable.engine.device.counter import combine, mix, uniform
 from trainable.engine.device.transfer import to_device
 from trainable.engine.layers.dropout import make_feature_keys
 from trainable.engine.slots.data_order import Draw, Piece
+from trainable.model.counter import combine, mix, uniform
 from trainable.trial import TrialConfig
 
 STRIDE = 0x85EBCA6B  # between the keys of a dialogue's tokens

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainable.corpus.encode import Window
-from trainable.engine.device.counter import combine, mix
 from trainable.engine.device.transfer import to_device
 from trainable.engine.kernels import BLOCK_TOKENS
 from trainable.engine.layers.attention import Packing
@@ -19,6 +18,7 @@ from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.slots.data_order import Piece
+from trainable.model.counter import combine, mix
 from trainable.trial import TrialConfig
 
 FINENESS = 8  # sizes that passes are filled up to: so many from a power of two to the next

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.engine.device.counter import combine, uniform_like
 from trainable.engine.device.transfer import to_device
 from trainable.engine.slots.loss_scale import begin
 from trainable.engine.slots.rows import AdapterShape, ModuleShape, RowLayout, SlotRange
+from trainable.model.counter import combine, uniform_like
 
 MOST_DRAWS = 2**23  # random numbers at a time
-ROW_KINDS = 5  # weights, their average, gradients, both moments
+ROWS = ("params", "average", "grads", "exp_avg", "exp_avg_sq")  # as wide as an adapter
 CUDA_RANKS = 8  # a bank's rank is a multiple: rows of other lengths are read far slower
 
 
@@ -43,7 +43,7 @@ class SlotBank:
         self.device = device
         self.layout = RowLayout(dict(shapes), round_rank(max_rank, device))
         self.params, self.average, self.grads, self.exp_avg, self.exp_avg_sq = (
-            torch.zeros(slots, self.layout.width, device=device) for _ in range(ROW_KINDS)
+            torch.zeros(slots, self.layout.width, device=device) for _ in ROWS
         )
         self.scales = torch.zeros(slots, len(shapes), device=device)
         self.has_magnitudes = torch.zeros(slots, len(shapes), dtype=torch.bool, device=device)
@@ -66,6 +66,13 @@ class SlotBank:
         self.layout = layout
         for name in ("is_b", "rank_numbers"):
             self.__dict__.pop(name, None)
+
+    def shrink(self, slots: int) -> None:
+        """Keeps that many of the rows, the first ones; views of them are of the past."""
+        self.slots = slots
+        for name in (*ROWS, "scales", "has_magnitudes", "scaling"):
+            setattr(self, name, getattr(self, name)[:slots].clone())  # one at a time: memory
+        self.modules, self.magnified = self.modules[:slots], self.magnified[:slots]
 
     def _widen(self, rows: Tensor, layout: RowLayout) -> Tensor:
         everyone, rank = SlotRange(0, self.slots), self.layout.rank
@@ -188,4 +195,4 @@ def round_rank(rank: int, device: torch.device) -> int:
 
 def count_slot_bytes(shapes: Iterable[ModuleShape], max_rank: int) -> int:
     """Bytes of one slot's rows, in float32."""
-    return 4 * ROW_KINDS * sum(shape.count(max_rank) for shape in shapes)
+    return 4 * len(ROWS) * sum(shape.count(max_rank) for shape in shapes)

@@ -103,6 +103,7 @@ class TrainPass:
         """`is_compiled`: torch compiles parts of the work, perhaps anew for other shapes, which
         cannot be recorded."""
         self.work, self.is_recorded, self.is_compiled = work, is_recorded, is_compiled
+        self.n_readied = 0  # passes that compiled or were recorded
         self.forget()
 
     def run(self, load: Load) -> Tensor:
@@ -114,6 +115,7 @@ class TrainPass:
         first_of = kind if self.is_compiled else load.extras()
         if first_of not in self.ready:  # it readies what a recording needs
             self.ready.add(first_of)
+            self.n_readied += 1
             result = self.work(load)
             self.is_recorded = not load.tokens.packing.is_laid_out
             return result
@@ -131,6 +133,7 @@ class TrainPass:
             return True
         while len(self.recordings) >= MOST_RECORDINGS:
             del self.recordings[next(iter(self.recordings))]
+        self.n_readied += 1
         recording = record(lambda: self.work(load), self.memory)
         if recording is None or load.tokens.packing.is_laid_out:
             self.forget()
