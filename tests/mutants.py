@@ -152,7 +152,7 @@ MUTANTS = {
     ("tune/search/confirm.py", "analysis/claims/test_contrasts.py"): (
         ("return (4,) * front +", "return (2,) * front +"),
     ),
-    ("tune/bench/baselines.py", "trainable/test_usual_ways.py"): (
+    ("tune/bench/usual.py", "trainable/test_usual_ways.py"): (
         ("return done / seconds", "return done / seconds / 2"),
         ("return len(prompts)", "return 2 * len(prompts)"),
     ),

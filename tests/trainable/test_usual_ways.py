@@ -16,7 +16,10 @@ from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.trial import TrialConfig
 from tune.bench import baselines as usual_ways
-from tune.bench.baselines import LAB_ACCUMULATED, STOCK_DIALOGUES, UsualTrial, spell
+from tune.bench import usual
+from tune.bench.baselines import spell
+from tune.bench.careful import CarefulTrial
+from tune.bench.usual import LAB_ACCUMULATED, STOCK_DIALOGUES, UsualTrial
 
 
 @pytest.fixture
@@ -43,6 +46,24 @@ def test_a_step_trains_the_adapter_on_so_many_turns(checkpoint: Path, is_lab: bo
     changed = [not torch.equal(p, old) for p, old in zip(trial.trained, before, strict=True)]
     assert sum(changed) >= len(changed) // 2  # of a fresh adapter only B moves at first
     assert trial.reply(4, 2) == sum(w.n_turns for w in trial.plain.task.held_out("validation", 2))
+
+
+@pytest.mark.slow
+def test_with_care_batches_are_of_like_length_and_replies_are_the_merged_model_s(
+    checkpoint: Path,
+) -> None:
+    trial = CarefulTrial(spell(checkpoint), dialogues=3)
+    assert trial.plain.base.residency == "fp32"
+    before = [p.detach().clone() for p in trial.trained]
+    drawn = [next(trial.batches) for _ in range(4)]
+    lengths = [[len(draw.window.ids) for draw in batch] for batch in drawn]
+    assert all(len(batch) == 3 and max(batch) - min(batch) < 40 for batch in lengths)
+    assert trial.step() >= 3
+    assert any(not torch.equal(p, old) for p, old in zip(trial.trained, before, strict=True))
+    trial.merge()
+    windows = trial.plain.task.held_out("validation", 2)
+    n_replies = sum(w.n_turns for w in windows)
+    assert trial.reply(64, 2) == trial.reply_continuously(2) == n_replies
 
 
 @pytest.mark.slow
@@ -82,7 +103,7 @@ def test_a_rate_is_of_all_the_work_until_the_budget_is_spent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = itertools.count(100, 2)  # a look takes two seconds
-    monkeypatch.setattr(usual_ways, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(usual, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     cpu = torch.device("cpu")
-    assert usual_ways.measure_rate(lambda: 10, cpu, budget_s=5.0) == 30 / 6
-    assert usual_ways.measure_rate(lambda: 7, cpu, budget_s=0.0) == 7 / 2
+    assert usual.measure_rate(lambda: 10, cpu, budget_s=5.0) == 30 / 6
+    assert usual.measure_rate(lambda: 7, cpu, budget_s=0.0) == 7 / 2
