@@ -117,7 +117,7 @@ def test_of_large_checkpoints_the_last_alone_can_be_gone_on_from(
     toy = HeavyToy(make_config())
     for turns, score in ((100, 9.0), (200, 1.0), (300, 2.0)):
         toy.train_until(turns)
-        evaluation = toy.evaluate(10)
+        evaluation = toy.evaluate(ValidationRequest(10))
         write_checkpoint(
             tmp_path, toy, replace(evaluation, result=replace(evaluation.result, combined=score))
         )
