@@ -14,7 +14,7 @@ from typing import Any
 
 from trainable.corpus.corpus import Tell
 from trainable.corpus.delexicalise import delexicalise
-from trainable.corpus.files import expect_fields, read_json
+from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.goals import Aims, locate_aims, read_aims, shorten_id
 from trainable.dialogue.database import DOMAINS, read_rows
 from trainable.dialogue.dialogue import Dialogue, State, Turn
@@ -82,7 +82,8 @@ def read_splits(files: CorpusFiles, tell: Tell) -> Splits:
     aims = read_aims(files.aims)
     return {
         split: tuple(
-            build_dialogue(d["dialogue_id"], _pair_turns(d, acts), aims, tell) for d in dialogues
+            build_dialogue(d["dialogue_id"], _list_exchanges(d, acts), aims, tell)
+            for d in dialogues
         )
         for split, dialogues in raw.items()
     }
@@ -107,14 +108,9 @@ def _check_complete(
             )
 
 
-def _pair_turns(dialogue: Mapping[str, Any], acts: Mapping[str, Any]) -> Iterator[Exchange]:
-    """User and system turn after turn; a last user turn without an answer is left out."""
-    name, turns = dialogue["dialogue_id"], dialogue["turns"]
-    for asked, answered in zip(turns[::2], turns[1::2], strict=False):
-        if (asked["speaker"], answered["speaker"]) != ("USER", "SYSTEM"):
-            raise ConfigError(
-                f"USER and SYSTEM must take turns, and {name} does not at turn {asked['turn_id']}"
-            )
+def _list_exchanges(dialogue: Mapping[str, Any], acts: Mapping[str, Any]) -> Iterator[Exchange]:
+    name = dialogue["dialogue_id"]
+    for asked, answered in pair_turns(name, dialogue["turns"]):
         annotation = acts[name].get(answered["turn_id"])
         if annotation is None:
             raise ConfigError(

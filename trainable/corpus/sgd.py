@@ -15,14 +15,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from trainable.corpus.files import expect_fields, read_json
+from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.tables import list_structs
 from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.trial import ConfigError
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name
 SCHEMA = "schema.json"
-SPEAKERS = {"0": "USER", "1": "SYSTEM"}  # class labels of Parquet files
 Span = tuple[int, int, str]  # start, end, placeholder
 
 
@@ -53,21 +52,14 @@ def build_dialogues(rows: Iterable[Mapping[str, Any]], split: str) -> tuple[Dial
     for row in rows:
         with expect_fields(f"a dialogue of split {split}", "SGD"):
             name = str(row["dialogue_id"])
-            turns = tuple(_pair_turns(name, list_structs(row["turns"])))
+            turns = tuple(_list_turns(name, list_structs(row["turns"])))
             # dialogues are numbered anew in each split
             found.append(Dialogue(id=f"{split}_{name}", turns=turns, goal={}))
     return tuple(d for d in found if d.turns)
 
 
-def _pair_turns(name: str, turns: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
-    """User and system turn after turn; a last user turn without an answer is left out."""
-    for number in range(0, len(turns) - 1, 2):
-        asked, answered = turns[number : number + 2]
-        speakers = [SPEAKERS.get(str(t["speaker"]), str(t["speaker"])) for t in (asked, answered)]
-        if speakers != ["USER", "SYSTEM"]:
-            raise ConfigError(
-                f"USER and SYSTEM must take turns, and {name} does not at turn {number}"
-            )
+def _list_turns(name: str, turns: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
+    for asked, answered in pair_turns(name, turns):
         response = answered["utterance"]
         yield Turn(
             user=asked["utterance"],

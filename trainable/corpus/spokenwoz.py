@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.corpus.delexicalise import delexicalise
-from trainable.corpus.files import expect_fields, read_json
+from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.goals import derive_booked, derive_goal, shorten_id
 from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.dialogue.slots import find_slot
@@ -57,29 +57,23 @@ def build_dialogue(name: str, entry: Mapping[str, Any], unplaced: list[str]) -> 
     with expect_fields(f"dialogue {name}", "SpokenWOZ"):
         return Dialogue(
             id=shorten_id(name),
-            turns=tuple(_pair_turns(name, entry["log"], unplaced)),
+            turns=tuple(_list_turns(name, entry["log"], unplaced)),
             goal=derive_goal(entry["goal"]),
         )
 
 
-def _pair_turns(name: str, log: list[Mapping[str, Any]], unplaced: list[str]) -> Iterator[Turn]:
-    """User and system turn after turn: states and bookings stand at the system's, as in MultiWOZ
-    2.1. Raises ConfigError where they do not take turns."""
+def _list_turns(name: str, log: list[Mapping[str, Any]], unplaced: list[str]) -> Iterator[Turn]:
+    """States and bookings stand at the system's turn, as in MultiWOZ 2.1; a turn may lack a tag."""
     booked = derive_booked(log)
-    for number in range(0, len(log) - 1, 2):
-        asked, answered = log[number : number + 2]
-        tags = (asked.get("tag", "user"), answered.get("tag", "system"))
-        if tags != ("user", "system"):
-            raise ConfigError(
-                f"user and system must take turns, and {name} does not at turn {number}"
-            )
-        text, place = answered["text"], f"{name}, turn {number + 1}"
+    tagged = [{"tag": ("user", "system")[i % 2], **turn} for i, turn in enumerate(log)]
+    for number, (asked, answered) in enumerate(pair_turns(name, tagged, key="tag")):
+        text, place = answered["text"], f"{name}, turn {2 * number + 1}"
         yield Turn(
             user=asked["text"],
             response=text,
             delexicalised=_delexicalise(text, answered.get("span_info") or [], place, unplaced),
             state=read_state(answered.get("metadata") or {}),
-            booked=tuple(booked[number // 2]),
+            booked=tuple(booked[number]),
         )
 
 

@@ -8,7 +8,7 @@ from importlib import metadata
 
 PACKAGES = (
     *("qlora-dialogue-search", "torch", "transformers", "peft", "bitsandbytes", "accelerate"),
-    *("ray", "optuna", "datasets", "sacrebleu"),
+    *("ray", "optuna", "sacrebleu"),
 )
 COMPUTING = ("torch", "transformers", "peft", "bitsandbytes")  # of these, numbers depend on
 

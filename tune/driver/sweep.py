@@ -14,7 +14,7 @@ from analysis.records import SweepRecords, read_sweep
 from search_spaces.space import Space
 from trainable.storage.remote import find_remote
 from trainable.system.retries import StorageFault, retry_io
-from trainable.system.versions import read_versions
+from trainable.system.versions import PACKAGES, read_versions
 from trainable.system.whole import write_whole
 from trainable.trial import ConfigError
 from tune.driver.conclusion import EXIT_FAILED, conclude, has_work
@@ -145,7 +145,7 @@ def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRec
     exhausted_at = len(search.proposed) if search.is_exhausted else None
     before = {"commit": records.commit, **records.versions}
     now = {"commit": header["commit"], **header["versions"]}
-    names = [n for n in {**now, **before} if before.get(n) != now.get(n)]
+    names = [n for n in ("commit", "python", *PACKAGES) if before.get(n) != now.get(n)]
     changes = [f"{n} {before.get(n) or 'none'} -> {now.get(n) or 'none'}" for n in names]
     changes += ["results may differ in their last digits from now on"] if changes else []
     line = f"resumed with {'; '.join([text or 'no trials', *changes])}"
