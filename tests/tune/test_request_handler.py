@@ -125,7 +125,7 @@ def test_a_warm_clone_starts_from_the_other_s_adapter(tmp_path: Path) -> None:
         (clone_of("0000", learning_rate=1e-2), "trial 0000 has just these settings"),
         (clone_of("0000", lora_rnk=3), "no field is called"),
         (clone_of("0000", train_turns=10**6), "no trial may train longer"),
-        (clone_of("0000", warm=True, lora_modules="qv"), "--warm keeps lora_modules"),
+        (clone_of("0000", warm=True, lora_modules="qv"), "--warm cannot change lora_modules"),
         (clone_of("0000", num_beams=4), "has no meaning with decoding=greedy"),
         (clone_of("base", learning_rate=1e-3), "no trial base to clone"),
         (clone_of("0007", learning_rate=1e-3), "no trial 0007"),
