@@ -96,5 +96,5 @@ def test_a_warm_clone_of_a_pissa_goes_on_from_its_plain_adapter() -> None:
     cold = spell_clone(original, {"learning_rate": 1e-3}, False, sweep)
     assert (cold.lora_init, cold.lora_rank) == ("pissa", 6)
     ranked = replace(original, lora_init=None, rank_pattern="ffn=3")
-    with pytest.raises(ConfigError, match="--warm keeps lora_rank"):
+    with pytest.raises(ConfigError, match="--warm cannot change lora_rank"):
         spell_clone(ranked, {"lora_rank": 8}, True, sweep)

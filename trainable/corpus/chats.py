@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainable.corpus.files import Row
 from trainable.corpus.messages import Unusable, find_role, read_list, read_message
-from trainable.corpus.tables import Row, RowPlace
+from trainable.corpus.tables import RowPlace
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError
 

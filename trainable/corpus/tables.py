@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.corpus.files import Row
 from trainable.corpus.row_files import KINDS, SPLIT_WORDS, find_kind, read_file
 from trainable.trial import ConfigError, Setting
-
-Row = Mapping[str, Any]
 
 SPLITS = ("train", "validation", "test")
 # what tools write beside the rows

@@ -22,7 +22,7 @@ PACKAGES = ("torch", "transformers", "bitsandbytes", "triton")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class CheckVerdict:
     reason: str | None  # what the engine does not compute as transformers does; None: nothing
     tokens: int  # of the longest dialogue that was compared
     check_s: float
@@ -58,15 +58,15 @@ def find_place(key: str, device: str) -> Path:
     return find_cache_folder() / "checked" / f"{key}-{device}.json"
 
 
-def recall_verdict(key: str, device: str) -> Verdict | None:
+def recall_verdict(key: str, device: str) -> CheckVerdict | None:
     """`device`: one of DEVICES. None where there was no check, or no whole file of it."""
     try:
-        return Verdict(**read_object(find_place(key, device)))
+        return CheckVerdict(**read_object(find_place(key, device)))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def keep_verdict(key: str, device: str, verdict: Verdict) -> None:
+def keep_verdict(key: str, device: str, verdict: CheckVerdict) -> None:
     place = find_place(key, device)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_whole(place, json.dumps(asdict(verdict)).encode())

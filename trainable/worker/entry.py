@@ -28,7 +28,7 @@ from trainable.worker.node import Unfit, blame_storage, check_versions, find_fau
 from trainable.worker.objective import apply_objective
 from trainable.worker.remote import take_slot
 from trainable.worker.signs import start_heartbeat
-from trainable.worker.wire import Place, Slot
+from trainable.worker.wire import LeasedSlot, Place
 
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints
 
@@ -41,7 +41,7 @@ class DialogueTrial(ray_tune.Trainable):
         self.lease: Lease = config["lease"]
         self.finetuner: Finetuner | None = None
         self.last: Evaluation | None = None
-        self.slot: Slot | None = None  # of an engine, where the trial has one
+        self.slot: LeasedSlot | None = None  # of an engine, where the trial has one
 
     def step(self) -> dict[str, Any]:
         started_s = time.monotonic()

@@ -14,7 +14,7 @@ from trainable.training_curve import TrainingCurve
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
 from trainable.worker.lease import Lease
 from trainable.worker.node import Unfit
-from trainable.worker.wire import Files, Slot
+from trainable.worker.wire import Files, LeasedSlot
 
 if TYPE_CHECKING:
     from trainable.worker.engine_actor import EngineActor
@@ -80,10 +80,10 @@ class RemoteEngine:
             raise
 
 
-def take_slot(lease: Lease, pool: str) -> tuple[Slot, RemoteEngine]:
+def take_slot(lease: Lease, pool: str) -> tuple[LeasedSlot, RemoteEngine]:
     """Waits until the pool of that name has a slot for the trial. Raises TrialFailed, Unfit."""
     actor = ray.get_actor(pool, namespace=POOL_NAMESPACE)
-    asked: ray.ObjectRef[Slot] = actor.lease.remote(lease.trial, lease.config, lease.avoided)
+    asked: ray.ObjectRef[LeasedSlot] = actor.lease.remote(lease.trial, lease.config, lease.avoided)
     try:
         slot = ray.get(asked, timeout=LEASE_TIMEOUT_S)
     except (TrialFailed, Unfit) as error:

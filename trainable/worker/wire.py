@@ -23,7 +23,7 @@ class EnginePlace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class LeasedSlot:
     """A slot that the pool has handed out."""
 
     key: str  # the lease's, which the engine knows the trial by

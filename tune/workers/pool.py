@@ -23,7 +23,7 @@ from trainable.worker.engine_actor import EngineActor
 from trainable.worker.lease import NodeFault
 from trainable.worker.node import Unfit
 from trainable.worker.remote import unwrap
-from trainable.worker.wire import EnginePlace, Slot
+from trainable.worker.wire import EnginePlace, LeasedSlot
 from tune.workers.shares import read_nodes
 
 PING_S = 5.0
@@ -108,7 +108,7 @@ class Pool:
             self.slots = handle.place.measured.slots
             return handle.place.measured
 
-    async def lease(self, trial: str, config: TrialConfig, avoided: Nodes = ()) -> Slot:
+    async def lease(self, trial: str, config: TrialConfig, avoided: Nodes = ()) -> LeasedSlot:
         """Waits until an engine has room, on none of the avoided nodes. What
         a dead worker of the same trial still held is freed. Raises TrialFailed, Unfit."""
         await self.release(trial)
@@ -133,7 +133,7 @@ class Pool:
                 handle.slots.pop(key, None)
                 continue
             number = handle.slots[key]
-            return Slot(key=key, number=number, actor=handle.actor, place=handle.place)
+            return LeasedSlot(key=key, number=number, actor=handle.actor, place=handle.place)
 
     async def _find_place(self, handle: EngineHandle, avoided: Nodes) -> EnginePlace:
         """Where the engine runs, once it does. Raises TimeoutError where it never will: its GPU

@@ -22,7 +22,7 @@ from trainable.engine.layers.backbone import find_own_attention
 from trainable.engine.layers.lora import shape_of
 from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
-from trainable.model.verdicts import Verdict, keep_verdict, recall_verdict
+from trainable.model.verdicts import CheckVerdict, keep_verdict, recall_verdict
 from trainable.trial import CannotPack
 
 
@@ -75,7 +75,7 @@ class SelfCheck:
         self.expected = None
         if self.base.key is not None:
             spent_s = time.perf_counter() - self.started_s
-            verdict = Verdict(reason=reason, tokens=self.tokens, check_s=round(spent_s, 2))
+            verdict = CheckVerdict(reason=reason, tokens=self.tokens, check_s=round(spent_s, 2))
             keep_verdict(self.base.key, self.device, verdict)
         if reason is not None:
             raise CannotPack(reason) from cause
