@@ -23,7 +23,10 @@ UNLIKE = (
     {"lora_rank": 4, "schedule": "wsd", "decay_fraction": 0.5, "warmup_turns": 16},
     {"lora_plus_ratio": 16.0, "weight_decay": 0.1, "rank_pattern": "attention=6,first-half=2"},
     {"lora_init": "pissa", "neftune_alpha": 5.0, "weight_decay": 0.1, "lora_rank": 3},
+    {"dora": True, "weight_decay": 0.1, "lora_modules": "ffn", "averaging": 0.5},
 )
+# as they are saved -> as the reference calls them
+KINDS = {".lora_A.weight": ".A", ".lora_B.weight": ".B", ".lora_magnitude_vector": ".M"}
 
 
 def copy_adapters(pack: Pack, folder: Path) -> list[Adapter]:
@@ -31,16 +34,16 @@ def copy_adapters(pack: Pack, folder: Path) -> list[Adapter]:
     adapters = []
     for key, slot in pack.slots.items():
         saved = weights(pack, key, folder / key)
-        matrices = {
-            name.removeprefix(PREFIX)
-            .replace("lora_A.weight", "A")
-            .replace("lora_B.weight", "B"): value.T.contiguous()
-            for name, value in saved.items()
-        }
+        matrices = {rename(name): value.t().contiguous() for name, value in saved.items()}
         trained, frozen = split(matrices) if slot.shape.is_pissa else (matrices, {})
         order = slot.task.order(slot.config)
         adapters.append(Adapter(slot.config, order, trained, frozen))
     return adapters
+
+
+def rename(saved: str) -> str:
+    name, kind, ending = saved.removeprefix(PREFIX).rpartition(".lora_")
+    return name + KINDS[kind + ending]
 
 
 def split(matrices: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -59,15 +62,16 @@ def to_peft(adapter: Adapter, weights: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, frozen in adapter.frozen.items():
         sign, axis = (1, 1) if name[-1] == "A" else (-1, 0)
         joined[name] = torch.cat([weights[name], sign * frozen], axis)
+    endings = {short: saved for saved, short in KINDS.items()}
     return {
-        f"{PREFIX}{name[:-2]}.lora_{name[-1]}.weight": value.detach().T
+        f"{PREFIX}{name[:-2]}{endings[name[-2:]]}": value.detach().t()
         for name, value in joined.items()
     }
 
 
 @pytest.fixture
 def trained(bases: dict[str, Path], tmp_path: Path) -> Trained:
-    """Three unlike trials, eight steps, by both; the reference's losses, step by step."""
+    """Unlike trials, eight steps, by both; the reference's losses, step by step."""
     folder = bases["llama"]
     pack = open_pack(folder, slots=len(UNLIKE), pass_tokens=300)  # a dialogue or two a pass
     for number, changes in enumerate(UNLIKE):

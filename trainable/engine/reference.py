@@ -23,19 +23,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainable.engine.layers.noise import Noise, make_row_noise
 from trainable.engine.slots.data_order import DataOrder
-from trainable.engine.slots.optimizer import BETA1, BETA2, EPSILON, average_weight
-from trainable.engine.slots.optimizer import learning_rate_at as rate_at
+from trainable.engine.slots.optimizer import BETA1, BETA2, EPSILON, average_weight, learning_rate_at
 from trainable.trial import TrialConfig
 
 
 @dataclass
 class Adapter:
-    """One trial: its matrices by name (`MODULE.A` [in, rank], `MODULE.B` [rank, out]), and where
-    it stands."""
+    """One trial: its matrices by name (`MODULE.A` [in, rank], `MODULE.B` [rank, out]; of a DoRA its
+    magnitudes `MODULE.M` [out]), and where it stands."""
 
     config: TrialConfig
     order: DataOrder
@@ -65,15 +63,12 @@ class Reference:
         self.noise: Noise | None = None
         model.get_input_embeddings().register_forward_hook(self._add_noise)
 
-    def _add_adapters(self, name: str, _: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> Any:
+    def _add_adapters(self, name: str, base: Any, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """y [rows, tokens, out]: the base layer's result."""
         for number, (adapter, weights) in enumerate(zip(self.adapters, self.used, strict=True)):
             if f"{name}.A" in weights:
-                own = multiply(name, weights, inputs[0])
-                if adapter.frozen:  # PiSSA, arXiv 2404.02948
-                    own = own - multiply(name, adapter.frozen, inputs[0])
-                own = adapter.config.scale_at(weights[f"{name}.A"].shape[1]) * own
-                y = y + own * (self.row_owners == number)[:, None, None]
+                is_own = (self.row_owners == number)[:, None, None]
+                y = torch.where(is_own, adapt(base, inputs[0], y, name, adapter, weights), y)
         return y
 
     def _add_noise(self, _: nn.Module, inputs: Any, x: Tensor) -> Tensor:
@@ -85,16 +80,13 @@ class Reference:
         rows = [(n, draw) for n, draws in enumerate(steps) for draw in draws]
         ids, mask = pad([torch.from_numpy(draw.window.ids).long() for _, draw in rows])
         is_target, _ = pad([torch.from_numpy(draw.window.is_target) for _, draw in rows])
-        drawn = [(self.adapters[n].config, draw) for n, draw in rows]
-        self.noise = make_row_noise(drawn, ids.device)
+        self.noise = make_row_noise([(self.adapters[n].config, d) for n, d in rows], ids.device)
         self.row_owners = torch.tensor([number for number, _ in rows])
         self.used = [adapter.weights for adapter in self.adapters]
-        logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1]
-        nats = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-        losses = []
-        for number in range(len(self.adapters)):
-            own = is_target[:, 1:] & (self.row_owners == number)[:, None]
-            losses.append(nats[own.flatten()].mean())
+        logits = self.model(input_ids=ids, attention_mask=mask).logits[:, :-1].flatten(0, 1)
+        nats = nn.functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none")
+        owners = torch.where(is_target[:, 1:], self.row_owners[:, None], -1).flatten()
+        losses = [nats[owners == number].mean() for number in range(len(self.adapters))]
         torch.stack(losses).sum().backward()
         for adapter, draws in zip(self.adapters, steps, strict=True):
             update(adapter, goal_turns)
@@ -105,8 +97,7 @@ class Reference:
     @torch.no_grad()
     def reply(self, number: int, prompt: Sequence[int], max_new_tokens: int, eos: int) -> list[int]:
         """The trial's greedy reply by its averaged weights, up to its end or so many tokens."""
-        self.used = [adapter.average for adapter in self.adapters]
-        self.noise = None
+        self.used, self.noise = [adapter.average for adapter in self.adapters], None
         self.row_owners = torch.tensor([number])
         reply: list[int] = []
         while len(reply) < max_new_tokens and (not reply or reply[-1] != eos):
@@ -115,8 +106,17 @@ class Reference:
         return reply
 
 
-def multiply(name: str, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    return x @ weights[f"{name}.A"] @ weights[f"{name}.B"]
+def adapt(base: Any, x: Tensor, y: Tensor, name: str, adapter: Adapter, weights: Any) -> Tensor:
+    """What one adapter makes of a layer's input x and of the base's result y."""
+    a, b = weights[f"{name}.A"], weights[f"{name}.B"]
+    scale, own = adapter.config.scale_at(a.shape[1]), x @ a @ b
+    if adapter.frozen:  # PiSSA, arXiv 2404.02948
+        own = own - x @ adapter.frozen[f"{name}.A"] @ adapter.frozen[f"{name}.B"]
+    if f"{name}.M" not in weights:
+        return y + scale * own
+    norms = (base.weight + scale * (a @ b).T).norm(dim=1).detach()  # DoRA, arXiv 2402.09353
+    bias = 0.0 if base.bias is None else base.bias
+    return bias + weights[f"{name}.M"] / norms * (y - bias + scale * own)
 
 
 @torch.no_grad()
@@ -127,7 +127,7 @@ def update(adapter: Adapter, goal_turns: int) -> None:
     gradients = {name: w.grad for name, w in adapter.weights.items() if w.grad is not None}
     norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     shrink = (config.clip_norm / (norm + 1e-6)).clamp(max=1.0)
-    rate_of_a = rate_at(config, adapter.turns_seen, goal_turns)
+    rate_of_a = learning_rate_at(config, adapter.turns_seen, goal_turns)
     for name, gradient in gradients.items():
         weight, (mean, square) = adapter.weights[name], adapter.moments[name]
         clipped = gradient * shrink
