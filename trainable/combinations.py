@@ -14,11 +14,22 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     check_decoding(values)
     check_start(values)
     check_compute(values["quantisation"], values["compute"])
-    if values["layout"] == "chat" and values["target"] != "response":
+    check_text(values)
+
+
+def check_text(values: Mapping[str, Any]) -> None:
+    """What is read and learnt."""
+    is_found = values["target"].startswith("state+")
+    if values["layout"] == "chat" and is_found:
         raise ConfigError(
             f"target={values['target']} needs ",
             *(Setting("layout", "lines"), ", for no chat template has belief states: "),
-            *("give that, or ", Setting("target", "response")),
+            *("give that, or ", Setting("target", values["target"].removeprefix("state+"))),
+        )
+    if values["requests"] and values["context"] == "history" and not is_found:
+        raise ConfigError(
+            "requests=true needs a state, in which they stand: give ",
+            *(Setting("context", "history+state"), " or ", Setting("target", "state+response")),
         )
 
 

@@ -129,13 +129,16 @@ class TrialConfig:
     context: str = declare(
         "history", "what replies are made from", ("history", "history+state", "history+state+db")
     )
+    requests: bool | None = declare(
+        None, "what the user asks for stands in the state, as phone = ?", is_optional=True
+    )
     response: str = declare(
         "delexicalised", "values as placeholders or as they are", ("delexicalised", "lexicalised")
     )
     target: str = declare(
         "response",
-        "what is learnt: the reply, or the belief state and the reply",
-        ("response", "state+response"),
+        "what is learnt: the reply, and before it the belief state, the reply's placeholders",
+        ("response", "state+response", "plan+response", "state+plan+response"),
     )
     instruction: str | None = declare(None, "a line in front of every sequence")
     max_length_tokens: int = declare(

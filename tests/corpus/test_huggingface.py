@@ -56,7 +56,13 @@ def convert_turn(turn: dict[str, Any], act: dict[str, Any], *, columnar: bool) -
         "utterance": turn["utterance"],
         "frames": nest(frames, ("service", "state"), columnar=columnar),
         "dialogue_acts": {
-            "dialog_act": {"act_type": [], "act_slots": []},
+            "dialog_act": {
+                "act_type": list(act.get("dialog_act", {})),
+                "act_slots": [
+                    {"slot_name": [p[0] for p in pairs], "slot_value": [p[1] for p in pairs]}
+                    for pairs in act.get("dialog_act", {}).values()
+                ],
+            },
             "span_info": nest(spans, columns, columnar=columnar),
         },
     }

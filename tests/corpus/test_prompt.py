@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from trainable.corpus.encode import SpecialTokens, encode
-from trainable.corpus.prompt import parse_state, render, render_matches
+from trainable.corpus.prompt import cut_plan, parse_state, render, render_matches
 from trainable.dialogue.database import Database
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError, TrialConfig
@@ -36,9 +37,9 @@ def make_config(**changes: Any) -> TrialConfig:
     return TrialConfig(**{"method": "none", "quantisation": "fp32", **changes})
 
 
-def read(config: TrialConfig) -> tuple[str, list[str]]:
+def read(config: TrialConfig, dialogue: Dialogue = DIALOGUE) -> tuple[str, list[str]]:
     """All that stands there, and of it what is learnt."""
-    segments = render(DIALOGUE, config, DATABASE)
+    segments = render(dialogue, config, DATABASE)
     return "".join(s.text for s in segments), [s.text for s in segments if s.is_target]
 
 
@@ -63,6 +64,33 @@ def test_what_else_is_read_and_learnt() -> None:
     text, learnt = read(make_config(target="state+response", context="history+state+db"))
     assert text.startswith("user> ask 0\nstate> hotel pricerange = cheap\ndb> hotel 9\nbot> ")
     assert learnt[:2] == [" hotel pricerange = cheap", " it is [n] 0"]
+
+
+def test_a_plan_is_the_reply_s_placeholders_in_front_of_it() -> None:
+    config = make_config(target="plan+response")
+    text, learnt = read(config)
+    assert text.startswith("user> ask 0\nplan> n\nbot> it is [n] 0\nuser> ask 1\nplan> ")
+    assert learnt == [" n\nbot> it is [n] 0", " n\nbot> it is [n] 1"]
+    assert [cut_plan(each.strip(), config) for each in learnt] == ["it is [n] 0", "it is [n] 1"]
+    _, learnt = read(make_config(target="state+plan+response", response="lexicalised"))
+    assert learnt[:2] == [" hotel pricerange = cheap", " n\nbot> it is 0"]
+    (window,) = cut(target="plan+response")
+    assert [reply.words for reply in window.replies] == [4, 4]
+    assert spell(window.ids[: window.prompts[0]]) == "<s>user> ask 0\nplan>"
+
+
+def test_what_a_user_asks_for_stands_in_the_state() -> None:
+    asking = replace(TURNS[0], requested={"hotel": ["phone"], "train": ["price"]})
+    dialogue = replace(DIALOGUE, turns=(asking,))
+    line = "hotel phone = ? , pricerange = cheap ; train price = ?"
+    text, _ = read(make_config(context="history+state", requests=True), dialogue)
+    assert text.startswith(f"user> ask 0\nstate> {line}\nbot>")
+    _, learnt = read(make_config(target="state+response", requests=True), dialogue)
+    assert learnt[0] == f" {line}" and parse_state(line) == {"hotel": {"pricerange": "cheap"}}
+    text, _ = read(make_config(context="history+state"), dialogue)
+    assert "?" not in text
+    with pytest.raises(ConfigError, match="requests=true needs a state"):
+        make_config(requests=True)
 
 
 @pytest.mark.parametrize(

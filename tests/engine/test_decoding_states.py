@@ -10,6 +10,7 @@ import torch
 from tiny_trials import make_config, make_spec
 
 from trainable.corpus.prompt import parse_state
+from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.engine.decode.belief_states import put_state, state_window
 from trainable.engine.engine import Engine
 from trainable.engine.pack import Pack
@@ -69,18 +70,37 @@ def test_replies_are_given_the_states_found(bases: dict[str, Path]) -> None:
         assert made["end"][0][dialogue.id][number]["response"] == reply
 
 
+def test_what_a_user_asks_for_is_read_off_a_state_s_line() -> None:
+    turn = Turn(
+        user="", response="", delexicalised="", state={"hotel": {"area": "east"}}, booked=()
+    )
+    dialogue = Dialogue(id="d", turns=(turn,), goal={})
+    (found,) = put_state(dialogue, 0, "hotel area = west , phone = ?").turns
+    assert found.state == {"hotel": {"area": "west"}} and found.requested == {"hotel": ["phone"]}
+
+
 @pytest.mark.slow
 def test_scored_on_the_end_to_end_board() -> None:
     engine = Engine(make_spec(EMBEDDED_FOLDER), slots=1, max_rank=8)
+    tracking = {**TRACKING, "target": "state+plan+response", "requests": True}
     config = make_config(
-        EMBEDDED_FOLDER, **TRACKING, lora_rank=8, learning_rate=5e-3, max_new_tokens=40
+        EMBEDDED_FOLDER, **tracking, lora_rank=8, learning_rate=5e-3, max_new_tokens=48
     )
     engine.join("a", config, None)
     engine.train_until("a", 400)
-    result = engine.evaluate("a", ValidationRequest(4)).score().result
+    evaluation = engine.evaluate("a", ValidationRequest(4)).score()
+    result = evaluation.result
     engine.close()
     assert result.states == "predicted" and result.dst is not None
     assert result.loss_nats is not None and 0 < result.loss_nats < 5
+    made = [turn for turns in evaluation.responses.values() for turn in turns]
+    said = [turn["response"] for turn in made]
+    assert all("bot>" not in reply for reply in said)  # what remains when a plan is cut off
+    assert sum("[" in reply for reply in said) > len(said) / 4
+    assert all("?" not in str(turn["state"]) for turn in made)
+    assert all(
+        "?" not in str(turn["state"]) for turns in evaluation.responses.values() for turn in turns
+    )
 
 
 def test_lexicalised_replies_are_held_against_the_corpus_s_words() -> None:

@@ -161,7 +161,8 @@ def test_scores_of_another_adapter_are_refused(
 )
 def test_the_decoding_survives_its_file(decoding: dict, spelt: dict, tmp_path: Path) -> None:
     config = TrialConfig(quantisation="fp32", method="none", **decoding)
-    tokens = Tokens(tokenizer=None, special=SpecialIds(prefix=(1,), eos=2, pad=0, openers=(7, 9)))
+    special = SpecialIds(prefix=(1,), eos=2, pad=0, openers=(7, 9))
+    tokens = Tokens(tokenizer=None, special=special, config=config)
     spell_generation(config, tokens).to_json_file(tmp_path / "generation_config.json")
     read = GenerationConfig.from_pretrained(tmp_path).to_dict()
     assert {name: read.get(name) for name in spelt} == spelt
@@ -181,7 +182,7 @@ def test_a_chat_s_card_asks_by_the_template_what_the_engine_reads(
     config = TrialConfig(quantisation="fp32", method="none", **fields, **decoding)
     special = find_special(config, tokenizer, (), tokenizer.eos_token_id)
     ids = SpecialIds(prefix=(), eos=special.eos, pad=0, openers=())
-    spell_generation(config, Tokens(tokenizer=tokenizer, special=ids)).to_json_file(
+    spell_generation(config, Tokens(tokenizer=tokenizer, special=ids, config=config)).to_json_file(
         tmp_path / "generation_config.json"
     )
     (dialogue,) = validation_subset(load_corpus("cambridge").get_split("validation"), 1)

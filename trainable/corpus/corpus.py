@@ -14,6 +14,7 @@ from trainable.trial import ConfigError
 
 Kind = Literal["multiwoz", "sgd", "chats"]  # what can be read and scored
 Rows = dict[str, list[dict[str, Any]]]  # the databases', by domain
+KEPT = "2"  # goes up when more is kept of the same dialogues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def _build(name: str, fingerprint: str, read: Read, kind: Kind) -> Corpus:
             "notes": list(parsed.notes),
         }
 
-    kept = recall(fingerprint, build)
+    kept = recall(f"{fingerprint}-{KEPT}", build)
     return Corpus(
         name=name,
         splits={split: tuple(map(_unpack, packed)) for split, packed in kept["splits"].items()},
@@ -89,7 +90,10 @@ def _build(name: str, fingerprint: str, read: Read, kind: Kind) -> Corpus:
 
 
 def _pack(dialogue: Dialogue) -> list[Any]:
-    turns = [[t.user, t.response, t.delexicalised, t.state, t.booked] for t in dialogue.turns]
+    turns = [
+        [t.user, t.response, t.delexicalised, t.state, t.booked, t.requested]
+        for t in dialogue.turns
+    ]
     return [dialogue.id, dialogue.goal, turns, dialogue.system]
 
 
@@ -100,9 +104,14 @@ def _unpack(packed: list[Any]) -> Dialogue:
         goal=goal,
         turns=tuple(
             Turn(
-                user=user, response=response, delexicalised=delex, state=state, booked=tuple(booked)
+                user=user,
+                response=response,
+                delexicalised=delex,
+                state=state,
+                booked=tuple(booked),
+                requested=requested,
             )
-            for user, response, delex, state, booked in turns
+            for user, response, delex, state, booked, requested in turns
         ),
         system=system,
     )

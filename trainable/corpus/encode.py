@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.corpus.chat import Chat, read_chat
-from trainable.corpus.prompt import Segment, render
+from trainable.corpus.prompt import REPLY, Segment, render
 from trainable.dialogue.database import Database
 from trainable.dialogue.dialogue import Dialogue
 from trainable.trial import ConfigError, Setting, TrialConfig
@@ -23,11 +23,11 @@ Piece = tuple[Segment, list[int]]  # and its tokens
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Where a learnt response stands in a window, its end-of-sequence token included."""
+    """Where a learnt response stands in a window, with its plan and its end-of-sequence token."""
 
     start: int
     end: int
-    words: int  # between spaces
+    words: int  # between spaces, without the plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class EncodedTurn:
     ids: list[int]
     is_target: list[bool]
     prompt_tokens: int  # tokens in front of the response
-    words: int  # of the response
+    words: int  # of the response, its plan left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ def encode_turn(pieces: list[Piece], special: SpecialTokens) -> EncodedTurn:
         piece = [*tokens, special.eos] if segment.is_target else tokens
         ids += piece
         is_target += [segment.is_target] * len(piece)
-    return EncodedTurn(ids, is_target, prompt_tokens, len(pieces[-1][0].text.split()))
+    words = pieces[-1][0].text.rpartition(REPLY)[2].split()
+    return EncodedTurn(ids, is_target, prompt_tokens, len(words))
 
 
 def split_windows(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.corpus.files import expect_fields, pair_turns
-from trainable.corpus.multiwoz import Exchange, parse_state
+from trainable.corpus.multiwoz import Exchange, parse_requests, parse_state
 from trainable.corpus.row_files import read_file
 from trainable.corpus.tables import list_structs
 from trainable.system.hub import settle_network
@@ -102,6 +102,9 @@ def _list_exchanges(row: Mapping[str, Any]) -> Iterator[Exchange]:
             system=answered["utterance"],
             spans=_read_spans(answered["dialogue_acts"]),
             state=parse_state(_read_frames(asked["frames"])),
+            requested=parse_requests(
+                _read_requests(asked["frames"]), dict(_read_acts(asked["dialogue_acts"]))
+            ),
         )
 
 
@@ -109,6 +112,17 @@ def _read_frames(frames: Any) -> Iterator[tuple[str, Mapping[str, list[str]]]]:
     for frame in list_structs(frames):
         values = list_structs(frame["state"]["slots_values"])
         yield frame["service"], {v["slots_values_name"]: v["slots_values_list"] for v in values}
+
+
+def _read_requests(frames: Any) -> Iterator[str]:
+    for frame in list_structs(frames):
+        yield from frame["state"].get("requested_slots") or ()
+
+
+def _read_acts(acts: Mapping[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
+    found = acts.get("dialog_act") or {"act_type": (), "act_slots": ()}
+    for kind, slots in zip(found["act_type"], found["act_slots"], strict=True):
+        yield kind, [[s["slot_name"], s["slot_value"]] for s in list_structs(slots)]
 
 
 def _read_spans(acts: Mapping[str, Any]) -> list[list[Any]]:

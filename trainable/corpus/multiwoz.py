@@ -17,13 +17,16 @@ from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.goals import Aims, locate_aims, read_aims, shorten_id
 from trainable.dialogue.database import DOMAINS, read_rows
-from trainable.dialogue.dialogue import Dialogue, State, Turn
+from trainable.dialogue.dialogue import Dialogue, Requests, State, Turn
 from trainable.trial import ConfigError
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name
 IN_CHECKOUT = Path("data/MultiWOZ_2.2")
 # Acts may be published for a few dialogues that were withdrawn; a missing file is hundreds.
 _STRAY_ACTS = 10
+# slots of acts as MultiWOZ 2.1 spells them -> as its states do
+ACT_SLOTS = {"addr": "address", "post": "postcode", "fee": "entrancefee", "ticket": "price"}
+ACT_SLOTS |= {"id": "trainid", "car": "type"}
 
 Splits = dict[str, tuple[Dialogue, ...]]
 
@@ -124,6 +127,10 @@ def _list_exchanges(dialogue: Mapping[str, Any], acts: Mapping[str, Any]) -> Ite
             state=parse_state(
                 (frame["service"], frame["state"]["slot_values"]) for frame in asked["frames"]
             ),
+            requested=parse_requests(
+                (slot for f in asked["frames"] for slot in f["state"].get("requested_slots") or ()),
+                (acts[name].get(asked["turn_id"]) or {}).get("dialog_act") or {},
+            ),
         )
 
 
@@ -135,6 +142,7 @@ class Exchange:
     system: str
     spans: Sequence[Sequence[Any]]  # the system turn's span_info
     state: State
+    requested: Requests
 
 
 def parse_state(frames: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> State:
@@ -146,6 +154,25 @@ def parse_state(frames: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> St
         if slots:
             state[service] = slots
     return state
+
+
+def parse_requests(slots: Iterable[str], acts: Mapping[str, Sequence[Sequence[str]]]) -> Requests:
+    """Domain -> what the user asks to be told: by the slots that the states name, else by the acts
+    of the turn.
+
+    >>> parse_requests(["hotel-phone"], {"Hotel-Request": [["Post", "?"]]})
+    {'hotel': ['phone']}
+    >>> parse_requests([], {"Hotel-Request": [["Post", "?"]], "general-thank": [["none", "none"]]})
+    {'hotel': ['postcode']}
+    """
+    asked = [(domain, slot) for domain, _, slot in (name.partition("-") for name in slots) if slot]
+    if not asked:
+        kinds = ((name.lower().partition("-"), pairs) for name, pairs in acts.items())
+        asked = [(d, p[0].lower()) for (d, _, kind), ps in kinds if kind == "request" for p in ps]
+    requested: dict[str, list[str]] = {}
+    for domain, slot in asked:
+        requested.setdefault(domain, []).append(ACT_SLOTS.get(slot, slot))
+    return {domain: sorted(set(own)) for domain, own in sorted(requested.items())}
 
 
 def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: Tell) -> Dialogue:
@@ -162,6 +189,7 @@ def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: T
                 ),
                 state=exchange.state,
                 booked=tuple(booked[number]) if number < len(booked) else (),
+                requested=exchange.requested,
             )
             for number, exchange in enumerate(exchanges)
         )

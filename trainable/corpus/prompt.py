@@ -7,17 +7,27 @@ One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted
     db> hotel 3
     bot> there are [value_count] hotels . which area ?<eos>
 
+With a plan the target begins with the placeholders that the reply will hold, and `plan>` opens it:
+
+    plan> choice
+    bot> there are [choice] hotels . which area ?<eos>
+
 Under layout=chat the base model's own template takes the place of `user>` and `bot>`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainable.corpus.chat import TOLD, Chat
 from trainable.dialogue.database import DOMAINS, Database
-from trainable.dialogue.dialogue import Dialogue, State, Turn
+from trainable.dialogue.dialogue import Dialogue, Requests, State, Turn
+from trainable.dialogue.slots import PLACEHOLDER
 from trainable.trial import TrialConfig
+
+REPLY = "\nbot> "  # between a plan and its reply
+ASKED = "?"  # the value of a slot that the user asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +59,15 @@ def render_turn(turn: Turn, number: int, config: TrialConfig, database: Database
     lead = "\n" if number else ""
     prompt = f"{lead}user> {turn.user}\n"
     segments = []
-    if config.target == "state+response":
-        state = render_state(turn.state)
+    if finds_state(config):
+        state = spell_state(turn, config)
         segments += [Segment(f"{prompt}state>", False, number), Segment(f" {state}", True, number)]
         prompt = "\n"
     prompt += "".join(f"{line}\n" for line in list_context(turn, config, database))
     return [
         *segments,
-        Segment(f"{prompt}bot>", False, number),
-        Segment(f" {pick_response(turn, config)}", True, number),
+        Segment(f"{prompt}{spell_opening(config)}", False, number),
+        Segment(f" {spell_target(turn, config)}", True, number),
     ]
 
 
@@ -74,7 +84,7 @@ def render_chat(
         if dialogue.system and own is chat and not number:
             words = join_system(dialogue.system, words)
         segments.append(Segment(f"{lead}{words}{own.reply}", False, number))
-        text = f"{own.lead}{pick_response(turn, config)}{own.tail}"
+        text = f"{own.lead}{spell_target(turn, config)}{own.tail}"
         segments.append(Segment(text, True, number))
     return segments
 
@@ -97,15 +107,15 @@ def list_messages(
         if dialogue.system and not takes_system and not number:
             words = join_system(dialogue.system, words)
         messages.append({"role": "user", "content": words})
-        messages.append({"role": "assistant", "content": pick_response(turn, config)})
+        messages.append({"role": "assistant", "content": spell_target(turn, config)})
     return messages
 
 
 def list_context(turn: Turn, config: TrialConfig, database: Database) -> list[str]:
     """The lines of the prompt that no user has said."""
     lines = []
-    if config.context != "history" and config.target == "response":
-        lines.append(f"state> {render_state(turn.state)}")
+    if config.context != "history" and not finds_state(config):
+        lines.append(f"state> {spell_state(turn, config)}")
     if config.context == "history+state+db":
         lines.append(f"db> {render_matches(turn.state, database)}")
     return lines
@@ -116,34 +126,96 @@ def pick_response(turn: Turn, config: TrialConfig) -> str:
     return text.strip()
 
 
-def render_state(state: State) -> str:
+def finds_state(config: TrialConfig) -> bool:
+    """Whether the belief state in front of a reply is the model's own."""
+    return config.target.startswith("state+")
+
+
+def has_plan(config: TrialConfig) -> bool:
+    """Whether a reply is preceded by its placeholders."""
+    return "plan" in config.target
+
+
+def spell_opening(config: TrialConfig) -> str:
+    """What opens a reply in lines."""
+    return "plan>" if has_plan(config) else "bot>"
+
+
+def spell_target(turn: Turn, config: TrialConfig) -> str:
+    """The reply, behind its plan where there is one. Its placeholders stand there without brackets,
+    so that what counts or favours placeholders sees those of the reply alone."""
+    reply = pick_response(turn, config)
+    if not has_plan(config):
+        return reply
+    plan = " , ".join(PLACEHOLDER.findall(turn.delexicalised)) or "none"
+    return f"{plan}{REPLY}{reply}"
+
+
+def cut_plan(text: str, config: TrialConfig) -> str:
+    """What a model wrote without its plan; a plan that no reply follows leaves nothing.
+
+    >>> config = TrialConfig(quantisation="fp32", method="none", target="plan+response")
+    >>> cut_plan("name , area\\nbot> it is [name] .", config), cut_plan("name", config)
+    ('it is [name] .', '')
+    """
+    return text.partition(REPLY.rstrip())[2].strip() if has_plan(config) else text
+
+
+def spell_state(turn: Turn, config: TrialConfig) -> str:
+    """The belief state in one line, with what the user asks for where the config wants that."""
+    return render_state(turn.state, turn.requested if config.requests else {})
+
+
+def render_state(state: State, requested: Requests | None = None) -> str:
     """The belief state in one line; `parse_state` reads it back.
 
     >>> render_state({"hotel": {"area": "west", "stars": "4"}, "taxi": {}})
     'hotel area = west , stars = 4'
+    >>> render_state({"hotel": {"area": "west"}}, {"hotel": ["phone"], "train": ["price"]})
+    'hotel area = west , phone = ? ; train price = ?'
     """
-    domains = [
-        f"{domain} " + " , ".join(f"{slot} = {value}" for slot, value in sorted(slots.items()))
-        for domain, slots in sorted(state.items())
-        if slots
-    ]
-    return " ; ".join(domains) or "none"
+    requested = requested or {}
+    lines = []
+    for domain in sorted({*state, *requested}):
+        pairs = [*state.get(domain, {}).items(), *((s, ASKED) for s in requested.get(domain, ()))]
+        if pairs:
+            lines.append(f"{domain} " + " , ".join(f"{s} = {value}" for s, value in sorted(pairs)))
+    return " ; ".join(lines) or "none"
 
 
 def parse_state(line: str) -> dict[str, dict[str, str]]:
-    """The belief state that a line spells; what cannot be read as `slot = value` is left out.
+    """The belief state that a line spells; what cannot be read as `slot = value` is left out, and
+    so is what the user asks for.
 
-    >>> parse_state("hotel area = west , stars = 4 ; train day = friday")
+    >>> parse_state("hotel area = west , stars = 4 ; train day = friday , price = ?")
     {'hotel': {'area': 'west', 'stars': '4'}, 'train': {'day': 'friday'}}
     """
-    state: dict[str, dict[str, str]] = {}
+    return {
+        domain: values
+        for domain, pairs in split_line(line)
+        if (values := {slot: value for slot, value in pairs if value != ASKED})
+    }
+
+
+def parse_requests(line: str) -> dict[str, list[str]]:
+    """What the user asks for by such a line.
+
+    >>> parse_requests("hotel area = west , phone = ? ; train day = friday")
+    {'hotel': ['phone']}
+    """
+    return {
+        domain: slots
+        for domain, pairs in split_line(line)
+        if (slots := [slot for slot, value in pairs if value == ASKED])
+    }
+
+
+def split_line(line: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Each domain of a state's line, with its slots and values."""
     for part in line.strip().split(" ; "):
         domain, _, slots = part.strip().partition(" ")
         pairs = (pair.partition(" = ") for pair in slots.split(" , "))
-        values = {slot.strip(): value.strip() for slot, sign, value in pairs if sign}
-        if values:
-            state[domain] = values
-    return state
+        yield domain, [(slot.strip(), value.strip()) for slot, sign, value in pairs if sign]
 
 
 def render_matches(state: State, database: Database) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.tables import list_structs
-from trainable.dialogue.dialogue import Dialogue, State, Turn
+from trainable.dialogue.dialogue import Dialogue, Requests, State, Turn
 from trainable.trial import ConfigError
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name
@@ -67,6 +67,7 @@ def _list_turns(name: str, turns: Sequence[Mapping[str, Any]]) -> Iterator[Turn]
             delexicalised=delexicalise(response, list_structs(answered["frames"])),
             state=read_state(list_structs(asked["frames"])),
             booked=(),
+            requested=read_requests(list_structs(asked["frames"])),
         )
 
 
@@ -134,3 +135,12 @@ def read_state(frames: Iterable[Mapping[str, Any]]) -> State:
         if slots:
             state.setdefault(name_domain(frame["service"]), {}).update(slots)
     return state
+
+
+def read_requests(frames: Iterable[Mapping[str, Any]]) -> Requests:
+    """Service without its number -> slots that the user asks to be told."""
+    asked: dict[str, set[str]] = {}
+    for frame in frames:
+        if slots := (frame.get("state") or {}).get("requested_slots"):
+            asked.setdefault(name_domain(frame["service"]), set()).update(map(str, slots))
+    return {domain: sorted(slots) for domain, slots in sorted(asked.items())}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 State = Mapping[str, Mapping[str, str]]  # domain -> slot -> value
+Requests = Mapping[str, Sequence[str]]  # domain -> slots
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,6 +19,7 @@ class Turn:
     delexicalised: str  # the same with every annotated span as [slot], as the corpus spells slots
     state: State  # gold belief state after the user's utterance
     booked: tuple[str, ...]  # domains booked at this turn
+    requested: Requests = field(default_factory=dict)  # what the user asks to be told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

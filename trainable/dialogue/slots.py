@@ -44,6 +44,7 @@ _NAMES: dict[str, str] = {
     "OPEN": "openhours",
 }
 
+PLACEHOLDER = re.compile(r"\[([\w\s]+)\]")
 DOMAIN = re.compile(r"^(value|attraction|hospital|hotel|police|restaurant|taxi|train)_")
 
 # slot name, lower case -> canonical name, upper case

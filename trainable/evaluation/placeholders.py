@@ -3,13 +3,10 @@ towards placeholders can buy."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
-from trainable.dialogue.slots import CANONICAL
-
-PLACEHOLDER = re.compile(r"\[([\w\s]+)\]")
+from trainable.dialogue.slots import CANONICAL, PLACEHOLDER
 
 
 def list_placeholders(reply: str) -> Counter[str]:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainable.dialogue.dialogue import Dialogue
+from trainable.dialogue.slots import PLACEHOLDER
 from trainable.evaluation import bleu, bootstrap, dst
 from trainable.evaluation.evaluator import Scores, States, choose_states, describe_replies
-from trainable.evaluation.placeholders import PLACEHOLDER
 from trainable.evaluation.predictions import Responses, check_responses
 from trainable.trial import ConfigError, Setting
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainable.corpus.prompt import finds_state
 from trainable.finetuner import Finetuner
 from trainable.model.packable import is_encoder_decoder, is_toy, why_alone
 from trainable.trial import CannotPack, ConfigError, Setting, TrialConfig
@@ -63,9 +64,9 @@ def check_plain(config: TrialConfig) -> None:
             f"({why_alone(config)}): take greedy, sampling or beam (",
             *(Setting("decoding"), ")"),
         )
-    if config.target == "state+response":
+    if finds_state(config):
         raise ConfigError(
-            f"target=state+response runs in the engine only, and this trial cannot "
+            f"target={config.target} runs in the engine only, and this trial cannot "
             f"({why_alone(config)}): give ",
-            Setting("target", "response"),
+            Setting("target", config.target.removeprefix("state+")),
         )

@@ -113,7 +113,7 @@ class Passes:
                 continue
             for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
                 # behind its end stands padding, which need not be a special token, nor need the end
-                texts[dialogue, turn] = self.task.decode(cut_at(reply, self.task.special.eos))
+                texts[dialogue, turn] = self.task.read_reply(cut_at(reply, self.task.special.eos))
             waiting = waiting[len(batch) :]
         return texts
 

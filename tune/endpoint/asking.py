@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from trainable.corpus.corpus import Corpus
+from trainable.corpus.prompt import cut_plan
 from trainable.trial import TrialConfig
 from tune.endpoint.client import open_endpoint
 from tune.endpoint.flags import parse_request
@@ -24,4 +25,8 @@ def ask_endpoint(
     endpoint, model = open_endpoint(args.endpoint, args.served_model)
     questions = list(list_questions(config, corpus, tokens, args.split, n_dialogues))
     common = {"model": model, **spell_settings(config, tokens), **extra}
-    return ask_all(endpoint, questions, common, args.concurrency)
+    replies = ask_all(endpoint, questions, common, args.concurrency)
+    return {
+        name: [{"response": cut_plan(turn["response"], config)} for turn in turns]
+        for name, turns in replies.items()
+    }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
+from trainable.corpus.prompt import finds_state
 from trainable.engine.slots.task import group_by_dialogue
 from trainable.system.activity import forget, tell
 from trainable.trial import DEFAULTS, ConfigError, Setting, TrialConfig
@@ -34,7 +35,7 @@ def check_askable(config: TrialConfig, tokens: Tokens | None) -> None:
                 "does not know: give ",
                 Setting(name, str(DEFAULTS[name])),
             )
-    if config.target != "response":
+    if finds_state(config):
         raise ConfigError(
             f"--endpoint cannot ask for target={config.target}, which takes two answers a turn: "
             "score it by tune.evaluate without --endpoint"

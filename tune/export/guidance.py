@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trainable.corpus.prompt import finds_state, has_plan
 from trainable.trial import TrialConfig
 
 QUANTISED = ("nf4", "fp4", "int8")
@@ -21,7 +22,7 @@ def describe_use(config: TrialConfig, data: str) -> str:
     state = (
         "It expects the dialogue's state in its prompt, so that a state tracker has to stand in "
         "front of it. "
-        if "state" in config.context and config.target == "response"
+        if "state" in config.context and not finds_state(config)
         else ""
     )
     return (
@@ -37,13 +38,15 @@ def describe_use(config: TrialConfig, data: str) -> str:
 def describe_input(config: TrialConfig) -> str:
     """What stands in front of a reply."""
     parts = ["what was said so far"]
-    if config.target == "state+response":
+    if finds_state(config):
         parts.append("the state, which it writes itself before it replies")
     elif "state" in config.context:
-        parts.append("the dialogue's state (`state>`)")
+        asked = ", with what the user asks for as `phone = ?`" if config.requests else ""
+        parts.append(f"the dialogue's state (`state>`{asked})")
     if config.context == "history+state+db":
         parts.append("how many rows of the database match it (`db>`)")
-    return f"It reads {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."
+    plan = " It writes a reply's placeholders first, then `bot>` and the reply." * has_plan(config)
+    return f"It reads {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}.{plan}"
 
 
 def describe_installation(config: TrialConfig, versions: Mapping[str, str], *, merged: bool) -> str:

@@ -13,7 +13,6 @@ from transformers import GenerationConfig
 from transformers.pytorch_utils import Conv1D
 
 from trainable.corpus.encode import Window
-from trainable.model.special_ids import decode_reply
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError
 from tune.export.choice import Choice
@@ -54,7 +53,7 @@ def measure(
         for prefix in window.prompts:
             made = model.generate(ids[:, :prefix], generation_config=greedy)
             reply = made[0, prefix:].tolist()
-            replies.append(decode_reply(tokens.tokenizer, reply, tokens.special.spoken))
+            replies.append(tokens.read_reply(reply))
     return Probe(torch.cat(log_probs), replies)
 
 

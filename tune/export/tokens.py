@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from trainable.corpus.encode import SpecialTokens, Window, encode, find_special
 from trainable.corpus.load import load_corpus
+from trainable.corpus.prompt import cut_plan
 from trainable.corpus.subset import validation_subset
-from trainable.model.special_ids import SpecialIds, read_special_ids
+from trainable.model.special_ids import SpecialIds, decode_reply, read_special_ids
 from trainable.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 class Tokens:
     tokenizer: Any
     special: SpecialIds
+    config: TrialConfig  # whose texts they are
+
+    def read_reply(self, ids: Sequence[int]) -> str:
+        """The text of a reply, without its plan."""
+        return cut_plan(decode_reply(self.tokenizer, ids, self.special.spoken), self.config)
 
 
 def load_tokens(config: TrialConfig) -> Tokens:
@@ -29,7 +36,8 @@ def load_tokens(config: TrialConfig) -> Tokens:
     spec = BaseSpec(base_model=config.base_model, quantisation="fp32")
     with explained(config.base_model):
         tokenizer = load_tokenizer(spec, locate(config.base_model))
-    return Tokens(tokenizer=tokenizer, special=read_special_ids(tokenizer, config.base_model))
+    special = read_special_ids(tokenizer, config.base_model)
+    return Tokens(tokenizer=tokenizer, special=special, config=config)
 
 
 def read_special(config: TrialConfig, tokens: Tokens) -> SpecialTokens:

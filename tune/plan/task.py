@@ -155,12 +155,19 @@ def list_rehearsed(config: TrialConfig) -> tuple[Dialogue, ...]:
 def check_task(configs: Iterable[TrialConfig]) -> None:
     """What the configs read of a corpus is there."""
     own = filter(_is_own, configs)
-    for config in {(c.corpus, c.context, c.target): c for c in own}.values():
+    for config in {(c.corpus, c.context, c.target, c.requests): c for c in own}.values():
         corpus = _load(config.corpus)
         if corpus.kind == "chats" and (config.context != "history" or config.target != "response"):
             raise ConfigError(
                 f"corpus {corpus.name} has no states to read or to predict: give ",
                 *(Setting("context", "history"), " and ", Setting("target", "response")),
+            )
+        if config.requests and not any(
+            turn.requested for d in corpus.get_split("train") for turn in d.turns
+        ):
+            raise ConfigError(
+                f"corpus {corpus.name} does not tell what users ask for: leave out ",
+                Setting("requests"),
             )
         if corpus.kind != "multiwoz" and config.context == "history+state+db":
             raise ConfigError(

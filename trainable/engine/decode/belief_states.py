@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from trainable.corpus.encode import Window
-from trainable.corpus.prompt import parse_state
+from trainable.corpus.prompt import parse_requests, parse_state
 from trainable.dialogue.dialogue import Dialogue
 from trainable.engine.decode.decode import SlotOutput
 from trainable.engine.slots.task import Task
@@ -71,5 +71,6 @@ def state_window(task: Task, dialogue: Dialogue, number: int) -> Window:
 
 def put_state(dialogue: Dialogue, number: int, line: str) -> Dialogue:
     turns = list(dialogue.turns)
-    turns[number] = replace(turns[number], state=parse_state(line))
+    found = parse_state(line)
+    turns[number] = replace(turns[number], state=found, requested=parse_requests(line))
     return replace(dialogue, turns=tuple(turns))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainable.corpus.encode import Window
 from trainable.corpus.losses import Losses
+from trainable.corpus.prompt import finds_state
 from trainable.engine.decode.belief_states import predict_states, to_greedy
 from trainable.engine.decode.decode import Decoder, SlotOutput
 from trainable.engine.decode.row_cache import lies_flat
@@ -117,7 +118,7 @@ def generate(pack: Decodable, asked: Sequence[GenerationRequest]) -> dict[str, G
     pack.adapters.invalidate()
     results = {}
     for place, slot in enumerate(slots):
-        texts = {turn: slot.task.decode(ids) for turn, ids in made[place].replies.items()}
+        texts = {turn: slot.task.read_reply(ids) for turn, ids in made[place].replies.items()}
         losses = slot.task.measure_losses([*made[place].scored, *scored[place].scored])
         grouped = group_by_dialogue(texts, readings[leaders[place]].states)
         results[slot.key] = Generation(grouped, losses)
@@ -136,7 +137,7 @@ def find_states(
     tasks = {}
     for place in readings:
         slot, request = asked[place]
-        if slot.config.target == "state+response":
+        if finds_state(slot.config):
             tasks[place] = slot.task, slot.task.dialogues(request.split, request.n_dialogues)
     if not tasks:
         return

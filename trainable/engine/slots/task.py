@@ -14,6 +14,7 @@ from trainable.corpus.corpus import Corpus
 from trainable.corpus.encode import Window, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.corpus.losses import Brackets, Losses, Scored, measure_losses
+from trainable.corpus.prompt import cut_plan
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.engine.slots.data_order import DataOrder
@@ -25,7 +26,7 @@ from trainable.trial import TrialConfig
 # The fields of a config that decide its text.
 FIELDS = (
     *("corpus", "format", "layout", "context", "response", "target"),
-    *("instruction", "max_length_tokens"),
+    *("requests", "instruction", "max_length_tokens"),
 )
 
 
@@ -96,6 +97,10 @@ class Task:
 
     def decode(self, ids: list[int]) -> str:
         return decode_reply(self.tokenizer, ids, self.spoken)
+
+    def read_reply(self, ids: list[int]) -> str:
+        """The text of a reply, without its plan."""
+        return cut_plan(self.decode(ids), self.config)
 
     def _encode(self, dialogues: tuple[Dialogue, ...], config: TrialConfig) -> list[Window]:
         return encode(dialogues, config, self.corpus.database, self.tokenise, self.special)
