@@ -174,6 +174,8 @@ def export_one(
     )
     record = write_export(choice, wanted, folder)
     from analysis.labels import format_score, label_objective
+    from trainable.storage.adapter import read_adapter_config
+    from tune.export.serving import why_not_vllm
 
     evaluation = choice.evaluation
     print(
@@ -183,6 +185,8 @@ def export_one(
     )
     if out:
         print(f"folder {out}")
+    if not wanted.is_whole and (why := why_not_vllm(read_adapter_config(folder))):
+        print(why)
     if flags.dry_run:
         list_content(folder, target)
     title = f"Trial {choice.trial.id} of {choice.records.name}"

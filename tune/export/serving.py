@@ -8,7 +8,8 @@ from typing import Any
 from tune.export.content import Export
 from tune.export.gguf.write import name_file
 
-VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # choices of --max-lora-rank
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # choices of --max-lora-rank
+VLLM_PATTERNS = "0.33"  # the first known to read a layer's own rank and scale
 
 
 def serve(export: Export) -> str:
@@ -45,9 +46,8 @@ def serve_by_vllm(export: Export) -> str:
     fields = export.adapter_fields
     if not fields:
         return ""
-    obstacles = list_obstacles(fields)
-    if obstacles:
-        return f"vLLM does not take this adapter ({'; '.join(obstacles)}): export it with --merged."
+    if why := why_not_vllm(fields):
+        return f"{why}."
     quantised = export.choice.config.quantisation in ("nf4", "int8")
     rank = next(r for r in VLLM_RANKS if r >= largest_rank(fields))
     lines = [
@@ -62,7 +62,20 @@ def serve_by_vllm(export: Export) -> str:
         if quantised
         else ""
     )
+    if fields.get("rank_pattern") or fields.get("alpha_pattern"):
+        note += (
+            "\n\nIts layers have ranks of their own, which vLLM reads from version "
+            f"{VLLM_PATTERNS} on; an older one would take one scale for all."
+        )
     return fence(lines) + note
+
+
+def why_not_vllm(fields: Mapping[str, Any]) -> str | None:
+    """One line with what to do; None: vLLM takes the adapter."""
+    obstacles = list_obstacles(fields)
+    if not obstacles:
+        return None
+    return f"vLLM does not take this adapter ({'; '.join(obstacles)}): export it with --merged"
 
 
 def list_obstacles(fields: Mapping[str, Any]) -> list[str]:
@@ -73,8 +86,8 @@ def list_obstacles(fields: Mapping[str, Any]) -> list[str]:
         "it saves whole modules": not fields.get("modules_to_save"),
         "it is a DoRA": not fields.get("use_dora"),
         f"its rank is above {VLLM_RANKS[-1]}": largest_rank(fields) <= VLLM_RANKS[-1],
-        "its layers have several scales": not fields.get("alpha_pattern")
-        and not fields.get("rank_pattern"),
+        "it has a bias of its own": not fields.get("lora_bias"),
+        "it repeats layers": not fields.get("layer_replication"),
     }
     return [rule for rule, is_met in rules.items() if not is_met]
 
