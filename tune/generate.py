@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -216,9 +217,12 @@ def fetch(name: str, patterns: tuple[str, ...]) -> Path:
     return Path(persist(lambda: snapshot_download(name, allow_patterns=list(patterns))))
 
 
-def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[str, Any]:
-    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format.
-    Raises ConfigError where model, corpus or decoding are not there."""
+def generate(
+    system: System, split: str, n_dialogues: int, device: str, *, keeps: bool = False
+) -> dict[str, Any]:
+    """The system's replies to the first dialogues of a split's fixed order, in mwzeval's format;
+    `keeps`: the engine is left open for the next such call. Raises ConfigError where model, corpus
+    or decoding are not there."""
     from trainable.model.packable import is_toy
     from trainable.solo.choose import open_finetuner
     from trainable.trial import TrialFailed
@@ -228,16 +232,13 @@ def generate(system: System, split: str, n_dialogues: int, device: str) -> dict[
         raise ConfigError(
             f"base_model={system.config.base_model} has no weights and generates no replies"
         )
-    finetuner: Any = None
     try:
-        finetuner = open_finetuner(system.config, device)
-        with show_activities():
-            return dict(finetuner.generate(ValidationRequest(n_dialogues, split=split)).responses)
+        opened: Any = open_finetuner(system.config, device, keeps=keeps)
+        request = ValidationRequest(n_dialogues, split=split)
+        with closing(opened), show_activities():
+            return dict(opened.generate(request).responses)
     except TrialFailed as error:
         raise ConfigError(f"the replies cannot be generated: {error}") from error
-    finally:
-        if finetuner is not None:
-            finetuner.close()
 
 
 main = make_main(build_parser, write_replies)

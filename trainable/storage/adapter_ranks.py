@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from trainable.rank_pattern import multiply_ranks
 from trainable.trial import TrialConfig
@@ -13,8 +13,18 @@ from trainable.trial import TrialConfig
 ALPHA = 8  # peft's, where the field is left out
 
 
+class Ranked(Protocol):
+    """What most layers have: a trial, or another with these two."""
+
+    @property
+    def lora_rank(self) -> int | None: ...
+
+    @property
+    def rslora(self) -> bool | None: ...
+
+
 def spell_ranks(
-    ranks: Mapping[str, int], scales: Mapping[str, float], config: TrialConfig
+    ranks: Mapping[str, int], scales: Mapping[str, float], config: Ranked
 ) -> dict[str, Any]:
     """r, lora_alpha, rank_pattern, alpha_pattern and use_rslora, of a rank and a scale a module:
     the trial's own, and by its path what a module has otherwise."""

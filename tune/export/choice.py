@@ -46,6 +46,22 @@ def choose_trials(
     return [open_choice(records, pick_seed(point, metric)) for point in points[:top]]
 
 
+def choose_seeds(records: SweepRecords, trial: str | None) -> list[Choice]:
+    """All seeds of the best point, or of that trial's. Raises ConfigError where there is one."""
+    if trial is not None:
+        find_trial(records, trial)
+    points = rank_points(records)
+    wanted = (p for p in points if trial is None or any(t.id == trial for t in p.trials))
+    point = next((p for p in wanted if any(is_exportable(t) for t in p.trials)), None)
+    seeds = [t for t in point.trials if is_exportable(t)] if point else []
+    if len(seeds) < 2:
+        raise ConfigError(
+            f"a mean needs two finished seeds of one point, and {records.name} has {len(seeds)}: "
+            "train them with --seeds N, or --confirm K"
+        )
+    return [open_choice(records, seed) for seed in seeds]
+
+
 def is_exportable(trial: TrialRecord) -> bool:
     is_lora = not trial.is_base and trial.config.get("method") == "lora"
     return is_lora and trial.state == "COMPLETE" and bool(trial.replied)

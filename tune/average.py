@@ -1,0 +1,68 @@
+"""One adapter of several seeds': python -m tune.average NAME --out FOLDER
+
+The mean of what they add to each weight, (1/n) sum of s B A, which is not the mean of the B times
+the mean of the A: it has their ranks side by side, exactly. With --rank it is the nearest of that
+rank (by singular values).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trainable.command.flags import add_names
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
+from trainable.trial import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), run, arguments)
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.average", __doc__)
+    add_names(
+        parser, help="a sweep: the seeds of its best point; or the folders of two adapters and more"
+    )
+    parser.add_argument("--trial", metavar="ID", help="of a sweep: the seeds of this trial's point")
+    parser.add_argument("--rank", type=int, metavar="R", help="the nearest adapter of this rank")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="write it here")
+    return parser
+
+
+def run(flags: argparse.Namespace) -> Outcome:
+    from tune.export.folder import placed
+    from tune.export.mean import write_mean
+
+    folders = list_folders(flags)
+    with placed(flags.out) as draft:
+        lost = write_mean(folders, flags.rank, draft)
+    print(f"the mean of {len(folders)} adapters: {flags.out}")
+    if flags.rank is not None:
+        print(f"rank {flags.rank} leaves out {lost:.2%} of it (of the changes' norm)")
+    print(f"score it: python -m tune.evaluate --adapter {flags.out} --split validation")
+    return Outcome(facts={"out": flags.out, "adapters": folders, "lost": lost})
+
+
+def list_folders(flags: argparse.Namespace) -> list[Path]:
+    """The adapters that the flags name. Raises ConfigError."""
+    folders = [Path(name).expanduser() for name in flags.names]
+    if len(folders) > 1:
+        if flags.trial:
+            raise ConfigError("--trial is of one sweep: leave it out, or name the sweep alone")
+        return folders
+    from analysis.records import find_sweep, read_sweep
+    from tune.export.choice import choose_seeds
+
+    choices = choose_seeds(read_sweep(find_sweep(flags.names[0], flags.storage)), flags.trial)
+    print("seeds of one point: trials " + ", ".join(choice.trial.id for choice in choices))
+    return [choice.checkpoint for choice in choices]
+
+
+if __name__ == "__main__":
+    speak_utf8()
+    sys.exit(main())

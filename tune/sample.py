@@ -1,0 +1,120 @@
+"""A model's own replies as a corpus to train on: python -m tune.sample --adapter FOLDER --out NEW
+
+Each training turn is replied to several times, by draws. A reply with the very placeholders of
+the corpus's own, in the model's words, takes its place (of several the one likest to it); elsewhere
+the corpus's own stays. Validation and test dialogues are as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainable.command.flags import add_set, add_trust
+from trainable.command.outcome import Outcome, carry_out
+from trainable.command.parser import Parser
+from trainable.system.environment import speak_utf8
+from trainable.trial import CONDITIONS, ConfigError, Setting
+from tune.generate import add_system, open_system
+
+if TYPE_CHECKING:
+    from trainable.corpus.corpus import Corpus
+    from tune.generate import System
+
+DRAWN = ("decoding=sampling", "temperature=0.7")
+# what an adapter's own decoding may have besides, and sampling has not
+OTHERS = tuple(
+    f"{name}=null"
+    for decider, values, names in CONDITIONS
+    if decider == "decoding" and "sampling" not in values
+    for name in names
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return carry_out(build_parser(), run, arguments)
+
+
+def build_parser() -> Parser:
+    parser = Parser("tune.sample", __doc__)
+    add_system(parser.add_mutually_exclusive_group(required=True))
+    parser.add_argument("--base-model", metavar="FOLDER|ID", help="in the place of the adapter's")
+    parser.add_argument("--corpus", help="in MultiWOZ's layout (default: the adapter's own)")
+    parser.add_argument("--samples", type=int, default=8, metavar="K", help="replies to each turn")
+    parser.add_argument(
+        "--dialogues", type=int, metavar="N", help="the first N of the fixed order (default: all)"
+    )
+    add_set(parser, f"a field other than the trial's (beside {' '.join(DRAWN)})")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_trust(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="write it here")
+    parser.set_defaults(cross_check=False)
+    return parser
+
+
+def run(flags: argparse.Namespace) -> Outcome:
+    from trainable.corpus.rewrite import find_source, rewrite
+    from trainable.evaluation.sampled import choose_replies
+
+    flags.set = [*OTHERS, *DRAWN, *flags.set]
+    if flags.samples < 1:
+        raise ConfigError(f"--samples must be at least 1, not {flags.samples}")
+    if flags.out.exists():
+        raise ConfigError(f"--out must be a new folder, and {flags.out} is there: choose another")
+    system, corpus = open_system(flags)
+    check_system(system)
+    source = find_source(corpus.name)
+    n_dialogues = flags.dialogues or len(corpus.get_split("train"))
+    samples = draw(system, n_dialogues, flags)
+    chosen = choose_replies(corpus.get_split("train"), samples)
+    told = {"samples": flags.samples, "adapter_sha256": system.adapter_sha256}
+    told |= {"config": system.config.to_dict(), **count(corpus, chosen, n_dialogues)}
+    rewrite(source, chosen, told, flags.out)
+    print(
+        f"{told['replaced']:,} of {told['turns']:,} replies to {n_dialogues:,} training dialogues "
+        f"are the model's own: {flags.out}"
+    )
+    return Outcome(facts={"out": flags.out, **told})
+
+
+def check_system(system: System) -> None:
+    config = system.config
+    if config.decoding != "sampling":
+        raise ConfigError(
+            f"decoding={config.decoding} gives one reply whatever the draw: give ",
+            Setting("decoding", "sampling"),
+        )
+    if config.response != "delexicalised":
+        raise ConfigError(
+            f"response={config.response} has no placeholders to choose by: sample an adapter that "
+            "was trained with response=delexicalised"
+        )
+
+
+def draw(system: System, n_dialogues: int, flags: argparse.Namespace) -> list[dict[str, Any]]:
+    """So many replies to each training turn, each by draws of its own seed."""
+    from tune.generate import generate
+
+    samples = []
+    for number in range(flags.samples):
+        seeded = replace(system, config=replace(system.config, seed=system.config.seed + number))
+        samples.append(generate(seeded, "train", n_dialogues, flags.device, keeps=True))
+        print(f"sample {number + 1} of {flags.samples}", file=sys.stderr)
+    return samples
+
+
+def count(corpus: Corpus, chosen: dict[tuple[str, int], str], n_dialogues: int) -> dict[str, int]:
+    from trainable.corpus.subset import validation_subset
+
+    asked = validation_subset(corpus.get_split("train"), n_dialogues)
+    turns = sum(len(dialogue.turns) for dialogue in asked)
+    return {"dialogues": n_dialogues, "turns": turns, "replaced": len(chosen)}
+
+
+if __name__ == "__main__":
+    speak_utf8()
+    sys.exit(main())
