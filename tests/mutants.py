@@ -45,11 +45,15 @@ MUTANTS = {
         ("if n < 10", "if n <= 10"),
         ("if slots and domain", "if domain"),
         ("len(database.query(domain, slots))", "len(database.query(domain, {}))"),
+        ("findall(turn.delexicalised)", "findall(turn.response)"),
+        ("turn.requested if config.requests else {}", "turn.requested"),
+        ("if value != ASKED", "if value"),
     ),
     ("trainable/corpus/encode.py", "corpus/test_prompt.py"): (
         ("sum(lengths[: end + 1]) <= room", "sum(lengths[: end + 1]) < room"),
         ("sum(lengths[start - 1 : end]) <= room", "sum(lengths[start - 1 : end]) < room"),
         ("[*tokens, special.eos]", "[*tokens]"),
+        (".text.rpartition(REPLY)[2]", ".text"),
     ),
     ("trainable/corpus/encode.py", "corpus/test_chat.py"): (
         ("tokenise_apart if special.chat is None else tokenise_in_chat", "tokenise_apart"),
@@ -103,6 +107,38 @@ MUTANTS = {
     ("trainable/engine/layers/noise.py", "engine/test_knobs.py"): (
         ("length**-0.5", "tokens**-0.5"),
         ('combine(config.seed, "noise", draw.place)', 'combine(config.seed, "noise", start)'),
+    ),
+    ("trainable/model/principal.py", "engine/test_knobs.py"): (
+        ("(values / scale).sqrt()", "values.sqrt()"),
+    ),
+    ("trainable/solo/pissa.py", "engine/test_knobs.py"): (
+        ("return y - self.scales[path]", "return y + self.scales[path]"),
+        ("[weights[b], -own_b]", "[weights[b], own_b]"),
+    ),
+    ("trainable/solo/model.py", "engine/test_knobs.py"): (
+        ("(1.0, config.lora_plus_ratio)", "(1.0, 1.0)"),
+    ),
+    ("trainable/engine/slots/task.py", "engine/test_knobs.py"): (
+        ("max(1, round(share * len(dialogues)))", "len(dialogues)"),
+    ),
+    ("trainable/engine/reference.py", "engine/test_reference.py"): (
+        (".norm(dim=1).detach()", ".norm(dim=1)"),
+    ),
+    ("trainable/storage/adapter_ranks.py", "trainable/test_variants.py"): (
+        ("for path, own in alphas.items() if own != alpha", "for path, own in ()"),
+        ("lora_rank=2 * config.lora_rank", "lora_rank=config.lora_rank"),
+    ),
+    ("tune/export/mean.py", "export/test_average.py"): (
+        ("b * (own / scale)", "b"),
+        ("scale / len(pairs)", "scale"),
+        ("squares[rank:].sum()", "squares[:rank].sum()"),
+    ),
+    ("trainable/evaluation/sampled.py", "tune/test_sample.py"): (
+        ("if text and list_placeholders(text) == own", "if text"),
+        ("max(fitting", "min(fitting"),
+    ),
+    ("tune/ceilings.py", "tune/test_ceilings.py"): (
+        ("quoted = quote_corpus(dialogues, responses)", "quoted = quote_corpus(dialogues)"),
     ),
     ("trainable/model/ranks.py", "trainable/test_variants.py"): (
         ("2 * block < n_blocks", "2 * block <= n_blocks"),
