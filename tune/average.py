@@ -8,19 +8,12 @@ rank (by singular values).
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from trainable.command.flags import add_names
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), run, arguments)
 
 
 def build_parser() -> Parser:
@@ -63,6 +56,7 @@ def list_folders(flags: argparse.Namespace) -> list[Path]:
     return [choice.checkpoint for choice in choices]
 
 
+main = make_main(build_parser, run)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -7,15 +7,13 @@ Replies and states of a system, each also with the corpus's own in the other's p
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import ConfigError
 from tune.generate import add_corpus
 from tune.terminal.scores import show_interval
@@ -38,10 +36,6 @@ class Row:
     replies: str  # whose
     states: str
     scores: Scores
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), run, arguments)
 
 
 def build_parser() -> Parser:
@@ -137,6 +131,7 @@ def spell(row: Row) -> Mapping[str, Any]:
     }
 
 
+main = make_main(build_parser, run)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

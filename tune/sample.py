@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_set, add_trust
-from trainable.command.outcome import Outcome, carry_out
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
-from trainable.system.environment import speak_utf8
 from trainable.trial import CONDITIONS, ConfigError, Setting
 from tune.generate import add_system, open_system
 
@@ -33,10 +31,6 @@ OTHERS = tuple(
     if decider == "decoding" and "sampling" not in values
     for name in names
 )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    return carry_out(build_parser(), run, arguments)
 
 
 def build_parser() -> Parser:
@@ -115,6 +109,7 @@ def count(corpus: Corpus, chosen: dict[tuple[str, int], str], n_dialogues: int) 
     return {"dialogues": n_dialogues, "turns": turns, "replaced": len(chosen)}
 
 
+main = make_main(build_parser, run)
+
 if __name__ == "__main__":
-    speak_utf8()
-    sys.exit(main())
+    start_command(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +82,11 @@ KINDS: dict[str, dict[str, Any]] = {
 def test_vllm_s_own_classes_read_it_as_peft_does(kind: str, tmp_path: Path) -> None:
     peft_helper = pytest.importorskip("vllm.lora.peft_helper")
     lora_config, lora_model = (pytest.importorskip(f"vllm.{n}") for n in NEEDED)
-    config = TrialConfig.from_dict({**BASES["tiny"], "quantisation": "fp32", "warmup_turns": 0})
+    told = {**BASES["tiny"], "quantisation": "fp32", "warmup_turns": 0, **KINDS[kind]}
+    told.pop("double_quantisation")
+    config = TrialConfig.from_dict(told)
     pack = Pack(load_base(BaseSpec.of(config, device="cpu")), 1, max_rank=64, pass_tokens=2048)
-    pack.join("a", replace(config, double_quantisation=None, **KINDS[kind]), None)
+    pack.join("a", config, None)
     pack.copy_state("a").write(tmp_path)
     fields = read_adapter_config(tmp_path)
     ranks = [rank for rank in VLLM_RANKS if rank >= largest_rank(fields)]

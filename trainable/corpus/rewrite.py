@@ -12,7 +12,7 @@ from typing import Any
 from trainable.corpus.files import read_json
 from trainable.corpus.goals import shorten_id
 from trainable.corpus.layout import recognise
-from trainable.corpus.multiwoz import Files, find_files
+from trainable.corpus.multiwoz import CorpusFiles, find_files
 from trainable.trial import ConfigError, Setting
 
 TOLD = "replies.json"  # how they came about
@@ -56,7 +56,7 @@ def rewrite(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def copy_files(files: Files, source: Path, out: Path) -> None:
+def copy_files(files: CorpusFiles, source: Path, out: Path) -> None:
     inner = files.acts.parent
     for path in files:
         own = out / path.relative_to(inner if path.is_relative_to(inner) else source)
@@ -64,7 +64,7 @@ def copy_files(files: Files, source: Path, out: Path) -> None:
         shutil.copyfile(path, own)
 
 
-def put_replies(files: Files, replies: Mapping[tuple[str, int], str], out: Path) -> None:
+def put_replies(files: CorpusFiles, replies: Mapping[tuple[str, int], str], out: Path) -> None:
     """A reply with placeholders is its own delexicalisation: it has no spans."""
     acts = read_json(files.acts)
     for path in files.dialogues["train"]:
