@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,20 @@ def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: i
     blocks.add_gradients(wanted, x, y)
     add_gradients(w, x, y, blocks.borders)
     near(w, wanted)
+
+
+@pytest.mark.parametrize("counts", [(640, 0, 1152), (0, 128, 1664), (512, 1024, 128)])
+def test_a_slot_s_gradient_is_the_same_in_any_company(counts: tuple[int, ...]) -> None:
+    """Bit for bit, though it is summed in chunks; up to rounding the formula's."""
+    blocks, (x, y) = Blocks.of(counts, torch.device("cpu")), draw_rows(sum(counts), 24, 40)
+    total, wanted = torch.ones(3, 24, 40), torch.ones(3, 24, 40)
+    blocks.add_gradients(wanted, x, y)
+    add_gradients(total, x, y, blocks.borders)
+    torch.testing.assert_close(total, wanted, rtol=1e-5, atol=1e-4)
+    for slot, (begin, end) in enumerate(pairwise(blocks.borders.tolist())):
+        alone, own = torch.ones(1, 24, 40), slice(begin, end)
+        add_gradients(alone, x[own], y[own], torch.tensor([0, end - begin], dtype=torch.int32))
+        assert torch.equal(alone[0], total[slot])
 
 
 @pytest.mark.parametrize("counts", [(256, 128, 384), (0, 128, 256)])

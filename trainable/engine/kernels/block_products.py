@@ -16,6 +16,8 @@ from trainable.engine.kernels import BLOCK_TOKENS
 TILE = 64
 WIDE = 128
 SMALLEST = 16  # side of a tensor core's
+CHUNK_TOKENS = 512  # of a slot, whose gradients are summed by one program
+NUMBERS = 1024  # of a gradient, by one program
 
 
 def multiply_blocks(
@@ -38,13 +40,22 @@ def multiply_blocks(
 
 
 def add_gradients(total: Tensor, left: Tensor, right: Tensor, borders: Tensor) -> None:
-    """As `Blocks.add_gradients`: the sums are made, and added, in float32."""
+    """As `Blocks.add_gradients`, in float32: chunks of a slot's tokens are summed side by side, and
+    their sums one after another. Chunks are counted from the slot's own first token, so that its
+    gradient is the same in any company."""
     left, right, (slots, m, n) = left.contiguous(), right.contiguous(), total.shape
     rows, columns = fit(m, TILE), fit(n, TILE)
-    _add_gradients[triton.cdiv(m, rows), triton.cdiv(n, columns), slots](
-        total, left, right, borders, m, n, *total.stride(), PRECISION=precision_of(left),
+    places = left.shape[0] // CHUNK_TOKENS + slots  # enough, wherever the slots' borders lie
+    sums = total.new_empty(places, m, n)
+    layout = {"CHUNK": CHUNK_TOKENS, "SLOTS": triton.next_power_of_2(slots)}
+    _sum_chunks[triton.cdiv(m, rows), triton.cdiv(n, columns), places](
+        sums, left, right, borders, m, n, slots, PRECISION=precision_of(left),
         TOKENS=WIDE * 2 // left.itemsize, ROWS=rows, COLUMNS=columns, num_warps=4, num_stages=3,
+        **layout,
     )  # fmt: skip
+    _add_chunks[triton.cdiv(m * n, NUMBERS), slots](
+        total, sums, borders, m, n, *total.stride(), CHUNK=CHUNK_TOKENS, NUMBERS=NUMBERS
+    )
 
 
 def fit(size: int, most: int) -> int:
@@ -99,24 +110,31 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    total,
+def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    sums,
     left,
     right,
     borders,
     m,
     n,
-    total_slot,
-    total_row,
-    total_column,
+    slots,
     PRECISION: tl.constexpr,
     TOKENS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    CHUNK: tl.constexpr,
+    SLOTS: tl.constexpr,
 ):
-    """A tile of a slot's, over all of its tokens."""
-    slot = tl.program_id(2)
-    begin, end = tl.load(borders + slot), tl.load(borders + slot + 1)
+    """A tile of one chunk's sum. The chunks of slot s lie from place borders[s] // CHUNK + s on:
+    no two slots' meet."""
+    place = tl.program_id(2)
+    slot = tl.arange(0, SLOTS)
+    begins = tl.load(borders + slot, mask=slot < slots, other=0)
+    ends = tl.load(borders + slot + 1, mask=slot < slots, other=0)
+    chunk = place - (begins // CHUNK + slot)
+    is_own = (chunk >= 0) & (begins + chunk * CHUNK < ends)
+    begin = tl.sum(tl.where(is_own, begins + chunk * CHUNK, 0), axis=0)
+    end = tl.sum(tl.where(is_own, tl.minimum(begins + (chunk + 1) * CHUNK, ends), 0), axis=0)
     if begin == end:
         return
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -124,10 +142,41 @@ def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     own = tl.zeros([ROWS, COLUMNS], tl.float32)
     for start in range(begin, end, TOKENS):
         token = (start + tl.arange(0, TOKENS)).to(tl.int64)[:, None]
-        one = tl.load(left + token * m + row[None], mask=row[None] < m, other=0.0)
-        other = tl.load(right + token * n + column[None], mask=column[None] < n, other=0.0)
+        is_left = (token < end) & (row[None] < m)
+        one = tl.load(left + token * m + row[None], mask=is_left, other=0.0)
+        is_right = (token < end) & (column[None] < n)
+        other = tl.load(right + token * n + column[None], mask=is_right, other=0.0)
         own = tl.dot(tl.trans(one), other, own, input_precision=PRECISION)
-    place = slot.to(tl.int64) * total_slot + row[:, None] * total_row + column[None] * total_column
-    is_there = (row[:, None] < m) & (column[None] < n)
-    before = tl.load(total + place, mask=is_there, other=0.0)
-    tl.store(total + place, before + own, mask=is_there)
+    at = sums + place.to(tl.int64) * m * n + row[:, None] * n + column[None]
+    tl.store(at, own, mask=(row[:, None] < m) & (column[None] < n))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    total,
+    sums,
+    borders,
+    m,
+    n,
+    total_slot,
+    total_row,
+    total_column,
+    CHUNK: tl.constexpr,
+    NUMBERS: tl.constexpr,
+):
+    """Some numbers of a slot's gradient: its chunks' sums, the first one first."""
+    slot = tl.program_id(1)
+    begin, end = tl.load(borders + slot), tl.load(borders + slot + 1)
+    if begin == end:
+        return
+    number = tl.program_id(0) * NUMBERS + tl.arange(0, NUMBERS)
+    is_there = number < m * n
+    first = begin // CHUNK + slot
+    own = tl.zeros([NUMBERS], tl.float32)
+    for chunk in range(0, (end - begin + CHUNK - 1) // CHUNK):
+        at = sums + (first + chunk).to(tl.int64) * m * n + number
+        own += tl.load(at, mask=is_there, other=0.0)
+    place = total + slot.to(tl.int64) * total_slot
+    place += (number // n) * total_row + (number % n) * total_column
+    before = tl.load(place, mask=is_there, other=0.0)
+    tl.store(place, before + own, mask=is_there)
