@@ -23,6 +23,8 @@ from trainable.trial import TrialConfig
 
 FINENESS = 8  # sizes that passes are filled up to: so many from a power of two to the next
 FEWEST = 512  # tokens of a pass that is filled up
+TARGET_PARTS = 8  # its targets are filled up to a multiple of this part of its tokens
+SEQUENCE_PARTS = 512  # and its sequences of this
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,10 @@ def pack_windows(
     )
     before, labels = targets - 1, ids[targets]
     if pads_to_bucket:
-        lengths += [0] * (-len(lengths) % max(8, len(ids) // 128))
-        idle = np.arange(-len(labels) % max(32, len(ids) // 2))  # each at a token of its own
+        lengths += [0] * (-len(lengths) % max(8, len(ids) // SEQUENCE_PARTS))
+        idle = np.arange(
+            -len(labels) % max(32, len(ids) // TARGET_PARTS)
+        )  # each at a token of its own
         before, labels = np.append(before, idle % len(ids)), np.pad(labels, (0, len(idle)))
     packing = Packing(lengths, device)
     return PackedTokens(
