@@ -112,7 +112,7 @@ def judge(name: str, scratch: Path) -> tuple[str, ...]:
 
 def compare_somehow(config: TrialConfig) -> tuple[str, ...]:
     """By the engine, or alone where that does not take it."""
-    from trainable.model.packable import is_encoder_decoder, why_alone
+    from trainable.model.packable import why_alone
 
     adapter = Path(f"{config.base_model}-adapter")
     reason = why_alone(config)
@@ -122,8 +122,6 @@ def compare_somehow(config: TrialConfig) -> tuple[str, ...]:
         except CannotPack as error:
             reason = str(error)
     verdict = f"alone: {reason}"
-    if is_encoder_decoder(config):  # the reference is a decoder
-        return (*(DASH,) * (len(HEADER) - 2), verdict)
     return spell(compare_alone(config, adapter), config, verdict)
 
 

@@ -10,22 +10,50 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+)
 
 from trainable.corpus.encode import Window
+from trainable.engine.check.reference import noisy
 from trainable.engine.slots.data_order import DataOrder
 from trainable.model.base import silence_dropout
 from trainable.model.positions import forget_lengths
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
+ROUNDING = 2.0**-21  # relative, of embeddings: what 32 bits may round otherwise on their way
+ROUNDED = 0.01  # of a number of the gradient that moves by more, rounding makes a part
+MOST_ROUNDED = 0.1  # of an adapter's numbers
+
 
 def list_nats(model: Any, window: Window) -> Tensor:
     """[targets]: each one's loss, by the model as it is."""
     ids = torch.from_numpy(window.ids).long().to(model.device)
+    if model.config.is_encoder_decoder:
+        return torch.cat([score_reply(model, ids, r.start, r.end) for r in window.replies])
     targets = torch.from_numpy(window.targets).to(model.device)
     logits = model(input_ids=ids[None], use_cache=False).logits[0, targets - 1]
     return F.cross_entropy(logits.float(), ids[targets], reduction="none")
+
+
+def score_reply(model: Any, ids: Tensor, start: int, end: int) -> Tensor:
+    """[end - start]: the encoder reads what stands in front, closed as a reply is."""
+    source = torch.cat([ids[:start], ids[end - 1 : end]])
+    first = torch.tensor([model.config.decoder_start_token_id], device=ids.device)
+    before = torch.cat([first, ids[start : end - 1]])
+    logits = model(input_ids=source[None], decoder_input_ids=before[None]).logits[0]
+    return F.cross_entropy(logits.float(), ids[start:end], reduction="none")
+
+
+def name_attention(sizes: Any) -> str:
+    """transformers' own formula, but where that counts ALiBi's slopes twice, in the mask and in the
+    scores (Falcon, as of 5.23): torch's kernel gets them once, as Falcon's authors define it."""
+    is_doubled = sizes.model_type == "falcon" and sizes.alibi
+    return "sdpa" if is_doubled else "eager"
 
 
 class Reference:
@@ -35,12 +63,19 @@ class Reference:
         self.config, self.special = config, special
         sizes = AutoConfig.from_pretrained(config.base_model)
         silence_dropout(sizes)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            config.base_model, config=sizes, dtype=torch.float32, attn_implementation="eager"
+        kind = AutoModelForSeq2SeqLM if sizes.is_encoder_decoder else AutoModelForCausalLM
+        model: Any = kind.from_pretrained(
+            config.base_model,
+            config=sizes,
+            dtype=torch.float32,
+            attn_implementation=name_attention(sizes),
         )
+        start = model.generation_config.decoder_start_token_id
+        model.generation_config = GenerationConfig(decoder_start_token_id=start)
         forget_lengths(model)  # each dialogue's rotary frequencies are its own
         self.model: Any = PeftModel.from_pretrained(model, adapter, is_trainable=True)
         self.started = {name: value.clone() for name, value in self.adapter().items()}
+        self.rounded = {name: torch.zeros_like(v).bool() for name, v in self.started.items()}
 
     def adapter(self) -> dict[str, Tensor]:
         state = self.model.state_dict()
@@ -52,37 +87,62 @@ class Reference:
             return list_nats(self.model, window)
 
     def reply(self, prompt: list[int]) -> list[int]:
+        is_decoder = not self.model.config.is_encoder_decoder
+        ids = prompt if is_decoder else [*prompt, self.special.eos]
         with torch.no_grad():
             out = self.model.generate(
-                input_ids=torch.tensor([prompt]),
-                attention_mask=torch.ones(1, len(prompt), dtype=torch.int64),
+                input_ids=torch.tensor([ids]),
+                attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
                 do_sample=False,
                 max_new_tokens=self.config.max_new_tokens,
                 eos_token_id=self.special.eos,
                 pad_token_id=self.special.pad,
             )
-        return list(out[0, len(prompt) :].tolist())
+        return list(out[0, len(ids) if is_decoder else 1 :].tolist())
 
     def train(self, windows: list[Window], steps: int) -> None:
         config = self.config
         assert config.batch_turns and config.learning_rate and config.clip_norm
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0)
+        trained = self._trained()
+        optimizer = torch.optim.AdamW(
+            trained.values(), lr=config.learning_rate, weight_decay=0.0
+        )
         order = DataOrder(windows, config.batch_turns, config.seed)
         for _ in range(steps):
             draws: Sequence[Any] = order.next_step()
-            n_targets = sum(len(draw.window.targets) for draw in draws)
-            for draw in draws:
-                (list_nats(self.model, draw.window).sum() / n_targets).backward()
-            torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
+            with noisy(self.model, self.model.device, ROUNDING):
+                self._differentiate(draws)
+            others = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
+            self._differentiate(draws)
+            for name, other in others.items():
+                grad = trained[name].grad
+                self.rounded[name] |= (grad - other).abs() > ROUNDED * grad.abs()
+            torch.nn.utils.clip_grad_norm_(trained.values(), config.clip_norm)
             optimizer.step()
-            optimizer.zero_grad()
+
+    def _trained(self) -> dict[str, Any]:
+        named = self.model.named_parameters()
+        return {name.replace(".default", ""): p for name, p in named if p.requires_grad}
+
+    def _differentiate(self, draws: Sequence[Any]) -> None:
+        """The gradient of a step's mean loss, into the adapter's parameters."""
+        self.model.zero_grad()
+        n_targets = sum(len(draw.window.targets) for draw in draws)
+        for draw in draws:
+            (list_nats(self.model, draw.window).sum() / n_targets).backward()
 
     def distance(self, found: Mapping[str, Tensor]) -> float:
-        """Of an adapter from this one, over how far this one has come. Raises AssertionError where
-        they do not have the same tensors."""
+        """Of an adapter from this one, over how far this one has come. AdamW divides a number of
+        the gradient by its own size, so that where rounding makes it, the step is anybody's: such
+        numbers are left out. Raises AssertionError where they are many, or the two do not have the
+        same tensors."""
         own = self.adapter()
         assert own.keys() == found.keys(), "peft does not take every tensor of the adapter"
-        apart = sum(float((found[name] - value).square().sum()) for name, value in own.items())
-        moved = sum(float((self.started[n] - v).square().sum()) for n, v in own.items())
+        left_out = torch.cat([part.flatten() for part in self.rounded.values()])
+        assert left_out.float().mean() < MOST_ROUNDED, "rounding alone makes the gradient"
+        apart = moved = 0.0
+        for name, value in own.items():
+            counts = ~self.rounded[name]
+            apart += float((found[name] - value)[counts].square().sum())
+            moved += float((self.started[name] - value)[counts].square().sum())
         return (apart / max(moved, 1e-30)) ** 0.5

@@ -17,9 +17,9 @@ READ = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="ut
 
 
 def complete(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """With those of the sets that they are like; of a wrapper, the parts inside it, too."""
+    """With those of the sets that they are like; the parts inside a wrapper, too."""
     own = {
-        name: complete(value) if name.endswith("_config") else value
+        name: complete(value) if isinstance(value, Mapping) else value
         for name, value in fields.items()
         if name != "like"
     }
@@ -46,8 +46,8 @@ def write_model(name: str, folder: Path) -> Path:
     ends = {f"{end}_token_id": getattr(tokenizer, f"{end}_token_id") for end in ("bos", "eos")}
     pad = {"pad_token_id": tokenizer.pad_token_id or 0}
     text = {"vocab_size": len(tokenizer), **ends, **pad}
-    if "text_config" in fields:  # a wrapper of several modalities
-        fields["text_config"] = {**text, **fields["text_config"]}
+    for part in {"text_config", "encoder", "decoder"} & fields.keys():  # of several models in one
+        fields[part] = {**text, **fields[part]}
     config = kind(**{**text, **fields})
     torch.manual_seed(0)
     several = transformers.AutoModelForSeq2SeqLM

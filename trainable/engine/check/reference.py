@@ -94,12 +94,12 @@ def hooked(model: nn.Module, adapter: Adapter) -> Iterator[None]:
 
 
 @contextmanager
-def noisy(model: Any, device: torch.device) -> Iterator[None]:
+def noisy(model: Any, device: torch.device, size: float = NOISE) -> Iterator[None]:
     generator = torch.Generator().manual_seed(1)
 
     def hook(layer: nn.Module, inputs: Any, out: Tensor) -> Tensor:
         noise = torch.randn(out.shape, generator=generator).to(device, out.dtype)
-        return out * (1 + NOISE * noise)
+        return out * (1 + size * noise)
 
     handle = model.get_input_embeddings().register_forward_hook(hook)
     try:
