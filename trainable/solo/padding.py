@@ -1,7 +1,8 @@
-"""Whether a model computes a padded row as it does the row alone.
+"""Whether a model computes a padded row as it does the row alone, and a token from those in front
+of it.
 
-Not where something runs across the padding, as recurrences do, or rotary frequencies are those of
-the longest row: such models are given one row at a time.
+The first not where something runs across the padding, as recurrences do, or rotary frequencies are
+those of the longest row: such models are given one row at a time. The second not in encoders.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.trial import ConfigError, Setting
+
 Pad = Callable[..., tuple[Tensor, Tensor]]  # rows, left= -> ids and mask [rows, longest]
 EXACT_NATS, ROUGH_NATS = 1e-3, 0.2  # mean difference allowed, in 32 bits and in 16
-ROWS = 24, 120  # tokens of a short row and of a long one
+SAME_NATS = 1e-5  # in 32 bits, of passes of one length
+ROWS = 80, 160  # tokens of a short row and of a long one
+KEPT = 16  # tokens in front of those that are changed
 NEXT = 3  # tokens: minimax's first is right, and its kept state is not
 
 
@@ -25,12 +30,31 @@ def ignores_padding(model: Any, pad: Pad, tokens: Sequence[int]) -> bool:
     for predict, is_left in ((predict_padded, False), (predict_next, True)):
         alone = predict(model, *pad([short], left=is_left))
         beside = predict(model, *pad([short, long], left=is_left))
-        near = EXACT_NATS if alone.dtype == torch.float32 else ROUGH_NATS
-        shared = beside[:1, : alone.shape[1]]
-        apart = (shared.float().log_softmax(-1) - alone.float().log_softmax(-1)).abs().mean()
-        if not float(apart) <= near:
+        if not is_same(beside[:1, : alone.shape[1]], alone):
             return False
     return True
+
+
+@torch.no_grad()
+def check_order(model: Any, pad: Pad, tokens: Sequence[int], base_model: str) -> None:
+    """Raises ConfigError where what a model predicts depends on the tokens behind: its loss on a
+    dialogue would be that of somebody who has read it. `tokens`: a text longer than `KEPT`."""
+    row = list(tokens[: ROWS[0]])
+    other = row[:KEPT] + row[KEPT:][::-1]
+    first, second = (predict_padded(model, *pad([ids], left=False)) for ids in (row, other))
+    if not is_same(second[:, :KEPT], first[:, :KEPT], SAME_NATS):
+        raise ConfigError(
+            f"a base model must predict a token from those in front of it, and {base_model} reads "
+            "those behind it, too, as encoders do: give a decoder or an encoder-decoder (",
+            *(Setting("base_model"), ")"),
+        )
+
+
+def is_same(found: Tensor, wanted: Tensor, exact_nats: float = EXACT_NATS) -> bool:
+    """Whether logits [rows, tokens, vocabulary] are, but for rounding."""
+    near = exact_nats if wanted.dtype == torch.float32 else ROUGH_NATS
+    apart = (found.float().log_softmax(-1) - wanted.float().log_softmax(-1)).abs().mean()
+    return float(apart) <= near  # not where it is NaN
 
 
 def predict_padded(model: Any, ids: Tensor, mask: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
 from trainable.solo.generate import Prompt, choose_drawn, spell_generation
-from trainable.solo.padding import ignores_padding
+from trainable.solo.padding import check_order, ignores_padding
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
 
@@ -48,8 +48,10 @@ class Passes:
 
     def _ignores_padding(self) -> bool:
         with self.autocast():
-            text = np.concatenate([window.ids for window in self.task.held_out("validation", 4)])
-            return ignores_padding(self.model, self.pad, text.tolist())
+            windows = self.task.held_out("validation", 4)
+            text = np.concatenate([window.ids for window in windows]).tolist()
+            check_order(self.model, self.pad, text, self.config.base_model)
+            return ignores_padding(self.model, self.pad, text)
 
     def autocast(self) -> Any:
         return torch.autocast(self.device.type, self.base.compute_dtype, enabled=self.is_mixed)

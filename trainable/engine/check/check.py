@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -66,7 +67,9 @@ class SelfCheck:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a model of unknown kind does with packed tokens
-            reason = f"the engine cannot run it ({type(error).__name__}: {str(error)[:100]})"
+            part = name_part(error) or type(self.base.model).__name__
+            told = " ".join(str(error).split())[:100]
+            reason = f"the engine cannot run its {part} ({type(error).__name__}: {told})"
             cause = error
         self.settle(reason, cause)
 
@@ -90,3 +93,11 @@ def eager(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(kept)
+
+
+def name_part(error: BaseException) -> str | None:
+    """The class of the model's innermost layer that it came through; None: it met none."""
+    layers = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    kinds = [type(layer) for layer in layers if isinstance(layer, torch.nn.Module)]
+    own = [k.__name__ for k in kinds if not k.__module__.startswith(("torch.", "trainable."))]
+    return own[-1] if own else None

@@ -48,6 +48,8 @@ def find_backbone(model: Any) -> Any:
 
 def find_own_attention(model: Any) -> str | None:
     """Why a model's attention cannot be told which tokens belong together; None: it can."""
+    if getattr(model.config.get_text_config(), "alibi", False):
+        return f"{type(model).__name__} adds slopes to its scores (ALiBi), which cannot be packed"
     is_known = getattr(model, "_supports_attention_backend", False)
     if is_known or getattr(model, "_supports_sdpa", False):
         return None
