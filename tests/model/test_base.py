@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from architectures import build_tokenizer
+from safetensors.torch import load_file, save_file
 
 from trainable.model.base import Base, BaseSpec, load_base
 from trainable.model.source import check_base
@@ -131,9 +134,23 @@ def remove_config(folder: Path) -> None:
     (folder / "config.json").unlink()
 
 
+def lose_a_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def edit_config(folder: Path, **fields: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (lose_a_weight, r"lack 1 of them \(model.layers.1.mlp.up_proj.weight first\)"),
+        (lambda folder: edit_config(folder, intermediate_size=64), "intermediate|shape|size"),
+        (lambda folder: edit_config(folder, model_type="llava"), "no decoder of its kind"),
         (strip_tokenizer, "needs a tokenizer"),
         (need_remote_code, "--trust-remote-code"),
         (break_config, "cannot be loaded"),
@@ -157,6 +174,9 @@ def test_check_base_sees_what_is_missing_before_anything_is_loaded(
     folder = make_checkpoint("llama")
     check_base(folder)
     check_base("tiny")
+    edit_config(Path(folder), architectures=["RobertaForMaskedLM"])
+    with pytest.raises(ConfigError, match="must be one that writes text"):
+        check_base(folder)
     strip_tokenizer(Path(folder))
     for missing in (folder, str(tmp_path / "nowhere"), "./nowhere"):
         with pytest.raises(ConfigError, match="base_model"):

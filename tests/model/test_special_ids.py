@@ -66,3 +66,14 @@ def test_other_tokens_in_brackets_open_no_placeholder() -> None:
     assert before
     tokenizer.add_special_tokens({"additional_special_tokens": ["[INST]", "[/INST]"]})
     assert find_openers(tokenizer) == before
+
+
+def test_words_without_rows_are_refused(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED_FOLDER)
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
+    tokenizer.add_tokens(["user>"])
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    told = rf"writes 'user>' as {len(tokenizer) - 1}, and the model has {len(tokenizer) - 1} rows"
+    with pytest.raises(ConfigError, match=told):
+        open_task(str(tmp_path))[0].held_out("validation", 1)

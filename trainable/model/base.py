@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -21,8 +22,10 @@ from transformers import (
 from trainable.combinations import check_compute
 from trainable.declared import check_choice
 from trainable.model.conv1d import to_linear
+from trainable.model.generation import forget_generation
 from trainable.model.gpu_memory import limit_memory
 from trainable.model.identity import Identity, identify
+from trainable.model.loaded import check_loaded
 from trainable.model.positions import count_positions, forget_lengths
 from trainable.model.precision import DTYPES, name_dtype, pick_compute_dtype
 from trainable.model.quantise import count_params, dequantise, has_room, quantise
@@ -155,7 +158,7 @@ def silence_dropout(config: Any) -> None:
     for name, value in list(vars(config).items()):
         if isinstance(value, float) and re.search("drop|jitter", name):
             setattr(config, name, 0.0)
-        elif hasattr(value, "to_dict") and name.endswith("config"):
+        elif isinstance(value, PreTrainedConfig):
             silence_dropout(value)
 
 
@@ -176,7 +179,10 @@ def build_model(
         if is_quantised and source.gguf_file is None:
             arguments["quantization_config"] = bitsandbytes_config(spec, dtype)
         arguments |= {"config": config, "dtype": dtype, "device_map": {"": device}}
-        model = kind.from_pretrained(source.name, **source.arguments, **arguments)
+        arguments |= {**source.arguments, "output_loading_info": True}
+        model, found = kind.from_pretrained(source.name, **arguments)
+        check_loaded(found, spec.base_model)
+    model.generation_config = forget_generation(model.generation_config)
     to_linear(model)
     if source.gguf_file is not None:
         drop_quantiser(model)

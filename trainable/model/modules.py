@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from trainable.model.peft_targets import list_found
+
 # Kinds of models -> layers whose weights they read past the layer, and any adapter on it: kernels
 # of state spaces (peft refuses them), and what Gemma 3n clips, in training alone.
 PASSED = {
@@ -18,18 +20,19 @@ PASSED = {
 
 def list_linear_paths(model: torch.nn.Module) -> tuple[str, ...]:
     """Full paths of all linear layers (bitsandbytes' subclass nn.Linear) but the output layer and
-    those that the model passes by; of a model of several modalities those of its text part."""
+    those that the model passes by or peft loses; of several modalities those of its text part."""
     find_output = getattr(model, "get_output_embeddings", lambda: None)
     output_layer = find_output()
     within = find_text_part(model)
     kind = getattr(getattr(model, "config", None), "model_type", None)
     passed = PASSED.get(str(kind), ())
-    return tuple(
+    paths = tuple(
         path
         for path, module in model.named_modules()
         if is_adaptable(module) and module is not output_layer and path.startswith(within)
         if path.rpartition(".")[2] not in passed
     )
+    return list_found(paths, model)
 
 
 def find_text_part(model: Any) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+import torch
+
+NUMBERS = re.compile(r"\.\d+\.")
 
 
 def list_as_parameters(paths: Sequence[str], model: Any) -> tuple[str, ...]:
@@ -20,6 +25,34 @@ def list_as_parameters(paths: Sequence[str], model: Any) -> tuple[str, ...]:
     leaves = {path.rpartition(".")[2] for path in paths}
     kept = {leaf for leaf in leaves if is_kept(leaf, model)}
     return tuple(path for path in paths if path.rpartition(".")[2] not in kept)
+
+
+def list_found(paths: Sequence[str], model: Any) -> tuple[str, ...]:
+    """Those of the layers whose adapter peft finds again in the file that it wrote itself.
+
+    It reads the names in there as a checkpoint's, and renames what a checkpoint calls otherwise;
+    of Laguna's shared experts, which a checkpoint calls `shared_expert`, nothing is found."""
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    if kind is None or not paths:
+        return tuple(paths)
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    if get_checkpoint_conversion_mapping(kind) is None:
+        return tuple(paths)
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import (
+        convert_peft_adapter_state_dict_for_transformers,
+    )
+
+    # of the blocks, which are alike, one each
+    examples = {NUMBERS.sub(".", path): path for path in paths}
+    names = {f"base_model.model.{path}.lora_A.weight": path for path in examples.values()}
+    config, made = LoraConfig(target_modules=list(paths)), torch.zeros(1, 1)
+    read = convert_peft_adapter_state_dict_for_transformers(
+        model, config, dict.fromkeys(names, made)
+    )
+    found = {NUMBERS.sub(".", path) for name, path in names.items() if name in read}
+    return tuple(path for path in paths if NUMBERS.sub(".", path) in found)
 
 
 def is_kept(leaf: str, model: Any) -> bool:

@@ -40,11 +40,18 @@ def list_tables(model: Any) -> Iterator[int]:
     within = find_text_part(model)
     for path, module in model.named_modules():
         if isinstance(module, nn.Embedding) and path.startswith(within) and TABLE.search(path):
-            yield module.num_embeddings - int(getattr(module, "offset", 0))
+            yield module.num_embeddings - count_before(module)
     for path, buffer in model.named_buffers():
         is_table = buffer.ndim == 2 and buffer.is_floating_point()
         if is_table and path.startswith(within) and TABLE.search(path):
             yield len(buffer)
+
+
+def count_before(table: Any) -> int:
+    """Its rows in front of the first token's: OPT's and BART's by their own count, RoBERTa's behind
+    the row of the padding."""
+    padding = -1 if table.padding_idx is None else table.padding_idx
+    return int(getattr(table, "offset", padding + 1))
 
 
 def check_window(config: TrialConfig, positions: int | None) -> None:

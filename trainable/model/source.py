@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.model.loaded import check_heads
 from trainable.system.environment import trusts_remote_code
 from trainable.system.hub import settle_network
 from trainable.system.json_object import read_object
@@ -85,7 +86,9 @@ def check_base(base_model: str) -> None:
 
             settle_network()
             path = Path(hf_hub_download(source.name, "config.json"))
-        if needs_code(read_object(path)):
+        shape = read_object(path)
+        check_heads(shape, base_model)
+        if needs_code(shape):
             raise ValueError("it runs custom code")
 
 
@@ -209,6 +212,9 @@ def explain(base_model: str, error: BaseException) -> tuple[str | Setting, ...]:
     if "LocalEntryNotFoundError" in names or "couldn't connect" in text:
         what = "the hub cannot be reached, or HF_HUB_OFFLINE is set, and it is not in the cache"
         return (cannot, what, "; download it first or name a folder")
+    if "Unrecognized configuration class" in text:
+        what = "transformers has no decoder of its kind; give a language model (of several"
+        return (cannot, what, " modalities the text part, saved by itself): ", Setting("base_model"))
     if "gguf" in text.lower() and isinstance(error, ImportError):
         return (cannot, "a GGUF file needs the package gguf; run `pip install gguf`")
     lines = str(error).strip().splitlines() or [type(error).__name__]

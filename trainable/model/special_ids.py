@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,6 +129,18 @@ def check_rows(special: SpecialIds, rows: int, base_model: str) -> None:
         raise ConfigError(
             f"a base model needs a row for every placeholder of its tokenizer, and {base_model!r} "
             f"has {rows} rows and a placeholder with the id {beyond[0]}: call "
+            "model.resize_token_embeddings(len(tokenizer)) and save it (",
+            *(Setting("base_model"), ")"),
+        )
+
+
+def check_ids(ids: Iterable[int], rows: int, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ConfigError where a text's tokens are some that the model has no rows for."""
+    highest = max(ids, default=0)
+    if highest >= rows:
+        raise ConfigError(
+            f"a base model needs a row for every token of its tokenizer, which writes "
+            f"{tokenizer.decode([highest])!r} as {highest}, and the model has {rows} rows: call "
             "model.resize_token_embeddings(len(tokenizer)) and save it (",
             *(Setting("base_model"), ")"),
         )

@@ -18,9 +18,9 @@ from trainable.corpus.prompt import cut_plan
 from trainable.corpus.subset import validation_subset
 from trainable.dialogue.dialogue import Dialogue
 from trainable.engine.slots.data_order import DataOrder
-from trainable.model.base import Base
+from trainable.model.base import Base, count_rows
 from trainable.model.positions import check_replies, check_window
-from trainable.model.special_ids import decode_reply
+from trainable.model.special_ids import check_ids, decode_reply
 from trainable.trial import TrialConfig
 
 # The fields of a config that decide its text.
@@ -39,7 +39,7 @@ class Task:
         self.tokenizer: PreTrainedTokenizerBase = base.tokenizer
         self.special = find_special(config, base.tokenizer, base.special.prefix, base.special.eos)
         self.spoken = base.special.spoken
-        self.positions = base.positions
+        self.positions, self.rows = base.positions, count_rows(base.model)
         check_window(config, base.positions)
         self._train: list[Window] = []
         self._held_out: dict[tuple[str, int | None], list[Window]] = {}
@@ -103,7 +103,9 @@ class Task:
         return cut_plan(self.decode(ids), self.config)
 
     def _encode(self, dialogues: tuple[Dialogue, ...], config: TrialConfig) -> list[Window]:
-        return encode(dialogues, config, self.corpus.database, self.tokenise, self.special)
+        windows = encode(dialogues, config, self.corpus.database, self.tokenise, self.special)
+        check_ids((int(window.ids.max()) for window in windows), self.rows, self.tokenizer)
+        return windows
 
     def tokenise(self, texts: list[str]) -> list[list[int]]:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
