@@ -149,7 +149,7 @@ def edit_config(folder: Path, **fields: Any) -> None:
     ("damage", "words"),
     [
         (lose_a_weight, r"lack 1 of them \(model.layers.1.mlp.up_proj.weight first\)"),
-        (lambda folder: edit_config(folder, intermediate_size=64), "intermediate|shape|size"),
+        (lambda folder: edit_config(folder, intermediate_size=64), "is \\[128, 64\\] where that"),
         (lambda folder: edit_config(folder, model_type="llava"), "no decoder of its kind"),
         (strip_tokenizer, "needs a tokenizer"),
         (need_remote_code, "--trust-remote-code"),
@@ -202,3 +202,10 @@ def test_hub_model_that_is_not_cached_when_offline(monkeypatch: pytest.MonkeyPat
 def test_bad_spec(fields: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         BaseSpec(**fields)  # type: ignore[arg-type]
+
+
+def test_weights_of_other_shapes_are_refused_in_32_bits_too(make_checkpoint: Make) -> None:
+    folder = make_checkpoint("llama")
+    edit_config(Path(folder), intermediate_size=64)
+    with pytest.raises(ConfigError, match=r"down_proj.weight is \[64, 128\] where that"):
+        load(folder, quantisation="fp32")

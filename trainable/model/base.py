@@ -179,9 +179,9 @@ def build_model(
         if is_quantised and source.gguf_file is None:
             arguments["quantization_config"] = bitsandbytes_config(spec, dtype)
         arguments |= {"config": config, "dtype": dtype, "device_map": {"": device}}
-        arguments |= {**source.arguments, "output_loading_info": True}
-        model, found = kind.from_pretrained(source.name, **arguments)
-        check_loaded(found, spec.base_model)
+        arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, found = kind.from_pretrained(source.name, **source.arguments, **arguments)
+        check_loaded(model, found, spec.base_model)
     model.generation_config = forget_generation(model.generation_config)
     to_linear(model)
     if source.gguf_file is not None:

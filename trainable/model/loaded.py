@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainable.trial import ConfigError, Setting
@@ -30,10 +30,10 @@ def check_heads(shape: Mapping[str, Any], base_model: str) -> None:
         )
 
 
-def check_loaded(found: Any, base_model: str) -> None:
+def check_loaded(model: Any, found: Any, base_model: str) -> None:
     """`found`: what `from_pretrained` tells of its loading. Raises ConfigError where the files lack
-    weights, for which it draws random numbers: a classifier's have no output layer, a torn folder's
-    lack whatever is gone."""
+    weights (a classifier's have no output layer) or have them in other shapes: it would draw random
+    numbers in their place, and does not look at the shapes of 4-bit layers."""
     if missing := sorted(found["missing_keys"]):
         raise ConfigError(
             f"a base model needs all of its weights, and the files of {base_model} lack "
@@ -41,3 +41,18 @@ def check_loaded(found: Any, base_model: str) -> None:
             "checkpoint (",
             *(Setting("base_model"), ")"),
         )
+    for name, there, wanted in (*sorted(found["mismatched_keys"]), *list_odd(model)):
+        raise ConfigError(
+            f"the weights of {base_model} must have the shapes of its config.json, and {name} is "
+            f"{list(there)} where that says {list(wanted)}: give the configuration and the weights "
+            "of one model (",
+            *(Setting("base_model"), ")"),
+        )
+
+
+def list_odd(model: Any) -> Iterator[tuple[str, Sequence[int], Sequence[int]]]:
+    """The 4-bit layers whose weights are not of their shape: name, the weights', the layer's."""
+    for name, layer in model.named_modules():
+        state = getattr(getattr(layer, "weight", None), "quant_state", None)
+        if state is not None and tuple(state.shape) != (layer.out_features, layer.in_features):
+            yield name, state.shape, (layer.out_features, layer.in_features)

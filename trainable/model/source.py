@@ -214,7 +214,12 @@ def explain(base_model: str, error: BaseException) -> tuple[str | Setting, ...]:
         return (cannot, what, "; download it first or name a folder")
     if "Unrecognized configuration class" in text:
         what = "transformers has no decoder of its kind; give a language model (of several"
-        return (cannot, what, " modalities the text part, saved by itself): ", Setting("base_model"))
+        return (
+            cannot,
+            what,
+            " modalities the text part, saved by itself): ",
+            Setting("base_model"),
+        )
     if "gguf" in text.lower() and isinstance(error, ImportError):
         return (cannot, "a GGUF file needs the package gguf; run `pip install gguf`")
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -104,9 +104,7 @@ class Reference:
         config = self.config
         assert config.batch_turns and config.learning_rate and config.clip_norm
         trained = self._trained()
-        optimizer = torch.optim.AdamW(
-            trained.values(), lr=config.learning_rate, weight_decay=0.0
-        )
+        optimizer = torch.optim.AdamW(trained.values(), lr=config.learning_rate, weight_decay=0.0)
         order = DataOrder(windows, config.batch_turns, config.seed)
         for _ in range(steps):
             draws: Sequence[Any] = order.next_step()
