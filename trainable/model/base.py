@@ -166,7 +166,7 @@ def build_model(
     spec: BaseSpec, source: Source, config: Any, dtype: torch.dtype, device: torch.device
 ) -> PreTrainedModel:
     """The model with its weights, quantised, on the device."""
-    kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    kind: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     is_quantised = spec.quantisation not in DTYPES
     arguments: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
     if spec.initialisation == "random":

@@ -20,9 +20,9 @@ def check_heads(shape: Mapping[str, Any], base_model: str) -> None:
 
     >>> check_heads({"architectures": ["GPT2LMHeadModel"]}, "gpt2")
     """
-    names = shape.get("architectures")
-    is_told = isinstance(names, Sequence) and bool(names)
-    if is_told and all(OTHER_HEADS.search(str(name)) for name in names):
+    told = shape.get("architectures")
+    names = told if isinstance(told, list) else []
+    if names and all(OTHER_HEADS.search(str(name)) for name in names):
         raise ConfigError(
             f"a base model must be one that writes text, and {base_model} is a {names[0]} "
             "(config.json): give a decoder or an encoder-decoder (",
