@@ -207,7 +207,7 @@ def test_a_missing_split_or_column_is_named(
     with pytest.raises(ConfigError, match=r"split test must have .*'turns'"):
         load_corpus(str(mirror))
     path.write_bytes(whole[:-100])
-    with pytest.raises(ConfigError, match=r"0000\.parquet cannot be read"):
+    with pytest.raises(ConfigError, match=r"split test cannot be read, first .*0000\.parquet"):
         load_corpus(str(mirror))
     path.unlink()
     with pytest.raises(ConfigError, match="no Parquet file of split test"):

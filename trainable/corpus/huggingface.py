@@ -7,14 +7,15 @@ there (a local one), else from the official repository. Spans are those of
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainable.corpus.files import expect_fields, pair_turns
 from trainable.corpus.multiwoz import Exchange, parse_requests, parse_state
-from trainable.corpus.row_files import read_file
 from trainable.corpus.tables import list_structs
 from trainable.system.hub import settle_network
 from trainable.trial import ConfigError, Missing, Setting
@@ -87,12 +88,40 @@ def read_dialogues(
     for split in SPLITS:
         if split not in tables:
             raise ConfigError(f"the dataset has no Parquet file of split {split}: add it")
+    import datasets
+    from datasets.exceptions import DatasetsError
+    from pyarrow import ArrowException
+
     dialogues = {}
-    for split, paths in tables.items():
-        rows = [row for path in paths for row in read_file(path)[""]]
-        with expect_fields(f"the dataset's split {split}"):
-            dialogues[split] = [(row["dialogue_id"], [*_list_exchanges(row)]) for row in rows]
+    with TemporaryDirectory() as scratch, _quieten():  # what is parsed is kept elsewhere
+        for split, paths in tables.items():
+            with expect_fields(f"the dataset's split {split}"):
+                try:
+                    rows = datasets.load_dataset(
+                        "parquet", data_files=[*map(str, paths)], split="train", cache_dir=scratch
+                    )
+                except (DatasetsError, ArrowException) as error:
+                    raise ConfigError(
+                        f"the Parquet files of split {split} cannot be read, first {paths[0]}: "
+                        "fetch the dataset again"
+                    ) from error
+                dialogues[split] = [(row["dialogue_id"], [*_list_exchanges(row)]) for row in rows]
     return dialogues
+
+
+@contextmanager
+def _quieten() -> Iterator[None]:
+    """`datasets` logs a page where one line says it, and draws bars into files."""
+    from datasets.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _list_exchanges(row: Mapping[str, Any]) -> Iterator[Exchange]:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 PACKAGES = (
     *("qlora-dialogue-search", "torch", "transformers", "peft", "bitsandbytes", "accelerate"),
-    *("ray", "optuna", "sacrebleu"),
+    *("ray", "optuna", "datasets", "sacrebleu"),
 )
 COMPUTING = ("torch", "transformers", "peft", "bitsandbytes")  # of these, numbers depend on
 
