@@ -1,4 +1,4 @@
-"""What a sweep's answer cost, and what the usual ways would have cost:
+"""What a sweep's answer cost, and what the baselines would have cost:
 `python -m analysis.cost NAME --rates FILE`.
 
 FILE holds what `python -m tune.bench.baselines --checkpoint ...` printed on the same machine. Only

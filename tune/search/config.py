@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -20,6 +21,7 @@ IDLE = ("wait", "promote")
 SAMPLERS = ("tpe", "gp", "random", "grid")
 RUNG_METRICS = ("loss", "combined", "objective")  # combined: the objective, where it is Combined
 DIRECTIONS = ("max", "min")
+limit = partial(Flag, group=LIMITS, low=0, resumable=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,37 +145,16 @@ class SweepConfig:
         ),
     ] = "auto"
     baseline: Annotated[bool, Flag("leave out the untuned model", SWEEP)] = True
-    max_failures: Annotated[
-        int,
-        Flag("restarts of one trial whose worker was lost", LIMITS, low=0, resumable=True),
-    ] = 3
+    max_failures: Annotated[int, limit("restarts of one trial whose worker was lost")] = 3
     max_failed_trials: Annotated[
-        int,
-        Flag(
-            "end the sweep when more trials fail; 0: a quarter of the trials, at least 5",
-            LIMITS,
-            low=0,
-            resumable=True,
-        ),
+        int, limit("end the sweep when more trials fail; 0: a quarter of the trials, at least 5")
     ] = 0
     max_gpu_hours: Annotated[
-        float,
-        Flag(
-            "pause the sweep after so many (without a GPU: machine hours); 0: no limit",
-            LIMITS,
-            low=0,
-            resumable=True,
-        ),
+        float, limit("pause the sweep after so many (without a GPU: machine hours); 0: no limit")
     ] = 0
-    max_hours: Annotated[float, Flag("likewise, working hours", LIMITS, low=0, resumable=True)] = 0
+    max_hours: Annotated[float, limit("likewise, working hours")] = 0
     stop_if_no_improvement: Annotated[
-        int,
-        Flag(
-            "likewise, after so many points in a row without a new best",
-            LIMITS,
-            low=0,
-            resumable=True,
-        ),
+        int, limit("likewise, after so many points in a row without a new best")
     ] = 0
     report_to: Annotated[
         tuple[str, ...],
