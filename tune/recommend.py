@@ -26,7 +26,7 @@ PASSES = 2  # over the dialogues: as many turns as the best of analysis/results/
 
 
 def advise(flags: argparse.Namespace) -> Outcome:
-    from tune.plan.recommendation import leave_one_out, recommend
+    from tune.plan.recommendation import RATE, find_doubt, leave_one_out, recommend
 
     for name in ("dialogues", "minutes"):
         if getattr(flags, name) <= 0:
@@ -40,11 +40,16 @@ def advise(flags: argparse.Namespace) -> Outcome:
     facts = {"point": point, "train_turns": trial.train_turns, "config": trial.to_dict()}
     facts |= {"held_out": [asdict(h) for h in held], "trials": trials, "trial_s": trial_s}
     facts |= tell_worth(held, trials)
+    facts["doubt"] = find_doubt({**base, **trial.to_dict()}, params, seen) if RATE in point else ""
     print(f"{flags.model}, {params / 1e6:,.1f}M parameters, without a search:")
     for name, value in {**point, "train_turns": trial.train_turns}.items():
         print(f"  {name:18} {value}")
     for line in describe(facts, flags.minutes, why):
         print(line)
+    if facts["doubt"]:
+        print(
+            f"The best rate may lie elsewhere: {facts['doubt']}. Try half and twice this one, too."
+        )
     print(spell_run(space, point, trial, flags))
     return Outcome(facts=facts)
 

@@ -17,6 +17,7 @@ from tune.plan.flags import build_parser
 from tune.plan.new import plan_sweep
 from tune.plan.recommendation import (
     LeftOutSweep,
+    find_doubt,
     leave_one_out,
     recommend,
     settle_rate,
@@ -34,7 +35,7 @@ TOY = {**TINY, "base_model": "toy"}
 
 def test_a_sweep_left_out_is_chosen_from_far_better_than_at_random() -> None:
     held = leave_one_out(read_packaged())
-    assert len(held) >= 9
+    assert len(held) >= 8
     assert fmean(h.picked for h in held) < fmean(h.random for h in held) / 3
 
 
@@ -70,6 +71,24 @@ def test_the_point_has_the_best_effective_rate_whatever_is_fixed() -> None:
     small = recommend(find_space("qlora"), BASES["lab"], 1e8, seen)
     assert large["learning_rate"] < small["learning_rate"] / 5
     assert large["lora_modules"] == small["lora_modules"]
+
+
+@pytest.mark.parametrize(
+    ("params", "rate", "said"),
+    [
+        (1.2e6, 2e-3, "no recorded setting of a model of this size had a higher rate"),
+        (1.2e6, 5e-4, ""),
+        (1.3e8, 2e-3, ""),
+        (1.3e8, 1e-7, "no recorded setting of a model of this size had a lower rate"),
+        (6.7e9, 2e-4, "no recorded sweep is of a model of this size, only of 1M and 135M"),
+    ],
+)
+def test_a_rate_that_the_records_do_not_reach_past_is_doubted(
+    params: float, rate: float, said: str
+) -> None:
+    setting = {**TINY, "lora_rank": 49, "alpha_over_rank": 2.8, "batch_turns": 32}
+    doubt = find_doubt({**setting, "learning_rate": rate}, params, read_packaged())
+    assert doubt.startswith(said) and bool(doubt) == bool(said)
 
 
 def test_where_nothing_alike_was_seen_the_mean_is_predicted() -> None:
@@ -112,6 +131,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*wanted, "--profile", "tiny"]) == 0
     printed = capsys.readouterr().out
     assert "--set lora_rank=16" in printed and "--trials 1" in printed
+    assert "The best rate may lie elsewhere: no recorded setting" in printed
     assert "points of Combined below the best setting of a sweep" in printed
 
 

@@ -27,6 +27,8 @@ from tune.plan.evidence import (
 
 RATE = "learning_rate"
 UNKNOWN_PARAMS = 1.0  # of a base model whose size cannot be told: no larger than those recorded
+ALIKE = 3.0  # times the parameters: another size
+EDGE_DECADES = 0.1  # of the effective rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,3 +145,18 @@ def leave_one_out(seen: Sequence[RecordedPoint]) -> list[LeftOutSweep]:
             )
         )
     return held
+
+
+def find_doubt(config: Mapping[str, Any], params: float, seen: Sequence[RecordedPoint]) -> str:
+    """Why the rate of a recommended config may be wrong: recorded settings of models of about this
+    size do not reach past it. Empty where they do."""
+    alike = [one for one in seen if 1 / ALIKE < one.params / params < ALIKE]
+    if not alike:
+        known = " and ".join(f"{p / 1e6:,.0f}M" for p in sorted({one.params for one in seen}))
+        return f"no recorded sweep is of a model of this size, only of {known}"
+    rate, rates = to_point(config, params).rate, [one.point.rate for one in alike]
+    if rate > max(rates) - EDGE_DECADES:
+        return "no recorded setting of a model of this size had a higher rate in effect"
+    if rate < min(rates) + EDGE_DECADES:
+        return "no recorded setting of a model of this size had a lower rate in effect"
+    return ""

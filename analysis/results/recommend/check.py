@@ -3,13 +3,14 @@
     python analysis/results/recommend/check.py
 
 The rule that the other sweeps make chooses one of the points. It is worth Combined on half of the
-dialogues; the best of the pool is the one that the other half says is best. Intervals: 95 % by the
-bootstrap over the dialogues, all points on the same ones.
+dialogues, the mean of its seeds; the best of the pool is the one that the other half says is best.
+Intervals: 95 % by the bootstrap over the dialogues, all points on the same ones.
 """
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis.curve_pool import COUNTS, Pool, read_pool
 from analysis.noise import Floats, score_combined
@@ -34,16 +35,19 @@ def main() -> None:
 
 
 def draw_worths(pool: Pool) -> Floats:
-    """[1 + resamples, points]: Combined on half b, of all its dialogues first."""
-    rows = pool.dialogues[(pool.dialogues.weights == "average") & (pool.dialogues.seed == 0)]
+    """[1 + resamples, points]: the mean over the seeds of Combined on half b, of all its dialogues
+    first."""
+    rows = pool.dialogues[pool.dialogues.weights == "average"]
     ids = sorted(rows.dialogue.unique())[1::2]
-    rows = rows[rows.dialogue.isin(ids)].sort_values(["point", "dialogue"])
-    counts = rows[COUNTS].to_numpy(np.float64).reshape(len(pool.params), len(ids), len(COUNTS))
-    drawn = np.random.default_rng(0).multinomial(
-        len(ids), np.full(len(ids), 1 / len(ids)), RESAMPLES
-    )
+    rows = rows[rows.dialogue.isin(ids)].sort_values("dialogue")
+    shares = np.full(len(ids), 1 / len(ids))
+    drawn = np.random.default_rng(0).multinomial(len(ids), shares, RESAMPLES)
     weights = np.concatenate([np.ones((1, len(ids))), drawn])
-    return np.stack([score_combined(len(ids), weights @ own) for own in counts], axis=1)
+    scored = {
+        run: score_combined(len(ids), weights @ own[COUNTS].to_numpy(np.float64))
+        for run, own in rows.groupby(["point", "seed"])
+    }
+    return pd.DataFrame(scored).T.groupby(level=0).mean().T.to_numpy()
 
 
 def describe(values: Floats) -> str:

@@ -1,4 +1,4 @@
-"""tune/plan/evidence.json from the sweeps and the pool recorded here: python collect.py"""
+"""tune/plan/evidence.json from the sweeps and the pools recorded here: python collect.py"""
 
 from pathlib import Path
 
@@ -12,13 +12,11 @@ SWEEPS = {
     "averaging/settings32": SMOLLM2,
     "layers/higher": SMOLLM2,
     "layers/rates": SMOLLM2,
-    "simulation/lora_modules": EMBEDDED,
-    "simulation/qlora": EMBEDDED,
     "smollm2/on-1-gpu": SMOLLM2,
     "smollm2/on-2-gpus": SMOLLM2,
     "smollm2/qlora": SMOLLM2,
 }
-POOL = "curves/smollm2"
+POOLS = {"curves/smollm2": SMOLLM2, "curves/embedded": EMBEDDED}
 
 
 def collect() -> list[RecordedPoint]:
@@ -27,11 +25,17 @@ def collect() -> list[RecordedPoint]:
         for name, n in SWEEPS.items()
         for one in list_recorded(read_sweep(RESULTS / name), name, n)
     ]
-    pool = read_pool(RESULTS / POOL)
+    return seen + [one for name, n in POOLS.items() for one in read_points(name, n)]
+
+
+def read_points(name: str, params: int) -> list[RecordedPoint]:
+    """A pool's, each with the mean of its seeds."""
+    pool = read_pool(RESULTS / name)
     base = pool.header["config"]["base"]
-    ends = pool.select(0).groupby("point").combined.last()
+    curves = pool.curves[pool.curves.weights == "average"].sort_values("rung")
+    ends = curves.groupby(["point", "seed"]).combined.last().groupby("point").mean()
     ended = [({**base, **pool.params[int(str(point))]}, float(end)) for point, end in ends.items()]
-    return [*seen, *to_recorded(ended, POOL, SMOLLM2)]
+    return to_recorded(ended, name, params)
 
 
 if __name__ == "__main__":
