@@ -155,11 +155,12 @@ MUTANTS = {
         ("(before, 1 - 1 / self.eta)", "(before, 1 / self.eta)"),
         ("self._promote(math.floor)", "self._promote(math.ceil)"),
         ("sorted(self.ranked, reverse=True)", "sorted(self.ranked)"),
-        ("(place / len(ranked), -turns, trial)", "(place, -turns, trial)"),
+        ("len(waiting) < places[turns]", "len(waiting) <= places[turns]"),
     ),
-    ("tune/search/search.py", "tune/test_search.py"): (
-        ('self._next_promoted("early")', 'self._next_promoted("last")'),
+    ("tune/search/trials.py", "tune/test_points.py"): (
+        ('(has_earned or state == "WAITING")', '(state == "WAITING")'),
     ),
+    ("tune/search/search.py", "tune/test_search.py"): (('self._next_promoted("early")', "None"),),
     ("tune/search/table.py", "tune/test_search.py"): (
         ("return reached[-1] if", "return self.milestones(trial)[len(reached)] if"),
         ("if m.turns <= turns_seen", "if m.turns < turns_seen"),

@@ -14,9 +14,12 @@ from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 from trainable.result import ValidationRequest
+from trainable.trial import TrialConfig
 from trainable.worker.lease import Report
 from tune.search.points import view_point
+from tune.search.profiles import BASES
 from tune.search.search import Search
+from tune.search.trials import Progress, view
 
 
 @dataclass
@@ -114,7 +117,21 @@ def test_what_the_sampler_sees_of_a_point_follows_its_seeds(tmp_path: Path) -> N
 
     def compare(event: object) -> None:
         for point in search.race.proposed:
-            assert point.view() == view_point(point.seeds)
+            seen = view_point(point.seeds, has_earned=True)
+            assert point.view(has_earned=True) == seen
 
     search.recorder.listeners.append(Hear(compare))
     run_inline(search)
+
+
+@pytest.mark.parametrize(("state", "unearned"), [("RUNNING", "RUNNING"), ("WAITING", "PRUNED")])
+def test_who_was_promoted_counts_for_the_sampler_by_its_last_score(
+    state: str, unearned: str
+) -> None:
+    base = {**BASES["tiny"], "train_turns": 1600, "warmup_turns": 0, "seed": 0}
+    trial = Progress("0000", 0, {"lora_rank": 8}, TrialConfig.from_dict(base), state=state)
+    assert view(trial, has_earned=True).state == "RUNNING"
+    trial.scores[400] = -2.0
+    assert view(trial).state == unearned
+    judged = view(trial, has_earned=True)
+    assert judged.state == "PRUNED" and judged.reached == (400, -2.0)

@@ -103,16 +103,17 @@ def test_at_the_last_call_the_fraction_is_rounded_up() -> None:
     assert [rungs.promote_last(), rungs.promote_last()] == ["b", None]
 
 
-def test_a_worker_without_work_takes_who_has_the_fewest_of_its_rung_above_it() -> None:
+def test_a_worker_without_work_takes_who_will_go_on_if_nobody_better_comes() -> None:
+    """Of ten that entered five go on from the first rung, and three of them from the second."""
     rungs = PromoteRungs([10, 30], 2)
     for name, value in zip("abcde", (5, 4, 3, 2, 1), strict=True):
         rungs.report(name, 10, value)
     assert [rungs.promote(), rungs.promote(), rungs.promote()] == ["a", "b", None]
     rungs.report("a", 30, 1)
-    rungs.report("b", 30, 2)
-    assert rungs.promote() == "b"
-    assert [rungs.promote_early() for _ in range(3)] == ["c", "a", "d"]  # 2/5, 1/2, 3/5
-    rungs.report("c", 30, 3)
-    rungs.drop("e")
-    assert rungs.promote() == "c"
-    assert rungs.promote_early() is None
+    assert rungs.promote() is None
+    assert [rungs.promote_early(10) for _ in range(4)] == ["a", "c", "d", "e"]
+    assert rungs.promote_early(10) is None
+    fewer = PromoteRungs([10], 2)
+    for name, value in zip("abcd", (4, 3, 2, 1), strict=True):
+        fewer.report(name, 10, value)
+    assert [fewer.promote_early(5) for _ in range(4)] == ["a", "b", "c", None]

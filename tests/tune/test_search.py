@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from inline import make_config, open_search, run_inline
+from inline import carry_out, make_config, open_search, run_inline
 
 from analysis.leaderboard import render
 from analysis.ranking import rank_trials
@@ -88,12 +88,20 @@ def test_even_a_small_sweep_promotes_a_trial_to_its_end(sweep: Sweep) -> None:
     assert sweep(trials=2, asha="promote").count_states() == {"COMPLETE": 1, "PRUNED": 1}
 
 
-def test_a_worker_without_work_waits_or_takes_who_waits_at_a_rung(sweep: Sweep) -> None:
-    settings = {"trials": 6, "asha": "promote", "room": 4, "baseline": False}
-    waits, takes = sweep(name="a", **settings), sweep(name="b", idle="promote", **settings)
-    assert waits.count_states()["COMPLETE"] < 4 <= takes.count_states()["COMPLETE"]
-    ended = [{t.id for t in r.searched if t.state == "COMPLETE"} for r in (waits, takes)]
-    assert ended[0] <= ended[1]
+@pytest.mark.parametrize(("idle", "taken"), [("wait", None), ("promote", "0000")])
+def test_a_worker_without_work_waits_or_takes_one_of_as_many_as_go_on_in_the_end(
+    tmp_path: Path, idle: str, taken: str | None
+) -> None:
+    config, space = make_config(tmp_path, trials=3, baseline=False, asha="promote", idle=idle)
+    search, _ = open_search(config, space)
+    search.room = 3
+    leases = [search.lease() for _ in range(3)]
+    first, second, _ = (carry_out(lease) for lease in leases if lease)
+    search.report(next(first))
+    lease = search.lease()
+    assert (lease and lease.trial) == taken
+    search.report(next(second))
+    assert search.lease() is None  # one of three goes on
 
 
 def test_without_asha_every_trial_reaches_the_end(sweep: Sweep) -> None:

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from inline import make_config, open_search, run_inline
 
+from analysis.curve_pool import read_pool
 from analysis.records import read_sweep
 from trainable.trial import TrialConfig
 from tune.run import main as run_sweep
+from tune.search.milestones import list_milestones
 from tune.search.search import Search
 from tune.simulate.clock import Clock
 from tune.simulate.command import main
 from tune.simulate.curves import Formula
 from tune.simulate.outcome import METHODS, Unrecorded, pick, run, simulate, start, summarise
-from tune.simulate.recorded import Stretch, open_sweep
+from tune.simulate.recorded import Stretch, open_pool, open_sweep
+from tune.simulate.surrogate import Surrogate
 
 
 class Paced(Formula):
@@ -98,7 +101,7 @@ def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> N
     assert tell(clock.search.searched) == tell_recorded(config.folder)
 
 
-@pytest.mark.parametrize("method", ["random", "stop", "promote", "promote-early"])
+@pytest.mark.parametrize("method", ["stop", "promote", "promote-early"])
 def test_what_is_known_beforehand_is_decided_as_the_search_does(
     method: str, tmp_path: Path
 ) -> None:
@@ -134,7 +137,7 @@ def test_recorded_curves_are_replayed_as_they_were(tmp_path: Path) -> None:
     ends = {json.dumps(dict(t.params)): t.last for t in records.searched}
     for trial in clock.search.searched:
         assert list(trial.scores.values())[-1] == ends[json.dumps(dict(trial.params))].combined
-    took_s = sum(t.last.train_s + sum(e.eval_s for e in t.evals) for t in records.searched)
+    took_s = sum(t.last.train_s + t.last.eval_s for t in records.searched)
     assert clock.now_s == pytest.approx(took_s)
     assert curves.worth(pick(clock.search)) == curves.best == max(e.combined for e in ends.values())
 
@@ -191,3 +194,18 @@ def test_bad_input_is_one_clear_line(
     assert main(named.split()) == 2
     err = capsys.readouterr().err
     assert clause in err and err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_surrogate_gives_back_its_points_and_predicts_those_held_out() -> None:
+    pool = read_pool(Path(__file__).parents[2] / "analysis/results/curves/smollm2")
+    surrogate, recorded = Surrogate(pool), open_pool(pool, range(64))
+    end = list_milestones(recorded.config, recorded.config.train_turns)[-1]
+    for config in list(recorded.runs)[::16]:
+        told, known = (c.advance(config, -1, end).result for c in (surrogate, recorded))
+        assert told.nats_per_word == pytest.approx(known.nats_per_word, rel=0.1)
+    held = surrogate.cross_validate()
+    assert all(h.error < h.spread / 5 for name, h in held.items() if name != "Combined")
+    assert held["Combined"].error < held["Combined"].spread / 2 + 1
+    surrogate.config = replace(surrogate.config, trials=10)
+    assert simulate(surrogate, "tpe-stop", 1, 4, 0).training < 10

@@ -50,12 +50,12 @@ class Point:
             return []
         return [t for t in self.seeds if milestone in t.scores and t.state != "FAIL"]
 
-    def view(self) -> Tried:
+    def view(self, *, has_earned: bool = False) -> Tried:
         """As the sampler sees it; made anew where a seed has moved, since every proposal asks for
         all of them."""
         stand = [(t.state, t.turns_seen, len(t.scores)) for t in self.seeds]
         if self.seen is None or self.seen[0] != stand:
-            self.seen = stand, view_point(self.seeds)
+            self.seen = stand, view_point(self.seeds, has_earned=has_earned)
         return self.seen[1]
 
     def find_due(self) -> int | None:
@@ -155,16 +155,22 @@ class Race:
     def promote(self, call: Call = "earned") -> Iterable[Progress]:
         """The waiting seeds of a point that has earned to go on, or that goes on because there is
         nothing else to do."""
-        rungs = self.rungs
-        calls = {"earned": rungs.promote, "early": rungs.promote_early, "last": rungs.promote_last}
-        name = calls[call]()
+        if call == "early":
+            name = self.rungs.promote_early(self.count_entered())
+        else:
+            name = self.rungs.promote() if call == "earned" else self.rungs.promote_last()
         return [] if name is None else self.points[name].waiting
 
+    def count_entered(self) -> int:
+        """Points that have been at a rung, or are on their way to one."""
+        points = {*self.points.values()}
+        return sum(not p.has_ended or any(t.scores for t in p.seeds) for p in points)
 
-def view_point(seeds: Iterable[Progress]) -> Tried:
+
+def view_point(seeds: Iterable[Progress], *, has_earned: bool = False) -> Tried:
     """A point as the sampler sees it: one observation, the mean of its seeds, at the milestones
     that all of them reached."""
-    seen = [view(trial) for trial in seeds]
+    seen = [view(trial, has_earned=has_earned) for trial in seeds]
     living = [tried for tried in seen if tried.state != "FAIL"] or seen
     states = {tried.state for tried in living}
     state = next(s for s in ("RUNNING", "PRUNED", "COMPLETE", "FAIL") if s in states)

@@ -20,9 +20,9 @@ class Rungs(Protocol):
     def promote(self) -> str | None:
         """A waiting trial that has earned to go on; it waits no more. None: there is none."""
 
-    def promote_early(self) -> str | None:
-        """For a worker without work: the waiting trial with the smallest share of its rung above
-        it, whether it has earned to go on or not."""
+    def promote_early(self, entered: int) -> str | None:
+        """For a worker without work: the best that waits at the highest rung from which fewer have
+        gone on than will in the end, when all `entered` have reported at the lowest."""
 
     def promote_last(self) -> str | None:
         """The same when nothing else will ever report: the fraction is rounded up. So even a small
@@ -41,7 +41,7 @@ class NoRungs:
     def promote(self) -> str | None:
         return None
 
-    def promote_early(self) -> str | None:
+    def promote_early(self, entered: int) -> str | None:
         return None
 
     def promote_last(self) -> str | None:
@@ -111,18 +111,16 @@ class PromoteRungs:
     def promote(self) -> str | None:
         return self._promote(math.floor)
 
-    def promote_early(self) -> str | None:
-        standing = [
-            (place / len(ranked), -turns, trial)  # of equals the one at the higher rung
-            for turns, ranked in self.ranked.items()
-            for place, (_, trial) in enumerate(ranked)
-            if trial in self.waiting[turns]
-        ]
-        if not standing:
-            return None
-        _, below, trial = min(standing)
-        self.waiting[-below].discard(trial)
-        return trial
+    def promote_early(self, entered: int) -> str | None:
+        due, places = entered, {}
+        for turns in sorted(self.ranked):
+            due = places[turns] = math.ceil(due / self.eta)
+        for turns in sorted(self.ranked, reverse=True):
+            waiting = [trial for _, trial in self.ranked[turns] if trial in self.waiting[turns]]
+            if waiting and len(self.ranked[turns]) - len(waiting) < places[turns]:
+                self.waiting[turns].discard(waiting[0])
+                return waiting[0]
+        return None
 
     def promote_last(self) -> str | None:
         return self._promote(math.ceil)

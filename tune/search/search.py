@@ -164,7 +164,8 @@ class Search(TrialTable):
         """The point that the sampler would try next, `given` fields as they are; None: the space
         has none left. Nothing is decided by it."""
         points = dict.fromkeys(self.race.points[t.id] for t in self.searched if is_studied(t))
-        history = [point.view() for point in points]
+        has_earned = self.config.asha == "promote"
+        history = [point.view(has_earned=has_earned) for point in points]
         seed, sampler = self.config.seed, self.config.sampler
         return propose(self.space, history, seed, self.next_number, sampler=sampler, given=given)
 

@@ -56,15 +56,19 @@ def is_confirmation(trial: Progress) -> bool:
     return trial.origin is not None and trial.origin.get("kind") == CONFIRMATION
 
 
-def view(trial: Progress) -> Tried:
-    """The trial as the sampler sees it. One that waits at its rung has been judged there; one
-    that was stopped by hand before any score says nothing."""
-    states = {"QUEUED": "RUNNING", "WAITING": "PRUNED"}
+def view(trial: Progress, *, has_earned: bool = False) -> Tried:
+    """The trial as the sampler sees it. One that waits at its rung has been judged there, and so
+    has one beyond it where all `has_earned` to go on (asha promote): it counts by its last score,
+    since TPE takes whatever runs for bad. One stopped by hand before any score says nothing."""
+    state = trial.state
+    if state not in ENDED:
+        is_judged = trial.scores and (has_earned or state == "WAITING")
+        state = "PRUNED" if is_judged else "RUNNING"
     own_doing = trial.state == "FAIL" and not (trial.reason or "").startswith(FAULT)
     is_unjudged = trial.state == "PRUNED" and not trial.scores
     return Tried(
         params=trial.params,
-        state="FAIL" if is_unjudged else states.get(trial.state, trial.state),
+        state="FAIL" if is_unjudged else state,
         steps=trial.scores,
         infeasible=own_doing,
     )

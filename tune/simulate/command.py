@@ -43,6 +43,8 @@ COLUMNS = {  # field of Outcome or Beside -> (heading, digits)
 def compare_methods(flags: argparse.Namespace) -> Outcome:
     check_methods(flags.methods, has_all_points=flags.surrogate or flags.curves == FORMULA)
     curves = open_curves(flags)
+    if flags.surrogate:
+        tell_held_out(curves)
     rows = []
     for row in simulate_all(curves, flags):
         rows.append(row)
@@ -106,6 +108,17 @@ def check_methods(methods: Iterable[str], *, has_all_points: bool) -> None:
                 f"{method} proposes points of its own, and recorded curves end at those recorded: "
                 f"leave it out of --methods, take --curves {FORMULA}, or --surrogate with a pool"
             )
+
+
+def tell_held_out(curves: Curves) -> None:
+    from tune.simulate.surrogate import Surrogate
+
+    assert isinstance(curves, Surrogate)
+    for name, held in curves.cross_validate().items():
+        print(
+            f"{name} of points held out: error {held.error:.3g}, spread {held.spread:.3g}, "
+            f"rank correlation {held.rank_correlation:.2f}"
+        )
 
 
 def simulate_all(curves: Curves, flags: argparse.Namespace) -> Iterator[Row]:

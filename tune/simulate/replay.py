@@ -63,7 +63,7 @@ class Replay:
         if name is None and not self.n_running:
             return self.rungs.promote_last()
         if name is None and self.config.idle == "promote":
-            return self.rungs.promote_early()
+            return self.rungs.promote_early(len(self.searched))
         return name
 
     def _open_next(self) -> str | None:

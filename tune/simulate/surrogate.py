@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SPACE = "qlora"  # which the points were drawn from
 FOLDS = 8
-DRAWN = 5_000  # points among which the best there is is looked for
+DRAWN = 2_000  # points among which the best there is is looked for
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ Floats = NDArray[np.float64]
 class HeldOut:
     """How well points are predicted that the model was not made of."""
 
-    error: float  # root mean square; of a loss in shares of itself, of Combined in points
+    error: float  # root mean square
     spread: float  # standard deviation over the points
     rank_correlation: float
 
@@ -55,7 +55,7 @@ class Surrogate:
         own = find_space(SPACE).fix({"quantisation": "nf4", **fixed})
         self.space = replace(own, searched=recorded.space.searched)
         runs = {config: trials[0] for config, trials in recorded.runs.items()}
-        self.rungs = tuple(e.turns_seen for e in next(iter(runs.values())).evals)
+        self.rungs = (*self.config.rungs_turns, self.config.train_turns)
         self.templates = next(iter(runs.values())).evals
         self.inputs = np.array([self._encode(config) for config in runs])
         losses = [[math.log(e.nats_per_word or math.nan) for e in t.evals] for t in runs.values()]
@@ -64,11 +64,12 @@ class Surrogate:
         self.targets = np.column_stack((losses, halves.mean(axis=1)))
         self.models = [fit(self.inputs, target) for target in self.targets.T]
         self.known: dict[TrialConfig, Floats] = {}
-        self.best = max(self.worth(self.to_config(p)) for p in draw(self.space, 0, DRAWN))
+        drawn = [self._encode(self.to_config(point)) for point in draw(self.space, 0, DRAWN)]
+        self.best = float(self.models[-1].predict(np.array(drawn)).max())
 
     def cross_validate(self) -> dict[str, HeldOut]:
-        """By rung in turns, and of Combined at the end: FOLDS folds."""
-        names = [*map(str, self.rungs), "combined"]
+        """Of the logarithm of the loss at each rung and of Combined at the end: FOLDS folds."""
+        names = [*(f"log loss at {turns}" for turns in self.rungs), "Combined"]
         found = {}
         for name, target in zip(names, self.targets.T, strict=True):
             predicted = np.empty_like(target)
