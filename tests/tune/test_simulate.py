@@ -101,7 +101,7 @@ def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> N
     assert tell(clock.search.searched) == tell_recorded(config.folder)
 
 
-@pytest.mark.parametrize("method", ["stop", "promote", "promote-early"])
+@pytest.mark.parametrize("method", ["random", "stop", "promote", "promote-early"])
 def test_what_is_known_beforehand_is_decided_as_the_search_does(
     method: str, tmp_path: Path
 ) -> None:
@@ -137,7 +137,7 @@ def test_recorded_curves_are_replayed_as_they_were(tmp_path: Path) -> None:
     ends = {json.dumps(dict(t.params)): t.last for t in records.searched}
     for trial in clock.search.searched:
         assert list(trial.scores.values())[-1] == ends[json.dumps(dict(trial.params))].combined
-    took_s = sum(t.last.train_s + t.last.eval_s for t in records.searched)
+    took_s = sum(t.last.train_s + sum(e.eval_s for e in t.evals) for t in records.searched)
     assert clock.now_s == pytest.approx(took_s)
     assert curves.worth(pick(clock.search)) == curves.best == max(e.combined for e in ends.values())
 

@@ -110,8 +110,6 @@ def run(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Clock:
     own = METHODS[method]
     config = replace(curves.config, asha=own.asha, idle=own.idle, sampler=own.sampler, seed=seed)
     if own.sampler not in LEARNING:
-        if own.asha == "off":  # nobody looks on the way
-            config = replace(config, rungs_turns=(), eval_dialogues=config.eval_dialogues[-1:])
         points = curves.draw(seed, config.trials)
         return start(Replay(config, [(p, curves.to_config(p)) for p in points]), curves, gpus, pack)
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder:

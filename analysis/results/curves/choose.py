@@ -3,9 +3,9 @@
     python analysis/results/curves/choose.py FOLDER
 
 A race may be chosen that at 1, 8 and 16 slots of one GPU spends at most a third of the training of
-all points run out (each validated at its end alone), and in no order of the points takes longer; of
-those the one with the least mean regret over the three. Every race is run in 40 orders, the best of
-them in 1,000. What is chosen is confirmed once: python -m tune.simulate --points odd.
+all points run out, and in no order takes longer than they do, validated at the same rungs; of those
+the one with the least mean regret over the three. Every race is run in 40 orders, the best of them
+in 1,000. What is chosen is confirmed once: python -m tune.simulate --points odd.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 
@@ -35,7 +36,7 @@ class Race:
     method: str
     eta: float = 2.0
     rungs: tuple[int, ...]
-    metric: str = "loss"
+    metric: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +70,12 @@ def main() -> None:
 
 def measure(curves: Recorded, races: Sequence[Race], orders: int) -> list[Worth]:
     """The best first."""
-    run_out = Race(method=RUN_OUT, rungs=curves.config.rungs_turns)
-    whole = {slots: run(curves, run_out, slots, orders) for slots in SLOTS}
+    run_out = lru_cache(lambda race, slots: run(curves, race, slots, orders))
     worths = []
     for race in races:
         outcomes = {slots: run(curves, race, slots, orders) for slots in SLOTS}
-        beside = {s: list(map(hold_against, outcomes[s], whole[s])) for s in SLOTS}
+        whole = Race(method=RUN_OUT, rungs=race.rungs, metric=race.metric)
+        beside = {s: list(map(hold_against, outcomes[s], run_out(whole, s))) for s in SLOTS}
         trained = [fmean(o.training for o in outcomes[s]) / curves.config.trials for s in SLOTS]
         worths.append(
             Worth(
@@ -86,7 +87,7 @@ def measure(curves: Recorded, races: Sequence[Race], orders: int) -> list[Worth]
             )
         )
         print(".", end="", file=sys.stderr, flush=True)
-    print(f"all run out: {fmean(o.regret for o in whole[SLOTS[0]]):.2f}")
+    print(f"all run out: {fmean(o.regret for o in run_out(whole, SLOTS[0])):.2f}")
     return sorted(worths, key=lambda worth: worth.place)
 
 
