@@ -28,7 +28,14 @@ METRICS = ("objective", "combined", "bleu", "inform", "success")
 def build_parser() -> Parser:
     parser = Parser("tune.export", __doc__)
     add_name(parser)
-    choice = parser.add_argument_group("which trial")
+    add_choice(parser.add_argument_group("which trial"))
+    add_content(parser.add_argument_group("what goes out"))
+    add_trust(parser)
+    add_place(parser.add_argument_group("where it goes"))
+    return parser
+
+
+def add_choice(choice: argparse._ActionsContainer) -> None:
     choice.add_argument("--trial", metavar="ID", help="export this trial (default: the best)")
     choice.add_argument(
         "--metric", choices=METRICS, default="objective", help="what the best is chosen by"
@@ -40,7 +47,9 @@ def build_parser() -> Parser:
         metavar="N",
         help="export the best N, each as OUT/ID or user/name-ID",
     )
-    content = parser.add_argument_group("what goes out")
+
+
+def add_content(content: argparse._ActionsContainer) -> None:
     content.add_argument(
         "--merged", action="store_true", help="the whole model, with the adapter merged in"
     )
@@ -66,8 +75,9 @@ def build_parser() -> Parser:
         metavar="FILE",
         help="test scores for the card: tune.evaluate --adapter OUT --json FILE",
     )
-    add_trust(parser)
-    place = parser.add_argument_group("where it goes")
+
+
+def add_place(place: argparse._ActionsContainer) -> None:
     place.add_argument("--out", type=Path, metavar="FOLDER", help="write the folder here")
     place.add_argument("--repo", metavar="USER/NAME", help="push it to the Hub")
     place.add_argument(
@@ -77,7 +87,6 @@ def build_parser() -> Parser:
     place.add_argument("--revision", metavar="BRANCH", help="push to this branch")
     place.add_argument("--pr", action="store_true", help="open a pull request")
     place.add_argument("--dry-run", action="store_true", help="send nothing, print what would go")
-    return parser
 
 
 def export(flags: argparse.Namespace) -> Outcome:
