@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER
+from trainable.result import ValidationRequest
 from trainable.solo.choose import open_finetuner, open_plain
 from trainable.trial import ConfigError, TrialConfig
 from tune.bench.tiny_models import write_model
@@ -67,11 +68,13 @@ def test_an_encoder_is_refused(tmp_path: Path, own_cache: Path) -> None:
 
 
 def test_what_a_model_s_makers_recommend_decides_no_reply(tmp_path: Path) -> None:
-    wanted = open_plain(make_trial("tiny"), "cpu").generate(1).responses
+    wanted = open_plain(make_trial("tiny"), "cpu").generate(ValidationRequest(1)).responses
     model = AutoModelForCausalLM.from_pretrained(EMBEDDED_FOLDER)
     ids = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)(str(wanted))["input_ids"]
     recommended = {"suppress_tokens": sorted(set(ids)), "num_beams": 3, "bos_token_id": 1}
     model.generation_config = GenerationConfig(**recommended)
     model.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(EMBEDDED_FOLDER).save_pretrained(tmp_path)
-    assert open_plain(make_trial(tmp_path), "cpu").generate(1).responses == wanted
+    assert (
+        open_plain(make_trial(tmp_path), "cpu").generate(ValidationRequest(1)).responses == wanted
+    )
