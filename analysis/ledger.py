@@ -3,27 +3,74 @@ agree on what an event means."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from types import NoneType
+from typing import Any, Literal
+
+from msgspec import convert
 
 from analysis.lines import Numbered, name_line
 from analysis.trials import (
     BASE_ID,
     BASE_NUMBER,
     RUNNING,
-    STATES,
     EvalRecord,
     RungDecision,
     TrialRecord,
 )
-from analysis.values import NUMBER, build, check, check_value, pick, to_plain
 from trainable.result import Resolved
 from trainable.system.inside import is_trial_id
 
 MOST_NUMBERS = 10**8  # a number above is not given out after
 HIGHEST = {"bleu": 100, "inform": 100, "success": 100, "combined": 200}
+PLAIN = frozenset({str, int, float, bool, NoneType})  # what a field of a trial may be
 EventKey = tuple[str, str, int]  # trial | eval | end; the trial; the turns of an evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A trial's own line."""
+
+    trial: str
+    number: int
+    params: dict[str, Any]
+    config: dict[str, Any]
+    origin: dict[str, Any] | None = None
+    proposal: dict[str, Any] | None = None
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What every clone's and confirmation's origin has."""
+
+    set: dict[str, Any]
+    in_study: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    state: Literal["COMPLETE", "PRUNED", "RUNNING", "FAIL"]
+    reason: str | None = None
+    time_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    text: str
+    exhausted_at: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What an evaluation's objective tells."""
+
+    name: str
+    direction: Literal["max", "min"]
+    value: float | None
 
 
 class Ledger:
@@ -56,7 +103,7 @@ class Ledger:
         self.n_told += 1
         try:
             self._add(event, line)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             where = name_line(line) if line else f"{event.get('event')} event"
             why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             self._left_out.append(f"{where} is left out: {why}")
@@ -66,20 +113,20 @@ class Ledger:
         if kind == "note":
             self._note(event)
         elif kind == "rung":
-            self.decisions.append(read_decision(event))
+            self.decisions.append(convert(event, RungDecision))
         elif kind in ("trial", "resolved", "eval", "end"):
             self._tell_trial(kind, read_id(event), event, line)
         else:
             raise ValueError(f"no event is called {kind!r}")
 
     def _note(self, event: Mapping[str, Any]) -> None:
-        self.notes.append(check(str, "text", event["text"]))
+        note = convert(event, Note)
+        self.notes.append(note.text)
         if "exhausted_at" in event:
-            at = event["exhausted_at"]
-            self.exhausted_at = None if at is None else check(int, "exhausted_at", at)
+            self.exhausted_at = note.exhausted_at
 
     def _tell_trial(self, kind: str, name: str, event: Mapping[str, Any], line: int) -> None:
-        if name != BASE_ID and int(name) < MOST_NUMBERS:
+        if name not in self.trials and name != BASE_ID and int(name) < MOST_NUMBERS:
             self.n_numbers = max(self.n_numbers, int(name) + 1)
         if kind == "trial":
             self.trials[name] = self._open(event, self.trials.get(name))
@@ -93,18 +140,23 @@ class Ledger:
             self.trials[name] = getattr(self, f"_{kind}")(self.trials[name], event)
 
     def _open(self, event: Mapping[str, Any], known: TrialRecord | None) -> TrialRecord:
+        begun = convert(event, Begun)
         trial = TrialRecord(
-            id=event["trial"],
-            number=check(int, "number", event["number"]),
-            params=to_plain(check(dict, "params", event["params"])),
-            config=to_plain(check(dict, "config", event["config"])),
+            id=begun.trial,
+            number=begun.number,
+            params=to_plain(begun.params),
+            config=to_plain(begun.config),
             resolved=known.resolved if known else None,
             evals=known.evals if known else (),
-            origin=check_origin(event.get("origin")),
-            proposal=check_proposal(event.get("proposal")),
-            started_s=known.started_s if known else read_time(event),
+            origin=begun.origin,
+            proposal=begun.proposal,
+            started_s=known.started_s if known else begun.time_s,
         )
-        check(int, "train_turns", trial.config.get("train_turns", 0))
+        convert(trial.config.get("train_turns", 0), int)
+        if trial.origin is not None:
+            convert(trial.origin, Origin)
+        if trial.proposal is not None:
+            convert(trial.proposal["why"], str)
         if trial.number != (BASE_NUMBER if trial.id == BASE_ID else int(trial.id)):
             raise ValueError(f"trial {trial.id} cannot have the number {trial.number}")
         if known is not None:
@@ -113,9 +165,7 @@ class Ledger:
         return trial
 
     def _resolved(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
-        values = pick(Resolved, event)
-        modules = tuple(values.get("modules", ()))
-        return change(trial, resolved=Resolved(**{**values, "modules": modules}))
+        return change(trial, resolved=convert(event, Resolved))
 
     def _eval(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
         result = read_eval(event)
@@ -127,21 +177,13 @@ class Ledger:
         return change(trial, evals=evals)
 
     def _end(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
-        state = event["state"]
-        if state not in STATES:
-            raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
+        ended = convert(event, Ended)
         if trial.state != RUNNING:
             raise ValueError(f"trial {trial.id} has ended before: {trial.state}")
-        if state == "COMPLETE" and not trial.is_evaluated_at_end:
+        if ended.state == "COMPLETE" and not trial.is_evaluated_at_end:
             raise ValueError(f"trial {trial.id} is not evaluated at its end: it is not complete")
-        reason = event.get("reason")
         self._end_last(trial.id)
-        return change(
-            trial,
-            state=state,
-            reason=None if reason is None else check(str, "reason", reason),
-            ended_s=read_time(event),
-        )
+        return change(trial, state=ended.state, reason=ended.reason, ended_s=ended.time_s)
 
     def _end_last(self, trial: str) -> None:
         self.order.pop(("end", trial, 0), None)
@@ -168,26 +210,6 @@ def check_again(known: TrialRecord, trial: TrialRecord) -> None:
         raise ValueError(f"trial {trial.id} has ended before: {known.state}")
 
 
-def check_proposal(proposal: Any) -> Mapping[str, Any] | None:
-    if proposal is None:
-        return None
-    check(str, "why", check(dict, "proposal", proposal)["why"])
-    return dict(proposal)
-
-
-def check_origin(origin: Any) -> Mapping[str, Any] | None:
-    if origin is None:
-        return None
-    check(dict, "set", check(dict, "origin", origin)["set"])
-    check(bool, "in_study", origin["in_study"])
-    return dict(origin)
-
-
-def read_decision(event: Mapping[str, Any]) -> RungDecision:
-    values = pick(RungDecision, event)
-    return RungDecision(**{**values, "trials": tuple(values["trials"])})
-
-
 def read_id(event: Mapping[str, Any]) -> str:
     name: str = event["trial"]
     if not is_trial_id(name):
@@ -195,30 +217,27 @@ def read_id(event: Mapping[str, Any]) -> str:
     return name
 
 
-def read_time(event: Mapping[str, Any]) -> float:
-    return float(check(float, "time_s", event.get("time_s", 0.0)))
-
-
-def check_objective(told: Mapping[str, Any]) -> None:
-    """Raises KeyError, TypeError, ValueError."""
-    check(str, "objective's name", told["name"])
-    check_value("objective's value", told["value"], NUMBER)
-    if told["direction"] not in ("max", "min"):
-        raise ValueError(f"a direction is max or min, not {told['direction']!r:.60}")
-
-
-def read_eval(values: Mapping[str, Any]) -> EvalRecord:
-    """The evaluation an event spells; fields of other versions are left out or take defaults.
-    Raises KeyError when one without a default lacks, TypeError or ValueError when one is of another
-    kind or not finite."""
-    known = pick(EvalRecord, values)
-    if known["turns_seen"] < 0:
-        raise ValueError(f"turns_seen cannot be {known['turns_seen']}")
+def read_eval(event: Mapping[str, Any]) -> EvalRecord:
+    """The evaluation that an event spells; fields of other versions are left out or take defaults.
+    Raises ValueError where one lacks that has none, or is of another kind."""
+    result = convert(event, EvalRecord)
+    if result.turns_seen < 0:
+        raise ValueError(f"turns_seen cannot be {result.turns_seen}")
     for name, highest in HIGHEST.items():
-        if known[name] is not None and not 0 <= known[name] <= highest:
-            raise ValueError(f"{name} must lie in [0, {highest}], not {known[name]!r}")
-    if known.get("objective") is not None:
-        check_objective(known["objective"])
-    known["intervals"] = {k: (float(a), float(b)) for k, (a, b) in known["intervals"].items()}
-    record: EvalRecord = build(EvalRecord, known)
-    return record
+        value = getattr(result, name)
+        if value is not None and not 0 <= value <= highest:
+            raise ValueError(f"{name} must lie in [0, {highest}], not {value!r}")
+    if result.objective is not None:
+        convert(result.objective, Compared)
+    return result
+
+
+def to_plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a trial has them; what no field can be (a list, an object) as its text.
+
+    >>> to_plain({"lora_rank": 8, "seed": [1, 2]})
+    {'lora_rank': 8, 'seed': '[1, 2]'}
+    """
+    if PLAIN.issuperset(map(type, values.values())):
+        return dict(values)
+    return {name: v if type(v) in PLAIN else json.dumps(v) for name, v in values.items()}

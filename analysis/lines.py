@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from trainable.trial import ConfigError
 
@@ -16,6 +16,7 @@ BOM = b"\xef\xbb\xbf"  # some editors put it in front
 # What a terminal obeys rather than shows, escaped or not
 COMMANDS = re.compile(rb"\\u00(?:[01][0-9a-fA-F]|7[fF]|[89][0-9a-fA-F])|\xc2[\x80-\x9f]|\x7f")
 Numbered = tuple[int, Mapping[str, Any]]  # line, from 1; its event
+OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 class Lines:
@@ -34,14 +35,12 @@ class Lines:
         is a line, too."""
         if not self.path.exists():
             return
-        *lines, tail = self._read_bytes().split(b"\n")
-        self.offset += sum(len(line) + 1 for line in lines)
-        texts = [line.removeprefix(BOM).strip() for line in lines]
-        events = parse_together(texts)
-        for i, text in enumerate(texts):
-            if (found := self._take(text, events[i] if events else None)) is not None:
+        content = self._read_bytes()
+        self.offset += content.rfind(b"\n") + 1
+        *lines, tail = clean(content).split(b"\n")
+        for line in lines:
+            if (found := self._take(line)) is not None:
                 yield self.n_lines, found
-        tail = tail.removeprefix(BOM).strip()
         if is_whole and tail and (found := self._take(tail, is_last=True)) is not None:
             yield self.n_lines, found
 
@@ -56,10 +55,9 @@ class Lines:
         except OSError as error:
             raise ConfigError(f"{self.path} cannot be read ({error.strerror})") from error
 
-    def _take(
-        self, text: bytes, event: Mapping[str, Any] | None = None, *, is_last: bool = False
-    ) -> Mapping[str, Any] | None:
+    def _take(self, line: bytes, *, is_last: bool = False) -> Mapping[str, Any] | None:
         self.n_lines += 1
+        text = line.removeprefix(BOM).strip()
         if not text:
             return None
         first = self.first_of.setdefault(hash(text), self.n_lines)
@@ -67,7 +65,7 @@ class Lines:
             self.warnings.append(f"{name_line(self.n_lines)} repeats line {first}: left out")
             return None
         try:
-            event = event or parse(text)
+            event = load(text)
         except ValueError:
             how = "was not written to its end" if is_last else "cannot be read"
             self.warnings.append(f"{name_line(self.n_lines)} {how}: left out")
@@ -80,30 +78,18 @@ def name_line(number: int) -> str:
     return f"line {number} of {EVENTS}"
 
 
-def parse_together(texts: Sequence[bytes]) -> list[dict[str, Any]] | None:
-    """The JSON object that each of the lines spells, in two thirds of the time that one after
-    another takes: their keys are made once. None where one of them spells none."""
-    mark = int.from_bytes(os.urandom(7))  # between two lines; none can know it
-    joined = f",{mark},".encode().join(text or b"{}" for text in texts)
-    try:
-        found = DECODER.decode(clean(b"[%b]" % joined).decode())
-    except (ValueError, RecursionError):
-        return None
-    events, marks = found[::2], found[1::2]
-    is_one_each = len(events) == len(texts) and all(m == mark for m in marks)
-    return events if is_one_each and all(isinstance(e, dict) for e in events) else None
-
-
 def parse(text: bytes) -> dict[str, Any]:
     """The JSON object that the text spells, without what a terminal would obey. Raises
     ValueError."""
+    return load(clean(text))
+
+
+def load(text: bytes) -> dict[str, Any]:
+    """Raises ValueError where the text is no JSON object; no number in it is infinite or none."""
     try:
-        values = DECODER.decode(clean(text).decode())
+        return OBJECT.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    if not isinstance(values, dict):
-        raise ValueError("it is no object")
-    return values
 
 
 def clean(text: bytes) -> bytes:
@@ -111,13 +97,6 @@ def clean(text: bytes) -> bytes:
     if b"\\u00" in text or b"\xc2" in text or b"\x7f" in text:  # else it has none
         return COMMANDS.sub(rb"\\ufffd", text)
     return text
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def read_tail(content: bytes) -> bytes:

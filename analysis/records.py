@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from msgspec import convert
+
 from analysis.ledger import EventKey, Ledger
 from analysis.lines import BOM, Lines, parse
 from analysis.trials import (
@@ -24,7 +26,6 @@ from analysis.trials import (
     is_unfinished,
     list_levels,
 )
-from analysis.values import is_a
 from trainable.evaluation.objective import name_spelt
 from trainable.result import OBJECTIVE
 from trainable.storage.remote import fetch_sweep, is_remote, locate
@@ -53,7 +54,19 @@ __all__ = [  # with what a reader of records needs beside them
 ]
 
 FORMAT = 1
-PARTS = {"config": dict, "space": dict, "versions": dict, "created_s": float, "name": str}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The parts of sweep.json, all but its format optional."""
+
+    format: int
+    name: str | None = None
+    space: dict[str, Any] | None = None
+    config: dict[str, Any] | None = None
+    versions: dict[str, str | None] | None = None
+    commit: str | None = None
+    created_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,18 +218,19 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path} has format {version}, this version reads up to {FORMAT}: update the package"
         )
-    for name, kind in PARTS.items():
-        if header.get(name) is not None and not is_a(kind, header[name]):
-            raise ConfigError(f"{path} cannot be read (its {name} has the wrong type): restore it")
+    try:
+        convert(header, Header)
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read ({error}): restore it") from error
     searched = (header.get("space") or {}).get("searched") or {}
-    if not is_a(dict, searched) or not all(map(_is_distribution, searched.values())):
+    if not isinstance(searched, dict) or not all(map(_is_distribution, searched.values())):
         raise ConfigError(f"{path} cannot be read (a field has no distribution): restore it")
     return header
 
 
 def _is_distribution(value: Any) -> bool:
-    found: Any = value.get("attributes") if is_a(dict, value) else None
-    return is_a(dict, found) and ("choices" in found or {"low", "high"} <= set(found))
+    found: Any = value.get("attributes") if isinstance(value, dict) else None
+    return isinstance(found, dict) and ("choices" in found or {"low", "high"} <= set(found))
 
 
 def find_outside(space: Mapping[str, Any], trial: TrialRecord) -> str | None:

@@ -197,7 +197,7 @@ MUTANTS = {
         ("if self.seen is None or self.seen[0] != stand:", "if self.seen is None:"),
     ),
     ("analysis/lines.py", "analysis/test_records.py"): (
-        ("is_one_each and all(isinstance(e, dict) for e in events)", "is_one_each"),
+        ("if not isinstance(values, dict):", "if values is None:"),
     ),
     ("trainable/errors.py", "tune/test_messages.py"): (
         ("if SET not in flags and own in flags", "if own in flags"),

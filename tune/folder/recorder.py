@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from analysis.lines import EVENTS, is_event, is_torn, read_tail
+from analysis.lines import EVENTS, is_event, is_torn, parse, read_tail
 from analysis.records import FORMAT, SweepRecords
 from analysis.training import TRAINING
 from trainable.result import Evaluation, Resolved
@@ -156,11 +156,12 @@ class Recorder:
         self._last_s = max(self.now_s(), self._last_s + 1e-6)
         event["time_s"] = round(self._last_s, 6)
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
+        told = parse(line)  # as every reader of the records has it
         retry_io(lambda: self._write_line(line), self.say)
         self._size += len(line)
         self.publish([EVENTS])
         for listener in self.listeners:  # the event is safe; a mirror is written anew by --resume
-            retry_io(partial(listener.on_event, event), self.say)
+            retry_io(partial(listener.on_event, told), self.say)
 
     def _write_line(self, line: bytes) -> None:
         """Never makes the file: where it is gone, the storage is."""
