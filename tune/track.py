@@ -11,6 +11,7 @@ import argparse
 from trainable.command.flags import add_name
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
+from trainable.system.inside import check_links
 from trainable.trial import ConfigError
 
 
@@ -22,8 +23,9 @@ def track(flags: argparse.Namespace) -> Outcome:
 
     check_backends(flags.report_to)
     records = read_sweep(find_sweep(flags.name, flags.storage))
+    check_links(records.folder)
     for name in flags.report_to:
-        reporter = Reporter(name, records.name, records.folder)
+        reporter = Reporter(name, records.folder.name, records.folder)
         for event in replay_events(records):
             reporter.on_event(event)
         if reporter.failure:

@@ -10,7 +10,9 @@ from tune.track import main as track
 
 
 @pytest.mark.slow
-def test_an_ended_sweep_is_told_to_mlflow_once(tmp_path: Path) -> None:
+def test_an_ended_sweep_is_told_to_mlflow_once_and_in_its_own_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     mlflow = pytest.importorskip("mlflow")
     records = read_sweep(write_sweep(tmp_path / "sweep", trials=4, failing=(2,)))
     for _ in range(2):
@@ -23,6 +25,13 @@ def test_an_ended_sweep_is_told_to_mlflow_once(tmp_path: Path) -> None:
     curve = client.get_metric_history(runs[trial.id].info.run_id, "combined")
     assert [(m.step, m.value) for m in curve] == [(e.turns_seen, e.combined) for e in trial.evals]
     assert runs[trial.id].data.params["lora_modules"] == trial.params["lora_modules"]
+    sent = tmp_path / "sent" / "sweep"  # as its store is from another place
+    sent.parent.mkdir()
+    records.folder.rename(sent)
+    (sent / "reported.json").unlink()
+    assert track([str(sent), "--report-to", "mlflow"]) == 2
+    assert "which is not in this folder" in capsys.readouterr().err
+    assert not records.folder.exists()
 
 
 def test_a_tracker_that_is_unknown_is_told(

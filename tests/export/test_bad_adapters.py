@@ -54,6 +54,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another task": (lambda f: edit_fields(f, task_type="SEQ_CLS"), "task_type must be CAUSAL_LM"),
     "no rank": (lambda f: edit_fields(f, r=None), "r must be a whole number above 0"),
     "a text for alpha": (lambda f: edit_fields(f, lora_alpha="x"), "lora_alpha must be a number"),
+    "a package to run": (
+        lambda f: edit_fields(f, megatron_config={"a": 1}, megatron_core="megatron.core"),
+        "megatron_config must be empty",
+    ),
     "a field of tomorrow": (
         lambda f: edit_fields(f, use_future_lora=True),
         "does not know the field use_future_lora=True",

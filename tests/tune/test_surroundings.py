@@ -40,6 +40,8 @@ class Terminal(io.StringIO):
         ("s3://bucket/a prefix", "a space"),
         ("s3://bucket/a\x1b[2J", "odd character"),
         ("s3://bucket/../k", "has a part"),
+        ("s3://AKIA:secret@bucket/k", "must hold no key"),
+        ("abfs://box@account/k?client_secret=secret", "must hold no key"),
     ],
 )
 def test_a_storage_that_cannot_be_is_one_line(
@@ -49,7 +51,8 @@ def test_a_storage_that_cannot_be_is_one_line(
         check_uri(uri)
     with pytest.raises(SystemExit) as ended:
         run.main(["--space", "lora_modules", "--storage", uri, "--dry-run"])
-    assert ended.value.code == 2 and words in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and words in error and "secret" not in error
 
 
 def test_a_storage_that_does_not_answer_is_given_up_and_hears_a_signal(

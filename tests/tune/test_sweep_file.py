@@ -75,3 +75,18 @@ def test_a_wrong_file_is_told_in_one_line(
     error = capsys.readouterr().err
     assert code == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("text", ["space: {file}", "trust_remote_code: true"])
+def test_a_file_of_flags_gives_no_trust(
+    tmp_path: Path, capsys: pytest.CaptureFixture, text: str
+) -> None:
+    mark, file = tmp_path / "mark", tmp_path / "theirs.py"
+    file.write_text(f"open({str(mark)!r}, 'w').close()")
+    space = "" if "space" in text else "space: lora_modules\n"
+    (tmp_path / "sweep.yaml").write_text(f"{space}profile: tiny\n{text.format(file=file)}\n")
+    flags = ["--config", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path), "--dry-run"]
+    assert main(flags) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "Python runs only where the command itself names it" in error
+    assert not mark.exists()

@@ -104,6 +104,11 @@ def check_kind_of(fields: Mapping[str, Any], folder: Path) -> None:
             f"time, and {fields['init_lora_weights']!r} in {place} draws it at random: save it as "
             "a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)"
         )
+    if fields.get("megatron_config"):
+        raise ConfigError(
+            f"megatron_config must be empty, and is not in {place}: with it peft runs a package "
+            "that megatron_core names"
+        )
     if not isinstance(fields.get("base_model_name_or_path"), str | None):
         raise ConfigError(f"base_model_name_or_path must be a text in {place}")
     check_shape(fields, folder)

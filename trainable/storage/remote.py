@@ -27,6 +27,8 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "file")
 GOOGLES = ("gs://", "gcs://")
 GOOGLES_PATIENCE = "retry_limit_seconds=20"  # pyarrow's own is 15 minutes, deaf to signals
 DRIVER_LOCK = "pulse.json"  # beside a sweep's records while it is driven
+# Keys that pyarrow would take from a URI, which records, logs and folders' names repeat
+KEYS = re.compile(r"[^/]*:[^/]*@|.*[?&][^=]*(secret|password|token|key)[^=]*=", re.IGNORECASE)
 
 
 def is_remote(storage: str) -> bool:
@@ -57,6 +59,11 @@ def check_uri(uri: str) -> str:
         raise ConfigError(
             f"--storage must be a folder or begin with {', '.join(f'{s}://' for s in SCHEMES)}, "
             f"not {scheme}://"
+        )
+    if KEYS.match(rest):
+        raise ConfigError(
+            f"--storage {scheme}://... must hold no key, since records and logs repeat it: give "
+            "it by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...)"
         )
     if scheme != "file" and not rest.partition("/")[0]:
         raise ConfigError(f"--storage {uri} names no bucket: give {scheme}://BUCKET/PREFIX")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from analysis.records import read_header
 from trainable.system.clock import now_s
@@ -15,6 +16,7 @@ from trainable.trial import ConfigError
 
 KIND = "custom_model_development"  # of an experiment: mlflow opens it with runs, not with traces
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
+TOLD = "reported.json"  # beside them: what trackers have been told
 MOST_METRICS = 900  # a batch takes a thousand at most
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 
@@ -31,10 +33,11 @@ class MLflow:
         place = None if named else (folder / ARTIFACTS).absolute().as_uri()
         question = str((read_header(folder).get("space") or {}).get("question") or "")
         self.experiment = open_experiment(self.client, sweep, place, question)
-        self.runs = {
-            run.data.tags.get("trial"): run.info.run_id
-            for run in self.client.search_runs([self.experiment], max_results=50_000)
-        }
+        known = self.client.search_runs([self.experiment], max_results=50_000)
+        if named is None:
+            place = self.client.get_experiment(self.experiment).artifact_location
+            check_places(folder, [place, *(run.info.artifact_uri for run in known)])
+        self.runs = {run.data.tags.get("trial"): run.info.run_id for run in known}
 
     def open(self, trial: str, config: Mapping[str, Any], searched: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -92,3 +95,16 @@ def open_experiment(client: Any, name: str, artifacts: str | None, question: str
         return str(known.experiment_id)
     tags = {"mlflow.note.content": question, "mlflow.experimentKind": KIND}
     return str(client.create_experiment(name, artifact_location=artifacts, tags=tags))
+
+
+def check_places(folder: Path, uris: Iterable[str]) -> None:
+    """Raises ConfigError where the store of a sweep's folder keeps files elsewhere: mlflow writes
+    where it says."""
+    own = (folder / ARTIFACTS).resolve()
+    for uri in uris:
+        parts = urlsplit(uri)
+        if parts.scheme != "file" or not Path(unquote(parts.path)).resolve().is_relative_to(own):
+            raise ConfigError(
+                f"{folder / STORE} keeps files at {uri}, which is not in this folder: it was made "
+                f"elsewhere; take it and {TOLD} away, and everything is told anew"
+            )

@@ -17,9 +17,9 @@ from trainable.system.json_object import read_object
 from trainable.system.throttle import Throttle
 from trainable.system.whole import write_json
 from tune.folder.metrics import pick_metrics
+from tune.folder.mlflow_runs import TOLD
 from tune.folder.trackers import Backend, Lines, open_backend
 
-TOLD = "reported.json"
 STEPS_S = 10.0  # between tellings of steps while a trial trains
 
 

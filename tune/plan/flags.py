@@ -20,6 +20,7 @@ from trainable.command.flags import (
 from trainable.command.outcome import Outcome
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
+from tune.folder.resume_command import spell_resume
 from tune.search.config import FLAGS, KINDS, MACHINE, SWEEP, SweepConfig
 from tune.search.flag import Flag
 from tune.search.profiles import BASES, SCALES
@@ -50,13 +51,25 @@ class RunParser(Parser):
             words, mappings = read_flags(flags.config)
             flags = super().parse_args([*words, *given], namespace)
             flags.mappings = {} if flags.space else mappings
-            is_own = any(word.partition("=")[0] == "--objective" for word in given)
-            if (flags.objective or "").startswith("python:") and not is_own:
-                raise ConfigError(
-                    "a Python objective runs only where the command itself names it, not its "
-                    f"--config: look at the file, and add --objective {flags.objective}"
-                )
+            check_trust(flags, given)
         return flags
+
+
+def check_trust(flags: argparse.Namespace, given: Sequence[str]) -> None:
+    """Raises ConfigError where a file of flags asks for code to be run: that is for the command
+    itself to say."""
+    own = {word.partition("=")[0] for word in given}
+    asked = {
+        "--objective": flags.objective if (flags.objective or "").startswith("python:") else None,
+        "--space": flags.space if (flags.space or "").endswith(".py") else None,
+        "--trust-remote-code": "" if flags.trust_remote_code else None,
+    }
+    for flag, value in asked.items():
+        if value is not None and flag not in own:
+            raise ConfigError(
+                "Python runs only where the command itself names it, not its --config: look at "
+                f"what is run, and add {flag} {value}".rstrip()
+            )
 
 
 def build_parser() -> Parser:
@@ -159,7 +172,7 @@ def tell(answer: Answer) -> Outcome:
 
 def tell_waiting(folder: Path, what: str) -> Outcome:
     """Says that a request waits for the next driver."""
-    text = f"{folder.name} is not running: {what} is made by tune.run --resume {folder.name}"
+    text = f"{folder.name} is not running: {what} is made by {spell_resume(folder)}"
     print(text)
     return Outcome(facts={"done": False, "text": text, "trial": None})
 
