@@ -46,7 +46,9 @@ def check_conditions(
 
 
 def _is_pair(condition: object) -> bool:
-    return isinstance(condition, tuple) and len(condition) == 2 and isinstance(condition[1], tuple)
+    if not isinstance(condition, tuple) or len(condition) != 2:
+        return False
+    return isinstance(condition[0], str) and isinstance(condition[1], tuple)
 
 
 def _check_value(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from optuna.distributions import (
@@ -16,7 +17,14 @@ from optuna.distributions import (
 from search_spaces.space import Space
 from trainable.trial import ConfigError, nearest
 
-PARTS = ("name", "question", "searched", "fixed", "first", "conditions")
+PARTS: Mapping[str, tuple[str, tuple[type, ...]]] = {  # what each is, in words and in types
+    "name": ("a text", (str,)),
+    "question": ("a text", (str,)),
+    "searched": ("fields, each with its values", (Mapping,)),
+    "fixed": ("fields, each with its value", (Mapping,)),
+    "first": ("a list of points", (list, tuple)),
+    "conditions": ("fields, each with [deciding field, [value, ...]]", (Mapping,)),
+}
 ENDS = ("low", "high", "log", "step")
 
 
@@ -24,23 +32,35 @@ def read_space(values: Mapping[str, Any]) -> Space:
     """The space that a mapping spells: of its parts, or of its searched fields alone. Raises
     ConfigError."""
     is_whole = isinstance(values, Mapping) and "searched" in values
-    parts = values if is_whole else {"searched": values}
-    for part in parts:
+    given: dict[str, Any] = dict(values) if is_whole else {"searched": values}
+    parts = {part: value for part, value in given.items() if value is not None}
+    for part, value in parts.items():
         if part not in PARTS:
             raise ConfigError(f"a space has no {part!r}{nearest(str(part), PARTS)}")
-    searched = parts["searched"]
-    if not isinstance(searched, Mapping) or not searched:
-        raise ConfigError(f"a space searches fields, each with its values, not {searched!r}")
-    conditions: Any = parts.get("conditions") or {}
-    first: Any = tuple(parts.get("first") or ())
+        words, kinds = PARTS[part]
+        if not isinstance(value, kinds):
+            raise ConfigError(f"a space's {part} must be {words}, not {value!r}")
+    searched = parts.get("searched")
+    if not searched:
+        raise ConfigError("a space searches fields, each with its values, and this one none")
+    conditions = parts.get("conditions", {})
     return Space(
-        name=str(parts.get("name") or "own"),
-        question=str(parts.get("question") or f"Which {' and '.join(searched)} is best?"),
+        name=parts.get("name", "own"),
+        question=parts.get("question", f"Which {' and '.join(map(str, searched))} is best?"),
         searched={name: read_distribution(name, value) for name, value in searched.items()},
-        fixed=dict(parts.get("fixed") or {}),
-        first=first,
-        conditions={name: (decider, tuple(v)) for name, (decider, v) in conditions.items()},
+        fixed=dict(parts.get("fixed", {})),
+        first=tuple(parts.get("first", ())),
+        conditions={name: read_condition(name, value) for name, value in conditions.items()},
     )
+
+
+def read_condition(name: str, value: Any) -> tuple[str, tuple[Any, ...]]:
+    is_pair = isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str)
+    if not is_pair or not isinstance(value[1], list | tuple):
+        raise ConfigError(
+            f"the condition on {name} must be [deciding field, [value, ...]], not {value!r}"
+        )
+    return value[0], tuple(value[1])
 
 
 def write_space(space: Space) -> dict[str, Any]:
@@ -56,16 +76,25 @@ def read_distribution(name: str, value: Any) -> BaseDistribution:
         return value
     if isinstance(value, list | tuple) and value:
         return CategoricalDistribution(tuple(value))
-    if not isinstance(value, Mapping) or not {"low", "high"} <= set(value) <= set(ENDS):
+    if (ends := _read_ends(value)) is None:
         raise ConfigError(
             f"{name} is searched over a list of choices or {{low, high, log, step}}, not {value!r}"
         )
-    ends = {end: each for end, each in value.items() if each is not None}
-    is_whole = all(isinstance(value[end], int) for end in ("low", "high"))
+    is_whole = all(isinstance(each, int) for each in ends.values())
     try:
         return (IntDistribution if is_whole else FloatDistribution)(**ends)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} cannot be searched over {value!r}: {error}") from error
+
+
+def _read_ends(value: Any) -> dict[str, Any] | None:
+    """What IntDistribution or FloatDistribution takes; None where the value is no range."""
+    given = value if isinstance(value, Mapping) else {}
+    ends = {end: each for end, each in given.items() if each is not None}
+    log, numbers = ends.get("log", False), [ends[end] for end in ends if end != "log"]
+    are_numbers = all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers)
+    is_range = {"low", "high"} <= set(ends) <= set(ENDS)
+    return ends if is_range and are_numbers and isinstance(log, bool) else None
 
 
 def write_distribution(distribution: BaseDistribution) -> Any:

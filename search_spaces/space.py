@@ -58,8 +58,8 @@ class Space:
         for name in (*self.searched, *self.fixed, *self.conditions):
             if name not in FIELDS:
                 raise ConfigError(
-                    f"{where}: no field is called {name!r}{nearest(name, FIELDS)}: take one of "
-                    f"{', '.join(FIELDS)} (",
+                    f"{where}: no field is called {name!r}{nearest(str(name), FIELDS)}: take one "
+                    f"of {', '.join(FIELDS)} (",
                     *(Setting("FIELD", "VALUE"), ")"),
                 )
         for name, distribution in self.searched.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainable.command.outcome import Outcome, carry_out, start_command
+from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.trial import ConfigError
 from tune.driver.signals import Interrupted, pause_on_signals, say
 from tune.plan.flags import build_parser
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 NOTHING_STARTED = "no trial was at work; the same command goes on"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_until_told(flags: argparse.Namespace) -> Outcome:
+    """`run`, which a signal ends in one line even before there is anything to go on with."""
     try:
         with pause_on_signals(NOTHING_STARTED):
-            return carry_out(build_parser(), run, arguments)
+            return run(flags)
     except Interrupted as interrupted:
         say(interrupted, NOTHING_STARTED)
-        return interrupted.code
+        return Outcome(code=interrupted.code)
 
 
 def run(flags: argparse.Namespace, listeners: Iterable[Listener] = ()) -> Outcome:
@@ -121,6 +122,8 @@ def spell_flag(name: str) -> str:
 
     return FLAGS[name].spell(name) if name in FLAGS else "--" + name.replace("_", "-")
 
+
+main = make_main(build_parser, run_until_told)
 
 if __name__ == "__main__":
     start_command(main)

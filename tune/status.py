@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainable.command.flags import add_name
 from trainable.command.outcome import Outcome, make_main, start_command
-from trainable.command.parser import Parser, spell_command
+from trainable.command.parser import Parser
 from trainable.system.garbage import pause_collection
 from tune.folder.find import open_folder
 
@@ -54,7 +54,6 @@ def summarise(folder: Path) -> dict[str, Any]:
 def show(view: View, *, once: bool) -> None:
     """The table; on a terminal, for as long as the sweep has a driver."""
     from rich.console import Console
-    from rich.live import Live
 
     from tune.terminal.redraw import can_redraw
 
@@ -64,6 +63,8 @@ def show(view: View, *, once: bool) -> None:
         if once or not can_redraw(console) or view.owner is None:
             console.print(view.render())
             return
+    from rich.live import Live
+
     with Live(view.render(), console=console, auto_refresh=False) as live:
         while view.owner is not None:
             time.sleep(LOOK_S)
@@ -122,12 +123,13 @@ class View:
 
     def _describe_state(self) -> str:
         from analysis.records import is_unfinished
+        from tune.folder.resume_command import spell_resume
 
         if self.owner is not None:
             return f"driven by {self.owner}"
         ledger, config = self.progress.ledger, self.progress.sweep.get("config", {})
         if is_unfinished(ledger.trials.values(), config, ledger.exhausted_at):
-            go_on = f"{spell_command('tune.run')} --resume {self.folder.name}"
+            go_on = spell_resume(self.folder, str(config.get("objective")))
             return f"not driven: go on with {go_on}"
         return "finished"
 

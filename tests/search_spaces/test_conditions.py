@@ -17,6 +17,7 @@ from optuna.distributions import (
 
 from search_spaces.enumeration import list_points
 from search_spaces.find import find_space
+from search_spaces.notation import read_space
 from search_spaces.space import Space
 from trainable.trial import ConfigError
 from tune.search.profiles import BASES
@@ -164,3 +165,28 @@ def test_points_are_listed_without_being_counted() -> None:
         {"seed": 0, "lora_rank": 3},
         {"seed": 1, "lora_rank": 2},
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"conditions": ["lora_rank"]}, "conditions must be fields, each with"),
+        ({"conditions": {"lora_rank": "decoding"}}, r"must be \[deciding field, \[value"),
+        ({"conditions": {"lora_rank": ["decoding", "greedy"]}}, r"must be \[deciding field"),
+        ({"conditions": {"lora_rank": [["decoding"], ["greedy"]]}}, r"must be \[deciding field"),
+        ({"first": 8}, "first must be a list of points"),
+        ({"fixed": "tiny"}, "fixed must be fields"),
+        ({"name": 7}, "name must be a text"),
+        ({"searched": ["lora_rank"]}, "searched must be fields"),
+        ({"searched": {}}, "and this one none"),
+        ({"searched": {8: [8, 16]}}, "no field is called 8"),
+        ({"searched": {"lora_rank": {"low": True, "high": 3}}}, "over a list of choices or"),
+        ({"searched": {"lora_rank": {"low": 8, "high": None}}}, "over a list of choices or"),
+        ({"searched": {"seed": {"low": 1, "high": 3, "log": "yes"}}}, "over a list of choices or"),
+        ({"searched": {"seed": {"low": 3, "high": 1}}}, "seed cannot be searched over"),
+    ],
+)
+def test_each_mistake_of_a_mapping_is_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_space({"searched": {"lora_rank": [2, 3]}, **values})
+    assert "\n" not in str(caught.value)

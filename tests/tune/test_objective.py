@@ -17,7 +17,7 @@ from trainable.evaluation.measure import call
 from trainable.evaluation.objective import Objective, read_objective
 from trainable.storage.checkpoint import list_checkpoints
 from trainable.trial import ConfigError
-from tune.driver.resume_command import spell_resume
+from tune.folder.resume_command import spell_resume
 from tune.plan.task import spell, trust_again
 from tune.run import main
 
@@ -191,7 +191,7 @@ def test_python_runs_by_the_flag_of_this_very_command_alone(tmp_path: Path, file
     text = f"python:{file}:shortness"
     objective = read_objective(text, "min")
     config, _ = make_config(tmp_path, **spell(objective, text))
-    assert f"--objective {text}" in spell_resume(config)
+    assert f"--objective {text}" in spell_resume(config.folder, config.objective)
     with pytest.raises(ConfigError, match="runs only where this command names it"):
         trust_again(config, None, None)
     assert trust_again(config, text, None) == objective

@@ -53,7 +53,7 @@ def test_a_result_has_numbers_curves_and_its_best(storage: Path) -> None:
         ({"space": "lora_modules", "objective": print}, "given as 'python:FILE:FUNCTION'"),
         ({"space": "lora_modules", "warm_start": "s"}, "no sweep .* is called 's'"),
         ({"space": "lora_modules", "callbacks": print}, "callbacks takes a list of functions"),
-        ({"space": 5}, "a space searches fields"),
+        ({"space": 5}, "a space's searched must be fields"),
     ],
 )
 def test_bad_input_is_an_error_and_leaves_nothing(

@@ -17,6 +17,7 @@ from trainable.system.environment import ensure_utf8, set_environment
 from trainable.trial import ConfigError
 
 FORMAT = 1  # of what --json prints: keys may come, none goes or changes its meaning under a number
+EXIT_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Outcome:
 def carry_out(
     parser: Parser, act: Callable[[argparse.Namespace], Outcome], arguments: Sequence[str] | None
 ) -> int:
-    """The command's exit code: 2, with one line on stderr, for a ConfigError."""
+    """The command's exit code; with one line on stderr 2 for a ConfigError, 130 for Ctrl-C."""
     try:
         flags = parser.parse_args(arguments)
         if hasattr(flags, "trust_remote_code"):
@@ -39,6 +40,9 @@ def carry_out(
     except ConfigError as error:
         print(f"error: {error.spell(parser.list_flags())}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted: the same command begins again", file=sys.stderr)
+        return EXIT_INTERRUPTED
     if is_json:
         print(
             json.dumps(spell({"command": parser.name, "format": FORMAT, **outcome.facts}), indent=1)

@@ -6,8 +6,8 @@ import shlex
 import sys
 
 from trainable.command.parser import spell_command
-from tune.driver.resume_command import spell_resume
 from tune.folder.disk import describe_usage
+from tune.folder.resume_command import spell_resume
 from tune.search.config import SweepConfig
 from tune.search.search import Search
 from tune.search.trials import ENDED
@@ -38,8 +38,8 @@ def conclude(search: Search) -> int:
     if search.closing is None or not has_work(search):
         print(suggest_next(search.config))
         return 0
-    command = f"{spell_resume(search.config)} {search.closing.remedy}".rstrip()
-    line = f"{search.closing.why}: go on with {command}"
+    command = spell_resume(folder, search.config.objective)
+    line = f"{search.closing.why}: go on with {command} {search.closing.remedy}".rstrip()
     print(line, file=sys.stderr if search.closing.code else sys.stdout)
     return search.closing.code
 

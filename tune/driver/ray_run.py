@@ -14,9 +14,9 @@ from trainable.system.throttle import Throttle
 from trainable.system.versions import read_versions
 from trainable.trial import TrialConfig
 from tune.driver.request_handler import RequestHandler
-from tune.driver.resume_command import spell_resume
 from tune.driver.signals import renew
 from tune.folder.recorder import replay_events
+from tune.folder.resume_command import spell_resume
 from tune.plan.checks import check_space
 from tune.plan.resumption import describe_move
 from tune.search.search import Search

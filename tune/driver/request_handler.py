@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from trainable.trial import ConfigError, TrialConfig
-from tune.driver.resume_command import spell_resume
 from tune.folder.requests import ANSWER, FOLDER, Answer, Request, answer, read_requests
+from tune.folder.resume_command import spell_resume
 from tune.search.budget import Budget
 from tune.search.clones import bring_adapter, is_inside, spell_clone
 from tune.search.search import Closing, Search
@@ -86,7 +86,7 @@ class RequestHandler:
     def _stop_sweep(self, request: Request) -> None:
         name, closing = self.search.config.name, Closing(why="stopped by request")
         if request.values["now"]:
-            command = spell_resume(self.search.config)
+            command = spell_resume(self.search.config.folder, self.search.config.objective)
             self._answer(request, True, f"{name} ends now: go on with {command}")
             raise Paused(closing.why)
         self.search.closing = self.search.closing or closing

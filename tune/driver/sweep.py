@@ -20,10 +20,10 @@ from trainable.trial import ConfigError
 from tune.driver.conclusion import EXIT_FAILED, conclude, has_work
 from tune.driver.ray_run import run_on_ray
 from tune.driver.request_handler import Paused, RequestHandler
-from tune.driver.resume_command import spell_resume
 from tune.driver.signals import Interrupted, pause_on_signals, say
 from tune.folder.lock import own_folder
 from tune.folder.recorder import Listener, Recorder, replay_events, write_header
+from tune.folder.resume_command import spell_resume
 from tune.folder.versions import read_commit
 from tune.plan.sweep_file import NAME as SWEEP_FILE
 from tune.plan.sweep_file import spell_sweep
@@ -71,7 +71,7 @@ def run_to_exit_code(
     except StorageFault as fault:
         print(f"{where} ({fault.strerror}): the same command begins again", file=sys.stderr)
         return EXIT_FAILED
-    hint = f"go on with {spell_resume(config)}"
+    hint = f"go on with {spell_resume(config.folder, config.objective)}"
     try:
         with pause_on_signals(hint):
             return run_search(plan, records, header, listeners)

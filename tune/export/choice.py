@@ -8,11 +8,11 @@ from pathlib import Path
 
 from analysis.choice import PointResult, rank_points
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
-from trainable.command.parser import spell_command
 from trainable.model.packable import is_toy
 from trainable.storage.checkpoint import is_whole
 from trainable.storage.remote import fetch_checkpoints
 from trainable.trial import ConfigError, TrialConfig
+from tune.folder.resume_command import spell_resume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ def choose_trials(
         states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
         raise ConfigError(
             f"an export needs a finished trial with an adapter, and {records.name} has none "
-            f"({states or 'no trials'}): finish it with {spell_command('tune.run')} "
-            f"--resume {records.name}"
+            f"({states or 'no trials'}): finish it with "
+            f"{spell_resume(records.folder, str(records.config.get('objective')))}"
         )
     if metric not in ("objective", records.objective):  # else the leaderboard's own order
         points.sort(key=lambda p: (-p.level_turns, not p.is_confirmed, -(p.mean(metric) or 0.0)))
