@@ -208,7 +208,7 @@ def test_a_storage_s_checkpoints_are_numbers(tmp_path: Path) -> None:
         turns = place.split("/")[0]
         values = {"turns_seen": int(turns) if turns.isdigit() else 1, "combined": 0, "files": {}}
         (there / place / "manifest.json").write_text(json.dumps(values))
-    prune(Remote(there.as_uri()), last=1)  # keeps the best, which is the first, and the last
+    prune(Remote(there.as_uri()), has_ended=True)  # keeps the best, the first, and the last
     assert (there / "manifest.json").exists() and (there / "abc").exists()
     assert sorted(p.name for p in there.glob("[0-9]*")) == ["100", "300", "400"]
     pull_last(Remote(there.as_uri()), tmp_path / "here")

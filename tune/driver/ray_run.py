@@ -43,8 +43,9 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
 
     console = Console(file=sys.stdout)
     search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
-    log, say = search.config.folder / "logs" / "ray.log", search.recorder.say
-    with start_ray(log, spell_resume(search.config), say) as fleet:
+    config, say = search.config, search.recorder.say
+    go_on = spell_resume(config.folder, config.objective)
+    with start_ray(config.folder / "logs" / "ray.log", go_on, say) as fleet:
         renew()
         workers = open_workers(search, fleet, handler)
         records = read_sweep(search.config.folder)
