@@ -28,18 +28,29 @@ class TrainerState:
 
     turns_seen: int  # system turns trained on: the resource of ASHA and the x-axis everywhere
     steps: int  # optimizer steps
-    train_s: float = 0.0  # seconds of training since the trial's start, evaluations left out
+    # seconds of training since the trial's start, evaluations left out; of passes that several
+    # trials share, a part
+    train_s: float = 0.0
+    recording_s: float = 0.0  # of those, what recordings of passes took (on a GPU)
     train_turns_per_s: float = 0.0
     tokens_per_s: float = 0.0
     peak_gib: float = 0.0
 
     @classmethod
     def of(
-        cls, *, turns_seen: int, steps: int, train_s: float, tokens_seen: int, peak_gib: float
+        cls,
+        *,
+        turns_seen: int,
+        steps: int,
+        train_s: float,
+        tokens_seen: int,
+        peak_gib: float,
+        recording_s: float = 0.0,
     ) -> Self:
         seconds = max(train_s, 1e-9)
         rates = {"train_turns_per_s": turns_seen / seconds, "tokens_per_s": tokens_seen / seconds}
-        return cls(turns_seen=turns_seen, steps=steps, train_s=train_s, peak_gib=peak_gib, **rates)
+        times = {"train_s": train_s, "recording_s": recording_s}
+        return cls(turns_seen=turns_seen, steps=steps, peak_gib=peak_gib, **times, **rates)
 
 
 @dataclass(frozen=True, kw_only=True)

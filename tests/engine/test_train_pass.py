@@ -176,8 +176,8 @@ class Again:
         self.work = work
         Again.made += 1
 
-    def replay(self) -> None:
-        self.work()
+    def replay(self) -> Any:
+        return self.work()
 
 
 def attend_by_borders(
@@ -242,6 +242,16 @@ def test_where_no_recording_fits_the_memory_passes_go_on_without(
     wanted = gradient(pack, pack.add_gradients, load)
     assert torch.equal(gradient(pack, recorded.run, load), wanted)
     assert not recorded.is_recorded and not recorded.recordings
+
+
+def test_trials_share_what_their_passes_recordings_took(pack: Pack, recorded: TrainPass) -> None:
+    pack.train_together, pack.pads_to_bucket = recorded, True
+    slots = list(pack.slots.values())
+    while not Again.made:
+        pack.train_pass(slots)
+    shares = [slot.recording_s for slot in slots]
+    assert sum(shares) == pytest.approx(recorded.recording_s) and min(shares) > 0
+    assert all(slot.recording_s < slot.train_s for slot in slots)
 
 
 @pytest.mark.parametrize("is_compiled", [True, False])

@@ -115,7 +115,7 @@ class Pack(SlotTable):
 
     def _train_together(self, slots: Sequence[Slot], span: SlotRange) -> None:
         """The slots of these rows of the bank."""
-        started_s = time.perf_counter()
+        started_s, recorded_s = time.perf_counter(), self.train_together.recording_s
         self.at_work = [slot.key for slot in slots]
         for row, slot in enumerate(slots, start=span.low):
             if slot.is_forking:
@@ -126,15 +126,17 @@ class Pack(SlotTable):
         settings = [slot.settings(piece) for slot, piece in zip(slots, pieces, strict=True)]
         norms = self.optimizer.step(span, settings)
         self.pace.keep()
-        self._charge(time.perf_counter() - started_s)
+        train_s = time.perf_counter() - started_s
+        self._charge(train_s, self.train_together.recording_s - recorded_s)
         for slot, piece in zip(slots, pieces, strict=True):
             slot.advance(piece)
         self.meter.keep(slots, settings, nats, norms)
 
-    def _charge(self, train_s: float) -> None:
+    def _charge(self, train_s: float, recording_s: float = 0.0) -> None:
         """The trials of the pass under way share the time."""
         for slot in (self.slots[key] for key in self.at_work if key in self.slots):
             slot.train_s += train_s / len(self.at_work)
+            slot.recording_s += recording_s / len(self.at_work)
 
     def _run(self, slots: Sequence[Slot], pieces: Sequence[Piece], span: SlotRange) -> Tensor:
         """Adds the gradient of each slot's piece to the slot's row; the pieces' parts of their

@@ -148,6 +148,7 @@ class PendingWork:
                 turns_seen=slot.turns_seen,
                 steps=slot.steps,
                 train_s=slot.train_s,
+                recording_s=slot.recording_s,
                 tokens_seen=slot.tokens_seen,
                 peak_gib=self.pack.peak_gib(),
             ),

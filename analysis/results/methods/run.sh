@@ -13,7 +13,7 @@ base=("${fields[@]}" --set schedule=cosine --set lora_rank=8 --pack "${PACK:-8}"
 base+=(--rungs "" --no-baseline)
 
 cost() {
-  python3 "$here/cost.py" "${COSTS:-$here/costs.json}" "${fields[@]}" --slots "${PACK:-8}" --seconds "${SECONDS_EACH:-2}"
+  python3 "$here/cost.py" "${COSTS:-$here/costs.json}" "${fields[@]}" --slots "${PACK:-8}" --seconds "${SECONDS_EACH:-1}"
 }
 
 rates() {

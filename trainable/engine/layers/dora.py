@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainable.engine.layers.blocks import Blocks, has_kernels
+from trainable.engine.layers.blocks import Blocks, has_kernels, multiply_in_32_bits
 from trainable.engine.layers.dropout import Dropout
-from trainable.engine.layers.layout import Layout
+from trainable.engine.layers.layout import Layout, multiply_into
 
 TINY = 1e-20  # of a squared norm
 
@@ -48,8 +48,9 @@ def measure_norms(
 ) -> Tensor:
     """|W + scale (A B)^T| of each output [slots, out], of W's own squared norms [out] and W A as
     product [slots, rank, out], a [slots, in, rank], b [slots, rank, out], scale [slots, 1, 1]."""
-    a, b = a.float(), b.float() if scale is None else b.float() * scale
-    change = (b * torch.baddbmm(product.float(), a.mT @ a, b, beta=2)).sum(1)
+    b = b.float() if scale is None else b * scale  # in 32 bits
+    squared = multiply_in_32_bits(a.mT, a)
+    change = (b * torch.baddbmm(product.float(), squared, b, beta=2)).sum(1)
     return (squares + change).clamp_(min=TINY).sqrt_()
 
 
@@ -96,7 +97,8 @@ class AddMagnified(torch.autograd.Function):
         layout.add_gradients(of_b, low, grad)
         layer.magnitudes.add_gradients(along + (b * of_b).sum(1), norms)
         grad_b.addcmul_(of_b, factors[:, None])
-        grad_low = layout.multiply(grad, (b * factors[:, None]).to(b.dtype).mT, layer.scale)
+        magnified = multiply_into(b, factors[:, None])
+        grad_low = layout.multiply(grad, magnified.mT, layer.scale)
         layout.add_gradients(grad_a, dropped, grad_low)
         grad_x = None
         if ctx.needs_input_grad[0]:
@@ -134,7 +136,7 @@ def add_magnified(
 
         return add_magnified_blocks(plain, kept, low, b, factors, layout.slots)
     magnified = layout.scale_by(kept, factors - 1).add_(plain)
-    return layout.add_product(magnified, low, (b * factors[:, None]).to(b.dtype))
+    return layout.add_product(magnified, low, multiply_into(b, factors[:, None]))
 
 
 def magnify_gradient(
@@ -147,7 +149,7 @@ def magnify_gradient(
 
         scaled, sums = magnify_gradient_blocks(grad, kept, shares, layout.slots)
         return scaled, layout.sum_blocks(sums)
-    return layout.scale_by(grad, shares), layout.sum_tokens(grad * kept)
+    return layout.scale_by(grad, shares), layout.sum_tokens(grad.float() * kept)
 
 
 class Drop(torch.autograd.Function):

@@ -43,6 +43,7 @@ class Slot:
     steps: int = 0
     tokens_seen: int = 0
     train_s: float = 0.0  # engine seconds, shared evenly by the slots of each pass
+    recording_s: float = 0.0  # of those, what recordings took
     goal_turns: int = 0
     stable_run: SlotState | None = None  # wsd: where the decay to the goal left it
     draws: list[Draw] = field(default_factory=list)  # of the step under way
@@ -168,6 +169,7 @@ def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
         "position": 0 if slot.order is None else slot.order.position,
         "tokens_seen": slot.tokens_seen,
         "train_s": slot.train_s,
+        "recording_s": slot.recording_s,
         "curve": slot.curve.to_dict(),
         "config": slot.config.to_dict(),
         KEY: slot.base,
@@ -201,6 +203,7 @@ def restore_slot(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None
     check_identity(state.trainer.get(KEY, {}), slot.base, f"trial {slot.key}'s checkpoint")
     put_state(slot, bank, row, state)
     slot.tokens_seen, slot.train_s = state.trainer["tokens_seen"], state.trainer["train_s"]
+    slot.recording_s = state.trainer.get("recording_s", 0.0)  # older checkpoints know none
 
 
 def put_state(slot: Slot, bank: SlotBank, row: int, state: SlotState) -> None:

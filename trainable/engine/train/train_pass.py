@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,6 +105,7 @@ class TrainPass:
         cannot be recorded."""
         self.work, self.is_recorded, self.is_compiled = work, is_recorded, is_compiled
         self.n_readied = 0  # passes that compiled or were recorded
+        self.recording_s = 0.0  # what recordings have taken
         self.forget()
 
     def run(self, load: Load) -> Tensor:
@@ -134,7 +136,9 @@ class TrainPass:
         while len(self.recordings) >= MOST_RECORDINGS:
             del self.recordings[next(iter(self.recordings))]
         self.n_readied += 1
+        started_s = time.perf_counter()
         recording = record(lambda: self.work(load), self.memory)
+        self.recording_s += time.perf_counter() - started_s
         if recording is None or load.tokens.packing.is_laid_out:
             self.forget()
             self.is_recorded = False
