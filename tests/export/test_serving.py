@@ -79,7 +79,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("kind", KINDS)
-def test_vllm_s_own_classes_read_it_as_peft_does(kind: str, tmp_path: Path) -> None:
+def test_vllm_s_own_classes_read_it_as_peft_does(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peft_helper = pytest.importorskip("vllm.lora.peft_helper")
     lora_config, lora_model = (pytest.importorskip(f"vllm.{n}") for n in NEEDED)
     told = {**BASES["tiny"], "quantisation": "fp32", "warmup_turns": 0, **KINDS[kind]}
@@ -98,6 +100,7 @@ def test_vllm_s_own_classes_read_it_as_peft_does(kind: str, tmp_path: Path) -> N
         return
     helper = peft_helper.PEFTHelper.from_local_dir(str(tmp_path), 1024)
     helper.validate_legal(lora_config.LoRAConfig(max_lora_rank=ranks[0]))
+    monkeypatch.setattr(lora_model, "PIN_MEMORY", False, raising=False)  # that a GPU reads
     model = lora_model.LoRAModel.from_local_checkpoint(
         str(tmp_path), set(LAYERS), helper, lora_model_id=1, device="cpu", dtype=torch.float32
     )
