@@ -85,7 +85,7 @@ def test_a_lower_rank_is_the_nearest(
     assert read_trial(tmp_path / f"mean{rank}")["lora_rank"] == rank
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_mean_of_one_adapter_thrice_is_that_adapter(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

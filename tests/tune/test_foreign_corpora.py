@@ -98,3 +98,18 @@ def test_pairs_with_an_objective_in_python(tmp_path: Path, local_ray: None) -> N
     assert "is_right" in text.partition("\n")[0] and "Combined" not in text
     resumed = ["--resume", "s", "--storage", str(tmp_path / "runs"), "--trials", "3"]
     assert main(resumed) == 2  # a record starts no Python
+
+
+@pytest.mark.nightly
+def test_another_corpus_first(tmp_path: Path, local_ray: None) -> None:
+    first = sweep(tmp_path / "runs", bring_sgd(tmp_path))
+    trial = next(t for t in first.searched if t.state == "COMPLETE")
+    places = (first.folder / "checkpoints" / trial.id).iterdir()
+    adapter = max(places, key=lambda place: int(place.name))
+    flags = ["--space", "lr_steps", "--set", f"adapter={adapter}", "--set", "corpus=cambridge"]
+    name = ["--storage", str(tmp_path / "runs"), "--name", "then"]
+    assert main([*flags, *name, *SMALL, *ENDED]) == 0
+    then = read_sweep(tmp_path / "runs" / "then")
+    assert {t.config["adapter"] for t in then.searched} == {str(adapter)}
+    assert {t.config["lora_rank"] for t in then.searched} == {trial.config["lora_rank"]}
+    assert any(t.last and t.last.combined is not None for t in then.searched)

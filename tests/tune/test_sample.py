@@ -22,6 +22,7 @@ def test_replies_that_say_the_same_take_the_corpus_s_place(
         {"sng01": [{"response": "[name] or [name] , [phone] !"}, {"response": "Done: [ref]."}]},
         {"sng01": [{"response": "Call [phone], [name]."}, {"response": "It is done, [ref]."}]},
         {"sng01": [{"response": "How about [restaurant_name]? [phone]."}, {"response": "Done."}]},
+        {"sng01": [{"response": "How about [name]? Call."}, {"response": "Done, it is done."}]},
     ]
     chosen = choose_replies(train, samples)
     assert chosen == {
@@ -41,7 +42,7 @@ def test_replies_that_say_the_same_take_the_corpus_s_place(
     assert not list(tmp_path.glob(".again*"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_embedded_model_writes_a_corpus(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
