@@ -193,6 +193,10 @@ MUTANTS = {
         ("return done / seconds", "return done / seconds / 2"),
         ("return len(prompts)", "return 2 * len(prompts)"),
     ),
+    ("trainable/storage/checkpoint.py", "trainable/test_checkpoint.py"): (
+        ("elif to_train and there.is_bare:", "elif False:"),
+    ),
+    ("tune/workers/pool.py", "tune/test_packing.py"): (("min(slots, own.slots)", "slots"),),
     ("tune/search/points.py", "tune/test_points.py"): (
         ("if self.seen is None or self.seen[0] != stand:", "if self.seen is None:"),
     ),

@@ -78,11 +78,13 @@ def test_bad_input_is_one_line(capsys: pytest.CaptureFixture) -> None:
 
 @pytest.mark.slow
 def test_packing_tells_its_rows_as_json(capsys: pytest.CaptureFixture) -> None:
-    quick = ["--shape", "toy", "--work", "1x32", "--slots", "1", "--no-peft", "--budget-s", "0.01"]
+    quick = ["--shape", "toy", "--work", "1x32", "--slots", "1", "--budget-s", "0.01"]
     assert packing.main([*quick, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told.pop("command") == "bench.packing" and told.pop("format") == 1
-    assert set(told) == {"rows"} and told["rows"][0]["tokens_per_s"] > 0
+    assert set(told) == {"rows"} and all(row["tokens_per_s"] > 0 for row in told["rows"])
+    ways = ["solo peft", "solo peft, 16 bits", "dequantized"]
+    assert [row["how"] for row in told["rows"]] == ways
 
 
 @pytest.mark.parametrize(

@@ -53,16 +53,15 @@ class Engine:
         number = slots if isinstance(slots, int) else None
         self.pack = Pack(base, number, max_rank, pass_tokens, gpu_share, dialogue_tokens)
         self.measured: BestSlots | None = None
-        if isinstance(slots, TrialConfig):
-            self.measured = find_best_slots(self.pack, slots)
-            self.pack.shrink(self.measured.slots)
-        forget(ENGINE)
         self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
         self._pending = PendingWork(self.pack)
         self._thread = threading.Thread(target=self._serve, name="engine", daemon=True)
         self._thread.start()
+        if isinstance(slots, TrialConfig):
+            self.measured = self._measure(slots)
+        forget(ENGINE)
 
     def join(self, key: str, config: TrialConfig, start: Path | None) -> Resolved:
         # On the calling thread: the others train on meanwhile
@@ -106,6 +105,20 @@ class Engine:
         """Ends the engine's thread and frees the device's memory."""
         self._orders.put(None)
         self._thread.join()
+
+    def _measure(self, trial: TrialConfig) -> BestSlots:
+        """On the engine's own thread, whose passes these are; leaves that many slots, empty."""
+
+        def choose() -> BestSlots:
+            best = find_best_slots(self.pack, trial)
+            self.pack.shrink(best.slots)
+            return best
+
+        try:
+            return self._order(choose)  # type: ignore[no-any-return]
+        except BaseException:
+            self.close()
+            raise
 
     def _order(self, work: Callable[[], Any]) -> Any:
         done: Future[Any] = Future()
