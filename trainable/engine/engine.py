@@ -115,10 +115,11 @@ class Engine:
             return best
 
         try:
-            return self._order(choose)  # type: ignore[no-any-return]
+            measured: BestSlots = self._order(choose)
         except BaseException:
             self.close()
             raise
+        return measured
 
     def _order(self, work: Callable[[], Any]) -> Any:
         done: Future[Any] = Future()
