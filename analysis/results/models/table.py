@@ -18,7 +18,9 @@ from typing import Any
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 
 STAGES = ("untuned", "tuned", "levers", "average", "sgd", "sampled", "states", "test")
-TOLD = ("target", "requests", "layout", "instruction")  # what tells an arm from another
+# what tells an arm of a stage from another
+TOLD = {"untuned": ("layout", "instruction"), "levers": ("target", "requests")}
+SCORED = ("average", "test")  # stages whose scores are files of tune.evaluate
 COLUMNS: tuple[str, ...] = (
     *("model", "arm", "split", "seeds", "nats a word", "BLEU", "Inform", "Success", "Combined"),
     *("seeds from", "to", "under a bias", "placeholders", "F1", "steps/s", "GiB", "minutes"),
@@ -45,7 +47,7 @@ def list_rows(runs: Path, stage: str) -> Iterator[Row]:
             continue
         yield from read_arms(read_sweep(folder.parent), stage)
     scored = defaultdict(list)
-    for path in sorted(runs.glob(f"{stage}-*.json")):
+    for path in sorted(runs.glob(f"{stage}-*.json")) if stage in SCORED else ():
         content = json.loads(path.read_text())
         if "combined" in content:
             name = path.stem.removeprefix(f"{stage}-")
@@ -57,17 +59,15 @@ def list_rows(runs: Path, stage: str) -> Iterator[Row]:
 
 def read_arms(records: SweepRecords, stage: str) -> Iterator[Row]:
     """The sweep's points, all seeds of one together."""
-    model = records.name.removeprefix(f"{stage}-")
+    model, names = records.name.removeprefix(f"{stage}-"), TOLD.get(stage, ())
     arms: dict[tuple[Any, ...], list[TrialRecord]] = defaultdict(list)
     for trial in records.trials:
         if trial.replied:
-            arms[tuple(trial.config.get(name) for name in TOLD)].append(trial)
+            arms[tuple(trial.config.get(name) for name in names)].append(trial)
     for told, trials in arms.items():
         values = [vars(trial.replied[-1]) for trial in trials]
-        own = dict(zip(TOLD, told, strict=True)) if stage in ("untuned", "levers") else {}
-        words = [
-            f"{n}={v}" for n, v in own.items() if v not in (None, False) and n != "instruction"
-        ]
+        own = dict(zip(names, told, strict=True))
+        words = [f"{name}={v}" for name, v in own.items() if v and name != "instruction"]
         words += ["instruction"] * bool(own.get("instruction"))
         yield {
             "model": re.sub("-(lines|chat)-(bare|told)$", "", model),
