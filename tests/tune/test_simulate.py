@@ -196,7 +196,7 @@ def test_bad_input_is_one_clear_line(
     assert clause in err and err.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_surrogate_gives_back_its_points_and_predicts_those_held_out() -> None:
     pool = read_pool(Path(__file__).parents[2] / "analysis/results/curves/smollm2")
     surrogate, recorded = Surrogate(pool), open_pool(pool, range(64))
