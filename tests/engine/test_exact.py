@@ -25,6 +25,7 @@ from tune.bench.tiny_models import MODELS, write_model
 
 # soft caps of scores and logits, and a window; attention of its own; text beside a vision tower
 FEW = ("gemma2", "falcon_new", "gemma3_wrapper")
+ENCODERS = ("cpmant", "roberta", "xlnet")  # they read what stands behind a token
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -38,8 +39,8 @@ def test_the_engine_equals_transformers_and_peft(name: str, tmp_path: Path) -> N
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in FEW])
 def test_every_architecture_is_right_or_runs_alone(name: str, tmp_path: Path) -> None:
-    verdict = judge(name, tmp_path)[-1]
-    assert verdict == "exact" or verdict.startswith("alone: ")
+    verdict = judge(name, tmp_path)[-1].partition(":")[0]
+    assert verdict in (("refused",) if name in ENCODERS else ("exact", "alone"))
 
 
 @pytest.mark.slow

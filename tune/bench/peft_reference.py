@@ -26,7 +26,7 @@ from trainable.model.special_ids import SpecialIds
 from trainable.trial import TrialConfig
 
 ROUNDING = 2.0**-21  # relative, of embeddings: what 32 bits may round otherwise on their way
-ROUNDED = 0.01  # of a number of the gradient that moves by more, rounding makes a part
+ROUNDED = 0.01  # a number of the gradient that moves by more of itself is rounding's
 MOST_ROUNDED = 0.1  # of an adapter's numbers
 
 
@@ -54,6 +54,14 @@ def name_attention(sizes: Any) -> str:
     scores (Falcon, as of 5.23): torch's kernel gets them once, as Falcon's authors define it."""
     is_doubled = sizes.model_type == "falcon" and sizes.alibi
     return "sdpa" if is_doubled else "eager"
+
+
+def is_rounded(gradient: Tensor, other: Tensor) -> Tensor:
+    """Of two gradients that rounding parts: where it makes a number, by its own change or by the
+    usual one of its weights, as a number may have moved little by chance."""
+    apart = (gradient - other).abs()
+    usual = apart.median()
+    return torch.maximum(apart, usual) > ROUNDED * gradient.abs()
 
 
 class Reference:
@@ -113,8 +121,7 @@ class Reference:
             others = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
             self._differentiate(draws)
             for name, other in others.items():
-                grad = trained[name].grad
-                self.rounded[name] |= (grad - other).abs() > ROUNDED * grad.abs()
+                self.rounded[name] |= is_rounded(trained[name].grad, other)
             torch.nn.utils.clip_grad_norm_(trained.values(), config.clip_norm)
             optimizer.step()
 
