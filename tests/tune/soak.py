@@ -195,6 +195,8 @@ def plan_round(storage: Path, number: int, base_model: str) -> Round:
 
 
 def main() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):  # nohup and a job in the background ignore them
+        signal.signal(number, signal.SIG_DFL)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deaths", type=int, default=250)
     parser.add_argument("--a-round", type=int, default=40, help="no more than these in one sweep")
