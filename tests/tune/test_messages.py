@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import pickle
@@ -88,3 +89,11 @@ def test_an_adapter_that_is_not_there_is_told_by_its_flag(capsys: pytest.Capture
     assert "--set" not in capsys.readouterr().err
     assert load("baseline").main(["--set", "corpus=nowhere"]) == 2
     assert "--corpus" not in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def act(flags: argparse.Namespace) -> Outcome:
+        raise KeyboardInterrupt
+
+    assert carry_out(Parser("tune.status", None), act, []) == 130
+    assert capsys.readouterr().err == "interrupted: the same command begins again\n"
