@@ -18,20 +18,22 @@ from trainable.trial import ConfigError, Setting
 Pad = Callable[..., tuple[Tensor, Tensor]]  # rows, left= -> ids and mask [rows, longest]
 EXACT_NATS, ROUGH_NATS = 1e-3, 0.2  # mean difference allowed, in 32 bits and in 16
 SAME_NATS = 1e-5  # in 32 bits, of passes of one length
-ROWS = 80, 160  # tokens of a short row and of a long one
+SHORT = 24, 80  # tokens: frequencies may change behind the first, keys be chosen behind the second
+LONG = 160
 KEPT = 16  # tokens in front of those that are changed
 NEXT = 3  # tokens: minimax's first is right, and its kept state is not
 
 
 @torch.no_grad()
 def ignores_padding(model: Any, pad: Pad, tokens: Sequence[int]) -> bool:
-    """`tokens`: a text long enough for both rows."""
-    short, long = (list(tokens[:length]) for length in ROWS)
+    """`tokens`: a text long enough for the longest row."""
+    rows = [list(tokens[:length]) for length in (*SHORT, LONG)]
     for predict, is_left in ((predict_padded, False), (predict_next, True)):
-        alone = predict(model, *pad([short], left=is_left))
-        beside = predict(model, *pad([short, long], left=is_left))
-        if not is_same(beside[:1, : alone.shape[1]], alone):
-            return False
+        together = predict(model, *pad(rows, left=is_left))
+        for row, beside in zip(rows[:-1], together[:, None], strict=False):
+            alone = predict(model, *pad([row], left=is_left))
+            if not is_same(beside[:, : alone.shape[1]], alone):
+                return False
     return True
 
 
@@ -39,7 +41,7 @@ def ignores_padding(model: Any, pad: Pad, tokens: Sequence[int]) -> bool:
 def check_order(model: Any, pad: Pad, tokens: Sequence[int], base_model: str) -> None:
     """Raises ConfigError where what a model predicts depends on the tokens behind: its loss on a
     dialogue would be that of somebody who has read it. `tokens`: a text longer than `KEPT`."""
-    row = list(tokens[: ROWS[0]])
+    row = list(tokens[: SHORT[0]])
     other = row[:KEPT] + row[KEPT:][::-1]
     first, second = (predict_padded(model, *pad([ids], left=False)) for ids in (row, other))
     if not is_same(second[:, :KEPT], first[:, :KEPT], SAME_NATS):
