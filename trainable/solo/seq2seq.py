@@ -20,9 +20,18 @@ class Seq2SeqPasses(Passes):
         ids, mask = self.pad([source for source, _ in examples], left=False)
         targets, is_target = self.pad([target for _, target in examples], left=False)
         labels = targets.masked_fill(is_target == 0, IGNORED)
+        before = targets.roll(1, dims=1)
+        before[:, 0] = self._first()
         with self.autocast():
-            logits = self.model(input_ids=ids, attention_mask=mask, labels=labels).logits
+            logits = self.model(input_ids=ids, attention_mask=mask, decoder_input_ids=before).logits
         return logits.flatten(0, 1).float(), labels.flatten()
+
+    def _first(self) -> int:
+        """The token that `generate` begins a reply with: what a model makes of labels may begin
+        with another (T5Gemma, mBART)."""
+        settings = self.model.generation_config
+        first = settings.decoder_start_token_id
+        return int(settings.bos_token_id if first is None else first)
 
     def _list_examples(self, window: Window) -> list[tuple[list[int], list[int]]]:
         """(what the encoder reads, what the decoder learns to write) of every learnt turn."""
