@@ -215,6 +215,7 @@ def test_models_that_cannot_be_packed_learn(
     assert finetuner.resolved.execution.startswith("solo: ")
     finetuner.save(tmp_path)
     again = open_finetuner(config, "cpu", tmp_path)
+    assert again.passes.is_one_a_time == finetuner.passes.is_one_a_time  # dropout is no padding
     assert again.evaluate(ValidationRequest(2)).result.loss_nats == pytest.approx(
         trained.result.loss_nats
     )

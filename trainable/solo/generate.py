@@ -64,6 +64,8 @@ def quiet_dropout(model: Any) -> Iterator[None]:
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]
     for layer in layers:
         layer.eval()
-    yield
-    for layer in layers:
-        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.train()

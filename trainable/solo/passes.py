@@ -24,7 +24,7 @@ from trainable.engine.slots.data_order import Draw
 from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
-from trainable.solo.generate import Prompt, choose_drawn, spell_generation
+from trainable.solo.generate import Prompt, choose_drawn, quiet_dropout, spell_generation
 from trainable.solo.padding import check_order, ignores_padding
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
@@ -47,7 +47,7 @@ class Passes:
             self.rows_a_batch = 1
 
     def _ignores_padding(self) -> bool:
-        with self.autocast():
+        with self.autocast(), quiet_dropout(self.model):
             windows = self.task.held_out("validation", 4)
             text = np.concatenate([window.ids for window in windows]).tolist()
             check_order(self.model, self.pad, text, self.config.base_model)
