@@ -97,7 +97,7 @@ def test_a_clone_asked_for_while_nobody_drives_is_made_by_resume(
     _, folder = run(tmp_path, "--trials", "2", "--concurrent", "1")
     before = summarise(read_sweep(folder))
     waiting = ask(tmp_path, "clone", "s", "0000", "--set", "learning_rate=0.004")
-    assert waiting.returncode == 0 and "made by tune.run --resume s" in waiting.stdout
+    assert waiting.returncode == 0 and "is made by python -m tune.run --resume s" in waiting.stdout
     refused = ask(tmp_path, "stop", "s")
     assert refused.returncode == 2 and "s is not running" in refused.stderr
     wrong = ask(tmp_path, "clone", "s", "0009", "--set", "learning_rate=0.004")
