@@ -112,7 +112,7 @@ def test_a_sweep_has_one_driver_on_all_machines(
         there = Path(locate(STORAGE)) / "s"
         with pytest.raises(ConfigError, match="is running elsewhere \\(process"):
             own_folder(there).__enter__()
-        with pytest.raises(ConfigError, match="ask for it on that machine"):
+        with pytest.raises(ConfigError, match="give the command there"):
             check_not_elsewhere(there)
     assert "pulse.json" not in list_keys(s3)
     Remote(STORAGE).under("s").write("pulse.json", b'{"id": ""}')  # of a driver that was killed
