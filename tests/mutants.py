@@ -154,7 +154,10 @@ MUTANTS = {
         ("value >= find_quantile", "value > find_quantile"),
         ("(before, 1 - 1 / self.eta)", "(before, 1 / self.eta)"),
         ("self._promote(math.floor)", "self._promote(math.ceil)"),
-        ("sorted(self.ranked, reverse=True)", "sorted(self.ranked)"),
+        (
+            "sorted(self.ranked, reverse=True):  # the highest",
+            "sorted(self.ranked):  # the highest",
+        ),
         ("len(waiting) < places[turns]", "len(waiting) <= places[turns]"),
     ),
     ("tune/search/trials.py", "tune/test_points.py"): (

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from test_checked import seal
 
 from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
@@ -60,6 +61,7 @@ def test_an_export_says_what_to_do_where_vllm_refuses(
     (place,) = (sweep / "checkpoints" / best).glob("*/adapter_config.json")
     wide = {**json.loads(place.read_text()), "rank_pattern": {"none_such": 640}}
     place.write_text(json.dumps(wide))
+    seal(place.parent)
     assert main([str(sweep), "--out", str(tmp_path / "out"), "--base-model-id", "me/tiny"]) == 0
     told = "vLLM does not take this adapter (its rank is above 512): export it with --merged"
     assert told in capsys.readouterr().out.splitlines()
