@@ -78,7 +78,7 @@ def compare_alone(config: TrialConfig, adapter: Path) -> Comparison:
     while finetuner.steps < STEPS:
         finetuner.train_until(finetuner.turns_seen + 1)
     finetuner.save(adapter)
-    training = reference.distance(load_file(adapter / "adapter_model.safetensors"))
+    training = reference.distance(load_file(adapter / "adapter_model.safetensors"), NEAR_WEIGHTS)
     return Comparison(
         log_p=float((found - wanted).abs().max()),
         losses=(float(found.mean()), float(wanted.mean())),
@@ -148,4 +148,4 @@ def compare_training(pack: Any, reference: Any) -> float:
         for each in pack.slots.values():
             each.goal_turns = each.turns_seen + 1
         pack.train_pass(list(pack.slots.values()))
-    return float(reference.distance(pack.copy_state("mine").adapter))
+    return float(reference.distance(pack.copy_state("mine").adapter, NEAR_WEIGHTS))

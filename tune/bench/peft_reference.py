@@ -136,18 +136,25 @@ class Reference:
         for draw in draws:
             (list_nats(self.model, draw.window).sum() / n_targets).backward()
 
-    def distance(self, found: Mapping[str, Tensor]) -> float:
+    def distance(self, found: Mapping[str, Tensor], near: float = 0.0) -> float:
         """Of an adapter from this one, over how far this one has come. AdamW divides a number of
         the gradient by its own size, so that where rounding makes it, the step is anybody's: such
-        numbers are left out. Raises AssertionError where they are many, or the two do not have the
-        same tensors."""
+        numbers are left out where the adapters are not `near` with them. Raises AssertionError
+        where they are many, or the two do not have the same tensors."""
         own = self.adapter()
         assert own.keys() == found.keys(), "peft does not take every tensor of the adapter"
+        whole = self._distance(own, found, {n: torch.ones_like(v).bool() for n, v in own.items()})
+        if whole <= near:
+            return whole
         left_out = torch.cat([part.flatten() for part in self.rounded.values()])
         assert left_out.float().mean() < MOST_ROUNDED, "rounding alone makes the gradient"
+        return self._distance(own, found, {name: ~part for name, part in self.rounded.items()})
+
+    def _distance(
+        self, own: Mapping[str, Tensor], found: Mapping[str, Tensor], counts: Mapping[str, Tensor]
+    ) -> float:
         apart = moved = 0.0
         for name, value in own.items():
-            counts = ~self.rounded[name]
-            apart += float((found[name] - value)[counts].square().sum())
-            moved += float((self.started[name] - value)[counts].square().sum())
+            apart += float((found[name] - value)[counts[name]].square().sum())
+            moved += float((self.started[name] - value)[counts[name]].square().sum())
         return (apart / max(moved, 1e-30)) ** 0.5
