@@ -67,6 +67,36 @@ def precision_of(x: Tensor) -> str:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def multiply_tile(  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    x,
+    w,
+    slot,
+    token,
+    column,
+    m,
+    n,
+    w_slot,
+    w_row,
+    w_column,
+    PRECISION: tl.constexpr,
+    ROWS: tl.constexpr,
+    INNER: tl.constexpr,
+    OUTER: tl.constexpr,
+):
+    """float32 [ROWS, OUTER]: tokens of one slot [ROWS, 1] of x [tokens, m] times columns [1, OUTER]
+    of its matrix in w [slots, m, n]."""
+    inner = tl.arange(0, INNER)
+    total = tl.zeros([ROWS, OUTER], tl.float32)
+    for start in range(0, m, INNER):
+        at = start + inner
+        left = tl.load(x + token * m + at[None], mask=at[None] < m, other=0.0)
+        place = w + slot * w_slot + at[:, None] * w_row + column * w_column
+        right = tl.load(place, mask=(at[:, None] < m) & (column < n), other=0.0)
+        total = tl.dot(left, right, total, input_precision=PRECISION)
+    return total
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     x,
     w,
@@ -93,14 +123,9 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     slot = tl.load(slots + first // BLOCK).to(tl.int64)
     token = (first + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     column = tl.program_id(1) * OUTER + tl.arange(0, OUTER)[None]
-    inner = tl.arange(0, INNER)
-    total = tl.zeros([ROWS, OUTER], tl.float32)
-    for start in range(0, m, INNER):
-        at = start + inner
-        left = tl.load(x + token * m + at[None], mask=at[None] < m, other=0.0)
-        place = w + slot * w_slot + at[:, None] * w_row + column * w_column
-        right = tl.load(place, mask=(at[:, None] < m) & (column < n), other=0.0)
-        total = tl.dot(left, right, total, input_precision=PRECISION)
+    total = multiply_tile(
+        x, w, slot, token, column, m, n, w_slot, w_row, w_column, PRECISION, ROWS, INNER, OUTER
+    )
     if IS_SCALED:
         total *= tl.load(scale + slot * scale_slot)
     place = out + token * out_row + column

@@ -12,7 +12,13 @@ import triton.language as tl
 from torch import Tensor
 
 from trainable.engine.kernels import BLOCK_TOKENS
-from trainable.engine.kernels.block_products import TILE, WIDE, fit, precision_of
+from trainable.engine.kernels.block_products import (
+    TILE,
+    WIDE,
+    fit,
+    multiply_tile,
+    precision_of,
+)
 
 
 def add_magnified_blocks(
@@ -70,14 +76,9 @@ def _add_magnified(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     slot = tl.load(slots + first // BLOCK).to(tl.int64)
     token = (first + tl.arange(0, ROWS)).to(tl.int64)[:, None]
     column = tl.program_id(1) * OUTER + tl.arange(0, OUTER)[None]
-    inner = tl.arange(0, INNER)
-    change = tl.zeros([ROWS, OUTER], tl.float32)
-    for start in range(0, rank, INNER):
-        at = start + inner
-        left = tl.load(low + token * rank + at[None], mask=at[None] < rank, other=0.0)
-        place = b + slot * b_slot + at[:, None] * b_row + column * b_column
-        right = tl.load(place, mask=(at[:, None] < rank) & (column < n), other=0.0)
-        change = tl.dot(left, right, change, input_precision=PRECISION)
+    change = multiply_tile(
+        low, b, slot, token, column, rank, n, b_slot, b_row, b_column, PRECISION, ROWS, INNER, OUTER
+    )
     is_there = column < n
     factor = tl.load(factors + slot * n + column, mask=is_there, other=1.0)
     place = token * n + column
