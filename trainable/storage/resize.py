@@ -54,8 +54,8 @@ def resize(weights: dict[str, Floats], old: TrialConfig, new: TrialConfig) -> di
         other, rank = name.replace(A, B), new.lora_rank or 1
         if new.rank_pattern is not None:
             rank = len(a)
-        change = _grow if rank >= len(a) else _shrink
-        a_new, b_new = change(a, weights[other], rank, name)
+        b = weights[other]
+        a_new, b_new = _grow(a, b, rank, name) if rank >= len(a) else shrink(a, b, rank)[:2]
         ratio = old.scale_at(len(a)) / new.scale_at(rank)
         resized[name] = np.ascontiguousarray(a_new.astype(a.dtype))
         resized[other] = np.ascontiguousarray((b_new * ratio).astype(a.dtype))
@@ -75,10 +75,12 @@ def _grow(a: Floats, b: Floats, rank: int, name: str) -> tuple[Floats, Floats]:
     return np.vstack([a, fresh]), np.hstack([b, np.zeros((len(b), more))])
 
 
-def _shrink(a: Floats, b: Floats, rank: int, name: str) -> tuple[Floats, Floats]:
-    """The largest singular values of B A, divided evenly between the two."""
+def shrink(a: Floats, b: Floats, rank: int) -> tuple[Floats, Floats, Floats]:
+    """A [rank, in] and B [out, rank] in 64 bits whose product is nearest to B A (Eckart and Young),
+    the singular values divided evenly between the two; and all singular values. Of the small
+    product of both triangles: B A itself is never made."""
     q_b, r_b = np.linalg.qr(b.astype(np.float64))
     q_a, r_a = np.linalg.qr(a.T.astype(np.float64))
     u, s, v = np.linalg.svd(r_b @ r_a.T)
     root = np.sqrt(s[:rank])
-    return (root[:, None] * v[:rank]) @ q_a.T, (q_b @ u[:, :rank]) * root
+    return (root[:, None] * v[:rank]) @ q_a.T, (q_b @ u[:, :rank]) * root, s

@@ -17,13 +17,17 @@ def measure_f(values: NDArray[np.float64]) -> tuple[float, float]:
     (15.0, 4801)
     """
     points, seeds = values.shape
-    total = values.mean()
-    by_point = seeds * ((values.mean(1) - total) ** 2).sum() / (points - 1)
+    by_point = seeds * ((values.mean(1) - values.mean()) ** 2).sum() / (points - 1)
+    plain = ((values - values.mean(1, keepdims=True)) ** 2).sum() / (points * (seeds - 1))
+    return float(by_point / plain), float(by_point / measure_left(values))
+
+
+def measure_left(values: NDArray[np.float64]) -> float:
+    """The mean square that points and seeds, as blocks, leave of values [points, seeds]."""
+    points, seeds = values.shape
     within = ((values - values.mean(1, keepdims=True)) ** 2).sum()
-    by_seed = points * ((values.mean(0) - total) ** 2).sum()
-    plain = within / (points * (seeds - 1))
-    blocked = (within - by_seed) / ((points - 1) * (seeds - 1))
-    return float(by_point / plain), float(by_point / blocked)
+    by_seed = points * ((values.mean(0) - values.mean()) ** 2).sum()
+    return float((within - by_seed) / ((points - 1) * (seeds - 1)))
 
 
 def print_table(lines: Sequence[dict[str, Any]]) -> None:

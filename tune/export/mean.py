@@ -18,6 +18,7 @@ from trainable.model.identity import KEY, check_identity
 from trainable.rank_pattern import parse_rank_pattern
 from trainable.storage.adapter import WEIGHTS, read_adapter_config, read_origin
 from trainable.storage.adapter_ranks import as_plain, read_scale, spell_ranks
+from trainable.storage.resize import shrink
 from trainable.trial import RANGES, ConfigError, TrialConfig
 from tune.export.origin import ADAPTER_CONFIG, FORMAT, RECORD, hash_file
 
@@ -105,15 +106,10 @@ def join(parts: Sequence[Part], module: str) -> tuple[Tensor, Tensor, float]:
 
 
 def shorten(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The A and B of that rank whose product is nearest to B A (Eckart and Young), and the squares
-    of all singular values. Of the small product of both triangles: B A itself is never made."""
-    left, upper = torch.linalg.qr(b.double())
-    right, lower = torch.linalg.qr(a.double().T)
-    u, values, v = torch.linalg.svd(upper @ lower.T)
-    roots = values[:rank].sqrt()
-    shorter_b = (left @ u[:, :rank]) * roots
-    shorter_a = roots[:, None] * (v[:rank] @ right.T)
-    return shorter_a.float(), shorter_b.float(), values.square()
+    """The A and B of that rank whose product is nearest to B A, and the squares of all singular
+    values."""
+    a_new, b_new, values = map(torch.from_numpy, shrink(a.numpy(), b.numpy(), rank))
+    return a_new.float(), b_new.float(), values.square()
 
 
 def check_alike(parts: Sequence[Part]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.curve_pool import read_pool
+from tune.bench.repeats import measure_f, measure_left
 
 HERE = Path(__file__).parent
 SCORES = ("nats_per_word", "nats_per_placeholder", "placeholders_f1", "combined")
@@ -39,21 +40,13 @@ def read_repeated() -> tuple[set[int], pd.DataFrame]:
 
 def spell(scores: pd.DataFrame, ends: pd.DataFrame) -> str:
     """scores, ends: a row a point, a column a seed."""
-    f, left = find_f(scores)
+    values = scores.to_numpy()
+    f, left = measure_f(values)[1], measure_left(values) ** 0.5
     ranks = [
         scores[seed].corr(ends.drop(columns=seed).mean(axis=1), method="spearman")
         for seed in scores
     ]
     return f"{f:,.0f}, {left:.3f}, {sum(ranks) / len(ranks):.2f}"
-
-
-def find_f(scores: pd.DataFrame) -> tuple[float, float]:
-    """F, and the standard deviation that points and seeds leave."""
-    n_points, n_seeds = scores.shape
-    by_point, mean = scores.mean(axis=1), scores.to_numpy().mean()
-    left = scores.sub(by_point, axis=0).sub(scores.mean() - mean, axis=1)
-    error = (left**2).to_numpy().sum() / ((n_points - 1) * (n_seeds - 1))
-    return n_seeds * ((by_point - mean) ** 2).sum() / (n_points - 1) / error, error**0.5
 
 
 if __name__ == "__main__":
