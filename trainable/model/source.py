@@ -223,8 +223,6 @@ def explain(base_model: str, error: BaseException) -> tuple[str | Setting, ...]:
     if "gguf" in text.lower() and isinstance(error, ImportError):
         return (cannot, "a GGUF file needs the package gguf; run `pip install gguf`")
     told = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    if "Unrecognized configuration class" in told:
-        told = "transformers has no decoder of its kind; of several modalities give the text part"
     return (cannot, f"{told} (", Setting("base_model"), ")")
 
 

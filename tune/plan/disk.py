@@ -68,7 +68,8 @@ def expect_disk(
 def measure_footprint(config: SweepConfig, trial: TrialConfig, rungs: int) -> Footprint:
     """By what `keep_best_and_last` leaves of it."""
     details = config.eval_dialogues[-1] * BYTES_A_DIALOGUE
-    whole, is_large = count_checkpoint_bytes(trial), count_checkpoint_bytes(trial) > LARGE_BYTES
+    whole = count_checkpoint_bytes(trial)
+    is_large = whole > LARGE_BYTES
     bare = BYTES_A_WEIGHT * count_params(trial) if is_large else whole
     # replies at rungs are scored, and an older checkpoint may be the best
     older = 1 if rungs and config.rung_metric != "loss" else 0
