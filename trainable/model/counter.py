@@ -36,8 +36,13 @@ def uniform(key: Tensor) -> Tensor:
     return shift(mix(key.to(torch.int32)), 8).to(torch.float32) * 2.0**-24
 
 
+def uniform_at(keys: Tensor | int, numbers: Tensor) -> Tensor:
+    """float32 in [0, 1): the numbers (int32) under the keys, of the shape that both make."""
+    return uniform(mix(numbers).long() + keys)
+
+
 def uniform_like(keys: Tensor, shape: tuple[int, ...]) -> Tensor:
     """float32 [keys, *shape] in [0, 1): the numbers 0, 1, 2, ... under each of the keys [keys]."""
     numbers = int(torch.Size(shape).numel())
     count = torch.arange(numbers, dtype=torch.int32, device=keys.device)
-    return uniform(mix(count).long() + keys[:, None]).reshape(-1, *shape)
+    return uniform_at(keys[:, None], count).reshape(-1, *shape)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainable.model.counter import combine, mix, uniform
+from trainable.model.counter import combine, uniform_at
 
 MOST_DRAWS = 2**24  # numbers at a time
 
@@ -60,7 +60,7 @@ def draw_normal(
 def draw_numbers(key: int, start: int, count: int, device: torch.device) -> Tensor:
     """float32 [count] in [0, 1): the numbers start, start + 1, ... under the key."""
     counter = torch.arange(start, start + count, device=device).to(torch.int32)
-    return uniform(mix(counter).long() + key)
+    return uniform_at(key, counter)
 
 
 DRAWS = {
