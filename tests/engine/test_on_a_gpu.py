@@ -17,7 +17,12 @@ from trainable.engine.decode.token_pass import TokenPass
 from trainable.engine.layers.attention import Cached, CachedFlat
 from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
-from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.engine.layers.dropout import (
+    Dropout,
+    add_kept_product,
+    make_feature_keys,
+    multiply_kept,
+)
 from trainable.engine.layers.fusion import ROTARY, fuse
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.pack import Pack
@@ -240,6 +245,28 @@ def test_blocks_on_a_gpu_are_those_of_the_cpu(dtype: torch.dtype) -> None:
         made.append([part.float().cpu() for part in (product, added, total)])
     for wanted, found in zip(*made, strict=True):
         torch.testing.assert_close(found, wanted, rtol=near, atol=near * float(wanted.std()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("m, n", [(576, 64), (1536, 160)])
+def test_dropout_inside_a_product_is_dropout_before_it(dtype: torch.dtype, m: int, n: int) -> None:
+    device = torch.device("cuda")
+    blocks, tokens = Blocks.of((256, 0, 512, 128), device), 896
+    near = 1e-4 if dtype == torch.float32 else 2e-2
+    keys = mix(torch.arange(tokens, dtype=torch.int32, device=device)[:, None])
+    keep = torch.tensor([1.0, 0.9, 0.5], device=device)[torch.arange(tokens) % 3, None]
+    dropout, features = Dropout(keys, keep), make_feature_keys("layer", m, device)
+    x, y = (torch.randn(tokens, m, device=device, dtype=dtype) for _ in range(2))
+    low = torch.randn(tokens, n, device=device, dtype=dtype)
+    a = torch.randn(4, m, n, device=device, dtype=dtype) * m**-0.5
+    scale = torch.rand(4, 1, 1, device=device)
+    kept, product = multiply_kept(blocks, x, dropout, features, a, scale)
+    assert torch.equal(kept, dropout.apply(x, features))
+    wanted = blocks.multiply(kept, a, scale)
+    torch.testing.assert_close(product, wanted, rtol=near, atol=near * float(wanted.std()))
+    wanted = y + dropout.apply(blocks.multiply(low, a.mT), features)
+    found = add_kept_product(blocks, y.clone(), low, a.mT, dropout, features)
+    torch.testing.assert_close(found, wanted, rtol=near, atol=near * float(wanted.std()))
 
 
 @pytest.mark.parametrize("compute", ["bf16", "fp16"])

@@ -16,7 +16,12 @@ from torch.nn import functional as F
 
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dora import AddMagnified, Drop, Magnitudes, measure_norms
-from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.engine.layers.dropout import (
+    Dropout,
+    add_kept_product,
+    make_feature_keys,
+    multiply_kept,
+)
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.noise import Noise
 from trainable.engine.slots.rows import ModuleShape
@@ -133,9 +138,8 @@ class AddAdapters(torch.autograd.Function):
         """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
         layout, dropout = layer.now.layout, layer.now.dropout
         assert layout is not None
-        kept = x if dropout is None else dropout.apply(x, layer.feature_keys)
         a, b = a.to(x.dtype), b.to(x.dtype)
-        low = layout.multiply(kept, a, layer.scale)  # [tokens, rank]
+        kept, low = multiply_kept(layout, x, dropout, layer.feature_keys, a, layer.scale)
         ctx.layer, ctx.is_own = layer, y is None
         ctx.save_for_backward(kept, low, a, b)
         if y is None:
@@ -158,14 +162,14 @@ class AddAdapters(torch.autograd.Function):
 def input_gradient(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
     """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
     does not know it."""
-    weight, now = ctx.layer.base.weight, ctx.layer.now
-    if ctx.is_own and now.dropout is None:
-        out: Tensor = now.layout.add_product(grad @ weight, grad_low, a.mT)
-        return out
-    grad_x: Tensor = now.layout.multiply(grad_low, a.mT)
-    if now.dropout is not None:
-        grad_x = now.dropout.apply(grad_x, ctx.layer.feature_keys)
-    return grad_x.addmm_(grad, weight) if ctx.is_own else grad_x
+    layer, now = ctx.layer, ctx.layer.now
+    if ctx.is_own:
+        grad_x = grad @ layer.base.weight
+        return add_kept_product(now.layout, grad_x, grad_low, a.mT, now.dropout, layer.feature_keys)
+    of_adapters: Tensor = now.layout.multiply(grad_low, a.mT)
+    if now.dropout is None:
+        return of_adapters
+    return now.dropout.apply(of_adapters, layer.feature_keys)
 
 
 def add_noise(model: Any, now: Pass) -> None:
