@@ -53,7 +53,8 @@ soak: setup
 
 # The GPU's kernels in Triton's interpreter, which needs versions of its own; compiled for a T4.
 kernels: setup $(VENV)/kernels/.ready
-	TRITON_INTERPRET=1 PYTHONPATH=$(VENV)/kernels $(PYTEST) tests/engine/test_kernels.py
+	TRITON_INTERPRET=1 PYTHONPATH=$(VENV)/kernels $(PYTEST) tests/engine/test_kernels.py \
+		tests/engine/test_training_kernels.py
 	PYTHONPATH=$(VENV)/kernels $(PYTEST) tests/engine/test_older_cards.py
 
 $(VENV)/kernels/.ready: tests/engine/kernels.txt $(VENV)/.ready

@@ -88,7 +88,9 @@ MUTANTS = {
         ("min(goal_turns, config.train_turns)", "goal_turns"),
         ("(turns_seen + config.batch_turns) / warmup", "turns_seen / warmup"),
         ("1 - rate * settings.weight_decay", "1 - settings.weight_decay"),
-        ("rate / bias_correction(BETA1, taken)", "rate"),
+    ),
+    ("trainable/engine/slots/adamw.py", "engine/test_schedules.py"): (
+        ("rate / correction1", "rate"),
         (".clamp(max=1.0)", ""),
     ),
     ("trainable/engine/slots/optimizer.py", "engine/test_knobs.py"): (

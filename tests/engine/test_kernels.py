@@ -23,24 +23,14 @@ if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything impor
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
 
 from trainable.engine.kernels.block_products import add_gradients, multiply_blocks
-from trainable.engine.kernels.dropout_mask import (
-    add_kept_blocks,
-    mask_on_gpu,
-    multiply_kept_blocks,
-)
+from trainable.engine.kernels.dropout_mask import mask_on_gpu
 from trainable.engine.kernels.fused import Rotate, derive_loss_here
 from trainable.engine.kernels.magnified import add_magnified_blocks, magnify_gradient_blocks
 from trainable.engine.kernels.row_attention import attend_rows
 from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dora import add_magnified, magnify_gradient
-from trainable.engine.layers.dropout import (
-    Dropout,
-    add_kept_product,
-    apply_mask,
-    make_feature_keys,
-    multiply_kept,
-)
+from trainable.engine.layers.dropout import apply_mask, make_feature_keys
 from trainable.engine.layers.fusion import fuse_gate, fuse_norm, fuse_rotary, watch_turning
 from trainable.engine.layers.scores import ScoreRules
 from trainable.engine.train.loss import derive_loss
@@ -131,26 +121,6 @@ def test_dropout_s_masks_are_the_cpu_s(tokens: int, width: int) -> None:
     features = make_feature_keys("layer", width, torch.device("cpu"))
     wanted = apply_mask(x, keys, features, keep)
     torch.testing.assert_close(mask_on_gpu(x, keys, features, keep), wanted, equal_nan=True)
-
-
-@pytest.mark.parametrize("m, n", [(72, 8), (24, 136), (160, 64)])
-def test_dropout_inside_the_products_of_blocks(m: int, n: int) -> None:
-    """What is kept bit for bit; at a rank of several tiles, too."""
-    near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)
-    blocks = Blocks.of((256, 0, 128), torch.device("cpu"))
-    x, y, low = draw_rows(384, m, m, n)
-    a, scale = torch.randn(3, m, n), torch.tensor([0.5, 2.0, 1.0])[:, None, None]
-    keys = mix(torch.arange(384, dtype=torch.int32)[:, None])
-    dropout = Dropout(keys, torch.tensor([[1.0], [0.9], [0.5]])[torch.arange(384) % 3])
-    features = make_feature_keys("layer", m, torch.device("cpu"))
-    mask = keys, features, dropout.keep
-    wanted = multiply_kept(blocks, x, dropout, features, a, scale)
-    found = multiply_kept_blocks(x, mask, a, blocks.slots, scale)
-    assert torch.equal(found[0], mask_on_gpu(x, *mask))
-    near(found, wanted)
-    there = y.clone()
-    assert add_kept_blocks(there, low, a.mT, mask, blocks.slots) is there
-    near(there, add_kept_product(blocks, y, low, a.mT, dropout, features))
 
 
 @pytest.mark.parametrize("heads, kv_heads, width", [(9, 3, 64), (8, 8, 80), (40, 2, 16)])

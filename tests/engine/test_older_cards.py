@@ -15,7 +15,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainable.engine.kernels import fused
+from trainable.engine.kernels import adamw, fused
 from trainable.engine.kernels.dropout_mask import _mask
 from trainable.engine.kernels.row_attention import _attend
 
@@ -24,6 +24,7 @@ SHARED_BYTES = 2**16  # that a T4's block may have
 ROWS = {"WIDTH": 128, "VALUE_WIDTH": 128, "FEATURES": 128, "VALUES": 128}
 RULES = {"GROUP": 1, "BLOCK": 64, "LINES": 16, "HAS_FIRST": True, "HAS_CAP": True}
 ROTARY = {"BACK": False, "HEADS": 32, "HALF": 64, "REST": 1, "IS_WHOLE": True}
+STEPPED = "params average exp_avg exp_avg_sq grads numbers decays rates"
 # kernel -> constants of llama-7b, pointers that are not fp16, numbers that are not int32
 KERNELS: dict[Any, tuple[dict[str, Any], str, str]] = {
     _attend: ({**ROWS, **RULES, "HAS_SINKS": True}, "starts lengths firsts", "scale cap"),
@@ -34,11 +35,14 @@ KERNELS: dict[Any, tuple[dict[str, Any], str, str]] = {
     fused._gate_back: ({"BLOCK": 1024}, "", "linear cubic"),
     fused._rotate: (ROTARY, "", ""),
     fused._loss: ({"BLOCK": 4096}, "labels weights nats", ""),
+    adamw._step: ({"NUMBERS": 1024}, STEPPED, ""),
 }
 POINTERS = {"starts": "*i64", "lengths": "*i64", "firsts": "*i64", "labels": "*i64"}
 POINTERS |= {"token_keys": "*i32", "feature_keys": "*i32", "keep": "*fp32"}
 POINTERS |= {"weights": "*fp32", "nats": "*fp32"}
+POINTERS |= dict.fromkeys(STEPPED.split(), "*fp32")
 NUMBERS = ("width", "total", "heads", "features", "vocabulary", "tokens")
+NUMBERS += ("row", "numbers_slot", "pace_slot", "pace_number")
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.__name__)

@@ -18,7 +18,7 @@ from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.engine.device.compiled import fused
 from trainable.engine.pack import Pack
-from trainable.engine.slots.optimizer import follow
+from trainable.engine.slots.adamw import follow
 from trainable.model.base import BaseSpec, load_base
 from trainable.storage.adapter import rank_of
 from tune.bench.profile import run_steps

@@ -12,14 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainable.engine.device.compiled import fused
 from trainable.engine.device.transfer import to_device
+from trainable.engine.slots.adamw import update
 from trainable.engine.slots.bank import SlotBank
-from trainable.engine.slots.loss_scale import SCALE, SKIPPED_STEPS, adapt, is_spent
+from trainable.engine.slots.loss_scale import SCALE, adapt, is_spent
 from trainable.engine.slots.rows import SlotRange
 from trainable.trial import TrialConfig
-
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
@@ -114,24 +112,13 @@ class SlotOptimizer:
             self.bank.grads[rows].masked_fill_(is_frozen, 0.0)
             still = torch.tensor([1.0, 0.0], device=paces.device)  # no decay, no step
             paces = torch.where(is_frozen, still[:, None, None], paces)
-        # not in the update: one code for any number of slots would be slow at a reduction
         scaling, wants = self.bank.scaling[rows], columns[0, :, 0] > 0
         norms = self.bank.grads[rows].norm(dim=1, keepdim=True) / scaling[:, SCALE, None]
         is_finite = torch.isfinite(norms)[:, 0]
         self.is_broken[rows] |= wants & ~is_finite & is_spent(scaling)
-        fused(update, self.bank.device)(
-            (
-                self.bank.params[rows],
-                self.bank.average[rows],
-                self.bank.exp_avg[rows],
-                self.bank.exp_avg_sq[rows],
-            ),
-            self.bank.grads[rows],
-            norms,
-            columns[:4],
-            paces,
-            scaling,
-        )
+        bank = self.bank
+        kept = bank.params[rows], bank.average[rows], bank.exp_avg[rows], bank.exp_avg_sq[rows]
+        update(kept, bank.grads[rows], norms, columns[:4], paces, scaling)
         if self.bank.is_fp16:
             adapt(scaling, wants, is_finite)
         return norms[:, 0]
@@ -160,49 +147,3 @@ def _numbers(settings: StepSettings) -> tuple[float, ...]:
         average_weight(settings.averaging, settings.step),
         *chain.from_iterable(paces),
     )
-
-
-def update(
-    kept: tuple[Tensor, Tensor, Tensor, Tensor],
-    grads: Tensor,
-    norms: Tensor,
-    columns: Tensor,
-    paces: Tensor,
-    scaling: Tensor,
-) -> None:
-    """AdamW (arXiv 1711.05101) after clipping each row to its own norm, in place. A row whose norm
-    is not finite keeps its weights and moments. `average` follows the weights: see
-    `average_weight`.
-
-    `kept`: weights, their average and both moments, [slots, width] each, as grads; norms
-    [slots, 1], of unscaled gradients; columns [4, slots, 1]; paces [2, slots, 1 or width]: the
-    decay's factor and the rate, the same for all numbers of a row or not (LoRA+, arXiv 2402.12354);
-    scaling [slots, 3]: see `loss_scale`.
-    """
-    params, average, exp_avg, exp_avg_sq = kept
-    wants, clip_norm, step, share = columns.unbind()
-    decay, rate = paces.unbind()
-    steps = (wants > 0) & torch.isfinite(norms)
-    taken = step - scaling[:, SKIPPED_STEPS, None]
-    rate = rate / bias_correction(BETA1, taken)
-    correction2 = bias_correction(BETA2, taken).sqrt()
-    clipped = grads * ((clip_norm / (norms + 1e-6)).clamp(max=1.0) / scaling[:, SCALE, None])
-    mean = torch.lerp(exp_avg, clipped, 1 - BETA1)
-    square = exp_avg_sq * BETA2 + (1 - BETA2) * clipped * clipped
-    stepped = params * decay - rate * (mean / (square.sqrt() / correction2 + EPSILON))
-    exp_avg.copy_(torch.where(steps, mean, exp_avg))
-    exp_avg_sq.copy_(torch.where(steps, square, exp_avg_sq))
-    params.copy_(torch.where(steps, stepped, params))
-    average.copy_(torch.where(steps, follow(average, stepped, share), average))
-    grads.copy_(torch.where(wants > 0, torch.zeros_like(grads), grads))
-
-
-def bias_correction(beta: float, steps: Tensor) -> Tensor:
-    """1 - beta^steps, without rounding away what is small."""
-    return -torch.expm1(steps * math.log(beta))
-
-
-def follow(average: Tensor, weights: Tensor, share: Tensor) -> Tensor:
-    """The running average after those weights, [slots, width] each; share [slots, 1], see
-    `average_weight`: from 1 on the weights themselves."""
-    return torch.where(share < 1, average + share * (weights - average), weights)
