@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.labels import label_objective
-from analysis.ranking import Entry
-from analysis.rows import searched_fields, to_cells, to_row
+from analysis.ranking import Entry, searched_fields
+from analysis.rows import to_cells, to_row
 from trainable.result import OBJECTIVE
 
 AFTER_SCORE = ("to first", "Bleu", "Success", "Inform", "Richness")

@@ -16,13 +16,12 @@ from analysis.labels import (
     format_value,
     label_objective,
 )
-from analysis.ranking import METRICS, Entry, rank_trials
+from analysis.ranking import METRICS, Entry, rank_trials, searched_fields
 from analysis.records import EvalRecord, SweepRecords, read_sweep
 from analysis.rows import (
     BOARDS,
     PLACEHOLDERS,
     format_cell,
-    searched_fields,
     to_cells,
     to_csv,
     to_parquet,

@@ -88,6 +88,12 @@ def find_best(records: SweepRecords) -> Entry | None:
     return next((entry for entry in rank_trials(records) if not entry.trial.is_base), None)
 
 
+def searched_fields(entries: Sequence[Entry]) -> list[str]:
+    """The searched fields that some configuration has, in the space's order, without the seed."""
+    names = [name for entry in entries for name in entry.trial.params if name != "seed"]
+    return list(dict.fromkeys(names))
+
+
 def _key(point: PointResult) -> tuple[int, bool, bool]:
     return point.level_turns, point.is_confirmed, point.trials[0].is_base
 

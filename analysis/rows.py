@@ -41,12 +41,6 @@ BOARDS = {"gold": "policy optimisation", "predicted": "end-to-end"}
 Row = dict[str, Any]
 
 
-def searched_fields(entries: Sequence[Entry]) -> list[str]:
-    """The searched fields that some configuration has, in the space's order, without the seed."""
-    names = [name for entry in entries for name in entry.trial.params if name != "seed"]
-    return list(dict.fromkeys(names))
-
-
 def to_row(entry: Entry) -> Row:
     """One configuration as the values of the CSV and Parquet files. A field that has no meaning
     for it is missing."""

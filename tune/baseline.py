@@ -49,8 +49,7 @@ def show_comparison(flags: argparse.Namespace) -> Outcome:
 def start(flags: argparse.Namespace) -> Outcome:
     """The untuned model in a folder of its own."""
     from search_spaces.space import Space
-    from tune.driver.sweep import compose_header
-    from tune.folder.recorder import write_header
+    from tune.driver.header import compose_header, write_header
     from tune.plan.checks import make_folder
     from tune.plan.flags import parse_settings, pick_name
     from tune.search.profiles import compose, pick_profile

@@ -15,14 +15,14 @@ from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.folder.find import open_folder
-from tune.plan.flags import parse_settings, tell, tell_waiting
+from tune.plan.flags import parse_settings
 
 BEST = "best"  # the leaderboard's first, in the place of a trial's name
 
 
 def clone(flags: argparse.Namespace) -> Outcome:
     from tune.folder.lock import check_not_elsewhere, find_owner
-    from tune.folder.requests import await_answer, send
+    from tune.folder.requests import await_answer, send, tell, tell_waiting
 
     folder = open_folder(flags, "tune.clone")
     check_not_elsewhere(folder)

@@ -17,12 +17,12 @@ from trainable.command.flags import add_name, add_set
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from tune.folder.find import open_folder
-from tune.plan.flags import parse_settings, tell, tell_waiting
+from tune.plan.flags import parse_settings
 
 
 def propose(flags: argparse.Namespace) -> Outcome:
     from tune.folder.lock import find_owner
-    from tune.folder.requests import await_answer
+    from tune.folder.requests import await_answer, tell, tell_waiting
 
     folder = open_folder(flags, "tune.propose")
     request = send_proposal(folder, parse_settings(flags.set), flags.why)

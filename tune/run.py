@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from trainable.command.flags import (
+    add_set,
+    add_storage,
+    add_trust,
+    complete_names,
+    completing,
+)
 from trainable.command.outcome import Outcome, make_main, start_command
+from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.driver.signals import Interrupted, pause_on_signals, say
-from tune.plan.flags import build_parser
+from tune.plan.flags import PARSERS, parse_names
+from tune.search.config import FLAGS, KINDS, MACHINE, SWEEP, SweepConfig
+from tune.search.flag import Flag
+from tune.search.profiles import BASES, SCALES
 
 if TYPE_CHECKING:
     from tune.folder.recorder import Listener
-    from tune.search.config import SweepConfig
 
 NOTHING_STARTED = "no trial was at work; the same command goes on"
+WHAT = "what is searched"
 
 
 def run_until_told(flags: argparse.Namespace) -> Outcome:
@@ -83,7 +94,6 @@ def resume(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     from tune.plan.new import announce
     from tune.plan.resumed import open_resumed
 
-    refuse_changes(flags)
     plan = open_resumed(flags)
     announce(plan)
     sys.stdout.flush()
@@ -97,30 +107,132 @@ def conclude(config: SweepConfig, code: int) -> Outcome:
     return Outcome(facts=summarise(config.folder) if has_begun else {}, code=code)
 
 
-def refuse_changes(flags: argparse.Namespace) -> None:
-    """What a resumed sweep keeps."""
-    from tune.search.config import FLAGS
+class RunParser(Parser):
+    """Lays the flags of --config FILE beneath those that are given; `flags.mappings` has what a
+    file says of the space and the base. Raises ConfigError."""
 
-    if flags.dry_run:
-        raise ConfigError(
-            f"--dry-run says what a new sweep would do: tune.status {flags.resume} says how this "
-            "one stands"
-        )
-    given = [n for n, f in FLAGS.items() if getattr(flags, n) is not None and not f.resumable]
-    given += ["profile"] if flags.profile != "auto" else []
-    given += [name for name in ("set", "warm_start") if getattr(flags, name)]
-    for name in given:
-        flag = "--no-baseline" if name == "baseline" else spell_flag(name)
-        allowed = ", ".join(spell_flag(n) for n, f in FLAGS.items() if f.resumable)
-        raise ConfigError(
-            f"{flag} cannot change with --resume: only {allowed}, --trust-remote-code, --space can"
-        )
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        flags = super().parse_args(given, namespace)
+        flags.mappings = {}
+        if flags.config is not None:
+            from tune.plan.sweep_file import read_flags
+
+            if flags.resume:
+                raise ConfigError("--config starts a new sweep: leave it out with --resume")
+            words, mappings = read_flags(flags.config)
+            flags = super().parse_args([*words, *given], namespace)
+            flags.mappings = {} if flags.space else mappings
+            check_trust(flags, given)
+        return flags
 
 
-def spell_flag(name: str) -> str:
-    from tune.search.config import FLAGS
+def check_trust(flags: argparse.Namespace, given: Sequence[str]) -> None:
+    """Raises ConfigError where a file of flags asks for code to be run: that is for the command
+    itself to say."""
+    own = {word.partition("=")[0] for word in given}
+    asked = {
+        "--objective": flags.objective if (flags.objective or "").startswith("python:") else None,
+        "--space": flags.space if (flags.space or "").endswith(".py") else None,
+        "--trust-remote-code": "" if flags.trust_remote_code else None,
+    }
+    for flag, value in asked.items():
+        if value is not None and flag not in own:
+            raise ConfigError(
+                "Python runs only where the command itself names it, not its --config: look at "
+                f"what is run, and add {flag} {value}".rstrip()
+            )
 
-    return FLAGS[name].spell(name) if name in FLAGS else "--" + name.replace("_", "-")
+
+def build_parser() -> Parser:
+    parser = RunParser("tune.run", __doc__)
+    groups = {WHAT: parser.add_argument_group(WHAT)}
+    add_what(groups[WHAT])
+    for name, flag in FLAGS.items():
+        if flag.group not in groups:
+            groups[flag.group] = parser.add_argument_group(flag.group)
+        add_flag(groups[flag.group], name, flag)
+    add_storage(groups[SWEEP])
+    add_trust(groups[MACHINE])
+    return parser
+
+
+def add_what(group: argparse._ActionsContainer) -> None:
+    space = group.add_argument(
+        "--space", help="one that ships with the package, or a .py file's path"
+    )
+    completing(space, complete_spaces)
+    resume = group.add_argument("--resume", metavar="NAME", help="go on with a sweep")
+    completing(resume, complete_names)
+    group.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the flags from a YAML file, as every sweep leaves one (sweep.yaml); flags given "
+        "beside it come first",
+    )
+    group.add_argument(
+        "--profile",
+        choices=("auto", *BASES),
+        default="auto",
+        help="tiny: the embedded model and corpus; colab: SmolLM2-135M on MultiWOZ, for one card "
+        "of 16 GB; lab: LLaMA-7B on MultiWOZ; auto: tiny or lab, by the GPU",
+    )
+    add_set(group, "fix a field of a trial, searched no more (qlora-search fields)")
+    earlier = group.add_argument(
+        "--warm-start",
+        type=parse_names,
+        nargs="+",
+        metavar="NAME",
+        help="try the best points of these earlier sweeps first, of any model and corpus",
+    )
+    completing(earlier, complete_names)
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what the sweep would do and cost, and end"
+    )
+
+
+def add_flag(group: argparse._ActionsContainer, name: str, flag: Flag) -> None:
+    """The flag of SweepConfig's field `name`; None where it is not given."""
+    kind, text = KINDS[name], flag.help
+    if kind is bool:
+        is_on = bool(SweepConfig.__dataclass_fields__[name].default)
+        spelt = flag.spell(f"no_{name}" if is_on else name)
+        group.add_argument(spelt, dest=name, action="store_const", const=not is_on, help=text)
+        return
+    options: dict[str, Any] = {"nargs": "?", "const": flag.bare} if flag.bare is not None else {}
+    if flag.choices:  # held by SweepConfig
+        options["metavar"] = "{" + ",".join(flag.choices) + "}"
+    group.add_argument(
+        flag.spell(name),
+        dest=name,
+        type=PARSERS.get(kind, kind),
+        help=f"{text} (default: {tell_default(name, flag)})",
+        **{"metavar": flag.metavar or "N", **options},
+    )
+
+
+def tell_default(name: str, flag: Flag) -> str:
+    """
+    >>> tell_default("trials", FLAGS["trials"])
+    '10 tiny, 16 colab, 48 lab'
+    """
+    if flag.auto:
+        return flag.auto
+    scaled = {p: scale[name] for p, scale in SCALES.items() if name in scale}
+    if not scaled or len({*map(str, scaled.values())}) == 1:
+        return str(SweepConfig.__dataclass_fields__[name].default)
+    return ", ".join(f"{show(value)} {profile}" for profile, value in scaled.items())
+
+
+def show(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def complete_spaces(prefix: str, **_: Any) -> Sequence[str]:
+    from search_spaces.find import list_spaces
+
+    return list_spaces()
 
 
 main = make_main(build_parser, run_until_told)

@@ -13,12 +13,11 @@ from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.folder.find import open_folder
-from tune.plan.flags import tell
 
 
 def stop(flags: argparse.Namespace) -> Outcome:
     from tune.folder.lock import check_not_elsewhere, find_owner
-    from tune.folder.requests import await_answer, send
+    from tune.folder.requests import await_answer, send, tell
 
     if flags.now and flags.trial:
         raise ConfigError("--now ends the whole sweep: leave out the trial, or --now")

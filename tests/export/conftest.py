@@ -15,8 +15,8 @@ from trainable.storage.checkpoint import write_checkpoint
 from trainable.trial import TrialConfig
 from trainable.worker.lease import Report
 from trainable.worker.wire import Place
-from tune.driver.sweep import compose_header
-from tune.folder.recorder import Recorder, write_header
+from tune.driver.header import compose_header, write_header
+from tune.folder.recorder import Recorder
 from tune.search.config import SweepConfig
 from tune.search.profiles import compose
 

@@ -18,12 +18,12 @@ from trainable.model.source import EMBEDDED_FOLDER
 from trainable.storage.checkpoint import MANIFEST, _fingerprint
 from trainable.trial import ConfigError, TrialConfig
 from tune.bench.tiny_models import write_model
-from tune.driver.sweep import compose_header
+from tune.driver.header import compose_header, write_header
 from tune.evaluate import main as evaluate
 from tune.export import merge
 from tune.export.command import main as export
 from tune.export.probe import least_share
-from tune.folder.recorder import Recorder, write_header
+from tune.folder.recorder import Recorder
 
 NAMES = ("--base-model-id", "me/tiny")
 

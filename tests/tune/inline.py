@@ -13,8 +13,8 @@ from trainable.storage.checkpoint import find_last_whole, read_evaluation, write
 from trainable.trial import TrialFailed
 from trainable.worker.lease import Lease, Report
 from trainable.worker.objective import apply_objective
-from tune.driver.sweep import compose_header
-from tune.folder.recorder import Recorder, write_header
+from tune.driver.header import compose_header, write_header
+from tune.folder.recorder import Recorder
 from tune.search.config import SweepConfig
 from tune.search.profiles import compose
 from tune.search.rebuild import rebuild

@@ -90,7 +90,7 @@ UNNOTICED = (lose, swap, swap_far)
 @pytest.fixture(autouse=True)
 def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainable.solo.toy.time.sleep", lambda s: None)
-    monkeypatch.setattr("tune.driver.sweep.read_versions", dict)
+    monkeypatch.setattr("tune.driver.header.read_versions", dict)
     monkeypatch.setattr("os.fsync", lambda number: None)
 
 

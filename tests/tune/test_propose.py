@@ -20,10 +20,10 @@ from tune.driver import request_handler as handler_module
 from tune.driver.request_handler import RequestHandler
 from tune.folder.lock import own_folder
 from tune.folder.requests import Request, send
-from tune.plan.flags import build_parser
 from tune.plan.new import plan_sweep
 from tune.plan.warm_start import translate
 from tune.propose import main
+from tune.run import build_parser
 from tune.search.config import SAMPLERS
 from tune.search.proposals import propose
 

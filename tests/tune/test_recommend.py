@@ -13,7 +13,6 @@ import pytest
 
 from search_spaces.find import find_space
 from tune.plan.evidence import PACKAGED, RecordedPoint, predict, read_packaged, to_point
-from tune.plan.flags import build_parser
 from tune.plan.new import plan_sweep
 from tune.plan.recommendation import (
     LeftOutSweep,
@@ -24,6 +23,7 @@ from tune.plan.recommendation import (
     start_well,
 )
 from tune.recommend import main
+from tune.run import build_parser
 from tune.search.profiles import BASES
 from tune.simulate.curves import Formula
 from tune.simulate.outcome import simulate

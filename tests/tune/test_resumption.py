@@ -16,7 +16,7 @@ from test_search import summarise
 
 from analysis.records import read_sweep
 from trainable.trial import ConfigError, TrialConfig
-from tune.driver.sweep import compose_header, note_resumption
+from tune.driver.header import compose_header, note_resumption
 from tune.plan.checks import check_space
 from tune.plan.resumption import check_files, check_same_bases, check_trials, describe_move
 from tune.run import main
@@ -98,7 +98,7 @@ def test_a_move_between_cpu_and_gpus_of_any_model_is_told(
 
 
 def test_other_versions_go_on_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    where = "tune.driver.sweep.read_versions"
+    where = "tune.driver.header.read_versions"
     config, space = make_config(tmp_path, trials=2)
     began = {"torch": "2.11.0", "transformers": "5.1", "bitsandbytes": "0.49"}
     monkeypatch.setattr(where, lambda: began)

@@ -221,8 +221,8 @@ def check_untorn(folder: Path) -> SweepRecords:
 @pytest.mark.parametrize(
     ("writer", "code", "words"),
     [
-        ("tune.driver.sweep.write_header", 1, "the same command begins again"),
-        ("tune.driver.sweep.write_whole", 1, "the same command begins again"),
+        ("tune.driver.header.write_header", 1, "the same command begins again"),
+        ("tune.driver.header.write_whole", 1, "the same command begins again"),
         ("tune.folder.lock.write_json", 2, "give the same command again"),
     ],
 )

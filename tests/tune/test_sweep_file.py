@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from search_spaces.find import list_spaces
-from tune.plan.flags import build_parser
 from tune.plan.new import Plan, plan_sweep
 from tune.plan.sweep_file import spell_sweep
-from tune.run import main
+from tune.run import build_parser, main
 
 ODD = ("--trials", "7", "--asha", "off", "--seeds", "2", "--no-baseline", "--calibrate", "0.5")
 ODD = (*ODD, "--max-hours", "1.5", "--set", "lora_rank=24", "--set", "weight_decay=1e-4")

@@ -24,7 +24,8 @@ A_FUNCTION = ": a function stands in a file, and is given as 'python:FILE:FUNCTI
 
 def spell_flags(settings: Mapping[str, Any]) -> argparse.Namespace:
     """The flags of `qlora-search run`, as given by their names. Raises ConfigError."""
-    from tune.plan.flags import build_parser, parse_names
+    from tune.plan.flags import parse_names
+    from tune.run import build_parser
     from tune.search.config import FLAGS, KINDS
 
     flags = build_parser().parse_args([])

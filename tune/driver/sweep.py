@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.records import SweepRecords, read_sweep
-from search_spaces.space import Space
 from trainable.storage.remote import find_remote
-from trainable.system.retries import StorageFault, retry_io
-from trainable.system.versions import PACKAGES, read_versions
-from trainable.system.whole import write_whole
-from trainable.trial import ConfigError
+from trainable.system.retries import StorageFault
+from trainable.system.versions import read_versions
+from trainable.trial import ConfigError, TrialConfig
 from tune.driver.conclusion import EXIT_FAILED, conclude, has_work
-from tune.driver.ray_run import run_on_ray
+from tune.driver.header import note_resumption, write_headers
+from tune.driver.mirrors import Mirrors, open_mirrors
 from tune.driver.request_handler import Paused, RequestHandler
-from tune.driver.signals import Interrupted, pause_on_signals, say
+from tune.driver.signals import Interrupted, pause_on_signals, renew, say
 from tune.folder.lock import own_folder
-from tune.folder.recorder import Listener, Recorder, replay_events, write_header
+from tune.folder.recorder import Listener, Recorder, replay_events
 from tune.folder.resume_command import spell_resume
-from tune.folder.versions import read_commit
+from tune.plan.checks import check_space
+from tune.plan.resumption import describe_move
 from tune.plan.sweep_file import NAME as SWEEP_FILE
-from tune.plan.sweep_file import spell_sweep
 from tune.search.budget import Budget
-from tune.search.config import SweepConfig
 from tune.search.rebuild import is_space_of, rebuild
 from tune.search.search import Search
 from tune.search.trials import ENDED
 
 if TYPE_CHECKING:
     from tune.plan.new import Plan
+    from tune.workers.fleet import Fleet, Workers
 
 
 def run_sweep(plan: Plan, listeners: Iterable[Listener] = ()) -> int:
@@ -86,19 +84,6 @@ def run_to_exit_code(
         return EXIT_FAILED
 
 
-def write_headers(
-    config: SweepConfig, space: Space, records: SweepRecords | None
-) -> dict[str, Any]:
-    """What sweep.json says from now on, which is written last: it makes the folder a sweep's.
-    Raises StorageFault."""
-    header = compose_header(config, space, records)
-    if records is None or has_changed(header, records):
-        text = spell_sweep(config, space)
-        retry_io(lambda: write_whole(config.folder / SWEEP_FILE, text.encode()), print)
-        retry_io(lambda: write_header(config.folder, header), print)
-    return header
-
-
 def run_search(
     plan: Plan,
     records: SweepRecords | None,
@@ -132,35 +117,77 @@ def run_search(
     return conclude(search)
 
 
-def has_changed(header: Mapping[str, Any], records: SweepRecords) -> bool:
-    recorded = {"config": records.config, "space": records.space}
-    return any(json.dumps(header[key]) != json.dumps(recorded[key]) for key in recorded)
+def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandler) -> None:
+    """Everything that needs Ray."""
+    from tune.workers.connect import settle_ray
+
+    settle_ray()  # before what follows imports Ray
+    from rich.console import Console
+
+    from tune.workers.fleet import start_ray
+    from tune.workers.ray_tune import run_ray_tune
+
+    console = Console(file=sys.stdout)
+    search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
+    config, say = search.config, search.recorder.say
+    go_on = spell_resume(config.folder, config.objective)
+    with start_ray(config.folder / "logs" / "ray.log", go_on, say) as fleet:
+        renew()
+        workers = open_workers(search, fleet, handler)
+        records = read_sweep(search.config.folder)
+        mirrors = open_mirrors(search, header, records, handler, console)
+        search.recorder.record_note(workers.describe(search.room), room=search.room)
+        if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):
+            search.recorder.record_note(moved)
+        adapters = list_adapters(search, fleet, workers, handler, mirrors)
+        with mirrors.display, contextlib.closing(workers):
+            try:
+                run_ray_tune(adapters, workers.share, fleet.folder)
+            except Exception as error:
+                fleet.explain(error)
+                raise
+        mirrors.record_failures(search)
 
 
-def note_resumption(search: Search, header: Mapping[str, Any], records: SweepRecords) -> str:
-    """What is resumed, and with what other code than it began."""
-    states = [t.state for t in search.searched]
-    counts = {state: states.count(state) for state in (*ENDED, "QUEUED", "WAITING")}
-    text = ", ".join(f"{n} {state.lower()}" for state, n in counts.items() if n)
-    exhausted_at = len(search.proposed) if search.is_exhausted else None
-    before = {"commit": records.commit, **records.versions}
-    now = {"commit": header["commit"], **header["versions"]}
-    names = [n for n in ("commit", "python", *PACKAGES) if before.get(n) != now.get(n)]
-    changes = [f"{n} {before.get(n) or 'none'} -> {now.get(n) or 'none'}" for n in names]
-    changes += ["results may differ in their last digits from now on"] if changes else []
-    line = f"resumed with {'; '.join([text or 'no trials', *changes])}"
-    search.recorder.record_note(line, exhausted_at=exhausted_at)
-    return line
+def open_workers(search: Search, fleet: Fleet, handler: RequestHandler) -> Workers:
+    """How the trials are carried out, told to the search and to the request handler."""
+    from tune.workers.fleet import plan_workers
+    from tune.workers.packing import find_misfit
+
+    configs = list_configs(search)
+    workers = plan_workers(fleet, search.config, configs, search.recorder.say)
+    search.pool, search.versions = workers.pool, read_versions()
+    workers.survey(search)
+    handler.budget.share = fleet.count_units() / search.room
+    handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
+    return workers
 
 
-def compose_header(
-    config: SweepConfig, space: Space, records: SweepRecords | None
-) -> dict[str, Any]:
-    return {
-        "name": config.name,
-        "space": space.to_dict(),
-        "config": config.to_dict(),
-        "versions": read_versions(),
-        "commit": read_commit(),
-        "created_s": records.created_s if records else time.time(),
-    }
+def list_configs(search: Search) -> list[TrialConfig]:
+    """All kinds of trials that are to come: the space's corners, and clones."""
+    clones = [t.config for t in search.searched if t.origin and t.state not in ENDED]
+    return [*check_space(search.space, search.config.base), *clones]
+
+
+def list_adapters(
+    search: Search, fleet: Fleet, workers: Workers, handler: RequestHandler, mirrors: Mirrors
+) -> tuple[Any, ...]:
+    """Ray Tune's searcher, scheduler and callbacks."""
+    from tune.workers.bridge import (
+        ControlCallback,
+        CurvesCallback,
+        FaultCallback,
+        LeaseSearcher,
+        ReportScheduler,
+        SignsCallback,
+    )
+    from tune.workers.heartbeats import HeartbeatReader
+
+    return (
+        LeaseSearcher(search, workers.survey),
+        ReportScheduler(search, workers.release),
+        FaultCallback(search, workers.release, fleet.check),
+        ControlCallback(search, handler.look, workers.release),
+        SignsCallback(HeartbeatReader(), mirrors.display),
+        CurvesCallback(search, mirrors.reporters),
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.lines import EVENTS, is_event, is_torn, parse, read_tail
-from analysis.records import FORMAT, SweepRecords
+from analysis.records import SweepRecords
 from analysis.training import TRAINING
 from trainable.result import Evaluation, Resolved
 from trainable.storage.checkpoint import keep_best_and_last
@@ -22,7 +22,7 @@ from trainable.storage.remote_checkpoints import prune
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
 from trainable.system.retries import retry_io
-from trainable.system.whole import write_json, write_whole
+from trainable.system.whole import write_whole
 from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Report
@@ -207,10 +207,6 @@ class Recorder:
         folder = stay_inside(self.folder, f"trials/{trial}")
         folder.mkdir(exist_ok=True)
         write_whole(folder / name, content)
-
-
-def write_header(folder: Path, header: Mapping[str, Any]) -> None:
-    write_json(folder / "sweep.json", {"format": FORMAT, **header})
 
 
 def replay_events(records: SweepRecords) -> Iterator[Event]:

@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trainable.command.outcome import Outcome
 from trainable.system.inside import stay_inside
 from trainable.system.json_object import read_object
 from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 from tune.folder.lock import find_owner
+from tune.folder.resume_command import spell_resume
 
 FOLDER = "requests"
 ANSWER = ".answer"
@@ -28,6 +30,7 @@ WORDS: Mapping[str, Mapping[str, type]] = {
 }
 LOOK_S = 0.2
 SAID_AFTER_S = 10.0
+EXIT_REFUSED = 1
 PATIENCE_S = 120.0  # a driver looks every second, but Ray or a model may hold it up
 
 
@@ -110,3 +113,17 @@ def answer(folder: Path, request: Request, told: Answer) -> None:
 
 def _place(folder: Path, name: str) -> Path:
     return folder / FOLDER / f"{name}.json"
+
+
+def tell(answer: Answer) -> Outcome:
+    """Says what the driver made of a request."""
+    print(answer.text, file=sys.stdout if answer.done else sys.stderr)
+    facts = asdict(answer)
+    return Outcome(facts=facts, code=0 if answer.done else EXIT_REFUSED)
+
+
+def tell_waiting(folder: Path, what: str) -> Outcome:
+    """Says that a request waits for the next driver."""
+    text = f"{folder.name} is not running: {what} is made by {spell_resume(folder)}"
+    print(text)
+    return Outcome(facts={"done": False, "text": text, "trial": None})

@@ -28,6 +28,7 @@ from tune.search.rebuild import check_configs, check_widened, read_settings
 
 def open_resumed(flags: argparse.Namespace) -> Plan:
     """Raises ConfigError."""
+    refuse_changes(flags)
     folder = find_folder(flags.resume, Path(flags.storage))
     check_links(folder)
     records = read_sweep(folder)
@@ -57,6 +58,28 @@ def open_resumed(flags: argparse.Namespace) -> Plan:
     return Plan(
         config=config, space=space, configs=configs, why=why, objective=objective, is_resumed=True
     )
+
+
+def refuse_changes(flags: argparse.Namespace) -> None:
+    """What a resumed sweep keeps."""
+    if flags.dry_run:
+        raise ConfigError(
+            f"--dry-run says what a new sweep would do: tune.status {flags.resume} says how this "
+            "one stands"
+        )
+    given = [n for n, f in FLAGS.items() if getattr(flags, n) is not None and not f.resumable]
+    given += ["profile"] if flags.profile != "auto" else []
+    given += [name for name in ("set", "warm_start") if getattr(flags, name)]
+    for name in given:
+        flag = "--no-baseline" if name == "baseline" else spell_flag(name)
+        allowed = ", ".join(spell_flag(n) for n, f in FLAGS.items() if f.resumable)
+        raise ConfigError(
+            f"{flag} cannot change with --resume: only {allowed}, --trust-remote-code, --space can"
+        )
+
+
+def spell_flag(name: str) -> str:
+    return FLAGS[name].spell(name) if name in FLAGS else "--" + name.replace("_", "-")
 
 
 def widen(space: Space, name: str, config: SweepConfig, records: SweepRecords) -> Space:
