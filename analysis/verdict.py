@@ -104,7 +104,7 @@ def find_verdict(records: SweepRecords) -> Verdict | None:
         is_levelled=bool(standing and standing.is_levelled),
         choices=tuple(ended),
         others=tuple(c for c in choices if c.entry.level_turns < top) if asked else (),
-        expected_gain=_expect_gain(records, standing, entries),
+        expected_gain=_expect_gain(standing, entries),
     )
 
 
@@ -147,9 +147,7 @@ def _judge(name: str, group: Sequence[Entry], first: Entry) -> Choice:
     )
 
 
-def _expect_gain(
-    records: SweepRecords, standing: Standing | None, entries: Sequence[Entry]
-) -> float | None:
+def _expect_gain(standing: Standing | None, entries: Sequence[Entry]) -> float | None:
     """If of more trials as many reach the end as did so far, and are like those that did."""
     if standing is None or standing.posterior is None or standing.points[0].is_confirmed:
         return None

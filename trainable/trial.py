@@ -206,12 +206,6 @@ class TrialConfig:
         check_declared(values, DECLARED, KINDS)
         check_combinations(values)
 
-    @property
-    def lora_scale(self) -> float:
-        """`scale_at` lora_rank."""
-        assert self.lora_rank is not None
-        return self.scale_at(self.lora_rank)
-
     def scale_at(self, rank: int) -> float:
         """alpha/rank, or alpha/sqrt(rank) with rank-stabilised LoRA (arXiv 2312.03732)."""
         assert self.alpha_over_rank is not None

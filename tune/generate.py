@@ -159,8 +159,9 @@ def open_adapter(
     """An exported trial, or any LoRA adapter in peft's format; of an export without its adapter,
     the merged model. Raises ConfigError."""
     from trainable.model.adapter_fields import check_adapter
+    from trainable.model.fingerprint import hash_file
     from trainable.storage.adapter import read_adapter_config, read_trial
-    from tune.export.origin import ADAPTER, ADAPTER_CONFIG, MERGED, hash_file, read_record
+    from tune.export.origin import ADAPTER, ADAPTER_CONFIG, MERGED, read_record
 
     folder = fetch(name, ADAPTER_FILES)
     record = read_record(folder)

@@ -11,10 +11,10 @@ from hub_stand_in import TOKEN, Hub, serve
 from huggingface_hub import HfApi, constants
 
 from analysis.records import read_sweep
+from trainable.model.fingerprint import hash_file
 from tune.evaluate import main as evaluate
 from tune.export.choice import choose_trials
 from tune.export.command import main as export
-from tune.export.origin import hash_file
 from tune.export.push import Target, push_folder
 from tune.generate import main as generate
 

@@ -57,7 +57,7 @@ def test_the_copy_is_peft_s_and_keeps_the_function(tmp_path: Path) -> None:
     copy_adapter(source, tmp_path / "copy", old, new)
     weights = load_file(tmp_path / "copy" / WEIGHTS)
     np.testing.assert_allclose(
-        new.lora_scale * product(weights), 2.0 * product(make_weights(4, 4)), rtol=1e-5
+        new.scale_at(9) * product(weights), 2.0 * product(make_weights(4, 4)), rtol=1e-5
     )
     with pytest.raises(ConfigError, match="adapter must be a folder"):
         copy_adapter(tmp_path / "nothing", tmp_path / "c", old, new)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from trainable.corpus.messages import alternate
 from trainable.trial import ConfigError, Setting
 
 # no template writes these
@@ -55,7 +56,7 @@ def _fields(chat: Chat) -> dict[str, Any]:
 
 def _read(tokenizer: Any, system: str | None, prefix: str) -> Chat:
     told = [{"role": "system", "content": system}] if system else []
-    messages = [*told, *_spell(ASKED, SAID, ASKED_AGAIN, SAID)]
+    messages = [*told, *alternate([ASKED, SAID, ASKED_AGAIN, SAID])]
     whole = _apply(tokenizer, messages, False)
     opening, reply, later = _cut(whole, ASKED, SAID, ASKED_AGAIN)
     asked = _apply(tokenizer, messages[:-1], True).removeprefix(prefix)
@@ -98,11 +99,6 @@ def find_end(tokenizer: Any, following: str, last: str) -> tuple[str, str]:
             Setting("layout", "lines"),
         )
     return blanks, max(ends, key=len)
-
-
-def _spell(*texts: str) -> list[dict[str, str]]:
-    roles = ("user", "assistant")
-    return [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
 def _apply(tokenizer: Any, messages: list[Mapping[str, str]] | Any, asks: bool) -> str:

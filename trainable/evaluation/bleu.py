@@ -14,7 +14,6 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 ORDER = 4
-N_STATISTICS = 2 * ORDER + 2  # n-gram matches, n-gram totals, hypothesis and reference tokens
 _tokenise_chunk = lru_cache(maxsize=1 << 16)(Tokenizer13a())
 
 

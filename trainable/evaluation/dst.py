@@ -14,7 +14,6 @@ from trainable.dialogue.dialogue import State
 from trainable.dialogue.fuzzy import is_similar
 
 FUZZY_RATIO = 95  # a value matches above it
-N_STATISTICS = 5
 _TINY = 1e-10  # mwzeval's guard against division by zero
 
 

@@ -81,7 +81,7 @@ def _recall_tensors(path: Path) -> Sequence[Sequence[str]]:
 
 
 def _recall_file(path: Path) -> str:
-    return str(recall(f"weights-{_name_content(path)}", partial(_hash_file, path)))
+    return str(recall(f"weights-{_name_content(path)}", partial(hash_file, path)))
 
 
 def _name_content(path: Path) -> str:
@@ -91,7 +91,7 @@ def _name_content(path: Path) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:DIGITS]
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from tune.folder.versions import find_ours
+from tune.search.config import SweepConfig
+from tune.search.milestones import list_milestones
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
-    from tune.search.milestones import list_milestones
-from tune.search.config import SweepConfig
 
 SIDES = {"ours": "tune.run", "ray": "Ray Tune: OptunaSearch, ASHAScheduler"}
 SPACE = "lora_modules"

@@ -14,13 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainable.model.adapter_fields import PLAIN_TENSOR, check_kind_of, why_peft
+from trainable.model.fingerprint import hash_file
 from trainable.model.identity import KEY, check_identity
 from trainable.rank_pattern import parse_rank_pattern
 from trainable.storage.adapter import WEIGHTS, read_adapter_config, read_origin
 from trainable.storage.adapter_ranks import as_plain, read_scale, spell_ranks
 from trainable.storage.resize import shrink
 from trainable.trial import RANGES, ConfigError, TrialConfig
-from tune.export.origin import ADAPTER_CONFIG, FORMAT, RECORD, hash_file
+from tune.export.origin import ADAPTER_CONFIG, FORMAT, RECORD
 
 # what must be one and the same, for the mean to be asked as they are
 TEXT = ("corpus", "layout", "context", "requests", "response", "target", "instruction")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from analysis.curves import measure_gpu_hours
+from trainable.model.fingerprint import hash_file
 from trainable.model.identity import KEY
 from trainable.model.source import EMBEDDED, locate
 from trainable.storage.adapter import read_origin
@@ -107,11 +107,6 @@ def read_record(folder: Path) -> dict[str, Any]:
             "trial anew, or update the package"
         )
     return record
-
-
-def hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_licence(config: TrialConfig, base: str | None, given: str | None) -> str | None:

@@ -9,10 +9,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.model.fingerprint import hash_file
 from trainable.system.hub import settle_network
 from trainable.trial import ConfigError
 from tune.export.hub import check_repo_name, persist
-from tune.export.origin import ADAPTER_CONFIG, MERGED, RECORD, hash_file
+from tune.export.origin import ADAPTER_CONFIG, MERGED, RECORD
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi

@@ -48,7 +48,7 @@ COMBINATIONS = (  # (domains in order, weight)
     (("hotel", "attraction", "taxi"), 4),
     (("attraction", "restaurant", "taxi"), 4),
 )
-MOST_PEOPLE, LAST_TABLE, MOST_NIGHTS = 6, "20:30", 5  # beyond these a booking fails
+MOST_PEOPLE, MOST_NIGHTS = 6, 5  # beyond these a booking fails
 
 
 @dataclass(kw_only=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from trainable.corpus.cambridge.system_templates import SYSTEM, Templates
-from trainable.corpus.cambridge.user_templates import USER
+from trainable.corpus.cambridge.system_templates import Templates
 
 REGISTERS = PLAIN, WARM, BRISK = 0, 1, 2  # columns of the templates: a user has one
 ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
@@ -53,18 +52,6 @@ class Utterance:
 def word(rng: Random, templates: Templates, act: str, register: int) -> str:
     """The act's template in that register, with one of its wordings drawn."""
     return ALTERNATIVES.sub(lambda match: rng.choice(match[1].split("|")), templates[act][register])
-
-
-def count_wordings(templates: Iterable[Templates] = (SYSTEM, USER)) -> int:
-    """Distinct surface templates: every wording of every act in every register."""
-    surfaces = {
-        (act, surface)
-        for table in templates
-        for act, entries in table.items()
-        for entry in entries
-        for surface in expand(entry)
-    }
-    return len(surfaces)
 
 
 def expand(template: str) -> list[str]:
