@@ -1,4 +1,4 @@
-"""What a turn costs in each variant: packs of one variant alone, on one base model.
+"""What training costs in each variant: packs of one variant alone, on one base model.
 
 python analysis/results/methods/cost.py costs.json --set base_model=FOLDER --set corpus=FOLDER
 """
@@ -53,8 +53,8 @@ def main() -> None:
 
 
 def measure(pack: Pack, config: TrialConfig, stretch_s: float) -> dict[str, float]:
-    """Seconds of a turn with all slots at work, of a trial's start, and of what passes compiled and
-    recorded. Stretches follow each other until one has no such pass any more."""
+    """Tokens trained a second with all slots at work; seconds of a trial's start and of passes that
+    were compiled and recorded. Stretches follow each other until one has no such pass any more."""
     keys = [str(number) for number in range(len(pack.rows))]
     started_s = time.perf_counter()
     for number, key in enumerate(keys):
@@ -64,19 +64,16 @@ def measure(pack: Pack, config: TrialConfig, stretch_s: float) -> dict[str, floa
     speeds = [measure_training(pack, stretch_s)]  # never the first: the device warms up
     while len(speeds) == 1 or (count_readied(speeds[-1:]) and len(speeds) < MOST_STRETCHES):
         speeds.append(measure_training(pack, stretch_s))
-    slots, speed = list(pack.slots.values()), speeds[-1]
-    turns_a_step = sum(slot.turns_seen for slot in slots) / sum(slot.steps for slot in slots)
     readied_s = time.perf_counter() - begun_s - sum(each.seconds for each in speeds)
     for key in keys:
         pack.leave(key)
     return {
-        "turn_s": speed.seconds / speed.steps / turns_a_step,
-        "tokens_per_s": speed.tokens_per_s,
+        "tokens_per_s": speeds[-1].tokens_per_s,
         "join_s": join_s,
         "peak_gib": max(each.peak_gib for each in speeds),
         "readied_passes": count_readied(speeds),
         "readied_s": readied_s,
-        "readied_while_measured": count_readied([speed]),
+        "readied_while_measured": count_readied(speeds[-1:]),
     }
 
 

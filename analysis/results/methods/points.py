@@ -59,9 +59,14 @@ def name_of(params: Mapping[str, Any]) -> str:
 
 def list_lengths() -> dict[str, tuple[int, ...]]:
     """Arm -> for how many turns it is trained: as many as plain LoRA, and as long."""
-    turn_s = json.loads(COSTS.read_text())
-    costs = {name: turn_s[name]["turn_s"] / turn_s["plain"]["turn_s"] for name in ARMS}
+    costs = read_costs()
     return {
-        name: (TURNS, round(TURNS / cost)) if cost > DEARER else (TURNS,)
-        for name, cost in costs.items()
+        name: (TURNS, round(TURNS / costs[name])) if costs[name] > DEARER else (TURNS,)
+        for name in ARMS
     }
+
+
+def read_costs() -> dict[str, float]:
+    """Arm -> the time of its training, in plain LoRA's."""
+    speeds = {name: cost["tokens_per_s"] for name, cost in json.loads(COSTS.read_text()).items()}
+    return {name: speeds["plain"] / speed for name, speed in speeds.items()}

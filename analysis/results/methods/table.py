@@ -6,7 +6,6 @@ intervals that hold the noise of seeds and are corrected for all that are compar
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -15,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "layers"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compare import LOSS, Column, average, spell
-from points import COSTS, name_of
+from points import name_of, read_costs
 
 from analysis.labels import format_count
 from analysis.records import TrialRecord, read_sweep
@@ -26,7 +25,7 @@ REPLIES = Column(name="Combined, greedy", digits=1, read=lambda e: e.combined or
 
 def main() -> None:
     arms = read_arms()
-    costs = json.loads(COSTS.read_text())
+    costs = read_costs()
     has_replies = all(t.evals[-1].combined is not None for own in arms.values() for t in own)
     columns = [LOSS, REPLIES] if has_replies else [LOSS]
     cells = [spell(arms, column) for column in columns]
@@ -36,8 +35,7 @@ def main() -> None:
     for place, ((name, turns), trials) in enumerate(arms.items()):
         size, rate = trials[0].resolved, trials[0].params["learning_rate"]
         count = format_count(size.trainable_params if size else None)
-        cost = costs[name]["turn_s"] / costs["plain"]["turn_s"]
-        own = (name, f"{turns:,}", f"{rate:g}", count, f"{cost:.2f}")
+        own = (name, f"{turns:,}", f"{rate:g}", count, f"{costs[name]:.2f}")
         rows.append((*own, *(column[place] for column in cells)))
     print(*("| " + " | ".join(row) + " |" for row in rows), sep="\n")
 
