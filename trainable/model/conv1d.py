@@ -13,12 +13,14 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
+from trainable.model.quantise import list_paths
+
 
 def to_linear(model: nn.Module) -> None:
     """In place; a bitsandbytes layer that has taken one's place already stays."""
-    for path, layer in list(model.named_modules()):
-        if isinstance(layer, Conv1D):
-            model.set_submodule(path, turn(layer, open_linear(layer)))
+    for path in list_paths(model, Conv1D):
+        layer = model.get_submodule(path)
+        model.set_submodule(path, turn(layer, open_linear(layer)))
 
 
 def open_linear(layer: Any) -> nn.Linear:

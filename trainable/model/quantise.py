@@ -29,11 +29,17 @@ def quantise(model: torch.nn.Module, quantisation: str, double: bool) -> None:
     find_output = getattr(model, "get_output_embeddings", lambda: None)
     output_layer = find_output()
     kept = getattr(model, "_keep_in_fp32_modules", None) or ()
-    for path, layer in list(model.named_modules()):
-        is_linear = isinstance(layer, torch.nn.Linear) and not isinstance(layer, done)
+    for path in list_paths(model, torch.nn.Linear):
+        layer = model.get_submodule(path)
         is_kept = layer is output_layer or path.rsplit(".", 1)[-1] in kept
-        if is_linear and not is_kept:
+        if not is_kept and not isinstance(layer, done):
             model.set_submodule(path, to_quantised(layer, quantisation, double))
+
+
+def list_paths(model: torch.nn.Module, kind: type[torch.nn.Module]) -> list[str]:
+    """Of the modules of that kind: names, for a list of the modules would keep the weights of all
+    that are replaced until the last one is."""
+    return [path for path, module in model.named_modules() if isinstance(module, kind)]
 
 
 def to_quantised(layer: Any, quantisation: str, double: bool) -> torch.nn.Module:
@@ -61,15 +67,15 @@ def to_quantised(layer: Any, quantisation: str, double: bool) -> torch.nn.Module
 def dequantise(model: torch.nn.Module, dtype: torch.dtype) -> None:
     """Replaces every 4-bit layer by a plain one that holds the same values in `dtype`, exactly as
     bitsandbytes' own forward pass dequantises them."""
-    for path, layer in list(model.named_modules()):
-        if isinstance(layer, Linear4bit):
-            packed: Any = layer.weight
-            values = dequantize_4bit(packed.data, packed.quant_state).to(dtype)
-            with torch.device("meta"):
-                plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
-            plain.weight = torch.nn.Parameter(values, requires_grad=False)
-            plain.bias = layer.bias
-            model.set_submodule(path, plain)
+    for path in list_paths(model, Linear4bit):
+        layer: Any = model.get_submodule(path)
+        packed = layer.weight
+        values = dequantize_4bit(packed.data, packed.quant_state).to(dtype)
+        with torch.device("meta"):
+            plain = torch.nn.Linear(layer.in_features, layer.out_features, bias=False)
+        plain.weight = torch.nn.Parameter(values, requires_grad=False)
+        plain.bias = layer.bias
+        model.set_submodule(path, plain)
 
 
 def count_params(model: torch.nn.Module) -> int:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 from trainable.corpus.encode import Window
 from trainable.model.base import Base
 from trainable.model.precision import pick_compute_dtype
-from trainable.model.quantise import count_params, dequantise, to_quantised
+from trainable.model.quantise import count_params, dequantise, list_paths, to_quantised
 from trainable.model.special_ids import SpecialIds
 
 TARGET_SHARE = 0.3  # of the tokens; system turns in MultiWOZ with belief states
@@ -58,7 +58,8 @@ def build_model(shape: str, device: torch.device, compute: str = "auto") -> Any:
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(make_sizes(SHAPES[shape]), dtype=dtype)
     output = model.get_output_embeddings()
-    for path, layer in list(model.named_modules()):
+    for path in list_paths(model, torch.nn.Module):
+        layer = model.get_submodule(path)
         if not list(layer.parameters(recurse=False)):
             continue
         layer.to_empty(device=device, recurse=False)
