@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from drivers import compute_undisturbed
 from inline import make_config, open_search, run_inline
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from test_search import summarise
 from test_sweep import run
 
@@ -24,7 +26,7 @@ from trainable.system import retries as storage
 from trainable.system.retries import StorageFault, find_errno, retry_io
 from trainable.worker import entry
 from trainable.worker.lease import Report
-from tune.folder.mirror import Journal, Mirror
+from tune.folder.mirror import Mirror
 from tune.folder.recorder import Recorder
 from tune.plan import checks
 from tune.run import main
@@ -107,18 +109,19 @@ def test_a_mirror_that_fails_for_a_moment_is_told_again(
     search, _ = open_search(config, space)
     mirror = Mirror(config.folder, config.name, space)
     search.recorder.listeners.append(mirror)
-    append_logs = Journal.append_logs
+    acquire = JournalFileOpenLock.acquire
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory")
     flaky = Failing(*[missing] * 3)
 
-    def write(*arguments: Any) -> None:
+    def wait(lock: JournalFileOpenLock) -> bool:
         flaky()
-        append_logs(*arguments)
+        return acquire(lock)
 
-    monkeypatch.setattr(Journal, "append_logs", write)
+    monkeypatch.setattr(JournalFileOpenLock, "acquire", wait)
     run_inline(search)
     assert not flaky.errors
-    assert [t.state.name for t in mirror.storage.get_all_trials(mirror.study)] == ["COMPLETE"]
+    kept = JournalStorage(JournalFileBackend(str(mirror.path)))
+    assert [t.state.name for t in kept.get_all_trials(0)] == ["COMPLETE"]
 
 
 def test_a_draft_gives_its_room_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
