@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from analysis.choice import PointResult, rank_points
 from analysis.claims.quantiles import t_quantile
 from analysis.claims.variance import Part, find_half_width
 from analysis.curves import are_alike
+from analysis.kept import keep
 from analysis.labels import count_digits
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from analysis.standing import Standing, draw_all, find_standing
@@ -61,7 +61,7 @@ class Ranking:
     top: Standing | None  # the first's and those that compare with it; None: it has no score
 
 
-@lru_cache(maxsize=4)
+@keep
 def rank(records: SweepRecords) -> Ranking:
     """The configurations in the order of `rank_points`. Nothing is ranked across rungs."""
     points = rank_points(records)

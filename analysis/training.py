@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
+from analysis.kept import keep
 from analysis.lines import parse
 from analysis.records import SweepRecords
 from trainable.training_curve import TrainingCurve, TrainingPoint, shorten
@@ -26,7 +26,7 @@ def read_training(folder: Path, trial: str) -> tuple[TrainingPoint, ...]:
         return ()
 
 
-@lru_cache(maxsize=8)
+@keep
 def read_trainings(records: SweepRecords) -> Mapping[str, tuple[TrainingPoint, ...]]:
     """Of all trials that have any, by trial."""
     found = {t.id: read_training(records.folder, t.id) for t in records.trials}

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from analysis.choice import PointResult
 from analysis.claims.chance import expect_gain
+from analysis.kept import keep
 from analysis.labels import (
     count_points,
     format_count,
@@ -75,7 +75,7 @@ class Verdict:
         return self.is_settled and all(c.is_behind for c in self.choices[1:])
 
 
-@lru_cache(maxsize=4)
+@keep
 def find_verdict(records: SweepRecords) -> Verdict | None:
     """None where nothing that was searched for has a score yet."""
     ranking = rank(records)
