@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,15 @@ def keep_keys() -> Iterator[None]:
 
 def _ask(share: Mapping[str, float], config: Mapping[str, Any]) -> Any:
     """What Ray is asked for, for one lease."""
+    return _ask_for(tuple(share.items()), config["lease"].avoided)
+
+
+@lru_cache(maxsize=64)  # one for all leases alike, since Ray keeps each trial's
+def _ask_for(share: tuple[tuple[str, float], ...], avoided: tuple[str, ...]) -> Any:
     from ray.tune import PlacementGroupFactory
 
-    bundle = {name.upper(): amount for name, amount in share.items()}
-    others = [*avoid(config["lease"].avoided).values()] or None
+    bundle = {name.upper(): amount for name, amount in share}
+    others = [*avoid(avoided).values()] or None
     return PlacementGroupFactory([bundle], bundle_label_selector=others)
 
 
