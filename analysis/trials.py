@@ -16,7 +16,7 @@ CONFIRMATION = "confirm"  # kind of a trial's origin
 EARLY_SEEDS = 2  # fresh ones that every confirmed point gets, maybe before the race is over
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvalRecord(EvalResult):
     """An evaluation with where and when it was made."""
 

@@ -93,7 +93,7 @@ class ReplyScores:
         return ReplyScores(n_dialogues=n_dialogues, n_turns=n_turns, **unknown)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvalResult(ReplyScores, MeanLosses, TrainerState):
     """One validation of one trial: a line of evals.jsonl."""
 

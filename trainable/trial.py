@@ -30,7 +30,7 @@ DRAWN = ("decoding", ("sampling", "contrastive"))
 BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation", "compute")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # a driver keeps thousands
 class TrialConfig:
     """Everything that decides the outcome of one run, and nothing else. A field without a meaning
     under the others' values is None (`Declared.only_with`). Raises ConfigError when a field is
@@ -232,7 +232,7 @@ class TrialConfig:
 DECLARED: dict[str, Declared] = {f.name: f.metadata["declared"] for f in fields(TrialConfig)}
 KINDS = {f.name: str(f.type) for f in fields(TrialConfig)}  # int, float | None ...
 FIELDS = tuple(DECLARED)
-DEFAULTS = {f.name: f.default for f in fields(TrialConfig)}
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(TrialConfig)}
 CHOICES = {name: known.choices for name, known in DECLARED.items() if known.choices}
 RANGES = {name: known.within for name, known in DECLARED.items() if known.within}
 # (field that decides, its values, fields that exist only then)

@@ -27,7 +27,7 @@ from trainable.result import Resolved, ValidationRequest
 from trainable.system.activity import forget, tell
 from trainable.system.shortage import describe_shortage
 from trainable.training_curve import TrainingCurve
-from trainable.trial import TrialConfig, TrialFailed
+from trainable.trial import DEFAULTS, TrialConfig, TrialFailed
 
 
 class Engine:
@@ -46,7 +46,7 @@ class Engine:
         max_rank: int,
         pass_tokens: int | None = None,
         gpu_share: float = 1.0,
-        dialogue_tokens: int = TrialConfig.max_length_tokens,
+        dialogue_tokens: int = DEFAULTS["max_length_tokens"],
     ) -> None:
         base = load_base(spec)
         tell("readying it", key=ENGINE)

@@ -41,7 +41,7 @@ from trainable.model.base import Base
 from trainable.model.modules import list_linear_paths
 from trainable.model.precision import name_dtype
 from trainable.result import Resolved, ValidationRequest
-from trainable.trial import TrialConfig, TrialFailed
+from trainable.trial import DEFAULTS, TrialConfig, TrialFailed
 
 
 class Pack(SlotTable):
@@ -54,7 +54,7 @@ class Pack(SlotTable):
         max_rank: int,
         pass_tokens: int | None = None,
         gpu_share: float = 1.0,
-        dialogue_tokens: int = TrialConfig.max_length_tokens,
+        dialogue_tokens: int = DEFAULTS["max_length_tokens"],
     ) -> None:
         """`slots`: None for as many as take a modest share of the memory.
         `pass_tokens`: of a training pass, shared evenly by the slots that train; None: by the

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.records import Ledger, SweepRecords
+from analysis.records import SweepRecords
 from trainable.system.throttle import Throttle
 from tune.driver.request_handler import RequestHandler
 from tune.folder.recorder import replay_events
+from tune.search.live_ledger import LiveLedger
 from tune.search.search import Search
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def open_mirrors(
     config, folder = search.config, search.config.folder
     past = list(replay_events(records))
     # thousands of trials are kept once; what was recorded since the resume is among them
-    ledger = handler.budget.ledger = Ledger()
+    ledger = handler.budget.ledger = LiveLedger()
     now_s = search.recorder.now_s
     progress = SweepProgress(header, slots=search.room, now_s=now_s, ledger=ledger)
     mirrors = Mirrors(

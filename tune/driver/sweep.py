@@ -139,6 +139,7 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
         search.recorder.record_note(workers.describe(search.room), room=search.room)
         if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):
             search.recorder.record_note(moved)
+        del records  # of thousands of trials, which are told by now
         adapters = list_adapters(search, fleet, workers, handler, mirrors)
         with mirrors.display, contextlib.closing(workers):
             try:
@@ -177,6 +178,7 @@ def list_adapters(
         ControlCallback,
         CurvesCallback,
         FaultCallback,
+        ForgetCallback,
         LeaseSearcher,
         ReportScheduler,
         SignsCallback,
@@ -190,4 +192,5 @@ def list_adapters(
         ControlCallback(search, handler.look, workers.release),
         SignsCallback(HeartbeatReader(), mirrors.display),
         CurvesCallback(search, mirrors.reporters),
+        ForgetCallback(),
     )

@@ -7,9 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from analysis.curves import count_gpu_hours, worked_s
-from analysis.records import Ledger, TrialRecord
+from analysis.records import TrialRecord
 from trainable.system.clock import now_s
 from tune.search.config import SweepConfig
+from tune.search.live_ledger import LiveLedger
 from tune.search.points import Point
 from tune.search.search import Closing, Search
 from tune.search.trials import judge
@@ -23,7 +24,7 @@ class Budget:
 
     def __init__(self, search: Search) -> None:
         self.search, self.config = search, search.config
-        self.ledger = Ledger()
+        self.ledger = LiveLedger()
         self.share = 0.0
         self.started_s = search.recorder.now_s()
         self.failed = 0

@@ -17,7 +17,7 @@ from tune.search.trials import ENDED, Progress, is_confirmation, view
 Call = Literal["earned", "early", "last"]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Point:
     """One point of the space with its seeds; a clone is a point of its own."""
 

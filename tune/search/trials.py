@@ -17,7 +17,7 @@ FAULT = "given up"  # begins the reason of a failure that was not the trial's ow
 ASKED = "stopped by request"
 
 
-@dataclass
+@dataclass(slots=True)
 class Progress:
     """What the search knows of one trial."""
 

@@ -12,6 +12,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def read_arms(records: SweepRecords, stage: str) -> Iterator[Row]:
         if trial.replied:
             arms[tuple(trial.config.get(name) for name in names)].append(trial)
     for told, trials in arms.items():
-        values = [vars(trial.replied[-1]) for trial in trials]
+        values = [asdict(trial.replied[-1]) for trial in trials]
         own = dict(zip(names, told, strict=True))
         words = [f"{name}={v}" for name, v in own.items() if v and name != "instruction"]
         words += ["instruction"] * bool(own.get("instruction"))
