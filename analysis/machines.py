@@ -20,8 +20,12 @@ def count_gpus(sweep: SweepRecords) -> int:
 
 def count_engines(sweep: SweepRecords) -> int:
     """Of GPUs that trials share, or of trials that each had a process of its own."""
-    is_packed = any(t.resolved and t.resolved.execution == "packed" for t in sweep.trials)
-    return count_gpus(sweep) if is_packed else count_room(sweep)
+    return count_gpus(sweep) if is_packed(sweep) else count_room(sweep)
+
+
+def is_packed(sweep: SweepRecords) -> bool:
+    """Whether trials shared an engine's passes, of whose seconds each has its part."""
+    return any(t.resolved and t.resolved.execution == "packed" for t in sweep.trials)
 
 
 def worked_until(sweep: SweepRecords, time_s: float) -> float:

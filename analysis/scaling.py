@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 
-from analysis.curves import gpu_of, trained_turns
-from analysis.machines import all_evals, share_time, worked_until
+from analysis.curves import Gpu, gpu_of, trained_turns
+from analysis.machines import all_evals, count_room, share_time, worked_until
 from analysis.ranking import Entry, find_best
-from analysis.records import SweepRecords, find_sweep, read_sweep
+from analysis.records import EvalRecord, SweepRecords, find_sweep, read_sweep
 from analysis.rows import format_value_of
 from trainable.command.flags import add_names
 from trainable.command.outcome import Outcome, make_main, start_command
@@ -20,10 +21,12 @@ from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 
 COLUMNS = (
-    *("sweep", "GPUs", "trials", "minutes", "trials/hour", "efficiency"),
-    *("turns trained", "turns/s on each GPU", "busy"),
+    *("sweep", "GPUs", "trials", "minutes", "trials/hour"),
+    *("turns trained", "turns/s on each GPU", "efficiency", "after the start-up"),
+    *("start-up, s", "idle tail, s", "slots busy", "in the last quarter", "GPUs busy"),
     *("evaluations on each GPU", "engines", "highest score"),
 )
+Span = tuple[float, float]  # (start, end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +38,16 @@ class Run:
     trials: int  # that have ended
     seconds: float  # from its start to its last evaluation, pauses left out
     turns: int  # that all trials together trained on; pruning decides how many
+    start_s: float | None  # from the sweep's start until a GPU held its first trial, mean over GPUs
+    tail_s: float  # from a GPU's last evaluation to the sweep's last, mean over GPUs
+    # share of the time of the most slots that were in use at once with a trial in them, 0..1, from
+    # the sweep's start to its last evaluation: of all of it, and of its last quarter
+    slots_busy: float
+    slots_busy_last_quarter: float
     busy: float  # share of the GPUs' time in training and validation, 0..1
     evals_a_gpu: tuple[int, ...]
     engines: int  # processes that held the model; more than GPUs where one was healed
-    highest: str  # Combined with its interval, what that holds, and the trial
+    highest: str  # the objective with its interval, what that holds, and the trial
 
     @property
     def trials_per_h(self) -> float:
@@ -50,29 +59,69 @@ class Run:
         return self.turns / (self.seconds * self.gpus)
 
     def efficiency(self, reference: Run) -> float:
-        """1 where the time shrinks as the GPUs grow."""
-        return reference.seconds * reference.gpus / (self.seconds * self.gpus)
+        """By turns trained: 1 where as many are trained in a second on each GPU."""
+        return self.turns_a_gpu_s / reference.turns_a_gpu_s
+
+    def efficiency_later(self, reference: Run) -> float | None:
+        """The same after the start-up of both; None: that is unknown of one."""
+        if self.start_s is None or reference.start_s is None:
+            return None
+        own = 1 - self.start_s / self.seconds
+        other = 1 - reference.start_s / reference.seconds
+        return self.efficiency(reference) * other / own
 
 
 def summarise(sweep: SweepRecords) -> Run:
     """Raises ConfigError where nothing was evaluated."""
     evals = all_evals(sweep)
-    first = find_best(sweep)
-    if first is None or first.value is None:
+    if not any(t.evals for t in sweep.searched):
         raise ConfigError(f"{sweep.name} has no evaluation of a trial yet: let it run")
-    evals_a_gpu = Counter(map(gpu_of, evals))
-    idle = share_time(sweep)["starting, waiting, idle"]
+    by_gpu = group_by_gpu(evals)
+    starts = [start for own in by_gpu if (start := find_start(own)) is not None]
+    end_s = max(e.time_s for e in evals)
+    spans, slots = [(e.started_s, e.time_s) for e in evals], count_room(sweep)
+    last_quarter_s = end_s - (end_s - sweep.created_s) / 4
+    first = find_best(sweep)
     return Run(
         name=sweep.name,
-        gpus=len(evals_a_gpu),
+        gpus=len(by_gpu),
         trials=sum(t.state != "RUNNING" for t in sweep.searched),
-        seconds=worked_until(sweep, max(e.time_s for e in evals)),
+        seconds=worked_until(sweep, end_s),
         turns=round(trained_turns(sweep.searched)),
-        busy=1 - idle,
-        evals_a_gpu=tuple(sorted(evals_a_gpu.values())),
+        start_s=fmean(starts) - sweep.created_s if starts else None,
+        tail_s=end_s - fmean(max(e.time_s for e in own) for own in by_gpu),
+        slots_busy=fill(spans, (sweep.created_s, end_s)) / slots,
+        slots_busy_last_quarter=fill(spans, (last_quarter_s, end_s)) / slots,
+        busy=1 - share_time(sweep)["starting, waiting, idle"],
+        evals_a_gpu=tuple(sorted(map(len, by_gpu))),
         engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
-        highest=describe_score(first),
+        highest=describe_score(first) if first and first.value is not None else "none",
     )
+
+
+def group_by_gpu(evals: Iterable[EvalRecord]) -> list[list[EvalRecord]]:
+    groups: dict[Gpu, list[EvalRecord]] = defaultdict(list)
+    for e in evals:
+        groups[gpu_of(e)].append(e)
+    return list(groups.values())
+
+
+def find_start(evals: Iterable[EvalRecord]) -> float | None:
+    """Unix time at which the first of a GPU's trials had its model; None: earlier records do not
+    say."""
+    known = (e.started_s + e.opening_s for e in evals if e.opening_s is not None)
+    return min(known, default=None)
+
+
+def fill(spans: Iterable[Span], within: Span) -> float:
+    """How many spans there are at a time, on average over that time.
+
+    >>> fill([(0, 4), (3, 9)], (2, 6))
+    1.25
+    """
+    low, high = within
+    covered_s = sum(max(min(end, high) - max(start, low), 0.0) for start, end in spans)
+    return covered_s / (high - low)
 
 
 def describe_score(entry: Entry) -> str:
@@ -86,12 +135,15 @@ def render(runs: Sequence[Run]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     for run in runs:
+        start = "unknown" if run.start_s is None else f"{run.start_s:.0f}"
+        later = run.efficiency_later(runs[0])
         cells = (
             *(run.name, str(run.gpus), str(run.trials), f"{run.seconds / 60:.1f}"),
-            *(f"{run.trials_per_h:.0f}", f"{run.efficiency(runs[0]):.2f}"),
-            *(f"{run.turns:,}", f"{run.turns_a_gpu_s:,.0f}"),
-            *(f"{100 * run.busy:.0f} %", ", ".join(map(str, run.evals_a_gpu))),
-            *(str(run.engines), run.highest),
+            *(f"{run.trials_per_h:,.0f}", f"{run.turns:,}", f"{run.turns_a_gpu_s:,.0f}"),
+            f"{run.efficiency(runs[0]):.2f}",
+            *("unknown" if later is None else f"{later:.2f}", start, f"{run.tail_s:.0f}"),
+            *(f"{run.slots_busy:.0%}", f"{run.slots_busy_last_quarter:.0%}", f"{run.busy:.0%}"),
+            *(", ".join(map(str, run.evals_a_gpu)), str(run.engines), run.highest),
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

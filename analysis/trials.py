@@ -22,6 +22,7 @@ class EvalRecord(EvalResult):
 
     place: Mapping[str, Any] = field(default_factory=dict)  # node, gpu, slot
     started_s: float = 0.0  # unix time at which the work for this result began
+    opening_s: float | None = None  # after which the trial had its model; None: it had it, or older
     time_s: float = 0.0  # unix time at which it was recorded
 
 

@@ -44,12 +44,13 @@ class DialogueTrial(ray_tune.Trainable):
         self.slot: LeasedSlot | None = None  # of an engine, where the trial has one
 
     def step(self) -> dict[str, Any]:
-        started_s = time.monotonic()
+        started_s, opening_s = time.monotonic(), None
         notes: tuple[str, ...] = ()
         try:
             is_first = self.finetuner is None
             if self.finetuner is None:
                 notes = self._open()
+                opening_s = time.monotonic() - started_s
             evaluation = self._restored_evaluation(is_first) or self._advance()
         except StorageFault as error:
             fault = blame_storage(error, is_copy=self.lease.remote is not None)
@@ -73,6 +74,7 @@ class DialogueTrial(ray_tune.Trainable):
             resolved=self.finetuner.resolved if is_first else None,
             place=self._place(),
             worked_s=time.monotonic() - started_s,
+            opening_s=opening_s,
             notes=notes,
         )
         result = evaluation.result

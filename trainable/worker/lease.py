@@ -65,4 +65,5 @@ class Report:
     resolved: Resolved | None = None  # with the first report of a worker
     place: Place | None = None
     worked_s: float = 0.0  # seconds of work for this report
+    opening_s: float | None = None  # of those, until the trial had its model; None: it had it
     notes: tuple[str, ...] = ()  # what the operator should know: a torn checkpoint, say

@@ -91,6 +91,7 @@ class Recorder:
             self.publish(f"trials/{report.trial}/{name}" for name in DETAILS)
         where = {} if report.place is None else report.place.to_dict()
         place = {"place": where, "started_s": self.now_s() - report.worked_s}
+        place |= {} if report.opening_s is None else {"opening_s": report.opening_s}
         self._append({"event": "eval", "trial": report.trial, **asdict(evaluation.result), **place})
 
     def keep_curve(self, trial: str, curve: TrainingCurve | None) -> None:
