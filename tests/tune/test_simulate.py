@@ -62,6 +62,13 @@ def test_packed_trials_advance_in_lockstep_at_their_mean_pace() -> None:
     assert measure(run(Paced(3), "random", 1, 2, 0)) == (450, 450, 600, 300)
 
 
+def test_a_slot_alone_saves_what_its_engine_does_not_spend_whole() -> None:
+    """The third trial, alone in one of two slots: 300 s, of which 0.5 + 0.5 / 2 remain."""
+    curves = Paced(3)
+    curves.fixed_share = 0.5
+    assert measure(run(curves, "random", 1, 2, 0)) == (375, 375, 525, 300)
+
+
 def test_time_adds_up_whatever_the_rungs_decide() -> None:
     clock = run(Paced(8), "stop", 2, 3, 0)
     assert clock.gpu_s <= 2 * clock.now_s and clock.slot_s <= 3 * clock.gpu_s

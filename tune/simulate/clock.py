@@ -2,6 +2,8 @@
 
 The slots of one engine advance in lockstep, at the mean of their trials' own paces: trials that
 join together reach their next milestone together. An engine with one slot is a trial alone.
+Packing is free where `fixed_share` is 1: it is the part of a full engine's time for a turn that
+does not shrink with the slots in use.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Work:
 @dataclass(eq=False)
 class Engine:
     slots: int
+    fixed_share: float = 1.0
     works: list[Work] = field(default_factory=list)  # in the order of joining
     at_s: float = 0.0  # up to when `left_turns` is accounted for
     due_s: float = math.inf  # when the next of its trials reaches a milestone
@@ -73,7 +76,8 @@ class Engine:
     def _pace_s(self) -> float:
         """Seconds a turn of every trial here."""
         paces = [work.stretch.seconds / work.stretch.turns for work in self.works]
-        return sum(paces) / len(paces)
+        filled = len(paces) / self.slots
+        return sum(paces) / len(paces) * (self.fixed_share + (1 - self.fixed_share) * filled)
 
 
 class Clock:
@@ -81,7 +85,7 @@ class Clock:
 
     def __init__(self, search: Searching, curves: Curves, engines: int, slots: int) -> None:
         self.search, self.curves = search, curves
-        self.engines = [Engine(slots) for _ in range(engines)]
+        self.engines = [Engine(slots, curves.fixed_share) for _ in range(engines)]
         self.now_s = 0.0
         self.gpu_s = 0.0  # engines with work in them, summed
         self.slot_s = 0.0  # slots with work in them, summed

@@ -41,6 +41,7 @@ class Curves(Protocol):
     config: SweepConfig  # of which a simulated sweep changes some settings
     space: Space
     best: float  # Combined at the end of the best point there is
+    fixed_share: float  # of an engine that trains them: see `clock`
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         """n points at random, no two alike."""
@@ -60,6 +61,8 @@ class Curves(Protocol):
 
 class Formula:
     """The toy's curves. Each trial has a speed of its own."""
+
+    fixed_share = 1.0
 
     def __init__(self) -> None:
         self.config = compose("tiny", {"name": FORMULA, "space": FORMULA_SPACE, "baseline": False})

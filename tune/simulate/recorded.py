@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class Recorded:
     """Curves of trials that reached their end: of each config some runs, one a seed."""
 
+    fixed_share = 1.0
+
     def __init__(
         self,
         space: Space,

@@ -48,6 +48,8 @@ class HeldOut:
 
 
 class Surrogate:
+    fixed_share = 1.0
+
     def __init__(self, pool: Pool) -> None:
         recorded = open_pool(pool, range(len(pool.params)))
         self.config, self.seed = recorded.config, 0
