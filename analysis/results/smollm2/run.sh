@@ -2,8 +2,6 @@
 # Makes what this folder records, stage by stage, in the working folder's runs/:
 #   MODEL=FOLDER_OR_ID CORPUS=FOLDER_OR_NAME analysis/results/smollm2/run.sh STAGE...
 # sweep     64 settings of the space qlora, ASHA's promotion of the best third, on the GPUs there are
-# pair      the same (on two GPUs, under `four`); an engine is killed on the way
-# quad      the same (on four)
 # modules   which layers: five selections, three seeds each, equal training, the rest as the sweep's best
 # long      the sweep's best setting on all of train, its rate decaying: as it is, and three variants
 # best      the best of these with three seeds, exported
@@ -14,47 +12,19 @@
 # shapes    the same of other models' shapes, with random weights
 # usual     what the usual ways do in a second
 # costs     what the answer cost, and would have cost so
-# scaling   the sweeps on one, two and four GPUs side by side
-# four      all of it, on a host with four GPUs
+# More GPUs: ../hosts/run.sh
 set -euo pipefail
 
-script=$(realpath "$0")
+here=$(dirname "$(realpath "$0")")
 profile=${PROFILE:-lab}
 best_of=${BEST_OF:-qlora}  # the sweep whose best setting the later stages take
 base=(--profile "$profile" --set "base_model=${MODEL:?}" --set "corpus=${CORPUS:?}")
 [ "$profile" = lab ] && base+=(--set quantisation=nf4)
 
-search() {  # NAME
-  python3 -m tune.run --space qlora "${base[@]}" --name "$1" --pack "${PACK:-8}" \
+sweep() {
+  python3 -m tune.run --space qlora "${base[@]}" --name qlora --pack "${PACK:-8}" \
     --trials "${TRIALS:-64}" --asha promote --eta "${ETA:-3}" --train-turns "${TURNS:-36000}" \
     --rungs "${RUNGS:-4000,12000}" --eval-dialogues "${DIALOGUES:-64,128,400}"
-}
-
-sweep() { search qlora; }
-
-pair() {
-  search on-2-gpus &
-  local driver=$!
-  while kill -0 $driver 2>/dev/null && ! kill_an_engine on-2-gpus "${KILL_AFTER:-20}"; do sleep 2; done
-  wait $driver
-}
-
-quad() { search on-4-gpus; }
-
-kill_an_engine() {  # NAME EVALUATIONS: of the latest of so many
-  local pid
-  pid=$(python3 - "$@" <<'PYTHON'
-import sys
-from pathlib import Path
-from analysis.records import find_sweep, read_sweep
-
-name, least = sys.argv[1], int(sys.argv[2])
-trials = read_sweep(find_sweep(name)).trials if Path("runs", name).is_dir() else []
-evals = [e for t in trials for e in t.evals if "engine_pid" in e.place]
-print(max(evals, key=lambda e: e.time_s).place["engine_pid"] if len(evals) >= least else "")
-PYTHON
-  )
-  [ -n "$pid" ] && kill -9 "$pid"
 }
 
 best_flags() {  # SWEEP FIELD...: the searched fields of its best trial, as flags; without those named
@@ -171,17 +141,7 @@ speed() {
 
 shapes() {  # their vocabulary is the tokenizer's
   for shape in ${SHAPES:-pythia-70m pythia-1.4b llama-7b}; do
-    python3 - "$shape" "runs/shapes/$shape" <<'PYTHON'
-import os
-import sys
-from transformers import AutoTokenizer
-from tune.bench.packing import SHAPES, make_sizes
-
-shape, folder = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(os.environ["MODEL"])
-make_sizes(SHAPES[shape] | {"vocab_size": len(tokenizer)}).save_pretrained(folder)
-tokenizer.save_pretrained(folder)
-PYTHON
+    python3 "$here/../shape.py" "$shape" "runs/shapes/$shape"
     python3 -m tune.bench --profile "$profile" --set "corpus=$CORPUS" --set quantisation=nf4 \
       --set "base_model=runs/shapes/$shape" --set initialisation=random --seconds 8 \
       --dialogues 8 --json | tee -a runs/shapes.jsonl
@@ -196,37 +156,7 @@ usual() {
 }
 
 costs() {
-  for name in $(searched); do
-    python3 -m analysis.cost "$name" --rates runs/rates.jsonl | tee "runs/cost-$name.md"
-  done
-}
-
-scaling() {
-  python3 -m analysis.scaling $(searched) | tee runs/scaling.md
-}
-
-searched() {  # the sweeps that were made, the one on fewest GPUs first
-  local name
-  for name in qlora on-2-gpus on-4-gpus; do
-    if [ -d "runs/$name" ]; then echo "$name"; fi
-  done
-}
-
-on() {  # GPUS STAGE...: one after the other, on those alone, up to one that fails
-  local stage
-  for stage in "${@:2}"; do
-    CUDA_VISIBLE_DEVICES=$1 bash "$script" "$stage" >"runs/$stage.log" 2>&1 ||
-      { echo "$stage failed: runs/$stage.log"; return; }
-  done
-}
-
-four() {  # the sweep's best setting is of all four; those on one and two run meanwhile
-  mkdir -p runs
-  export BEST_OF=on-4-gpus
-  on 0,1,2,3 quad
-  on 0 sweep & (on 1,2 pair; on 1 modules & on 2 usual & wait) & on 3 long best decoding score speed shapes &
-  wait
-  on 0 costs scaling
+  python3 -m analysis.cost qlora --rates runs/rates.jsonl | tee runs/cost-qlora.md
 }
 
 for stage in "$@"; do "$stage"; done
