@@ -1,7 +1,5 @@
 """What the sweep found, in sentences: the verdict, the untuned model, the fields, the price."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The leaderboard of the report's page: each column, and each row's cells."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

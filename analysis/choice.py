@@ -1,8 +1,6 @@
 """The order of a sweep's points, the best first: one for the leaderboard, the report, the live
 table, status, export and clones."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Two trials side by side, of one sweep or of two: their scores, and the same dialogues."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from analysis.examples import Example, choose_examples

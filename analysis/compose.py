@@ -1,7 +1,5 @@
 """The report's page from a sweep's records: its parts put into page/page.html."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

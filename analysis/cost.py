@@ -5,8 +5,6 @@ FILE holds what `python -m tune.bench.baselines --checkpoint ...` printed on the
 the sweep itself was run whole; the other rows are worked out from measured rates.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """What the record says over training and over time: curves, rungs, GPU time."""
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

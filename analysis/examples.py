@@ -1,7 +1,5 @@
 """Example dialogues: the same ones from several trials, beside what the corpus says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A sweep's header, sweep.json: what it is, as it was started."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """How values, parameters and modules are spelt for a reader."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The leaderboard: the lab's columns, the official board's, what was searched, and the noise."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path

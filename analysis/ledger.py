@@ -1,8 +1,6 @@
 """Folds a sweep's events into trials, one at a time: the live table, the budget and the report
 agree on what an event means."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """evals.jsonl, line by line: each is an event, or is told by its number."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

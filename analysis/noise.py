@@ -1,8 +1,6 @@
 """How much of a difference the choice of dialogues alone would make: the paired
 bootstrap over dialogues, from the per-dialogue counts that every evaluation leaves behind."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,8 +1,6 @@
 """python -m analysis.notebook NAME: the notebooks that come with the package, to read that sweep
 and to start others."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

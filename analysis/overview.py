@@ -1,7 +1,5 @@
 """Several sweeps side by side, as one page that a server gives out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any

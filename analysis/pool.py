@@ -4,8 +4,6 @@ The sources are sweeps that were run with --asha off, and pools; of several the 
 further seeds of a point, or its last weights, may come from sweeps of their own.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Mapping, Sequence

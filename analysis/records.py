@@ -1,7 +1,5 @@
 """Reads a sweep's folder into frozen records: the only way from `runs/NAME` to the analysis."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property

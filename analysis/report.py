@@ -1,7 +1,5 @@
 """python -m analysis.report NAME: a sweep's answer as one HTML page that needs no network."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

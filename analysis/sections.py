@@ -1,7 +1,5 @@
 """The parts of the report's page, as its templates take them."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The reports of sweeps, kept current, to a browser on this machine: read-only, over HTTP."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field

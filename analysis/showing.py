@@ -1,8 +1,6 @@
 """A sweep in a notebook: figures that a mouse can explore, each with the two sentences that read
 it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

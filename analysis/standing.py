@@ -1,7 +1,5 @@
 """The points that trained equally long: how sure their scores are, and who lies behind whom."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -5,8 +5,6 @@ name of a person, a machine or a sweep. Standard library only.
 `python -m tune.submit NAME` writes one; a test checks all that lie in `analysis/submitted`.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """HTML from the templates under page/ (Jinja): every text is escaped, but what is Markup."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """One trial of the report's page: what it was, how far it came, and how to go on."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping

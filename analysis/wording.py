@@ -1,7 +1,5 @@
 """The verdict in sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from analysis.labels import count_points, count_things, format_score

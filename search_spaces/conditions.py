@@ -1,7 +1,5 @@
 """When a searched field exists: only under some values of another, its decider."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any
 

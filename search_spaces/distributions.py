@@ -1,7 +1,5 @@
 """What a searched field may be: Optuna's distributions, checked, asked and listed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

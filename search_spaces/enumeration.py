@@ -1,7 +1,5 @@
 """All points of a space, for the search's last ones, which chance hardly finds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

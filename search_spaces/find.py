@@ -1,7 +1,5 @@
 """Where spaces are found: `search_spaces/NAME.py`, or a file of the user's."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

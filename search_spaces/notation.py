@@ -1,8 +1,6 @@
 """A space as plain data, for YAML and for Python: `[8, 16, 32]` is a choice, `{low: 1.0e-4, high:
 0.03, log: true}` a range, of whole numbers where both ends are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any

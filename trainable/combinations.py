@@ -1,7 +1,5 @@
 """Values of a trial's fields that exclude each other, though each of them is allowed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 """What is known of a field of TrialConfig, where the field stands: its help, what it may be, and
 under which others it exists; and the checks of a value against that."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,8 +1,6 @@
 """What goes wrong with a trial. An error that is found below all commands names the field to set;
 how that is set is told by the command, each of which has other flags."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches

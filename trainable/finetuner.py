@@ -5,8 +5,6 @@ Standard library only. An engine may be in this process or in another: a trial i
 know (SlotFinetuner).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Ranks of some layers in the place of a trial's own, as its `rank_pattern` spells them."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

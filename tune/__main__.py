@@ -1,7 +1,5 @@
 """The console script qlora-search, and python -m tune: every command by its name."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ the mean of the A: it has their ranks side by side, exactly. With --rank it is t
 rank (by singular values).
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -5,8 +5,6 @@ It starts from scratch, or (--warm) from the original's adapter, converted to an
 the sweep is not running the clone waits for the next --resume.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """All commands: `qlora-search NAME`, or `python -m MODULE`."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from types import ModuleType
 

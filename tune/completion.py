@@ -3,8 +3,6 @@
 Commands, flags, fields of --set, spaces, and the names of the sweeps that are there.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Sequence

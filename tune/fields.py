@@ -1,7 +1,5 @@
 """What --set may fix: every field of a trial, its range, and what it is: python -m tune.fields"""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import Any

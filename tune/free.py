@@ -3,8 +3,6 @@
 A tuned model is given as `--set method=none --set adapter=FOLDER`.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from trainable.command.outcome import Outcome, make_main, start_command

@@ -6,8 +6,6 @@ out are chosen by the sweep's sampler, which learns from the point as from its o
 of the sweep's trials. Where the sweep is not running the point waits for the next --resume.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from pathlib import Path

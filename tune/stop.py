@@ -4,8 +4,6 @@ A sweep's trials go on to their next milestone, so that --resume loses nothing o
 it at once. A trial is stopped for good: it counts as pruned with the scores that it has.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from trainable.command.flags import add_name

@@ -4,8 +4,6 @@ As `tune.run --report-to` does while one runs: a run per trial, its config, trai
 over turns, its state. What a tracker has already is not sent again.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from trainable.command.flags import add_name

@@ -6,8 +6,6 @@ many is not taken at its word. Spread and seed noise are integrated over grids (
 Cauchy for the spread).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -8,8 +8,6 @@ best only where every other lies behind it. That the last step may be that of on
 Gutmann and Maymin's (1987) result for a population selected as the best.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

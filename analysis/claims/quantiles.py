@@ -1,7 +1,5 @@
 """Quantiles of Student's t and of the studentised range."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

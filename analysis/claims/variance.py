@@ -7,8 +7,6 @@ changes on single dialogues shows up in both and is counted once (Cameron, Gelba
 clustering in two ways).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,8 +1,6 @@
 """The figures of a sweep: each takes the records and returns a plotly figure, or raises
 NothingToPlot with the reason."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

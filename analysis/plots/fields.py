@@ -1,8 +1,6 @@
 """Figures of the searched fields: parallel coordinates, slices, contour, importance. Scores are
 compared at one station of training, named on the axis."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of the search itself: how sure, how fast, and how far its rungs could be trusted."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Figures of training itself, step by step: loss, gradient norm, rate, speed, the GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go

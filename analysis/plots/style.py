@@ -1,7 +1,5 @@
 """How all figures look: transparent, readable on light and dark, safe for the colour-blind."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import plotly.graph_objects as go

@@ -1,7 +1,5 @@
 """Figures of one good against another: cost, size, BLEU against Success."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable

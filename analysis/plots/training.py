@@ -1,7 +1,5 @@
 """Figures over training and time: curves, history, the race, the timeline."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures in words: two sentences on what each of the report's shows, made from what it draws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import plotly.graph_objects as go

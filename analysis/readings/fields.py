@@ -1,7 +1,5 @@
 """What the searched fields do, in words: slices, importance, contour, parallel coordinates."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Numbers in a reading: a compared value, a rank correlation, a list."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from analysis.curves import common_turns, is_by_loss

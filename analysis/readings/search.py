@@ -1,7 +1,5 @@
 """How sure and how fast the search was, in words."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Training step by step, in words: loss, gradient norm, rate, speed, the GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import median
 

@@ -1,7 +1,5 @@
 """One good against another, in words: cost, size, BLEU against Success."""
 
-from __future__ import annotations
-
 import plotly.graph_objects as go
 
 from analysis.curves import name_hours

@@ -1,7 +1,5 @@
 """How training went, in words: curves, history, the race, who ran when."""
 
-from __future__ import annotations
-
 import plotly.graph_objects as go
 
 from analysis.labels import count_things, label_objective

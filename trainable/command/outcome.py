@@ -1,7 +1,5 @@
 """What a command came to: an exit code, and what --json prints."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The parser of every command: help that tells defaults, one line for a wrong flag, --json."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

@@ -7,8 +7,6 @@ in Hermes's tags. A row of another layout is refused; a dialogue that is of no u
 counted by its reason.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

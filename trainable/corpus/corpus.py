@@ -1,7 +1,5 @@
 """A corpus once it is read, and how it is kept: parsed once, then read from the cache."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 6: the spans are `span_info` of `dialog_acts.json` (MultiWOZ 2.2).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from typing import Any

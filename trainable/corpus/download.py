@@ -5,8 +5,6 @@ files of that one commit are then fetched and checked against them. The listing 
 later run goes on with the same commit and needs the API no more.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The embedded corpus's folder: generated on first use, and kept."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Dialogues as token ids: windows that fit the context, with their targets and prompt borders."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """One file over HTTP: resumed, retried, checked against its checksum, there whole or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import os

@@ -1,7 +1,5 @@
 """Corpus files, read whole; errors name the file."""
 
-from __future__ import annotations
-
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ From `goals.json` and `booked_domains.json` (mwzeval's format) where a folder ha
 MultiWOZ 2.1's `data.json` (or `goals_2.1.json`, its goals alone): MultiWOZ 2.2 publishes neither.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ there (a local one), else from the official repository. Spans are those of
 `dialogue_acts.span_info`, since the mirrors' `frames.slots` swap two offset fields.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Which layout a corpus's files have."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

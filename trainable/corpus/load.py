@@ -1,8 +1,6 @@
 """A corpus by its name: "cambridge", "multiwoz", "sgd", a folder, a file of chats, or a Hugging
 Face dataset id."""
 
-from __future__ import annotations
-
 from itertools import chain
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One message of a chat, in the ways that tools write it: who says it, and what."""
 
-from __future__ import annotations
-
 import json
 from ast import literal_eval
 from collections.abc import Iterable, Mapping

@@ -15,8 +15,6 @@ With a plan the target begins with the placeholders that the reply will hold, an
 Under layout=chat the base model's own template takes the place of `user>` and `bot>`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

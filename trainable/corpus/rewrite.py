@@ -1,7 +1,5 @@
 """A corpus in MultiWOZ 2.2's layout with other replies in its training dialogues."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """One file's rows: JSON lines, JSON, CSV, Parquet or Arrow, the texts compressed or not."""
 
-from __future__ import annotations
-
 import bz2
 import codecs
 import csv

@@ -7,8 +7,6 @@ stands for a span of the annotation; the values of acts that have no span (count
 become one where they stand in the utterance. There are neither goals nor a database.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain

@@ -6,8 +6,6 @@ not. Goals and states know MultiWOZ's slots; those of its own domain, profile (n
 plate numbers), stand in states alone: the evaluation has no requests and no database for them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The dialogues that a validation scores: the same for every trial, more at higher rungs."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Sequence

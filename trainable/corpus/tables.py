@@ -1,7 +1,5 @@
 """Rows of any corpus's files, by split."""
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The nouns of the data: frozen dialogues, whatever file they came from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -6,8 +6,6 @@ above 0.995 a full match. Venues near the threshold differ, and the published sc
 fuzzywuzzy's with python-Levenshtein.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 from rapidfuzz import fuzz

@@ -4,8 +4,6 @@ Source: evaluation spec, section 1; the vocabulary of Nekvinda & Dušek (2021), 
 Flavours of Success", which unifies what MultiWOZ's systems write.
 """
 
-from __future__ import annotations
-
 import re
 
 # canonical name -> the slot names that stand for it

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 2.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from functools import lru_cache

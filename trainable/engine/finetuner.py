@@ -1,7 +1,5 @@
 """A trial alone: an engine with one slot, in this process."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from trainable.engine.engine import Engine

@@ -14,8 +14,6 @@ adapters is one kernel a layer (`layers/lora.py`), all weights of a trial are on
 dialogue's prefix (`decode/`). Dropout, whose masks are functions of the token, is there alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """Which trial's slot stands in which row of the bank."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import Tensor

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 6; Papineni et al. (2002); sacrebleu's defaults (13a, exp).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 

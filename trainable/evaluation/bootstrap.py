@@ -3,8 +3,6 @@
 Source: Efron (1979); for BLEU, Koehn (2004).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """The same predictions through the installed `mwzeval`, and where it disagrees."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 9.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import repeat
 

@@ -4,8 +4,6 @@ Source: the evaluation spec, after Nekvinda & Dušek (2021), arXiv 2106.05555; w
 means stands with the module that computes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

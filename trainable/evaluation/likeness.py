@@ -1,7 +1,5 @@
 """How alike replies and references are, dialogue by dialogue: ROUGE-L and exact matches."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 

@@ -1,7 +1,5 @@
 """Evaluations measured by an objective: see `trainable.evaluation.objective`."""
 
-from __future__ import annotations
-
 import math
 import numbers
 import sys

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 1. Hypotheses and references go through the same function.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from functools import cache, lru_cache

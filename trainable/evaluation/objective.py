@@ -6,8 +6,6 @@ the objective; under "dialogues" that mapping may have a score for each dialogue
 bootstrap over dialogues then uses.
 """
 
-from __future__ import annotations
-
 import hashlib
 import tokenize
 from dataclasses import dataclass, field

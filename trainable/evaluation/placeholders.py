@@ -1,8 +1,6 @@
 """Which placeholders replies offer, turn by turn against the corpus's own replies: what no bias
 towards placeholders can buy."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 

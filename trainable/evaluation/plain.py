@@ -5,8 +5,6 @@ BLEU is sacrebleu's with its defaults (13a, case kept) on the texts as they are;
 one token.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ mwzeval's format: {dialogue id: [{"response": str, "state": {domain: {slot: valu
 "active_domains": [domain]}, ... one a system turn]}; the last two are optional.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 Source: evaluation spec, section 5 (rates are rounded to 0.1, as published).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

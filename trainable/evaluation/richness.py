@@ -4,8 +4,6 @@ Source: evaluation spec, section 7. Tokens and MSTTR as in the `lexical_diversit
 cannot be a dependency (it imports the retired `pkg_resources`).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence

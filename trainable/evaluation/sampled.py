@@ -1,7 +1,5 @@
 """Which of a model's own replies are worth training on: those that say what the corpus's say."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from trainable.dialogue.dialogue import Dialogue

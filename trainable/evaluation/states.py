@@ -3,8 +3,6 @@
 Source: evaluation spec, sections 2 and 4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from trainable.dialogue.dialogue import State

@@ -1,7 +1,5 @@
 """How often a system was scored on a test split, on this machine: more than once is a search."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From generated replies to an evaluation, in whatever process has a core to spare: no torch."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace

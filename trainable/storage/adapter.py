@@ -1,7 +1,5 @@
 """Adapters on disk, in peft's format: what can be known of them without torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

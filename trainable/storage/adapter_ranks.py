@@ -1,7 +1,5 @@
 """The ranks and scales of an adapter's modules, as adapter_config.json spells them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

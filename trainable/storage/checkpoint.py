@@ -7,8 +7,6 @@ Large ones are bounded in number: of a trial under way the last alone can be gon
 one that has ended the adapter is left.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Calls to an object storage that may not answer: with a time limit, and ended by a signal."""
 
-from __future__ import annotations
-
 import math
 import sys
 import threading

@@ -1,7 +1,5 @@
 """A trial's checkpoints on object storage: as on a disk, the manifest last."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

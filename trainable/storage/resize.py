@@ -1,8 +1,6 @@
 """A checkpoint's adapter alone, in peft's format, at another rank and scale: what a trial starts
 from that is cloned warm."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import zlib

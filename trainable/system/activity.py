@@ -3,8 +3,6 @@
 Told by those who work, as often as they like; read from other threads.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from trainable.training_curve import TrainingCurve

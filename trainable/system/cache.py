@@ -1,7 +1,5 @@
 """Parsed corpora kept as one compressed JSON file each, in the user's cache folder."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import hashlib

@@ -1,8 +1,6 @@
 """Unix time as one process counts it: read once, then counted on without looking at the machine's
 clock, so that no jump of that gets into a duration."""
 
-from __future__ import annotations
-
 import time
 
 _BEGAN_S = time.time() - time.monotonic()

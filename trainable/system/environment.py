@@ -1,8 +1,6 @@
 """How a run is carried out, where that decides no trial's outcome: told to every process that the
 run starts by its environment."""
 
-from __future__ import annotations
-
 import codecs
 import os
 import sys

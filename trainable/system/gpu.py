@@ -1,7 +1,5 @@
 """How busy and how full this process's GPU is, as nvidia-smi tells it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from typing import Any, TypedDict

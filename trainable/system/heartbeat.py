@@ -4,8 +4,6 @@ and then how its trials' training goes, step by step.
 Nothing rests on it: a sign that is lost, late or wrong changes no trial.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import threading

@@ -1,8 +1,6 @@
 """Whether Hugging Face's hub answers: asked once, so that no command waits through its client's
 retries where there is no network."""
 
-from __future__ import annotations
-
 import sys
 from functools import lru_cache
 from typing import Any

@@ -3,8 +3,6 @@
 Standard library only. What is checked where: docs/trust.md.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """JSON objects that somebody else wrote: read whole, or refused by one kind of error."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

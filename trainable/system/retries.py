@@ -1,7 +1,5 @@
 """A storage that fails: full, or away for a while. Standard library only."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """Memory that ran out, of a GPU or the host: known, and told in one line."""
 
-from __future__ import annotations
-
 import resource
 import sys
 

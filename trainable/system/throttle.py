@@ -1,7 +1,5 @@
 """Work that is worth doing now and then, and never for more than a share of the time."""
 
-from __future__ import annotations
-
 import time
 from types import TracebackType
 

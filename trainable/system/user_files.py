@@ -1,7 +1,5 @@
 """Python files of the user's own, a space or an objective, and the modules beside them."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable

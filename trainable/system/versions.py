@@ -1,7 +1,5 @@
 """What is installed here, and whether it is what another machine has. Standard library only."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Iterator, Mapping
 from importlib import metadata

@@ -1,7 +1,5 @@
 """Files that appear at once with all their bytes, or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Arguments of a Python call as the flags of `qlora-search run`, and as what is wrong with them."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterable, Mapping

@@ -6,8 +6,6 @@ alone where a field or tensor keeps it out, or it is refused by the name of the 
 greedy replies are compared with plain peft's. Exit code 1 where a row is none of the three.
 """
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ careful: peft over 16 bits as fast as transformers alone makes it (tune.bench.ca
 engine: ours, with that one trial in it. Prints one JSON line a rate.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import multiprocessing

@@ -6,8 +6,6 @@ for; replies by the model with the adapter merged in, in large batches of like l
 transformers' continuous batching.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from collections.abc import Iterator, Sequence

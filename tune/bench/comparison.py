@@ -1,7 +1,5 @@
 """A trial, in the packed engine or alone, beside the same one by plain transformers and peft."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the engine computes with a trained adapter, and how far that is from what peft does."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

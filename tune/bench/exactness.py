@@ -8,8 +8,6 @@ compared likewise (several dialogues at a time with one), or is refused; the rea
 and what the engine's check of itself took. Exit code 1 where a row is wrong.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import io

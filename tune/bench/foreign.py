@@ -1,7 +1,5 @@
 """Adapters as other tools leave them on the embedded model, and what plain peft makes of them."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from functools import cache

@@ -5,8 +5,6 @@ time in which every slot makes one optimizer step on the same number of tokens; 
 run, peft alone as it is commonly used. Prints a Markdown table.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

@@ -1,7 +1,5 @@
 """A trial by plain transformers and peft: one dialogue at a time, torch's AdamW, `generate`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

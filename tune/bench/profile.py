@@ -1,7 +1,5 @@
 """Where the time of a step goes: LoRA products, attention, loss, optimizer, host."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,8 +1,6 @@
 """Models of well-known shapes with random weights, and windows of random tokens: what a step's time
 is measured on."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import numpy as np

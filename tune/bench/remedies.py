@@ -16,8 +16,6 @@ cosine/9    mean/9 of those
 clean       mean/9 of trials whose targets leave out replies that still spell a value out
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import time

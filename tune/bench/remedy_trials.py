@@ -1,7 +1,5 @@
 """The trials of `tune.bench.remedies`: random points with the same seeds each."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """How well a score tells points from seeds: F, and a table of it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

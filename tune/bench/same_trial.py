@@ -5,8 +5,6 @@ and in a pack that it leaves half-way for another one. Each time its last weight
 ones (--set averaging=) are scored: nats a target token, and greedy replies.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Losses and replies of slots as they stand, outside an engine: for measurements."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from trainable.corpus.losses import Losses

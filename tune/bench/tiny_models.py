@@ -4,8 +4,6 @@ Two layers of 64 features, the embedded model's tokenizer, weights large enough 
 an architecture shows in its logits. Norms and biases are moved off their neutral values.
 """
 
-from __future__ import annotations
-
 from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path

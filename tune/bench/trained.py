@@ -8,8 +8,6 @@ replies its noise floor, the share that two runs of `generate` with other batch 
 one line of JSON; exit code 1 where the engine is further off than peft's own rounding explains.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

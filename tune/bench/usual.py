@@ -1,7 +1,5 @@
 """One trial as transformers and peft are commonly used, to train and to reply."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """How a sweep ends: its leaderboard, what to do next, and the command's exit code."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 

@@ -1,7 +1,5 @@
 """A sweep's header, sweep.json, as its driver writes it, and what has changed since."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The request handler: carries out what `tune.stop`, `tune.clone` and `tune.propose` ask for."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

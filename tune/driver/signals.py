@@ -1,8 +1,6 @@
 """Signals that end a driver: SIGINT (Ctrl-C), SIGTERM (scancel, a pod's end), SIGHUP (a terminal's
 end) and SIGUSR1 (Slurm's warning before a time limit). All pause the sweep, none ends it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import os

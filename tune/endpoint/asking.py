@@ -1,7 +1,5 @@
 """What an endpoint says, in the place of our own engine."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

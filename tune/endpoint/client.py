@@ -3,8 +3,6 @@
 The key comes from the environment and goes nowhere but into the request's header.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import os

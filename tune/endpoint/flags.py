@@ -1,7 +1,5 @@
 """The flags of `tune.evaluate --endpoint`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 """What an endpoint is asked before each reply: the very tokens that the engine's prompt has, as a
 text or as messages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

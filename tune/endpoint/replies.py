@@ -1,7 +1,5 @@
 """The replies of whatever an endpoint serves, in mwzeval's format."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any

@@ -1,7 +1,5 @@
 """A GGUF file read back by transformers, and set against the merged model that it was made of."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

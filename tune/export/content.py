@@ -1,7 +1,5 @@
 """All that a model card tells."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

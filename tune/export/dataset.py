@@ -1,7 +1,5 @@
 """A sweep's leaderboard and report as a dataset repository: the evidence beside the adapter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

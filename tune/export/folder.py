@@ -1,7 +1,5 @@
 """The folder that goes out: written beside its place, then put there whole."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What a card says of a model's use: what for, how far it goes, with which packages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from trainable.corpus.prompt import finds_state, has_plan

@@ -4,8 +4,6 @@ A 4-bit base is first brought back to the values that it stood for in training. 
 original weights instead gives another model: by how much is measured here.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

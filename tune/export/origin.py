@@ -1,7 +1,5 @@
 """Where an exported model comes from: the name of its base, and trial.json, written and read."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

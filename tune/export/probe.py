@@ -1,7 +1,5 @@
 """What a whole model makes of some validation dialogues, and whether its trial made the same."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

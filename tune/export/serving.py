@@ -1,7 +1,5 @@
 """How a model is served: a card's section, and what vLLM asks of an adapter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The code of a card: how to load the model, and how to ask it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

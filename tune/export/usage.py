@@ -1,7 +1,5 @@
 """How a model is loaded and used: a card's sections with code."""
 
-from __future__ import annotations
-
 from trainable.model.packable import is_encoder_decoder
 from tune.export.content import Export
 from tune.export.guidance import describe_input, describe_installation

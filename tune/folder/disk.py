@@ -1,7 +1,5 @@
 """What a sweep takes on disk."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

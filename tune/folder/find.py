@@ -1,7 +1,5 @@
 """Which folder a command's NAME means."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One driver a sweep folder: a lock that dies with its owner, and says who that is."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

@@ -1,7 +1,5 @@
 """What an evaluation measured, as trackers and optuna-dashboard name it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

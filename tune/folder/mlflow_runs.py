@@ -1,7 +1,5 @@
 """A sweep as an experiment of MLflow, a trial as a run of it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -5,8 +5,6 @@ to drive the sweep waits whether the file changes: the clocks of two machines ar
 driver that finds another's lock in the place of its own ends.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ What has been told is kept in the sweep's folder, so that a resumed sweep goes o
 runs, tells what was missed and nothing twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path

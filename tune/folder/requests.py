@@ -1,8 +1,6 @@
 """What another terminal or node asks of a running sweep: files in the sweep's folder, each written
 whole, carried out by the driver within seconds and answered by a file beside it."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

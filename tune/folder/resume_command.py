@@ -1,7 +1,5 @@
 """The command that goes on with a sweep."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

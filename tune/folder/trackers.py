@@ -1,7 +1,5 @@
 """Four trackers: a sweep is a group of runs, a trial a run, a step a system turn trained on."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

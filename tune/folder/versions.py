@@ -1,7 +1,5 @@
 """The source that a sweep ran on: its commit, and where its packages are."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What flags left to `auto` mean for a sweep, and why a value is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

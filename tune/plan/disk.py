@@ -1,7 +1,5 @@
 """What a sweep's checkpoints will take on disk."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Sequence

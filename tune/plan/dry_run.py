@@ -1,7 +1,5 @@
 """What a sweep would do and cost, for --dry-run: nothing is written."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution

@@ -6,8 +6,6 @@ analysis/results/curves fits the exponents to 64 curves of SmolLM2-135M:
 learning_rate * (alpha/rank)^0.54 * rank^0.58 / batch^1.02.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """How the texts of flags are read."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence

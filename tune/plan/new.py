@@ -1,7 +1,5 @@
 """A new sweep as its flags spell it, checked before anything is written."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path

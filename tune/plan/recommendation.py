@@ -1,7 +1,5 @@
 """A setting without a search, and what it is expected to be worth, from what earlier sweeps saw."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A resumed sweep as its folder and its flags spell it, checked before anything is written."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a resumed sweep must find as it was. Each check raises ConfigError in one line."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path

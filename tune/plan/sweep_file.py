@@ -1,8 +1,6 @@
 """A sweep as a YAML file: the flags by their names, the space and the fixed fields as mappings.
 Every sweep's folder holds the one that repeats it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """First points from earlier sweeps, whatever their models and corpora were."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest

@@ -1,7 +1,5 @@
 """The sweep while it runs: one live table on a terminal, one line an event anywhere else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """A sweep as its events tell it so far: what the live table and `tune.status` show."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Any

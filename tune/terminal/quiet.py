@@ -1,7 +1,5 @@
 """Libraries that log while they load, set to errors alone: call before they are imported."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

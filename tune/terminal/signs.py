@@ -1,7 +1,5 @@
 """What a sweep's processes are doing, from their heartbeats, for its live table alone."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """This process's own stderr, also while something else is written where it leads."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

@@ -7,8 +7,6 @@ read only this knows the words and how a dialogue goes; it has still to learn to
 to answer in the user's register.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from random import Random
 from typing import Any

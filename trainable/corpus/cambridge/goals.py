@@ -1,7 +1,5 @@
 """What a simulated user wants: drawn from what the city has, so that it can be had."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from random import Random
 

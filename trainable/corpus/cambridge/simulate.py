@@ -1,7 +1,5 @@
 """One dialogue: a user with a goal, and a system whose replies follow from the dialogue so far."""
 
-from __future__ import annotations
-
 from random import Random
 
 from trainable.corpus.cambridge.goals import NEEDED, Wish, draw_goal

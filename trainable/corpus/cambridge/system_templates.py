@@ -4,8 +4,6 @@
 answers in the user's register, so a reply depends on the dialogue and not on the act alone.
 """
 
-from __future__ import annotations
-
 Templates = dict[str, tuple[str, str, str]]
 
 SYSTEM: Templates = {

@@ -1,7 +1,5 @@
 """A dialogue in the making: who said what, the state after it, and what is booked."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from dataclasses import dataclass, field
 from random import Random

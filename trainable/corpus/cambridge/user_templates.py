@@ -3,8 +3,6 @@
 The syntax is that of system_templates. An opening is made of an `open` and one `with` a slot.
 """
 
-from __future__ import annotations
-
 from trainable.corpus.cambridge.system_templates import Templates
 
 USER: Templates = {

@@ -1,7 +1,5 @@
 """The invented city: its venues, trains and taxis, as MultiWOZ's database tables spell them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import product
 from random import Random

@@ -1,7 +1,5 @@
 """Templates to sentences: the wording is drawn, the values are filled in, the spans are noted."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

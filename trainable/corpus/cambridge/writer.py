@@ -1,7 +1,5 @@
 """The corpus in the published file layout of MultiWOZ 2.2, and mwzeval's goals and bookings."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ The same load serves both sides: the untouched model is observed, then its layer
 the engine must find the same. A verdict is kept, so that a base model is checked once.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

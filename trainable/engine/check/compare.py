@@ -6,8 +6,6 @@ by 1e-3 of its size. In 16 bits (and int8, which rounds activations) the mean di
 four times its noise. Replies are compared as far as their tokens lead by more than four times that.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """What the engine computes of the same: every way in which it attends, trains and decodes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

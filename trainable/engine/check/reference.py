@@ -1,7 +1,5 @@
 """What the untouched model computes: transformers' own module, before any of its layers changes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

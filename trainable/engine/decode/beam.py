@@ -1,7 +1,5 @@
 """Beam search over a slot's rows, as transformers' `generate` does it (early_stopping=False)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ has them, the database's matches for those. Users' turns and earlier replies are
 in the policy setting: so all states come first, and then all replies, given them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 

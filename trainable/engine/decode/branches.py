@@ -5,8 +5,6 @@ behind it, and a mask says which of those each branch descends from: no key or v
 beams are reordered.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ Of the k likeliest tokens v takes the one that maximises
 where h_v is the hidden state that v would have, and h_j those of the tokens before it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -3,8 +3,6 @@
 A model is trained on the system's side alone: what it makes of users is the base model's.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Replies of all due slots, decoded together, in chunks that the memory holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol

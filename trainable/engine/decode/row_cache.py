@@ -1,7 +1,5 @@
 """The keys and values of the rows of a decoding: each row's prefix, and room for its reply."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import torch

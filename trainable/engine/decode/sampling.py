@@ -3,8 +3,6 @@
 What shapes the scores (temperature, top-k, top-p, typical-p, repetition) is transformers' own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 """Each dialogue's keys and values once, whatever the number of its replies: for a CPU, where
 decoding takes as long as these are read, and copying them for every row as long again."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import torch

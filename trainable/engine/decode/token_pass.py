@@ -1,7 +1,5 @@
 """One token a row through the model, again and again, while replies grow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor

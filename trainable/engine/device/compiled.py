@@ -1,7 +1,5 @@
 """A function's steps as one kernel on a GPU, compiled by torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from typing import ParamSpec, TypeVar

@@ -1,7 +1,5 @@
 """What an engine's memory affords: tokens of a training pass, keys and values while generating."""
 
-from __future__ import annotations
-
 import gc
 from typing import Any
 

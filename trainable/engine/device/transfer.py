@@ -1,7 +1,5 @@
 """Work and arrays for a device that is behind the host."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """AdamW's formulas (arXiv 1711.05101) for rows of a bank, with clipping and a running average."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -6,8 +6,6 @@ and stays exactly zero: with A and B both zero neither gets a gradient, and Adam
 alone. So one row is one trial: to clear, swap, save or step it is to do so to a row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 

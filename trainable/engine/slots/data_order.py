@@ -1,7 +1,5 @@
 """The data order of one trial: which dialogues make a step, and how a step is cut into passes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

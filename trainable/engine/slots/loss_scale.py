@@ -6,8 +6,6 @@ A gradient that is not finite is not stepped with, and halves its slot's scale; 
 ones doubles it. All on the device: the host does not wait for it.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

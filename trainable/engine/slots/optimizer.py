@@ -1,8 +1,6 @@
 """AdamW, clipping, schedules and running averages for every slot at once, each with its own
 settings and clock."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

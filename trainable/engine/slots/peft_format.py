@@ -1,7 +1,5 @@
 """A slot's adapter in peft's format: its configuration, its tensors' names, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the rows of a bank are: whose numbers stand where."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

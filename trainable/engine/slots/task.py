@@ -1,7 +1,5 @@
 """What trials that read the same text share: the corpus, encoded once for training and scoring."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property

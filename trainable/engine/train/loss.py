@@ -1,7 +1,5 @@
 """Cross-entropy on target tokens only, in chunks: logits of a whole pass never exist at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 Each entry is held to llama.cpp itself (`tests/export/test_gguf.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

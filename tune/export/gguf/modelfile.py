@@ -1,7 +1,5 @@
 """Modelfile: what `ollama create` makes a model of."""
 
-from __future__ import annotations
-
 from trainable.corpus.chat import Chat
 from trainable.trial import TrialConfig
 from tune.export.gguf.template import spell_go

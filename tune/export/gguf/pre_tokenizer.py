@@ -1,7 +1,5 @@
 """How a tokenizer cuts a text before it joins letters, and llama.cpp's name for the same."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

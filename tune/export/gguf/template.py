@@ -1,8 +1,6 @@
 """How messages become the text that the trial was trained on: as Jinja for llama.cpp, as Go's
 templates for Ollama."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
