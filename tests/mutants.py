@@ -106,6 +106,14 @@ MUTANTS = {
         ("factors if layer.now.dropout is None else factors - 1", "factors"),
         ("grad_b.addcmul_(of_b, factors[:, None])", "grad_b.add_(of_b)"),
     ),
+    ("trainable/engine/layers/add_adapters.py", "engine/test_lora.py"): (
+        ("total.addmm_(grad, layer.base.weight)", "pass"),
+        ("of[layer] for layer in ctx.adapted", "grad for grad in grads"),
+    ),
+    ("trainable/engine/layers/siblings.py", "engine/test_lora.py"): (
+        ("each.magnitudes is None and", ""),
+        ("if x is not read or", "if"),
+    ),
     ("trainable/engine/layers/noise.py", "engine/test_knobs.py"): (
         ("length**-0.5", "tokens**-0.5"),
         ('combine(config.seed, "noise", draw.place)', 'combine(config.seed, "noise", start)'),

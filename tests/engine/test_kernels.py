@@ -179,7 +179,7 @@ def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: i
     near(there, wanted)
     wanted = w.clone()
     blocks.add_gradients(wanted, x, y)
-    add_gradients(w, x, y, blocks.borders)
+    add_gradients([w], x[None], y[None], blocks.borders)
     near(w, wanted)
 
 
@@ -189,11 +189,12 @@ def test_a_slot_s_gradient_is_the_same_in_any_company(counts: tuple[int, ...]) -
     blocks, (x, y) = Blocks.of(counts, torch.device("cpu")), draw_rows(sum(counts), 24, 40)
     total, wanted = torch.ones(3, 24, 40), torch.ones(3, 24, 40)
     blocks.add_gradients(wanted, x, y)
-    add_gradients(total, x, y, blocks.borders)
+    add_gradients([total], x[None], y[None], blocks.borders)
     torch.testing.assert_close(total, wanted, rtol=1e-5, atol=1e-4)
     for slot, (begin, end) in enumerate(pairwise(blocks.borders.tolist())):
         alone, own = torch.ones(1, 24, 40), slice(begin, end)
-        add_gradients(alone, x[own], y[own], torch.tensor([0, end - begin], dtype=torch.int32))
+        borders = torch.tensor([0, end - begin], dtype=torch.int32)
+        add_gradients([alone], x[None, own], y[None, own], borders)
         assert torch.equal(alone[0], total[slot])
 
 

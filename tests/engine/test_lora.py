@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,9 @@ from trainable.engine.layers.dora import Magnitudes
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.lora import PackedLinear, Pass
+from trainable.engine.layers.siblings import Siblings
+from trainable.engine.pack import Pack
+from trainable.model.base import BaseSpec, load_base
 from trainable.model.counter import mix
 
 IN, OUT, RANK = 24, 16, 3
@@ -135,3 +140,46 @@ def test_the_adapters_learn_where_the_input_does_not() -> None:
     layer = make_layer((5, 5, 5), 0.0, is_plain=True)
     layer(torch.randn(1, 15, IN)).sum().backward()
     assert layer.grads is not None and (layer.grads[0] != 1).any() and (layer.grads[1] != 1).any()
+
+
+@pytest.mark.parametrize("counts", [(2, 9, 4), (256, 0, 128)], ids=["uneven", "blocks"])
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+@pytest.mark.parametrize("odd", ["none", "no-adapter", "magnitudes"])
+def test_siblings_are_what_each_is_alone(counts: tuple[int, ...], rate: float, odd: str) -> None:
+    """The gradient of the input that they share is the sum of all; the second is another kind."""
+    rows, found = sum(counts), []
+    x, weights = torch.randn(1, rows, IN), torch.randn(3, rows, OUT)
+    for is_together in (True, False):
+        layers = [make_layer(counts, rate, is_plain=True) for _ in range(3)]
+        for place, layer in enumerate(layers):
+            layer.now = layers[0].now
+            layer.base.weight.data.mul_(place + 1)
+            layer.feature_keys += 1000 * place
+        if odd == "no-adapter":
+            layers[1].a = layers[1].b = None
+        if odd == "magnitudes":
+            used = torch.ones(3, 1, dtype=torch.bool)
+            layers[1].magnitudes = Magnitudes(torch.ones(3, OUT), used, torch.ones(3, OUT))
+        together = Siblings(layers)
+        for layer in layers:
+            layer.alone = Siblings([layer])
+            layer.together = together if is_together else layer.alone
+        own = x.clone().requires_grad_()
+        outs = [layer(own)[0] for layer in layers]
+        (torch.stack(outs) * weights).sum().backward()
+        assert not together.made and together.read is None
+        totals = [total for layer in layers for total in layer.grads or ()]
+        found.append([*outs, own.grad, *totals])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture, wanted", [("llama", [3, 2] * 2), ("neox", [])])
+def test_siblings_are_found_by_what_they_read(
+    architecture: str, wanted: list[int], bases: dict[str, Path]
+) -> None:
+    spec = BaseSpec(base_model=str(bases[architecture]), quantisation="fp32", device="cpu")
+    pack = Pack(load_base(spec), slots=1, max_rank=4)
+    groups = {id(layer.together): layer.together for layer in pack.adapters.layers.values()}
+    sizes = [len(group.layers) for group in groups.values() if len(group.layers) > 1]
+    assert sizes == wanted * (pack.model.config.num_hidden_layers // 2)

@@ -17,14 +17,10 @@ from trainable.engine.decode.token_pass import TokenPass
 from trainable.engine.layers.attention import Cached, CachedFlat
 from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
-from trainable.engine.layers.dropout import (
-    Dropout,
-    add_kept_product,
-    make_feature_keys,
-    multiply_kept,
-)
+from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.fusion import ROTARY, fuse
 from trainable.engine.layers.scores import ScoreRules
+from trainable.engine.layers.shared_input import add_gradients, add_kept_products, multiply_kept
 from trainable.engine.pack import Pack
 from trainable.engine.slots.adamw import update
 from trainable.model.base import BaseSpec, load_base
@@ -249,25 +245,44 @@ def test_blocks_on_a_gpu_are_those_of_the_cpu(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("m, n", [(576, 64), (1536, 160)])
-def test_dropout_inside_a_product_is_dropout_before_it(dtype: torch.dtype, m: int, n: int) -> None:
-    device = torch.device("cuda")
-    blocks, tokens = Blocks.of((256, 0, 512, 128), device), 896
-    near = 1e-4 if dtype == torch.float32 else 2e-2
-    keys = mix(torch.arange(tokens, dtype=torch.int32, device=device)[:, None])
+@pytest.mark.parametrize("n_layers, m, n", [(1, 1536, 160), (3, 576, 64)])
+@pytest.mark.parametrize("is_dropped", [True, False])
+def test_layers_that_read_one_input_are_as_one_by_one(
+    dtype: torch.dtype, n_layers: int, m: int, n: int, is_dropped: bool
+) -> None:
+    device, tokens = torch.device("cuda"), 896
+    layout, near = Blocks.of((256, 0, 512, 128), device), 1e-4 if dtype == torch.float32 else 2e-2
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, device=device, dtype=dtype)
+
+    def compare(found: torch.Tensor, wanted: torch.Tensor) -> None:
+        torch.testing.assert_close(found, wanted, rtol=near, atol=near * float(wanted.std()))
+
+    x, y, lows, bank = draw(tokens, m), draw(tokens, m), draw(n_layers, tokens, n), draw(4, 400000)
+    places = [layer * (m * n + 64) for layer in range(n_layers)]
+    bank *= m**-0.5
+    a = [bank[:, place : place + m * n].unflatten(1, (m, n)) for place in places]
+    scales = list(torch.rand(4, 5, 1, 1, device=device).unbind(1))[1 : 1 + n_layers]
+    keys = torch.stack([make_feature_keys(str(i), m, device) for i in range(n_layers)])
     keep = torch.tensor([1.0, 0.9, 0.5], device=device)[torch.arange(tokens) % 3, None]
-    dropout, features = Dropout(keys, keep), make_feature_keys("layer", m, device)
-    x, y = (torch.randn(tokens, m, device=device, dtype=dtype) for _ in range(2))
-    low = torch.randn(tokens, n, device=device, dtype=dtype)
-    a = torch.randn(4, m, n, device=device, dtype=dtype) * m**-0.5
-    scale = torch.rand(4, 1, 1, device=device)
-    kept, product = multiply_kept(blocks, x, dropout, features, a, scale)
-    assert torch.equal(kept, dropout.apply(x, features))
-    wanted = blocks.multiply(kept, a, scale)
-    torch.testing.assert_close(product, wanted, rtol=near, atol=near * float(wanted.std()))
-    wanted = y + dropout.apply(blocks.multiply(low, a.mT), features)
-    found = add_kept_product(blocks, y.clone(), low, a.mT, dropout, features)
-    torch.testing.assert_close(found, wanted, rtol=near, atol=near * float(wanted.std()))
+    token_keys = mix(torch.arange(tokens, dtype=torch.int32, device=device)[:, None])
+    dropout = Dropout(token_keys, keep) if is_dropped else None
+    kept, products = multiply_kept(layout, x, dropout, keys, a, scales)
+    added = add_kept_products(layout, y.clone(), lows, [w.mT for w in a], dropout, keys)
+    totals = torch.ones(4, 400000, device=device)
+    mine = [totals[:, place : place + m * n].unflatten(1, (m, n)) for place in places]
+    add_gradients(layout, mine, kept, lows)
+    for layer in range(n_layers):
+        own = x if dropout is None else dropout.apply(x, keys[layer])
+        assert torch.equal(kept[layer if is_dropped else 0], own)
+        compare(products[layer], layout.multiply(own, a[layer], scales[layer]))
+        part = layout.multiply(lows[layer], a[layer].mT)
+        y = y + (part if dropout is None else dropout.apply(part, keys[layer]))
+        total = torch.ones(4, m, n, device=device)
+        layout.add_gradients(total, own, lows[layer])
+        assert torch.equal(mine[layer], total)
+    compare(added, y)
 
 
 @pytest.mark.parametrize("compute", ["bf16", "fp16"])

@@ -12,40 +12,51 @@ if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything impor
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
 
 from trainable.engine.kernels.adamw import step_rows_on_gpu
-from trainable.engine.kernels.dropout_mask import (
-    add_kept_blocks,
-    mask_on_gpu,
-    multiply_kept_blocks,
-)
+from trainable.engine.kernels.block_products import add_gradients as add_block_gradients
+from trainable.engine.kernels.dropout_mask import mask_on_gpu
+from trainable.engine.kernels.shared_input import add_kept_blocks, multiply_kept_blocks
 from trainable.engine.layers.blocks import Blocks
-from trainable.engine.layers.dropout import (
-    Dropout,
-    add_kept_product,
-    make_feature_keys,
+from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.engine.layers.shared_input import (
+    add_gradients,
+    add_kept_products,
     multiply_kept,
+    spell_mask,
 )
 from trainable.engine.slots.adamw import step_rows
 from trainable.model.counter import mix
 
 
-@pytest.mark.parametrize("m, n", [(72, 8), (24, 136), (160, 64)])
-def test_dropout_inside_the_products_of_blocks(m: int, n: int) -> None:
-    """What is kept bit for bit; at a rank of several tiles, too."""
-    near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-4)
-    blocks = Blocks.of((256, 0, 128), torch.device("cpu"))
-    x, y, low = (torch.randn(384, width) for width in (m, m, n))
-    a, scale = torch.randn(3, m, n), torch.tensor([0.5, 2.0, 1.0])[:, None, None]
-    keys = mix(torch.arange(384, dtype=torch.int32)[:, None])
-    dropout = Dropout(keys, torch.tensor([[1.0], [0.9], [0.5]])[torch.arange(384) % 3])
-    features = make_feature_keys("layer", m, torch.device("cpu"))
-    mask = keys, features, dropout.keep
-    wanted = multiply_kept(blocks, x, dropout, features, a, scale)
-    found = multiply_kept_blocks(x, mask, a, blocks.slots, scale)
-    assert torch.equal(found[0], mask_on_gpu(x, *mask))
-    near(found, wanted)
-    there = y.clone()
-    assert add_kept_blocks(there, low, a.mT, mask, blocks.slots) is there
-    near(there, add_kept_product(blocks, y, low, a.mT, dropout, features))
+@pytest.mark.parametrize("is_dropped", [True, False])
+@pytest.mark.parametrize("n_layers, m, n", [(1, 72, 8), (2, 24, 136), (3, 160, 64)])
+def test_layers_that_read_one_input(n_layers: int, m: int, n: int, is_dropped: bool) -> None:
+    """Against one after the other; what dropout keeps bit for bit."""
+    near = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-3)
+    layout = Blocks.of((256, 0, 128), torch.device("cpu"))
+    x, y, lows = torch.randn(384, m), torch.randn(384, m), torch.randn(n_layers, 384, n)
+    bank = torch.randn(3, 700 + n_layers * (m * n + 40))  # with other numbers between them
+    places = [7 + layer * (m * n + 40 - layer) for layer in range(n_layers)]
+    a = [bank[:, place : place + m * n].unflatten(1, (m, n)) for place in places]
+    scales = list(torch.rand(3, 5, 1, 1).unbind(1))[1 : 1 + n_layers]
+    keys = torch.stack([make_feature_keys(str(i), m, layout.device) for i in range(n_layers)])
+    token_keys = mix(torch.arange(384, dtype=torch.int32)[:, None])
+    shares = torch.tensor([[1.0], [0.9], [0.5]])[torch.arange(384) % 3]
+    dropout = Dropout(token_keys, shares) if is_dropped else None
+    mask = spell_mask(dropout, keys)
+    for own in (scales, []):
+        wanted = multiply_kept(layout, x, dropout, keys, a, own)
+        found = multiply_kept_blocks(x, mask, a, layout.slots, own)
+        near(found, wanted)
+    for kept, own in zip(found[0], keys, strict=False):
+        assert torch.equal(kept, x if mask is None else mask_on_gpu(x, mask[0], own, mask[2]))
+    there, turned = y.clone(), [each.mT for each in a]
+    assert add_kept_blocks(there, lows, turned, mask, layout.slots) is there
+    near(there, add_kept_products(layout, y, lows, turned, dropout, keys))
+    totals = bank.clone()
+    add_gradients(layout, a, found[0], lows)
+    mine = [totals[:, place : place + m * n].unflatten(1, (m, n)) for place in places]
+    add_block_gradients(mine, found[0], lows, layout.borders)
+    near(totals, bank)
 
 
 @pytest.mark.parametrize("is_wide", [False, True])

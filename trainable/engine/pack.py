@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from trainable.engine.device.recording import can_record
 from trainable.engine.device.transfer import Pace
 from trainable.engine.layers.adapters import Adapters
 from trainable.engine.layers.attention import Cached, Packing
-from trainable.engine.layers.backbone import open_backbone
+from trainable.engine.layers.backbone import open_backbone, run_sample
 from trainable.engine.layers.fusion import fuse
 from trainable.engine.layers.lora import shape_of
 from trainable.engine.layers.output import Output
@@ -77,6 +78,7 @@ class Pack(SlotTable):
         slots = slots or afford_slots(slot_bytes, self.device, gpu_share)
         bank = SlotBank(shapes, slots, max_rank, self.device, is_fp16=is_fp16)
         super().__init__(bank, Adapters(bank, self.model))
+        self.adapters.join_siblings(partial(run_sample, self.model, self.run_backbone))
         self.train_together = TrainPass(
             self.add_gradients, can_record(base, training=True), is_compiled
         )

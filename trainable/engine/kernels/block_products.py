@@ -5,6 +5,8 @@ Imported only where there is a GPU: Triton comes with torch's builds for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
@@ -21,12 +23,18 @@ NUMBERS = 1024  # of a gradient, by one program
 
 
 def multiply_blocks(
-    x: Tensor, w: Tensor, slots: Tensor, scale: Tensor | None, add_to: Tensor | None = None
+    x: Tensor,
+    w: Tensor,
+    slots: Tensor,
+    scale: Tensor | None,
+    add_to: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """As `Blocks.multiply`, x [tokens, m] and w [slots, m, n] of one dtype; added to `add_to`
-    [tokens, n], in its place, where there is one."""
+    """As `Blocks.multiply`, x [tokens, m] and w [slots, m, n] of one dtype, into `out` [tokens, n];
+    or added to `add_to`, in its place."""
     x, (tokens, m), n = x.contiguous(), x.shape, w.shape[2]
-    out = x.new_empty(tokens, n) if add_to is None else add_to
+    if out is None:
+        out = x.new_empty(tokens, n) if add_to is None else add_to
     inner, outer = fit(m, TILE * 2 // x.itemsize), fit(n, WIDE if n > TILE else TILE)
     rows = TILE if n > TILE else WIDE
     _multiply[triton.cdiv(tokens, rows), triton.cdiv(n, outer)](
@@ -39,23 +47,38 @@ def multiply_blocks(
     return out
 
 
-def add_gradients(total: Tensor, left: Tensor, right: Tensor, borders: Tensor) -> None:
-    """As `Blocks.add_gradients`, in float32: chunks of a slot's tokens are summed side by side, and
-    their sums one after another. Chunks are counted from the slot's own first token, so that its
-    gradient is the same in any company."""
-    left, right, (slots, m, n) = left.contiguous(), right.contiguous(), total.shape
-    rows, columns = fit(m, TILE), fit(n, TILE)
-    places = left.shape[0] // CHUNK_TOKENS + slots  # enough, wherever the slots' borders lie
-    sums = total.new_empty(places, m, n)
+def add_gradients(totals: Sequence[Tensor], left: Tensor, right: Tensor, borders: Tensor) -> None:
+    """As `Blocks.add_gradients`, of up to three layers [slots, m, n] at once, left [layers or 1,
+    tokens, m] and right [layers, tokens, n], in float32: chunks of a slot's tokens are summed side
+    by side, and their sums one after another. Chunks are counted from the slot's own first token,
+    so that its gradient is the same in any company."""
+    left, right, (slots, m, n) = left.contiguous(), right.contiguous(), totals[0].shape
+    (layers, tokens, _), rows, columns = right.shape, fit(m, TILE), fit(n, TILE)
+    places = tokens // CHUNK_TOKENS + slots  # enough, wherever the slots' borders lie
+    sums = totals[0].new_empty(layers, places, m, n)
+    distances = find_distances(totals)
     layout = {"CHUNK": CHUNK_TOKENS, "SLOTS": triton.next_power_of_2(slots)}
-    _sum_chunks[triton.cdiv(m, rows), triton.cdiv(n, columns), places](
-        sums, left, right, borders, m, n, slots, PRECISION=precision_of(left),
-        TOKENS=WIDE * 2 // left.itemsize, ROWS=rows, COLUMNS=columns, num_warps=4, num_stages=3,
-        **layout,
+    _sum_chunks[triton.cdiv(m, rows), triton.cdiv(n, columns) * layers, places](
+        sums, left, right, borders, m, n, slots, left.stride(0) if len(left) > 1 else 0,
+        right.stride(0), PRECISION=precision_of(left), TOKENS=WIDE * 2 // left.itemsize,
+        ROWS=rows, COLUMNS=columns, num_warps=4, num_stages=3, **layout,
     )  # fmt: skip
-    _add_chunks[triton.cdiv(m * n, NUMBERS), slots](
-        total, sums, borders, m, n, *total.stride(), CHUNK=CHUNK_TOKENS, NUMBERS=NUMBERS
-    )
+    _add_chunks[triton.cdiv(m * n, NUMBERS), slots, layers](
+        totals[0], sums, borders, m, n, places, *totals[0].stride(), *distances,
+        STEP=find_step(distances), CHUNK=CHUNK_TOKENS, NUMBERS=NUMBERS,
+    )  # fmt: skip
+
+
+def find_distances(tensors: Sequence[Tensor]) -> tuple[int, int]:
+    """From the first to the second and the third, in numbers: how a kernel finds them (`pick`)."""
+    places = [each.data_ptr() // each.itemsize for each in tensors] or [0]
+    second, third = (each - places[0] for each in (*places[1:], *places[:1] * 2)[:2])
+    return second, third
+
+
+def find_step(distances: tuple[int, int]) -> int:
+    """What both are multiples of: where it is 16, a kernel reads many numbers at once."""
+    return 1 if any(each % 16 for each in distances) else 16
 
 
 def fit(size: int, most: int) -> int:
@@ -64,6 +87,12 @@ def fit(size: int, most: int) -> int:
 
 def precision_of(x: Tensor) -> str:
     return "ieee" if x.dtype == torch.float32 else "tf32"
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def pick(layer, second, third, STEP: tl.constexpr):  # type: ignore[no-untyped-def]
+    """That layer's distance from the first, a multiple of STEP."""
+    return tl.multiple_of(tl.where(layer == 0, 0, tl.where(layer == 1, second, third)), STEP)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -143,6 +172,8 @@ def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     m,
     n,
     slots,
+    left_layer,
+    right_layer,
     PRECISION: tl.constexpr,
     TOKENS: tl.constexpr,
     ROWS: tl.constexpr,
@@ -150,9 +181,12 @@ def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     CHUNK: tl.constexpr,
     SLOTS: tl.constexpr,
 ):
-    """A tile of one chunk's sum. The chunks of slot s lie from place borders[s] // CHUNK + s on:
-    no two slots' meet."""
-    place = tl.program_id(2)
+    """A tile of one chunk's sum of a layer. The chunks of slot s lie from place borders[s] // CHUNK
+    + s on: no two slots' meet."""
+    place, tiles = tl.program_id(2), (n + COLUMNS - 1) // COLUMNS
+    layer, tile = (tl.program_id(1) // tiles).to(tl.int64), tl.program_id(1) % tiles
+    left += layer * left_layer
+    right += layer * right_layer
     slot = tl.arange(0, SLOTS)
     begins = tl.load(borders + slot, mask=slot < slots, other=0)
     ends = tl.load(borders + slot + 1, mask=slot < slots, other=0)
@@ -163,7 +197,7 @@ def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     if begin == end:
         return
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    column = tile * COLUMNS + tl.arange(0, COLUMNS)
     own = tl.zeros([ROWS, COLUMNS], tl.float32)
     for start in range(begin, end, TOKENS):
         token = (start + tl.arange(0, TOKENS)).to(tl.int64)[:, None]
@@ -172,36 +206,41 @@ def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
         is_right = (token < end) & (column[None] < n)
         other = tl.load(right + token * n + column[None], mask=is_right, other=0.0)
         own = tl.dot(tl.trans(one), other, own, input_precision=PRECISION)
-    at = sums + place.to(tl.int64) * m * n + row[:, None] * n + column[None]
+    place += layer * tl.num_programs(2)
+    at = sums + place * m * n + row[:, None] * n + column[None]
     tl.store(at, own, mask=(row[:, None] < m) & (column[None] < n))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["places", "second_total", "third_total"])  # type: ignore[untyped-decorator]
 def _add_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     total,
     sums,
     borders,
     m,
     n,
+    places,
     total_slot,
     total_row,
     total_column,
+    second_total,
+    third_total,
+    STEP: tl.constexpr,
     CHUNK: tl.constexpr,
     NUMBERS: tl.constexpr,
 ):
     """Some numbers of a slot's gradient: its chunks' sums, the first one first."""
-    slot = tl.program_id(1)
+    slot, layer = tl.program_id(1), tl.program_id(2)
     begin, end = tl.load(borders + slot), tl.load(borders + slot + 1)
     if begin == end:
         return
     number = tl.program_id(0) * NUMBERS + tl.arange(0, NUMBERS)
     is_there = number < m * n
-    first = begin // CHUNK + slot
+    first = layer.to(tl.int64) * places + begin // CHUNK + slot
     own = tl.zeros([NUMBERS], tl.float32)
     for chunk in range(0, (end - begin + CHUNK - 1) // CHUNK):
-        at = sums + (first + chunk).to(tl.int64) * m * n + number
+        at = sums + (first + chunk) * m * n + number
         own += tl.load(at, mask=is_there, other=0.0)
-    place = total + slot.to(tl.int64) * total_slot
+    place = total + slot.to(tl.int64) * total_slot + pick(layer, second_total, third_total, STEP)
     place += (number // n) * total_row + (number % n) * total_column
     before = tl.load(place, mask=is_there, other=0.0)
     tl.store(place, before + own, mask=is_there)

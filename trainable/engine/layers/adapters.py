@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.lora import Pass, add_noise, install
 from trainable.engine.layers.noise import Noise
+from trainable.engine.layers.siblings import Siblings, find_siblings
 from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.rows import SlotRange
 
@@ -33,6 +35,13 @@ class Adapters:
         n_params = sum(s.in_features * s.out_features for s in bank.layout.shapes.values())
         is_alone = bank.slots == 1 and all(layer.is_plain for layer in self.layers.values())
         self.can_merge = is_alone and bank.device.type == "cpu" and n_params <= MERGED_PARAMS
+
+    def join_siblings(self, run: Callable[[], Any]) -> None:
+        """Layers that read the same input in one pass of the model, `run`, compute together."""
+        for group in find_siblings(list(self.layers.values()), run):
+            together = Siblings(group)
+            for layer in group:
+                layer.together = together
 
     def begin_training(
         self,
@@ -74,6 +83,7 @@ class Adapters:
         for layer in self.layers.values():
             layer.a = layer.b = layer.scale = layer.grads = None
             layer.magnitudes = layer.factors = layer.merged = None
+            layer.together.forget()
 
     def _bind_weights(self, span: SlotRange, modules: tuple[str, ...], dtype: torch.dtype) -> None:
         """As leaves, so that autograd calls for their gradients even where x has none."""

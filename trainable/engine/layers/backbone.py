@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -34,6 +35,12 @@ def open_backbone(model: Any) -> Run:
             )
 
     return run_own
+
+
+def run_sample(model: Any, run_backbone: Run) -> None:
+    """A pass over five tokens, for what is to be seen on the way."""
+    packing = Packing((5,), model.device)
+    run_backbone(torch.arange(5, device=model.device)[None], packing.positions(), packing)
 
 
 def find_backbone(model: Any) -> Any:

@@ -87,7 +87,7 @@ class Blocks:
         if has_kernels(left):
             from trainable.engine.kernels.block_products import add_gradients
 
-            return add_gradients(total, left, right, self.borders)
+            return add_gradients([total], left[None], right[None], self.borders)
         of_blocks = multiply_in_32_bits(split(left).mT, split(right))
         total += self.sum_blocks(of_blocks)
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainable.engine.layers.blocks import Blocks, has_kernels
-from trainable.engine.layers.layout import Layout
 from trainable.model.counter import combine, uniform
 
 
@@ -40,43 +38,3 @@ def apply_mask(x: Tensor, token_keys: Tensor, feature_keys: Tensor, keep: Tensor
     """x [tokens, features], scaled where it is kept, zero elsewhere (a NaN there too)."""
     kept = uniform(token_keys + feature_keys) < keep
     return torch.where(kept, x.float() / keep, 0.0).to(x.dtype)
-
-
-def multiply_kept(
-    layout: Layout | Blocks,
-    x: Tensor,
-    dropout: Dropout | None,
-    feature_keys: Tensor,
-    w: Tensor,
-    scale: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """What dropout leaves of x [tokens, in], and `layout.multiply` of that with w [slots, in, out]
-    and scale: [tokens, out]."""
-    if dropout is None:
-        return x, layout.multiply(x, w, scale)
-    if isinstance(layout, Blocks) and has_kernels(x):
-        from trainable.engine.kernels.dropout_mask import multiply_kept_blocks
-
-        mask = dropout.token_keys, feature_keys, dropout.keep
-        return multiply_kept_blocks(x, mask, w, layout.slots, scale)
-    kept = dropout.apply(x, feature_keys)
-    return kept, layout.multiply(kept, w, scale)
-
-
-def add_kept_product(
-    layout: Layout | Blocks,
-    y: Tensor,
-    x: Tensor,
-    w: Tensor,
-    dropout: Dropout | None,
-    feature_keys: Tensor,
-) -> Tensor:
-    """y [tokens, out] and what dropout leaves of `layout.multiply(x, w)`; y may be overwritten."""
-    if dropout is None:
-        return layout.add_product(y, x, w)
-    if isinstance(layout, Blocks) and has_kernels(x):
-        from trainable.engine.kernels.dropout_mask import add_kept_blocks
-
-        mask = dropout.token_keys, feature_keys, dropout.keep
-        return add_kept_blocks(y, x, w, mask, layout.slots)
-    return y.add_(dropout.apply(layout.multiply(x, w), feature_keys))

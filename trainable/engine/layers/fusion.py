@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from trainable.engine.device.compiled import fused
-from trainable.engine.layers.attention import Packing
-from trainable.engine.layers.backbone import Run
+from trainable.engine.layers.backbone import Run, run_sample
 
 GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")  # what a gated feed-forward block has
 ROTARY = "apply_rotary_pos_emb"  # transformers' name for it, wherever a model has it
@@ -132,8 +131,7 @@ def watch_turning(library: Any, model: Any, run_backbone: Run) -> tuple[Any, ...
 
     setattr(library, ROTARY, watch)
     try:
-        packing = Packing((5,), model.device)
-        run_backbone(torch.arange(5, device=model.device)[None], packing.positions(), packing)
+        run_sample(model, run_backbone)
     except Exception:  # the self-check runs it again, and says why it cannot
         return None
     finally:

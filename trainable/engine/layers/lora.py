@@ -16,14 +16,10 @@ from torch.nn import functional as F
 
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dora import AddMagnified, Drop, Magnitudes, measure_norms
-from trainable.engine.layers.dropout import (
-    Dropout,
-    add_kept_product,
-    make_feature_keys,
-    multiply_kept,
-)
+from trainable.engine.layers.dropout import Dropout, make_feature_keys
 from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.noise import Noise
+from trainable.engine.layers.siblings import Siblings
 from trainable.engine.slots.rows import ModuleShape
 
 
@@ -46,6 +42,8 @@ class PackedLinear(nn.Module):
         self.feature_keys: Tensor
         keys = make_feature_keys(name, shape_of(base).in_features, device_of(base))
         self.register_buffer("feature_keys", keys, persistent=False)
+        self.alone = Siblings([self])
+        self.together = self.alone  # with those that read the same input
         self.a: Tensor | None = None  # [slots, in, rank]
         self.b: Tensor | None = None  # [slots, rank, out]
         self.scale: Tensor | None = None  # [slots, 1, 1]; None: it is in the B's already
@@ -65,15 +63,14 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [..., tokens, in] -> [..., tokens, out]
         if self.merged is not None:
             return F.linear(x, self.merged, self.base.bias)  # type: ignore[arg-type]
-        if self.a is None:
-            out: Tensor = self.base(x)
-            return out
         if self.magnitudes is not None or self.factors is not None:
             magnify = self.learn if self.factors is None else self.reply
             return magnify(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
-        y = None if self.is_plain else self.base(x).flatten(0, -2)
-        adapted: Tensor = AddAdapters.apply(x.reshape(-1, x.shape[-1]), y, self.a, self.b, self)
-        return adapted.unflatten(0, x.shape[:-1])
+        siblings = self.together if self.together.are_plain() else self.alone
+        if siblings.have_adapters():
+            return siblings.compute(self, x)
+        out: Tensor = self.base(x)
+        return out
 
     def learn(self, x: Tensor) -> Tensor:
         """The result [tokens, out] for x [tokens, in] where slots have DoRA, while they learn: with
@@ -125,51 +122,6 @@ class PackedLinear(nn.Module):
         from peft.utils.integrations import dequantize_module_weight
 
         return dequantize_module_weight(self.base).detach().float().square().sum(1)
-
-
-class AddAdapters(torch.autograd.Function):
-    """The layer's result with the adapters' part. The gradients of A and B are added up where they
-    belong, in the bank's precision; that of x is one tensor from the first product on."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor | None, a: Tensor, b: Tensor, layer: PackedLinear
-    ) -> Tensor:
-        """x [tokens, in]; y [tokens, out]: the base's result, where the base computes it itself."""
-        layout, dropout = layer.now.layout, layer.now.dropout
-        assert layout is not None
-        a, b = a.to(x.dtype), b.to(x.dtype)
-        kept, low = multiply_kept(layout, x, dropout, layer.feature_keys, a, layer.scale)
-        ctx.layer, ctx.is_own = layer, y is None
-        ctx.save_for_backward(kept, low, a, b)
-        if y is None:
-            y = F.linear(x, layer.base.weight, layer.base.bias)  # type: ignore[arg-type]
-            return layout.add_product(y, low, b)
-        return y + layout.multiply(low, b)  # not in place: bitsandbytes' may not be changed
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        (grad,), (kept, low, a, b) = grads, ctx.saved_tensors
-        layer, layout, grad = ctx.layer, ctx.layer.now.layout, grad.contiguous()
-        grad_low = layout.multiply(grad, b.mT, layer.scale)
-        grad_a, grad_b = layer.grads
-        layout.add_gradients(grad_a, kept, grad_low)
-        layout.add_gradients(grad_b, low, grad)
-        grad_x = input_gradient(ctx, grad, grad_low, a) if ctx.needs_input_grad[0] else None
-        return grad_x, None if ctx.is_own else grad, None, None, None
-
-
-def input_gradient(ctx: Any, grad: Tensor, grad_low: Tensor, a: Tensor) -> Tensor:
-    """The gradient of x [tokens, in]: through the adapters, and through the base where autograd
-    does not know it."""
-    layer, now = ctx.layer, ctx.layer.now
-    if ctx.is_own:
-        grad_x = grad @ layer.base.weight
-        return add_kept_product(now.layout, grad_x, grad_low, a.mT, now.dropout, layer.feature_keys)
-    of_adapters: Tensor = now.layout.multiply(grad_low, a.mT)
-    if now.dropout is None:
-        return of_adapters
-    return now.dropout.apply(of_adapters, layer.feature_keys)
 
 
 def add_noise(model: Any, now: Pass) -> None:
