@@ -210,6 +210,10 @@ MUTANTS = {
         ("elif to_train and there.is_bare:", "elif False:"),
     ),
     ("tune/workers/pool.py", "tune/test_packing.py"): (("min(slots, own.slots)", "slots"),),
+    ("tune/search/live_ledger.py", "tune/test_memory.py"): (
+        ("replace(result, **UNSHOWN, **own)", "result"),
+    ),
+    ("tune/workers/bridge.py", "tune/test_memory.py"): (("trial.config.clear()", "pass"),),
     ("tune/search/points.py", "tune/test_points.py"): (
         ("if self.seen is None or self.seen[0] != stand:", "if self.seen is None:"),
     ),

@@ -25,7 +25,8 @@ class Point:
     size: int  # seeds that it is to have
     seeds: list[Progress] = field(default_factory=list)  # in the order of their numbers
     decisions: dict[int, bool] = field(default_factory=dict)  # milestone -> whether it went on
-    seen: tuple[Any, Tried] | None = None  # how its seeds stood, and what the sampler saw of them
+    stand: tuple[Any, ...] = ()  # how its seeds stood when the sampler saw them last
+    seen: Tried | None = None  # and what it saw
 
     @property
     def has_ended(self) -> bool:
@@ -53,10 +54,10 @@ class Point:
     def view(self, *, has_earned: bool = False) -> Tried:
         """As the sampler sees it; made anew where a seed has moved, since every proposal asks for
         all of them."""
-        stand = [(t.state, t.turns_seen, len(t.scores)) for t in self.seeds]
-        if self.seen is None or self.seen[0] != stand:
-            self.seen = stand, view_point(self.seeds, has_earned=has_earned)
-        return self.seen[1]
+        stand = tuple(v for t in self.seeds for v in (t.state, t.turns_seen, len(t.scores)))
+        if self.seen is None or self.stand != stand:
+            self.stand, self.seen = stand, view_point(self.seeds, has_earned=has_earned)
+        return self.seen
 
     def find_due(self) -> int | None:
         """The milestone that its foremost seed under way has reached; None: it has none."""
@@ -171,6 +172,8 @@ def view_point(seeds: Iterable[Progress], *, has_earned: bool = False) -> Tried:
     """A point as the sampler sees it: one observation, the mean of its seeds, at the milestones
     that all of them reached."""
     seen = [view(trial, has_earned=has_earned) for trial in seeds]
+    if len(seen) == 1:
+        return seen[0]
     living = [tried for tried in seen if tried.state != "FAIL"] or seen
     states = {tried.state for tried in living}
     state = next(s for s in ("RUNNING", "PRUNED", "COMPLETE", "FAIL") if s in states)

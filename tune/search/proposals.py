@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from heapq import nlargest
 from typing import Any
 
@@ -40,12 +39,13 @@ LEARNING = ("tpe", "gp")  # samplers that a history tells something
 GRID_VALUES = 5  # of a continuous field
 INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
 
-Key = frozenset[tuple[str, Any]]
+Key = tuple[tuple[str, ...], tuple[Any, ...]]  # names, sorted; their values
+_names: dict[tuple[str, ...], tuple[str, ...]] = {}  # each kept once
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Tried:
     """One trial as the sampler sees it. PRUNED is compared at its last step only, and only with
     others there: fidelities never mix."""
@@ -54,12 +54,12 @@ class Tried:
     state: str  # COMPLETE | PRUNED | FAIL | RUNNING
     steps: Mapping[int, float] = field(default_factory=dict)  # milestone in turns -> score
     infeasible: bool = False  # it failed by its own doing: diverged, or no memory
+    key: Key = field(init=False, repr=False, compare=False)  # asked for at every proposal
 
-    @cached_property
-    def key(self) -> Key:
-        return _key(self.params)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _key(self.params))
 
-    @cached_property
+    @property
     def reached(self) -> tuple[int, float]:
         """Its last step and the score there."""
         return max(self.steps.items())
@@ -229,4 +229,5 @@ def _complete(space: Space, point: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _key(params: Mapping[str, Any]) -> Key:
-    return frozenset(params.items())
+    names = tuple(sorted(params))
+    return _names.setdefault(names, names), tuple(params[name] for name in names)
