@@ -1,7 +1,8 @@
 """What a sweep of thousands of trials costs its driver: python tests/tune/scale.py
 
-Seconds and milliseconds of CPU, on the toy and without Ray; a line of JSON for each figure. `spin`
-is a loop of fixed work, before and after: on a busy machine all figures rise with it.
+Seconds and milliseconds of CPU, and MiB, on the toy and without Ray; a line of JSON for each
+figure. `spin` is a loop of fixed work, before and after: on a busy machine all figures rise with
+it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 from inline import make_config, open_search, run_inline
@@ -32,6 +34,7 @@ from tune.search.proposals import Tried, draw, propose
 SPACES = ("lora_modules", "qlora", "decoding")
 PROPOSALS, TIMES = (100, 1000, 5000), 20
 TRIALS = (250, 500, 1000, 2000)
+ENDED = (500, 1000, 2000, 4000)
 
 
 def tell(what: str, n: int, unit: str, value: float) -> None:
@@ -82,6 +85,29 @@ def measure_spin() -> None:
     tell("spin", 0, "cpu_ms", 1000 * (time.process_time() - began_s))
 
 
+class MemoryTeller:
+    """Tells how much memory this process has, whenever so many trials have ended."""
+
+    def __init__(self) -> None:
+        self.n_ended = 0
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "end":
+            self.n_ended += 1
+            if self.n_ended in ENDED:
+                rss_mib = psutil.Process().memory_info().rss / 2**20
+                tell("the driver's memory, without Ray", self.n_ended, "mib", rss_mib)
+
+
+def measure_memory(storage: Path) -> None:
+    """With all who hear of a trial: the search, the ledger of budget and live table, the mirror."""
+    config, space = make_config(storage, trials=ENDED[-1])
+    search, _ = open_search(config, space)
+    mirror = Mirror(config.folder, config.name, space)
+    search.recorder.listeners += [Budget(search), mirror, MemoryTeller()]
+    run_inline(search)
+
+
 def measure_folder(storage: Path) -> None:
     """One sweep that grows: what it costs to go on with it, and to show it."""
     for n in TRIALS:
@@ -89,7 +115,6 @@ def measure_folder(storage: Path) -> None:
         search, _ = open_search(config, space)
         with timed("its trials to here, proposals and records", n):
             run_inline(search)
-        tell("the driver's memory", n, "mib", psutil.Process().memory_info().rss / 2**20)
         del search
         with timed("resume: read, rebuilt, budget and mirror", n):
             search, records = open_search(config, space)
@@ -107,8 +132,9 @@ def main() -> None:
     measure_spin()
     for name in SPACES:
         measure_proposals(name)
-    with tempfile.TemporaryDirectory() as storage:
-        measure_folder(Path(storage))
+    for measure_all in (measure_memory, measure_folder):
+        with tempfile.TemporaryDirectory() as storage:
+            measure_all(Path(storage))
     measure_spin()
 
 

@@ -39,9 +39,6 @@ LEARNING = ("tpe", "gp")  # samplers that a history tells something
 GRID_VALUES = 5  # of a continuous field
 INFEASIBLE = "runs"  # Optuna's constraint: above 0 where a trial cannot run at all
 
-Key = tuple[tuple[str, ...], tuple[Any, ...]]  # names, sorted; their values
-_names: dict[tuple[str, ...], tuple[str, ...]] = {}  # each kept once
-
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -54,15 +51,13 @@ class Tried:
     state: str  # COMPLETE | PRUNED | FAIL | RUNNING
     steps: Mapping[int, float] = field(default_factory=dict)  # milestone in turns -> score
     infeasible: bool = False  # it failed by its own doing: diverged, or no memory
-    key: Key = field(init=False, repr=False, compare=False)  # asked for at every proposal
+    # asked for at every proposal: its point, its last step and the score there
+    key: str = field(init=False, repr=False, compare=False)
+    reached: tuple[int, float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", _key(self.params))
-
-    @property
-    def reached(self) -> tuple[int, float]:
-        """Its last step and the score there."""
-        return max(self.steps.items())
+        object.__setattr__(self, "reached", max(self.steps.items(), default=(-1, 0.0)))
 
 
 def propose(
@@ -209,7 +204,7 @@ def _freeze(space: Space, tried: Tried) -> FrozenTrial:
 
 
 def _find_first(
-    space: Space, history: Sequence[Tried], taken: Container[Key]
+    space: Space, history: Sequence[Tried], taken: Container[str]
 ) -> Mapping[str, Any] | None:
     """The next of the space's first points."""
     for point in space.first:
@@ -228,6 +223,8 @@ def _complete(space: Space, point: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def _key(params: Mapping[str, Any]) -> Key:
-    names = tuple(sorted(params))
-    return _names.setdefault(names, names), tuple(params[name] for name in names)
+def _key(params: Mapping[str, Any]) -> str:
+    """The same of equal points. Thousands are kept, and looked up by every proposal: a string
+    hashes itself once."""
+    numbered = {n: v + 0.0 if isinstance(v, int | float) else v for n, v in params.items()}
+    return repr(sorted(numbered.items()))
