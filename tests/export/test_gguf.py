@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from analysis.records import read_sweep
 from trainable.corpus.encode import find_special
+from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER, locate
 from trainable.model.special_ids import read_special_ids
 from trainable.storage.checkpoint import read_evaluation
@@ -28,7 +29,7 @@ from tune.export.gguf.vocabulary import Reading, read_vocabulary
 from tune.export.gguf.write import name_file, write_gguf
 from tune.export.tokens import encode_dialogues, load_tokens, read_special
 
-pytest.importorskip("gguf")
+gguf = pytest.importorskip("gguf")
 
 SIZES: dict[str, Any] = {
     "vocab_size": 1280,
@@ -146,6 +147,22 @@ def test_of_several_precisions_the_most_exact_is_the_base_model(tmp_path: Path) 
     (tmp_path / name_file("f16")).rename(tmp_path / "other.gguf")
     with pytest.raises(ConfigError, match=r"2 \.gguf files"):
         locate(str(tmp_path))
+
+
+def test_a_file_is_read_once_and_its_model_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be kept, it is read each time."""
+    write(draw_model("llama", {}), tmp_path)
+    spec = BaseSpec(base_model=str(tmp_path), quantisation="nf4", device="cpu")
+    monkeypatch.setenv("QLORA_SEARCH_CACHE", str(tmp_path / name_file("f16") / "no-folder"))
+    read_anew = load_base(spec).model.state_dict()
+    monkeypatch.setenv("QLORA_SEARCH_CACHE", str(tmp_path / "cache"))
+    load_base(spec)
+    monkeypatch.setattr(gguf.GGUFReader, "__init__", None)
+    recalled = load_base(spec).model.state_dict()
+    assert read_anew.keys() == recalled.keys()
+    assert all(torch.equal(values, recalled[name]) for name, values in read_anew.items())
 
 
 @pytest.mark.parametrize("kind", REFUSED)

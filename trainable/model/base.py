@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -28,10 +26,11 @@ from trainable.model.identity import Identity, identify
 from trainable.model.loaded import check_loaded
 from trainable.model.positions import count_positions, forget_lengths
 from trainable.model.precision import DTYPES, name_dtype, pick_compute_dtype
-from trainable.model.quantise import count_params, dequantise, has_room, quantise
+from trainable.model.quantise import count_params, dequantise, drop_quantiser, has_room, quantise
 from trainable.model.random_weights import DrawnByCounter
 from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
+from trainable.model.unpacked import open_tokenizer, unpack
 from trainable.model.verdicts import key_of
 from trainable.system.environment import is_deterministic, trusts_remote_code
 from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig
@@ -105,7 +104,7 @@ def load_base(spec: BaseSpec) -> Base:
     tokenizer, is gated, needs remote code, or does not fit the spec."""
     # where a kernel has no such form (on a GPU, packed attention's backward) torch warns, once
     torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
-    source = locate(spec.base_model)
+    source = unpack(locate(spec.base_model))
     device = pick_device(spec.device)
     limit_memory(device)
     dtype = pick_compute_dtype(spec.quantisation, spec.compute, device)
@@ -115,7 +114,7 @@ def load_base(spec: BaseSpec) -> Base:
         config = AutoConfig.from_pretrained(
             source.name, trust_remote_code=spec.trust_remote_code, **source.arguments
         )
-        tokenizer = load_tokenizer(spec, source)
+        tokenizer = load_tokenizer(spec)
         silence_dropout(config)
         model = build_model(spec, source, config, dtype, device)
     residency = settle(model, spec, dtype)
@@ -223,24 +222,10 @@ def settle(model: PreTrainedModel, spec: BaseSpec, dtype: torch.dtype) -> str:
     return residency
 
 
-def drop_quantiser(model: Any) -> None:
-    """Makes transformers and peft see an ordinary model: one that may be saved, and adapted."""
-    model.hf_quantizer = None
-    model.is_quantized = model.is_loaded_in_4bit = False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-
-
-def load_tokenizer(spec: BaseSpec, source: Source) -> PreTrainedTokenizerBase:
-    """Raises ConfigError where there is none. What transformers makes of a GGUF file's vocabulary
-    cuts texts in its own way: a tokenizer that lies beside the file goes before it."""
-    is_beside = (Path(source.name) / "tokenizer.json").is_file()
+def load_tokenizer(spec: BaseSpec) -> PreTrainedTokenizerBase:
+    """Raises ConfigError where there is none."""
     try:
-        return AutoTokenizer.from_pretrained(
-            source.name,
-            trust_remote_code=spec.trust_remote_code,
-            **({} if is_beside else source.arguments),
-        )
+        return open_tokenizer(locate(spec.base_model), trust_remote_code=spec.trust_remote_code)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         if "custom code" in str(error) or "gated" in str(error):
             raise

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainable.evaluation.likeness import Alike, pairwise
 from trainable.model.base import BaseSpec, load_tokenizer
-from trainable.model.source import explained, list_weight_files, locate
+from trainable.model.source import explained, list_weight_files
 from trainable.system.hub import settle_network
 from trainable.trial import ConfigError
 
@@ -26,7 +26,7 @@ def open_likeness(base_model: str) -> Alike:
     Viswanath 2018, arXiv 1702.01417). Raises ConfigError without safetensors."""
     table = read_embeddings(base_model)
     spec = BaseSpec(base_model=base_model, quantisation="fp32")
-    tokenizer = load_tokenizer(spec, locate(base_model))
+    tokenizer = load_tokenizer(spec)
     centred = table - table.mean(axis=0)
 
     @lru_cache(maxsize=1 << 16)

@@ -78,6 +78,14 @@ def dequantise(model: torch.nn.Module, dtype: torch.dtype) -> None:
         model.set_submodule(path, plain)
 
 
+def drop_quantiser(model: Any) -> None:
+    """Makes transformers and peft see an ordinary model: one that may be saved, and adapted."""
+    model.hf_quantizer = None
+    model.is_quantized = model.is_loaded_in_4bit = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
 def count_params(model: torch.nn.Module) -> int:
     """Parameters of the model, tied ones once, packed 4-bit ones as what they stand for."""
     return sum(count_values(parameter) for parameter in model.parameters())

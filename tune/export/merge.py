@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from trainable.model.base import FOUR_BIT, BaseSpec, build_model, drop_quantiser
+from trainable.model.base import FOUR_BIT, BaseSpec, build_model
 from trainable.model.conv1d import to_stored
 from trainable.model.packable import is_encoder_decoder
-from trainable.model.quantise import dequantise
+from trainable.model.quantise import dequantise, drop_quantiser
 from trainable.model.source import explained, locate
 from trainable.solo.adapter import put_adapter
 from trainable.trial import ConfigError, TrialConfig

@@ -31,11 +31,11 @@ class Tokens:
 def load_tokens(config: TrialConfig) -> Tokens:
     """Raises ConfigError where the base model is not there."""
     from trainable.model.base import BaseSpec, load_tokenizer
-    from trainable.model.source import explained, locate
+    from trainable.model.source import explained
 
     spec = BaseSpec(base_model=config.base_model, quantisation="fp32")
     with explained(config.base_model):
-        tokenizer = load_tokenizer(spec, locate(config.base_model))
+        tokenizer = load_tokenizer(spec)
     special = read_special_ids(tokenizer, config.base_model)
     return Tokens(tokenizer=tokenizer, special=special, config=config)
 
