@@ -9,7 +9,8 @@ from tune.folder.requests import ANSWER, FOLDER, Answer, Request, answer, read_r
 from tune.folder.resume_command import spell_resume
 from tune.search.budget import Budget
 from tune.search.clones import bring_adapter, is_inside, spell_clone
-from tune.search.search import Closing, Search
+from tune.search.search import Search
+from tune.search.table import Closing
 from tune.search.trials import ENDED, name_trial
 
 LOOK_S = 1.0

@@ -12,7 +12,8 @@ from trainable.system.clock import now_s
 from tune.search.config import SweepConfig
 from tune.search.live_ledger import LiveLedger
 from tune.search.points import Point
-from tune.search.search import Closing, Search
+from tune.search.search import Search
+from tune.search.table import Closing
 from tune.search.trials import judge
 
 HOUR_S = 3600.0

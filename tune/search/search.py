@@ -1,4 +1,4 @@
-"""The search itself: asks for points, hears reports, decides who goes on. Knows no Ray.
+"""The search itself: gives out work, old or new. What becomes of it: `table.py`. Knows no Ray.
 
 A worker holds a lease on a trial until the search tells it to stop. A trial that pauses at its
 rung (asha=promote), was interrupted, or lost its driver gets a later lease under the same id and
@@ -8,7 +8,6 @@ goes on from its last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from analysis.records import BASE_ID, BASE_NUMBER, TrialRecord, read_sweep
@@ -16,34 +15,23 @@ from search_spaces.space import Space
 from trainable.evaluation.objective import Objective
 from trainable.system.clock import now_s
 from trainable.system.inside import stay_inside
-from trainable.system.retries import StorageFault
 from trainable.trial import ConfigError, TrialConfig
-from trainable.worker.lease import Lease, Report
+from trainable.worker.lease import Lease
 from tune.folder.recorder import Recorder
 from tune.search.clones import locate_adapter
 from tune.search.config import SweepConfig
 from tune.search.confirm import Origin, list_settled, list_unconfirmed
-from tune.search.nodes import Nodes
 from tune.search.points import Call
 from tune.search.proposals import check_point, propose
-from tune.search.table import TrialTable
+from tune.search.table import Closing, TrialTable
 from tune.search.trials import (
     ENDED,
     Progress,
     drop_training,
-    find_wrong,
     is_confirmation,
     is_studied,
+    name_trial,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Closing:
-    """Why a search gives out no more work before its end."""
-
-    why: str
-    remedy: str = ""  # the flag that lets it go on
-    code: int = 0  # the command's exit code
 
 
 class Search(TrialTable):
@@ -62,9 +50,7 @@ class Search(TrialTable):
         self.is_exhausted = False  # the space has no point left
         self.n_ended = 0  # trials, when confirmations were looked for last
         self.is_done = False  # nothing runs, and there is nothing left to give out
-        self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.fault: OSError | None = None  # the storage does not take what happens
-        self.nodes = Nodes()
         self.versions: Mapping[str, str] = {}  # that a worker must have
 
     # What is asked
@@ -96,54 +82,6 @@ class Search(TrialTable):
             avoided=self.nodes.list_avoided(trial.id, trial.config),
             versions=self.versions,
         )
-
-    # What is told
-
-    def report(self, report: Report) -> bool:
-        """Takes a worker's report; whether it goes on with the trial. A report heard before (a
-        worker that was restarted repeats its last) changes nothing. Raises StorageFault."""
-        trial = self.trials[report.trial]
-        trial.since_s = now_s()
-        for note in report.notes:
-            self.recorder.record_note(note)
-        if trial.state != "RUNNING":
-            return False
-        if report.resolved is not None and not trial.is_resolved:
-            self.recorder.record_resolved(trial.id, report.resolved)
-            trial.is_resolved = True
-        if report.lost is not None or report.fault is not None:
-            return self._go_elsewhere(trial, report)
-        self.recorder.keep_curve(trial.id, report.curve)
-        if report.evaluation is None:
-            return self._end(trial, "FAIL", report.failure or "the worker reported no metric")
-        result = report.evaluation.result
-        if result.turns_seen <= trial.turns_seen:
-            return True
-        if wrong := find_wrong(result, self.milestone(trial, result.turns_seen).asked):
-            return self._end(trial, "FAIL", wrong)
-        self.recorder.record_eval(report)
-        goes_on = self.hear(trial, result)
-        self.record_rungs()
-        if not goes_on and trial.state == "RUNNING":
-            self.settle(trial)
-        self._follow(trial)
-        if goes_on and self.closing:
-            trial.state = "QUEUED"  # until the sweep is resumed
-            return False
-        return goes_on
-
-    def _go_elsewhere(self, trial: Progress, report: Report) -> bool:
-        """The trial's node is at fault: it gets another. Raises StorageFault where everybody has
-        lost the storage."""
-        trial.state, fault = "QUEUED", report.fault
-        if fault is None or (report.lost is not None and not self.recorder.is_there()):
-            raise StorageFault(0, report.lost)
-        is_out = self.nodes.blame(trial.id, trial.config, fault)
-        done = "is left out from now on" if is_out else "is tried once more"
-        self.recorder.record_note(
-            f"trial {trial.id} starts again elsewhere: node {fault.name} {done}: {fault.reason}"
-        )
-        return False
 
     def _give_up(self, trial: Progress) -> None:
         """No node can carry the trial out: it fails alone where others have another base model,
@@ -219,6 +157,20 @@ class Search(TrialTable):
         if found is None:
             return None
         return self._open(number, found, self.space.to_config(found, self.config.base))
+
+    def _open(
+        self,
+        number: int,
+        params: Mapping[str, Any],
+        config: TrialConfig,
+        origin: Mapping[str, Any] | None = None,
+        proposal: Mapping[str, Any] | None = None,
+    ) -> Progress:
+        trial_id = BASE_ID if number == BASE_NUMBER else name_trial(number)
+        trial = Progress(trial_id, number, params, config, origin=origin, proposal=proposal)
+        self.recorder.record_trial(trial_id, number, params, config, origin, proposal)
+        self.add(trial)
+        return trial
 
     def list_unconfirmed(self, *, is_racing: bool = False) -> list[tuple[TrialRecord, Origin]]:
         """The confirmations that are still to be opened, were the race over; while it is not,

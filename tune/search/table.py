@@ -1,18 +1,18 @@
-"""The trials of a search, and what becomes of each. Whatever changes is recorded."""
+"""The trials of a search: takes reports, decides who goes on. Whatever changes is recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
-from analysis.records import BASE_ID, BASE_NUMBER
 from trainable.evaluation.objective import COMBINED, Objective
 from trainable.result import EvalResult, ValidationRequest
-from trainable.trial import TrialConfig
-from trainable.worker.lease import Milestone
+from trainable.system.clock import now_s
+from trainable.system.retries import StorageFault
+from trainable.worker.lease import Milestone, Report
 from tune.folder.recorder import Recorder
 from tune.search.config import SweepConfig
 from tune.search.milestones import list_milestones
+from tune.search.nodes import Nodes
 from tune.search.points import Race
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
@@ -20,10 +20,19 @@ from tune.search.trials import (
     ENDED,
     FAULT,
     Progress,
+    find_wrong,
     is_confirmation,
     judge,
-    name_trial,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """Why a search gives out no more work before its end."""
+
+    why: str
+    remedy: str = ""  # the flag that lets it go on
+    code: int = 0  # the command's exit code
 
 
 class TrialTable:
@@ -35,6 +44,8 @@ class TrialTable:
         self.trials: dict[str, Progress] = {}
         self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
         self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
+        self.closing: Closing | None = None  # a budget is spent, or somebody asked
+        self.nodes = Nodes()
         self.n_numbers = 0  # all below may have been given out
 
     @property
@@ -68,19 +79,51 @@ class TrialTable:
     def is_at_end(self, trial: Progress) -> bool:
         return trial.turns_seen >= trial.config.train_turns
 
-    def _open(
-        self,
-        number: int,
-        params: Mapping[str, Any],
-        config: TrialConfig,
-        origin: Mapping[str, Any] | None = None,
-        proposal: Mapping[str, Any] | None = None,
-    ) -> Progress:
-        trial_id = BASE_ID if number == BASE_NUMBER else name_trial(number)
-        trial = Progress(trial_id, number, params, config, origin=origin, proposal=proposal)
-        self.recorder.record_trial(trial_id, number, params, config, origin, proposal)
-        self.add(trial)
-        return trial
+    def report(self, report: Report) -> bool:
+        """Takes a worker's report; whether it goes on with the trial. A report heard before (a
+        worker that was restarted repeats its last) changes nothing. Raises StorageFault."""
+        trial = self.trials[report.trial]
+        trial.since_s = now_s()
+        for note in report.notes:
+            self.recorder.record_note(note)
+        if trial.state != "RUNNING":
+            return False
+        if report.resolved is not None and not trial.is_resolved:
+            self.recorder.record_resolved(trial.id, report.resolved)
+            trial.is_resolved = True
+        if report.lost is not None or report.fault is not None:
+            return self._go_elsewhere(trial, report)
+        self.recorder.keep_curve(trial.id, report.curve)
+        if report.evaluation is None:
+            return self._end(trial, "FAIL", report.failure or "the worker reported no metric")
+        result = report.evaluation.result
+        if result.turns_seen <= trial.turns_seen:
+            return True
+        if wrong := find_wrong(result, self.milestone(trial, result.turns_seen).asked):
+            return self._end(trial, "FAIL", wrong)
+        self.recorder.record_eval(report)
+        goes_on = self.hear(trial, result)
+        self.record_rungs()
+        if not goes_on and trial.state == "RUNNING":
+            self.settle(trial)
+        self._follow(trial)
+        if goes_on and self.closing:
+            trial.state = "QUEUED"  # until the sweep is resumed
+            return False
+        return goes_on
+
+    def _go_elsewhere(self, trial: Progress, report: Report) -> bool:
+        """The trial's node is at fault: it gets another. Raises StorageFault where everybody has
+        lost the storage."""
+        trial.state, fault = "QUEUED", report.fault
+        if fault is None or (report.lost is not None and not self.recorder.is_there()):
+            raise StorageFault(0, report.lost)
+        is_out = self.nodes.blame(trial.id, trial.config, fault)
+        done = "is left out from now on" if is_out else "is tried once more"
+        self.recorder.record_note(
+            f"trial {trial.id} starts again elsewhere: node {fault.name} {done}: {fault.reason}"
+        )
+        return False
 
     def _end(self, trial: Progress, state: str, reason: str | None) -> bool:
         trial.state, trial.reason = state, reason
