@@ -40,8 +40,8 @@ class Run:
     turns: int  # that all trials together trained on; pruning decides how many
     start_s: float | None  # from the sweep's start until a GPU held its first trial, mean over GPUs
     tail_s: float  # from a GPU's last evaluation to the sweep's last, mean over GPUs
-    # share of the time of the most slots that were in use at once with a trial in them, 0..1, from
-    # the sweep's start to its last evaluation: of all of it, and of its last quarter
+    # share of the slots' time with a trial in them, 0..1, from the sweep's start to its last
+    # evaluation: of all of it, and of its last quarter
     slots_busy: float
     slots_busy_last_quarter: float
     busy: float  # share of the GPUs' time in training and validation, 0..1
@@ -79,7 +79,7 @@ def summarise(sweep: SweepRecords) -> Run:
     by_gpu = group_by_gpu(evals)
     starts = [start for own in by_gpu if (start := find_start(own)) is not None]
     end_s = max(e.time_s for e in evals)
-    spans, slots = [(e.started_s, e.time_s) for e in evals], count_room(sweep)
+    spans, slots = [(e.started_s, e.time_s) for e in evals], count_slots(sweep, len(by_gpu))
     last_quarter_s = end_s - (end_s - sweep.created_s) / 4
     first = find_best(sweep)
     return Run(
@@ -97,6 +97,12 @@ def summarise(sweep: SweepRecords) -> Run:
         engines=len({e.place.get("engine_pid") or e.place.get("pid") for e in evals}),
         highest=describe_score(first) if first and first.value is not None else "none",
     )
+
+
+def count_slots(sweep: SweepRecords, gpus: int) -> int:
+    """As many as were asked for with --pack; at least the most that were in use at once."""
+    pack = str(sweep.config.get("pack") or "")
+    return max(count_room(sweep), gpus * int(pack) if pack.isdigit() else 0)
 
 
 def group_by_gpu(evals: Iterable[EvalRecord]) -> list[list[EvalRecord]]:

@@ -40,8 +40,8 @@ fixed_on() { run_fixed "fixed-$1"; }
 
 search_on() {
   python3 -m tune.run --space qlora --name "search-$1" "${profile[@]}" "${base[@]}" \
-    --trials "${TRIALS:-256}" --asha promote --eta 3 --confirm 0 --no-baseline \
-    --train-turns "${SEARCH_TURNS:-36000}" --rungs "${SEARCH_RUNGS:-4000,12000}" \
+    --set quantisation=nf4 --trials "${TRIALS:-256}" --asha promote --eta 3 --confirm 0 \
+    --no-baseline --train-turns "${SEARCH_TURNS:-36000}" --rungs "${SEARCH_RUNGS:-4000,12000}" \
     --eval-dialogues "${SEARCH_DIALOGUES:-64,128,400}"
 }
 

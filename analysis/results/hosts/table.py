@@ -28,8 +28,13 @@ def tell_kind(folder: Path, kind: str) -> Iterator[str]:
     if sweeps:
         runs = [summarise(sweep) for sweep in sweeps]
         yield from ("", render(runs))
+        if kind == SAME_POINTS[0]:
+            yield from ("", *foretell(sweeps[0], runs))
+        if kind == "search":
+            fixed = [summarise(sweep) for sweep in read_kind(folder, SAME_POINTS[0])]
+            yield from ("", *split_losses(runs, fixed))
         if kind in SAME_POINTS:
-            yield from ("", *foretell(sweeps[0], runs), "")
+            yield ""
             first = (read_kind(folder, SAME_POINTS[0]) or sweeps)[0]
             others = (s for s in sweeps if s.folder != first.folder)
             yield from (f"- {hold_beside(first, other)}" for other in others)
@@ -56,6 +61,18 @@ def foretell(sweep: SweepRecords, runs: Sequence[Run]) -> Iterator[str]:
         yield row + (
             f"{run.seconds / 60:.1f} | {run.seconds / seconds:.2f} |" if run else "- | - |"
         )
+
+
+def split_losses(searches: Sequence[Run], fixed: Sequence[Run]) -> Iterator[str]:
+    """What a search loses by turns trained, told apart by the same points on as many GPUs."""
+    machine = {run.gpus: run.efficiency(fixed[0]) for run in fixed}
+    for run in searches:
+        if run.gpus in machine:
+            whole, part = run.efficiency(searches[0]), machine[run.gpus]
+            yield (
+                f"- {run.name}: efficiency {whole:.2f} = {part:.2f}, the machine's (the same "
+                f"points) x {whole / part:.2f}, the search's own (other points)"
+            )
 
 
 def predict(sweep: SweepRecords, run: Run, gpus: int) -> float:
