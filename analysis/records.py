@@ -203,8 +203,8 @@ def _is_drawn(value: Any, attributes: Mapping[str, Any]) -> bool:
 def _check_space(space: Mapping[str, Any], trials: Iterable[TrialRecord]) -> list[str]:
     searched = set(space.get("searched") or ())
     known = [t for t in trials if not t.is_base and t.origin is None]
-    if strangers := [t.id for t in known if not set(t.params) <= searched]:
-        return [f"trials of another space than {space.get('name')}: {', '.join(strangers)}"]
+    if unknown := [t.id for t in known if not set(t.params) <= searched]:
+        return [f"trials of another space than {space.get('name')}: {', '.join(unknown)}"]
     found = ((t, find_outside(space, t)) for t in known)
     return [
         f"trial {t.id} has {name}={t.params[name]!r}, which the space does not draw: nothing is "

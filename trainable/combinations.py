@@ -75,6 +75,6 @@ def check_decoding(values: Mapping[str, Any]) -> None:
     if values["min_new_tokens"] > values["max_new_tokens"]:
         raise ConfigError(
             f"min_new_tokens={values['min_new_tokens']} is above max_new_tokens="
-            f"{values['max_new_tokens']}: no reply can be both (",
+            f"{values['max_new_tokens']}: lower the one or raise the other (",
             *(Setting("max_new_tokens"), ")"),
         )

@@ -120,7 +120,7 @@ def plot_history(records: SweepRecords) -> go.Figure:
                 hovertemplate="trial %{x}: %{y:.1f}<br>%{text}<extra></extra>",
             )
         )
-    steps = rise(records, scored)
+    steps = list_best_so_far(records, scored)
     traces.append(
         go.Scatter(
             x=[n for n, _ in steps] + [max(t.number for t in scored)],
@@ -134,7 +134,9 @@ def plot_history(records: SweepRecords) -> go.Figure:
     return make_figure(traces, x="trial, in the order of proposal", y=label)
 
 
-def rise(records: SweepRecords, trials: Sequence[TrialRecord]) -> list[tuple[int, float]]:
+def list_best_so_far(
+    records: SweepRecords, trials: Sequence[TrialRecord]
+) -> list[tuple[int, float]]:
     """(trial's number, its value): of those that trained longest, on the same dialogues, each
     that was better than all before it."""
     last = {t.number: t.replied[-1] for t in sorted(trials, key=lambda t: t.number)}

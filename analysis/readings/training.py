@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from analysis.labels import count_things, label_objective
-from analysis.plots.training import rise
+from analysis.plots.training import list_best_so_far
 from analysis.ranking import find_best
 from analysis.readings.numbers import show_score
 from analysis.records import EvalRecord, SweepRecords
@@ -47,7 +47,7 @@ def _tell_rise(records: SweepRecords, trial: str, evals: tuple[EvalRecord, ...])
 
 def read_history(figure: go.Figure, records: SweepRecords) -> str:
     scored = [t for t in records.scored if not t.is_base and not t.is_confirmation]
-    number, value = rise(records, scored)[-1]
+    number, value = list_best_so_far(records, scored)[-1]
     before = sum(t.number <= number for t in scored)
     tried = f"{before:,} of {count_things(len(scored), 'trial')}"
     after = len(scored) - before
@@ -60,7 +60,7 @@ def read_history(figure: go.Figure, records: SweepRecords) -> str:
 
 def _count_rises(records: SweepRecords) -> str:
     scored = [t for t in records.scored if not t.is_base and not t.is_confirmation]
-    n = len(rise(records, scored)) - 1
+    n = len(list_best_so_far(records, scored)) - 1
     return {0: "never rose", 1: "rose once", 2: "rose twice"}.get(n, f"rose {n} times")
 
 

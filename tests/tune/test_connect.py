@@ -181,7 +181,7 @@ def test_a_sweep_where_home_cannot_be_written_and_the_temporary_folder_is_long(
     environment["RAY_ADDRESS"] = "auto"
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-    assert "RAY_ADDRESS=auto leads to no Ray" in done.stderr
+    assert "RAY_ADDRESS=auto reaches no Ray" in done.stderr
     assert not (tmp_path / "auto").exists()
 
 

@@ -108,7 +108,7 @@ def test_what_cannot_be_tried_is_told_at_once(
     made = handler.search.searched[-1]
     assert made.params["learning_rate"] == 0.003 and made.proposal["why"] == "once more"
     again = {"trial": None, "set": dict(made.params), "why": ""}
-    with pytest.raises(ConfigError, match="has just this point"):
+    with pytest.raises(ConfigError, match="has exactly this point"):
         handler._take(Request(id="9-9", verb="propose", values=again))
 
 
@@ -133,7 +133,7 @@ def test_ask_is_what_the_sampler_would_try_and_tell_is_tried(
     with own_folder(config.folder):
         monkeypatch.setattr("tune.folder.requests.time.sleep", answer_as_the_driver_does)
         assert sweep.tell({"learning_rate": 0.005, "lora_modules": "qv"}) == "0001"
-        with pytest.raises(ConfigError, match="has just this point"):
+        with pytest.raises(ConfigError, match="has exactly this point"):
             sweep.tell({"learning_rate": 0.005, "lora_modules": "qv"})
 
 

@@ -6,7 +6,8 @@ adapted linear layer adds, to the rows of each trial, that trial's own low-rank 
     y = x W^T + scale_s * (x A_s) B_s         (LoRA, arXiv 2106.09685)
 
 A trial's loss is the mean over the target tokens of its own step, so that nobody's gradient
-depends on the company; then each trial has its own clipping, AdamW step, rate and running average.
+depends on the other trials; then each trial has its own clipping, AdamW step, rate and running
+average.
 
 In the engine the rows are one flat sequence without padding (`layers/attention.py`), the loop over
 adapters is one kernel a layer (`layers/lora.py`), all weights of a trial are one row of a bank

@@ -153,9 +153,9 @@ def call(
             f"mapping from dialogue ids to scores under 'dialogues' ({objective.file})"
         )
     known = {dialogue.id for dialogue in dialogues}
-    if strangers := [name for name in scores if name not in known]:
+    if unknown := [name for name in scores if name not in known]:
         raise TrialFailed(
-            f"objective {objective.name} scored a dialogue that there is not: {strangers[0]!r:.60}"
+            f"objective {objective.name} scored a dialogue that there is not: {unknown[0]!r:.60}"
         )
     return (
         {name: _check(objective, name, value) for name, value in metrics.items()},

@@ -49,7 +49,7 @@ def check_responses(responses: Responses, turns: Mapping[str, int], *, partial: 
             )
         if len(dialogue) != turns[name]:
             raise ConfigError(
-                f"a dialogue needs one entry a system turn: {name} has {turns[name]} "
+                f"a dialogue needs one entry per system turn: {name} has {turns[name]} "
                 f"in the corpus, {len(dialogue)} in the predictions"
             )
         for number, turn in enumerate(dialogue):

@@ -122,8 +122,8 @@ def compare_losses(
     from trainable.engine.slots.rows import SlotRange
     from trainable.engine.train.loss import TargetLoss
 
-    company = pack.slots["other"].task.train[:3]
-    groups = [windows, company] if pack.rows[0] == "mine" else [company, windows]
+    others = pack.slots["other"].task.train[:3]
+    groups = [windows, others] if pack.rows[0] == "mine" else [others, windows]
     tokens = pack_windows(groups, pack.device)
     dtype = pack.base.compute_dtype
     with torch.no_grad():

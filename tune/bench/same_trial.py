@@ -23,7 +23,7 @@ from tune.plan.single import add_trial_flags, spell_trial
 MINE = "mine"
 
 
-def train_in_company(
+def train_in_pack(
     config: TrialConfig, slots: int, device: str, turns: int, state: SlotState | None = None
 ) -> Pack:
     """A pack of so many trials, all trained up to `turns`: the trial itself, last to join, fresh or
@@ -50,23 +50,23 @@ def measure(pack: Pack, weights: str, n_loss: int, n_reply: int) -> dict[str, fl
     return {"loss": loss, **score_replies(make_replies(pack, [slot], n_reply)[MINE])}
 
 
-def compare_companies(options: argparse.Namespace) -> Outcome:
+def compare_packs(options: argparse.Namespace) -> Outcome:
     """Adds a line a score to --out, as soon as it is measured."""
     rows = []
     config = replace(spell_trial(options.profile, options.set), train_turns=options.turns)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    for company in options.packs:
-        sizes, state = [int(part) for part in company.split("+")], None
+    for packs in options.packs:
+        sizes, state = [int(part) for part in packs.split("+")], None
         for place, size in enumerate(sizes, start=1):
             turns = options.turns * place // len(sizes)
-            pack = train_in_company(config, size, options.device, turns, state)
+            pack = train_in_pack(config, size, options.device, turns, state)
             state = pack.copy_state(MINE)
         for weights in ("average", "last"):
             found = measure(pack, weights, options.loss_dialogues, options.reply_dialogues)
-            line = {"pack": company, "where": options.label, "weights": weights, **found}
+            line = {"pack": packs, "where": options.label, "weights": weights, **found}
             with options.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
-            print(f"pack {company}, {weights}: {found}", flush=True)
+            print(f"pack {packs}, {weights}: {found}", flush=True)
             rows.append(line)
         del pack
     return Outcome(facts={"out": options.out, "rows": rows})
@@ -89,7 +89,7 @@ def build_parser() -> Parser:
     return parser
 
 
-main = make_main(build_parser, compare_companies)
+main = make_main(build_parser, compare_packs)
 
 if __name__ == "__main__":
     start_command(main)

@@ -34,7 +34,7 @@ def check_flags(args: argparse.Namespace) -> None:
     """Raises ConfigError."""
     if not (args.predictions or args.adapter or args.model or args.endpoint):
         raise ConfigError(
-            "something must be scored: give --predictions, --adapter, --model or --endpoint"
+            "there is nothing to score: give --predictions, --adapter, --model or --endpoint"
         )
     if args.endpoint and args.predictions:
         raise ConfigError("--endpoint has no meaning with --predictions: leave one of them out")

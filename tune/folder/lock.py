@@ -41,7 +41,7 @@ def own_folder(folder: Path) -> Iterator[None]:
             write_json(owner, who)
         except OSError as error:
             raise ConfigError(
-                f"{folder} cannot be written ({error.strerror}): see to its disk, and give the "
+                f"{folder} cannot be written ({error.strerror}): check its disk, and give the "
                 "same command again"
             ) from error
         with hold_remote_lock(folder):

@@ -104,5 +104,5 @@ def check_places(folder: Path, uris: Iterable[str]) -> None:
         if parts.scheme != "file" or not Path(unquote(parts.path)).resolve().is_relative_to(own):
             raise ConfigError(
                 f"{folder / STORE} keeps files at {uri}, which is not in this folder: it was made "
-                f"elsewhere; take it and {TOLD} away, and everything is told anew"
+                f"elsewhere; take it and {TOLD} away, and everything is sent again"
             )

@@ -216,9 +216,9 @@ def make_folder(folder: Path, needed_bytes: int = 0) -> None:
 def is_unwritten(folder: Path) -> bool:
     """Whether nothing is there but the lock of a driver, which tells one that is alive, and what is
     written before sweep.json."""
-    strangers = {p.name for p in folder.iterdir()} - {".lock", "owner.json", "sweep.yaml"}
+    unknown = {p.name for p in folder.iterdir()} - {".lock", "owner.json", "sweep.yaml"}
     drafts = (".owner.json-", ".sweep.json-", ".sweep.yaml-")
-    return all(name.startswith(drafts) for name in strangers)
+    return all(name.startswith(drafts) for name in unknown)
 
 
 def unwritable(folder: Path, error: OSError) -> ConfigError:

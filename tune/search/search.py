@@ -114,7 +114,7 @@ class Search(TrialTable):
         twin = next((t for t in self.searched if t.params == given), None)
         params = None if twin else self.suggest(given)
         if params is None or any(params.get(name) != given[name] for name in given):
-            why = f"trial {twin.id} has just this point" if twin else "no such point is left"
+            why = f"trial {twin.id} has exactly this point" if twin else "no such point is left"
             raise ConfigError(f"{why}: propose another (--set)")
         config = self.space.to_config(params, self.config.base)
         return self._open(self.next_number, params, config, proposal=proposal)

@@ -92,7 +92,7 @@ def _start(ray: Any, folder: Path) -> None:
             ray.shutdown()
             if not left:
                 raise ConfigError(
-                    f"Ray did not start in {TRIES} tries ({describe(error)}): see to free memory, "
+                    f"Ray did not start in {TRIES} tries ({describe(error)}): check free memory, "
                     f"processes and disk (below {folder.parent}), or give RAY_ADDRESS"
                 ) from error
 
@@ -121,7 +121,7 @@ def _join(ray: Any, address: str, say: Say) -> None:
                     "RAY_AUTH_TOKEN_PATH where it is not in ~/.ray/auth_token"
                 )
             raise ConfigError(
-                f"RAY_ADDRESS={address} leads to no Ray ({describe(error)}): {remedy}"
+                f"RAY_ADDRESS={address} reaches no Ray ({describe(error)}): {remedy}"
             ) from error
 
 

@@ -50,7 +50,7 @@ MOST_PEOPLE, MOST_NIGHTS = 6, 5  # beyond these a booking fails
 
 
 @dataclass(kw_only=True)
-class Wish:
+class DomainGoal:
     """One domain of a goal."""
 
     domain: str
@@ -64,11 +64,11 @@ class Wish:
     wants_another: bool = False
 
 
-def draw_goal(rng: Random, tables: Tables) -> list[Wish]:
+def draw_goal(rng: Random, tables: Tables) -> list[DomainGoal]:
     """The wishes of one dialogue, in the order in which the user brings them up."""
     combinations, weights = zip(*COMBINATIONS, strict=True)
     domains = rng.choices(combinations, weights)[0]
-    wishes: list[Wish] = []
+    wishes: list[DomainGoal] = []
     for domain in domains:
         if domain == "train":
             wishes.append(draw_train(rng, tables))
@@ -79,12 +79,12 @@ def draw_goal(rng: Random, tables: Tables) -> list[Wish]:
     return wishes
 
 
-def draw_venue(rng: Random, tables: Tables, domain: str, is_busy: bool) -> Wish:
+def draw_venue(rng: Random, tables: Tables, domain: str, is_busy: bool) -> DomainGoal:
     row = rng.choice(tables[domain])
     if rng.random() < 0.12:
-        wish = Wish(domain=domain, wanted={"name": row["name"]})
+        wish = DomainGoal(domain=domain, wanted={"name": row["name"]})
     else:
-        wish = Wish(domain=domain, wanted=draw_constraints(rng, domain, row))
+        wish = DomainGoal(domain=domain, wanted=draw_constraints(rng, domain, row))
         if rng.random() < 0.18:
             wish.absent = draw_absent(rng, domain)
         elif rng.random() < 0.25 and wish.wanted.get("area") in AREAS:
@@ -118,7 +118,7 @@ def draw_absent(rng: Random, domain: str) -> tuple[str, str] | None:
     return None if slot is None else (slot, rng.choice(ABSENT[slot]))
 
 
-def draw_change(rng: Random, wish: Wish, tables: Tables) -> tuple[str, str] | None:
+def draw_change(rng: Random, wish: DomainGoal, tables: Tables) -> tuple[str, str] | None:
     """Another value of one slot, under which there would be an offer as well."""
     slot: str = "area"
     values: tuple[str, ...] = AREAS
@@ -151,14 +151,14 @@ def draw_refusal(rng: Random, domain: str) -> tuple[str, str] | None:
     return "bookstay", str(rng.randint(MOST_NIGHTS + 2, MOST_NIGHTS + 4))
 
 
-def draw_train(rng: Random, tables: Tables) -> Wish:
+def draw_train(rng: Random, tables: Tables) -> DomainGoal:
     row = rng.choice(tables["train"])
     wanted = {slot: row[slot] for slot in ("departure", "destination", "day")}
     if rng.random() < 0.5:
         wanted["leaveat"] = row["leaveAt"]
     else:
         wanted["arriveby"] = row["arriveBy"]
-    wish = Wish(domain="train", wanted=wanted)
+    wish = DomainGoal(domain="train", wanted=wanted)
     if rng.random() < 0.15 and row["departure"] == CITY:
         wish.absent = draw_absent(rng, "train")
     if rng.random() < 0.6:
@@ -169,10 +169,10 @@ def draw_train(rng: Random, tables: Tables) -> Wish:
     return wish
 
 
-def draw_taxi(rng: Random) -> Wish:
+def draw_taxi(rng: Random) -> DomainGoal:
     departure, destination = rng.sample((*STREETS, *TOWNS), 2)
     slot = rng.choice(("leaveat", "arriveby"))
     wanted = {"departure": departure, "destination": destination}
     wanted = {key: f"{v} street" if v in STREETS else v for key, v in wanted.items()}
     time = clock(rng.randrange(7 * 60, 22 * 60, 15))
-    return Wish(domain="taxi", wanted=wanted | {slot: time}, asks=("phone",))
+    return DomainGoal(domain="taxi", wanted=wanted | {slot: time}, asks=("phone",))

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from trainable.corpus.cambridge.goals import NEEDED, Wish, draw_goal
+from trainable.corpus.cambridge.goals import NEEDED, DomainGoal, draw_goal
 from trainable.corpus.cambridge.talk import Exchange, Part, Talk
 from trainable.corpus.cambridge.user_templates import USER
 from trainable.corpus.cambridge.venues import (
@@ -23,7 +23,7 @@ COLUMNS |= {"arriveBy": "arriveby"}
 
 def simulate(
     rng: Random, tables: Tables, is_mirroring: bool = True
-) -> tuple[list[Wish], list[Exchange]]:
+) -> tuple[list[DomainGoal], list[Exchange]]:
     """A goal and the dialogue that reaches it. The system mirrors the user's register, or else
     answers in any register."""
     wishes = draw_goal(rng, tables)
@@ -40,18 +40,18 @@ def simulate(
     return wishes, talk.exchanges
 
 
-def connect(talk: Talk, wish: Wish) -> None:
+def connect(talk: Talk, wish: DomainGoal) -> None:
     """A taxi after two venues goes from one to the other."""
     names = [row["name"] for row in talk.offers if "name" in row]
     if len(names) > 1:
         wish.wanted["departure"], wish.wanted["destination"] = names[-2:]
 
 
-def find_offer(talk: Talk, wish: Wish) -> None:
+def find_offer(talk: Talk, wish: DomainGoal) -> None:
     """From the opening to the offer that meets what is wanted."""
     pending = dict(wish.wanted)
     pending.update(pair for pair in (wish.absent, wish.change) if pair)
-    user = open_wish(talk, wish, pending)
+    user = open_domain(talk, wish, pending)
     while (step := next_step(talk)) != "offer":
         talk.exchange(user, (f"{wish.domain}.{step}", dict(talk.state[wish.domain])))
         user = answer(talk, wish, pending, step)
@@ -67,7 +67,7 @@ def find_offer(talk: Talk, wish: Wish) -> None:
         talk.exchange(talk.user(("another", {})), ("another", spell(talk.offers[-1])))
 
 
-def open_wish(talk: Talk, wish: Wish, pending: dict[str, str]) -> Utterance:
+def open_domain(talk: Talk, wish: DomainGoal, pending: dict[str, str]) -> Utterance:
     """The opening gives what the system never asks for, and some of what it would."""
     if "name" in pending:
         return talk.user(("name", {"name": pending.pop("name")}))
@@ -104,7 +104,7 @@ def next_step(talk: Talk) -> str:
     return f"request.{missing[0]}" if missing and "name" not in state else "offer"
 
 
-def answer(talk: Talk, wish: Wish, pending: dict[str, str], step: str) -> Utterance:
+def answer(talk: Talk, wish: DomainGoal, pending: dict[str, str], step: str) -> Utterance:
     """The user's reaction to a refusal or a question."""
     if step == "none":
         assert wish.absent is not None
@@ -139,7 +139,7 @@ def spell(row: Row) -> dict[str, str]:
     return {COLUMNS.get(column, column): str(value) for column, value in row.items()}
 
 
-def follow_up(talk: Talk, wish: Wish) -> None:
+def follow_up(talk: Talk, wish: DomainGoal) -> None:
     """After the offer: questions and the booking, in either order."""
     details = [slot for slot in (*wish.asks, *wish.more) if slot != "trainid"]
     is_asked = bool(details) and wish.domain != "taxi"
@@ -170,7 +170,7 @@ def wants_more(talk: Talk, details: int) -> bool:
     return talk.register == WARM or (talk.register == PLAIN and details < 2)
 
 
-def book(talk: Talk, wish: Wish) -> None:
+def book(talk: Talk, wish: DomainGoal) -> None:
     """A booking in one or two turns, one more when the first try is refused."""
     values = dict(wish.booking)
     if wish.refused:

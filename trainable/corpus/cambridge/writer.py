@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from trainable.corpus.cambridge.goals import BOOKING, NEEDED, Wish
+from trainable.corpus.cambridge.goals import BOOKING, NEEDED, DomainGoal
 from trainable.corpus.cambridge.simulate import simulate
 from trainable.corpus.cambridge.talk import Exchange
 from trainable.corpus.cambridge.venues import AREAS, DAYS, DONTCARE, PRICES, build_tables
@@ -60,7 +60,9 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(beside, path)
 
 
-def spell_dialogue(name: str, wishes: list[Wish], exchanges: list[Exchange]) -> dict[str, Any]:
+def spell_dialogue(
+    name: str, wishes: list[DomainGoal], exchanges: list[Exchange]
+) -> dict[str, Any]:
     services = sorted(wish.domain for wish in wishes)
     turns: list[dict[str, Any]] = []
     for exchange in exchanges:
@@ -123,7 +125,7 @@ def spell_acts(exchanges: list[Exchange]) -> dict[str, Any]:
     }
 
 
-def spell_goal(wish: Wish) -> dict[str, Any]:
+def spell_goal(wish: DomainGoal) -> dict[str, Any]:
     """mwzeval's form: slots as the database's columns, booking as the 2.1 goals have it."""
     short = {"leaveat": "leave", "arriveby": "arrive"}
     booking = {slot.removeprefix("book"): value for slot, value in wish.booking.items()}
