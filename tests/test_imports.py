@@ -162,6 +162,9 @@ def test_commands_load_heavy_modules_late() -> None:
     [
         ("trainable.worker.entry", "torch"),  # a toy's worker would load it for ten seconds
         ("tune.plan.new, tune.workers.packing", "ray"),  # before the token of Ray is settled
+        pytest.param(  # a second and more of every process
+            "trainable.model.base", "torch._inductor.compile_fx", marks=pytest.mark.nightly
+        ),
     ],
 )
 def test_what_is_loaded_late(module: str, library: str) -> None:

@@ -7,10 +7,15 @@ import os
 from typing import Any
 
 import torch
-from bitsandbytes.functional import dequantize_4bit
-from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
 from trainable.model.gpu_memory import read_free
+from trainable.model.uncompiled import (
+    Int8Params,
+    Linear4bit,
+    Linear8bitLt,
+    Params4bit,
+    dequantize_4bit,
+)
 
 # Share of the free GPU memory, or of the machine's memory, that dequantised weights may take.
 CUDA_SHARE = 0.40
