@@ -15,7 +15,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainable.engine.kernels import adamw, fused
+from trainable.engine.kernels import adamw, fused, norms
 from trainable.engine.kernels.dropout_mask import _mask
 from trainable.engine.kernels.row_attention import _attend
 
@@ -29,8 +29,8 @@ STEPPED = "params average exp_avg exp_avg_sq grads numbers decays rates"
 KERNELS: dict[Any, tuple[dict[str, Any], str, str]] = {
     _attend: ({**ROWS, **RULES, "HAS_SINKS": True}, "starts lengths firsts", "scale cap"),
     _mask: ({"TOKENS": 16, "FEATURES": 128}, "token_keys feature_keys keep", ""),
-    fused._norm: ({"BLOCK": 4096}, "", "epsilon"),
-    fused._norm_back: ({"BLOCK": 4096}, "", "epsilon"),
+    norms._norm: ({"HAS_MORE": True, "BLOCK": 4096}, "", "epsilon"),
+    norms._norm_back: ({"HAS_BESIDE": True, "BLOCK": 4096}, "", "epsilon"),
     fused._gate: ({"BLOCK": 1024}, "", "linear cubic"),
     fused._gate_back: ({"BLOCK": 1024}, "", "linear cubic"),
     fused._rotate: (ROTARY, "", ""),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 if os.environ.get("TRITON_INTERPRET") != "1":  # to be set before anything imports Triton
     pytest.skip("run it with TRITON_INTERPRET=1 and Triton installed", allow_module_level=True)
@@ -15,8 +17,11 @@ from trainable.engine.kernels.adamw import step_rows_on_gpu
 from trainable.engine.kernels.block_products import add_gradients as add_block_gradients
 from trainable.engine.kernels.dropout_mask import mask_on_gpu
 from trainable.engine.kernels.shared_input import add_kept_blocks, multiply_kept_blocks
+from trainable.engine.layers.attention import Packing
+from trainable.engine.layers.backbone import open_backbone
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout, make_feature_keys
+from trainable.engine.layers.fusion import fuse_blocks, fuse_norm
 from trainable.engine.layers.shared_input import (
     add_gradients,
     add_kept_products,
@@ -25,6 +30,7 @@ from trainable.engine.layers.shared_input import (
 )
 from trainable.engine.slots.adamw import step_rows
 from trainable.model.counter import mix
+from tune.bench.tiny_models import write_model
 
 
 @pytest.mark.parametrize("is_dropped", [True, False])
@@ -82,3 +88,30 @@ def test_rows_are_stepped_by_the_formula_and_only_those_that_step(is_wide: bool)
     for found, other, old in zip(rows, wanted, before, strict=True):
         torch.testing.assert_close(found, other)
         assert torch.equal(found[1], old[1]) and not torch.equal(found[0], old[0])
+
+
+@pytest.mark.parametrize("name, is_ours", [("llama", True), ("granite", False)])
+def test_a_block_of_layers(name: str, is_ours: bool, tmp_path: Path) -> None:
+    """Granite's multiplies what it adds: it stays as it is."""
+    model = AutoModelForCausalLM.from_pretrained(write_model(name, tmp_path))
+    model.requires_grad_(False)
+    if name == "granite":
+        model.config.residual_multiplier = 0.5
+        for layer in model.model.layers:
+            layer.residual_multiplier = 0.5
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            fuse_norm(module)
+    run = open_backbone(model)
+    embedded, packing = torch.randn(1, 9, model.config.hidden_size), Packing((9,), model.device)
+
+    def differentiate() -> list[torch.Tensor]:
+        x = embedded.clone().requires_grad_()
+        out = model.model(
+            inputs_embeds=x, position_ids=packing.positions(), packing=packing, use_cache=False
+        ).last_hidden_state
+        return [out, torch.autograd.grad((out * torch.linspace(-1, 1, 9)[:, None]).sum(), x)[0]]
+
+    wanted = differentiate()
+    assert len(fuse_blocks(model, run)) == (len(model.model.layers) if is_ours else 0)
+    torch.testing.assert_close(differentiate(), wanted, rtol=1e-4, atol=1e-5)

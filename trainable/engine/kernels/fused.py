@@ -1,4 +1,4 @@
-"""Norms, gated activations, rotary positions and the loss as one kernel each, and back.
+"""Gated activations, rotary positions and the loss as one kernel each, and back.
 
 Taken step by step they cost half of a small model's pass. Compiled by torch they do not, but the
 first pass waits for it (19 s beside an H200), and each call of one passes torch's guards.
@@ -19,33 +19,7 @@ SILU = 1.0, 0.0  # an activation x * sigmoid(linear * x + cubic * x^3), as (line
 GELU_TANH = 2 * math.sqrt(2 / math.pi), 2 * math.sqrt(2 / math.pi) * 0.044715
 
 BLOCK = 1024  # numbers that a program takes of what it takes one by one
-WIDE = 4096  # features of a row from which on more threads share it
-
-
-class Norm(torch.autograd.Function):
-    """x [..., width] over its root mean square, times a frozen weight [width]. A weight of x's own
-    type meets what has been rounded to that type (Llama), one in 32 bits what has not (Gemma)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        x, out = x.contiguous(), torch.empty_like(x, memory_format=torch.contiguous_format)
-        width = x.shape[-1]
-        block = triton.next_power_of_2(width)
-        warps = count_warps(block)
-        _norm[(x.numel() // width,)](x, weight, out, epsilon, width, block, num_warps=warps)
-        ctx.save_for_backward(x, weight)
-        ctx.epsilon = epsilon
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (x, weight), grad = ctx.saved_tensors, grads[0].contiguous()
-        out, width = torch.empty_like(grad), x.shape[-1]
-        block = triton.next_power_of_2(width)
-        _norm_back[(x.numel() // width,)](
-            x, weight, grad, out, ctx.epsilon, width, block, num_warps=count_warps(block)
-        )
-        return out, None, None
+WIDE = 4096  # logits of a row, at a time
 
 
 class Gate(torch.autograd.Function):
@@ -105,41 +79,6 @@ def derive_loss_here(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[T
     vocabulary = logits.shape[1]
     _loss[(len(logits),)](logits, labels, weights, nats, vocabulary, WIDE, num_warps=8)
     return nats, logits
-
-
-def count_warps(block: int) -> int:
-    return 4 if block < WIDE else 16
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _norm(x, weight, out, epsilon, width, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    feature = tl.arange(0, BLOCK)
-    is_there = feature < width
-    place = tl.program_id(0).to(tl.int64) * width + feature
-    row = tl.load(x + place, mask=is_there, other=0.0)
-    numbers = row.to(tl.float32)
-    scale = tl.rsqrt(tl.sum(numbers * numbers, 0) / width + epsilon)
-    normed = numbers * scale
-    by = tl.load(weight + feature, mask=is_there, other=0.0)
-    if by.dtype == row.dtype:  # rounded here too, as transformers does
-        normed = normed.to(row.dtype)
-    tl.store(out + place, (normed.to(tl.float32) * by.to(tl.float32)).to(row.dtype), mask=is_there)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _norm_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x, weight, grad, out, epsilon, width, BLOCK: tl.constexpr
-):
-    feature = tl.arange(0, BLOCK)
-    is_there = feature < width
-    place = tl.program_id(0).to(tl.int64) * width + feature
-    numbers = tl.load(x + place, mask=is_there, other=0.0).to(tl.float32)
-    scale = tl.rsqrt(tl.sum(numbers * numbers, 0) / width + epsilon)
-    by = tl.load(weight + feature, mask=is_there, other=0.0).to(tl.float32)
-    given = tl.load(grad + place, mask=is_there, other=0.0)
-    grad_y = given.to(tl.float32) * by
-    grad_along = tl.sum(grad_y * numbers, 0) / width * scale * scale
-    tl.store(out + place, (scale * (grad_y - numbers * grad_along)).to(given.dtype), mask=is_there)
 
 
 @triton.jit  # type: ignore[untyped-decorator]

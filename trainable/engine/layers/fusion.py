@@ -17,6 +17,8 @@ from trainable.engine.device.compiled import fused
 from trainable.engine.layers.backbone import Run, run_sample
 
 GATED = ("gate_proj", "up_proj", "down_proj", "act_fn")  # what a gated feed-forward block has
+# what a block has whose norms stand before attention and feed-forward, and nothing else
+BLOCK = {"input_layernorm", "self_attn", "post_attention_layernorm", "mlp"}
 ROTARY = "apply_rotary_pos_emb"  # transformers' name for it, wherever a model has it
 Turned = tuple[Tensor, Tensor]  # queries and keys
 REPLACED: dict[Callable[..., Turned], bool] = {}  # what took its place; whether it is ours
@@ -31,6 +33,7 @@ def fuse(model: PreTrainedModel, run_backbone: Run) -> bool:
             is_ours.append(fuse_norm(module))
         elif all(hasattr(module, name) for name in GATED):
             is_ours.append(fuse_gate(module))
+    fuse_blocks(model, run_backbone)
     return all(is_ours)
 
 
@@ -43,19 +46,65 @@ def fuse_norm(module: Any) -> bool:
     return found is not None
 
 
-def list_norms(module: Any) -> Iterator[Callable[[Tensor], Tensor]]:
+def list_norms(module: Any) -> Iterator[partial[Tensor]]:
     """The norms that our kernel knows: times the weight, or times one more than it (Gemma)."""
-    from trainable.engine.kernels.fused import Norm
+    from trainable.engine.kernels.norms import Norm
 
     epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if isinstance(epsilon, float) and isinstance(getattr(module, "weight", None), Tensor):
-        yield lambda x: Norm.apply(x, module.weight, epsilon)
-        more = 1.0 + module.weight.float()
-        yield lambda x: Norm.apply(x, more, epsilon)
+        yield partial(norm_with, Norm, module.weight, epsilon)
+        yield partial(norm_with, Norm, 1.0 + module.weight.float(), epsilon)
+
+
+def norm_with(norm: Any, weight: Tensor, epsilon: float, x: Tensor) -> Tensor:
+    normed: Tensor = norm.apply(x, weight, epsilon)
+    return normed
 
 
 def draw_normed(module: Any) -> Tensor:
     return draw_like(module.weight, 4, *module.weight.shape)
+
+
+def fuse_blocks(model: PreTrainedModel, run_backbone: Run) -> list[nn.Module]:
+    """Blocks whose norms stand before their two parts (Llama's) make each norm together with the
+    sum before it, where that gives the same on a sample; those that do."""
+    found: list[nn.Module] = []
+
+    def compare(block: Any, args: Any, kwargs: Any, out: Any) -> None:
+        forward = partial(run_block, block)
+        if agree(lambda *_: out, lambda *_: forward(*args, **kwargs), args[0]):
+            block.forward = forward
+            found.append(block)
+
+    hooks = [
+        block.register_forward_hook(compare, with_kwargs=True)
+        for block in model.modules()
+        if {name for name, _ in block.named_children()} == BLOCK and has_our_norms(block)
+    ]
+    try:
+        run_sample(model, run_backbone)
+    except Exception:  # an unlike block; the self-check says why a model's own pass cannot run
+        return found
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def has_our_norms(block: Any) -> bool:
+    norms = block.input_layernorm, block.post_attention_layernorm
+    return all(getattr(each.forward, "func", None) is norm_with for each in norms)
+
+
+def run_block(block: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+    from trainable.engine.kernels.norms import AddNorm
+
+    before, behind = block.input_layernorm.forward.args, block.post_attention_layernorm.forward.args
+    total, normed = AddNorm.apply(hidden_states, None, *before[1:])
+    attended, *_ = block.self_attn(normed, *others, **named)
+    total, normed = AddNorm.apply(total, attended, *behind[1:])
+    out: Tensor = total + block.mlp(normed)
+    return out
 
 
 def fuse_gate(block: Any) -> bool:
