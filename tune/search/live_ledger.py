@@ -47,8 +47,9 @@ class LiveLedger(Ledger):
         return trial
 
     def _eval(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
-        evals = super()._eval(trial, event).evals
-        return replace(trial, evals=tuple(map(self._shorten, evals)))
+        evals, turns = super()._eval(trial, event).evals, event["turns_seen"]
+        short = (self._shorten(e) if e.turns_seen == turns else e for e in evals)
+        return replace(trial, evals=tuple(short))
 
     def _end(self, trial: TrialRecord, event: Mapping[str, Any]) -> TrialRecord:
         ended = super()._end(trial, event)
