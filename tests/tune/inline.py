@@ -30,7 +30,8 @@ class Killed(BaseException):
 def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
     space = find_space("lora_modules").fix({"base_model": "toy", **settings.pop("fixed", {})})
     flags = {"name": "s", "space": "lora_modules", "storage": str(storage), "trials": 12}
-    return compose("tiny", {**flags, **settings}), space
+    race = {"asha": "stop", "eta": 3, "rungs_turns": (400, 800)}
+    return compose("tiny", {**flags, **race, **settings}), space
 
 
 def carry_out(lease: Lease) -> Iterator[Report]:

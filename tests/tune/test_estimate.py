@@ -149,7 +149,7 @@ def test_a_dry_run_tells_all_and_leaves_nothing(
         "  learning_rate: 0.0001 to 0.03, logarithmic",
         "  schedule: cosine",
         "  decoding: greedy",
-        "   400 turns, the loss on 50 dialogues: about 9 of 9 trials",
+        "   200 turns, the loss on 50 dialogues: about 9 of 9 trials",
         "  1600 turns, 50 dialogues: about ",
         "minutes of one core, ",
         "disk: about",
@@ -184,11 +184,11 @@ def test_a_mixture_s_experts_are_told_and_no_adapter_takes_them(
         check_layers(str(tmp_path), [spell_lora("ffn", 8, base_model=str(tmp_path))])
 
 
-def test_the_default_sweep_of_a_7b_model_fits_thirty_gib(
+def test_the_default_sweep_of_a_7b_model_fits_eighty_gib_and_thirty_where_nobody_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """48 trials, eight at a time on one GPU: a trial that runs keeps one checkpoint that it can go
-    on from, one that has ended its adapter alone."""
+    """48 trials, eight at a time on one GPU: a trial that runs, or waits at a rung, keeps one
+    checkpoint that it can go on from, one that has ended its adapter alone."""
     folder = tmp_path / "llama-7b"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(LLAMA_7B))
@@ -201,5 +201,6 @@ def test_the_default_sweep_of_a_7b_model_fits_thirty_gib(
     gib = 2**30
     largest = spell_lora("all-linear", 64, base_model=str(folder))
     assert count_checkpoint_bytes(largest) == 16 * 159907840
-    assert 10 * gib < cost.disk.peak < cost.disk.most < 50 * gib and cost.disk.peak < 30 * gib
-    assert cost.disk.kept < 5 * gib
+    assert 60 * gib < cost.disk.peak < 80 * gib and cost.disk.kept < 5 * gib
+    stopped = estimate(replace(config, asha="stop"), find_space("lora_modules")).disk
+    assert 10 * gib < stopped.peak < 30 * gib and stopped.most < 50 * gib

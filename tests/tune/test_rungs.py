@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from tune.search.rungs import PromoteRungs, StopRungs, find_quantile
+from tune.search.rungs import HalvingRungs, PromoteRungs, StopRungs, find_quantile
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,17 +103,20 @@ def test_at_the_last_call_the_fraction_is_rounded_up() -> None:
     assert [rungs.promote_last(), rungs.promote_last()] == ["b", None]
 
 
-def test_a_worker_without_work_takes_who_will_go_on_if_nobody_better_comes() -> None:
-    """Of ten that entered five go on from the first rung, and three of them from the second."""
-    rungs = PromoteRungs([10, 30], 2)
+def test_halving_promotes_few_while_points_are_to_come_and_all_that_are_due_when_none_is() -> None:
+    """Of seven, four go on from the first rung, and two of them from the second."""
+    rungs = HalvingRungs([10, 30], 2)
     for name, value in zip("abcde", (5, 4, 3, 2, 1), strict=True):
         rungs.report(name, 10, value)
-    assert [rungs.promote(), rungs.promote(), rungs.promote()] == ["a", "b", None]
+    assert [rungs.promote(), rungs.promote()] == ["a", None]  # floor(5/4)
     rungs.report("a", 30, 1)
-    assert rungs.promote() is None
-    assert [rungs.promote_early(10) for _ in range(4)] == ["a", "c", "d", "e"]
-    assert rungs.promote_early(10) is None
-    fewer = PromoteRungs([10], 2)
-    for name, value in zip("abcd", (4, 3, 2, 1), strict=True):
-        fewer.report(name, 10, value)
-    assert [fewer.promote_early(5) for _ in range(4)] == ["a", "b", "c", None]
+    assert [rungs.promote_idle(7), rungs.promote_idle(7)] == ["b", None]  # floor(5/2)
+    rungs.report("f", 10, 4.5)
+    assert rungs.promote() is None  # floor(6/4): a alone
+    rungs.report("g", 10, 0)
+    assert [rungs.promote_idle(7) for _ in range(3)] == ["f", "c", None]  # ceil(7/2) in all
+    for name, value in (("b", 2), ("f", 3)):
+        rungs.report(name, 30, value)
+    assert [rungs.promote_idle(7), rungs.promote_idle(7)] == ["f", None]  # c is still to come
+    rungs.report("c", 30, 4)
+    assert [rungs.promote_idle(7), rungs.promote_idle(7)] == ["c", None]

@@ -88,20 +88,19 @@ def test_even_a_small_sweep_promotes_a_trial_to_its_end(sweep: Sweep) -> None:
     assert sweep(trials=2, asha="promote").count_states() == {"COMPLETE": 1, "PRUNED": 1}
 
 
-@pytest.mark.parametrize(("idle", "taken"), [("wait", None), ("promote", "0000")])
-def test_a_worker_without_work_waits_or_takes_one_of_as_many_as_go_on_in_the_end(
-    tmp_path: Path, idle: str, taken: str | None
+@pytest.mark.parametrize(("idle", "taken"), [("wait", False), ("promote", True)])
+def test_a_worker_without_work_waits_or_takes_a_trial_where_nobody_is_to_come_any_more(
+    tmp_path: Path, idle: str, taken: bool
 ) -> None:
-    config, space = make_config(tmp_path, trials=3, baseline=False, asha="promote", idle=idle)
+    """Of four, with eta 3, one goes on, or two: at once, or when the first has ended."""
+    config, space = make_config(tmp_path, trials=4, baseline=False, asha="promote", idle=idle)
     search, _ = open_search(config, space)
-    search.room = 3
-    leases = [search.lease() for _ in range(3)]
-    first, second, _ = (carry_out(lease) for lease in leases if lease)
-    search.report(next(first))
-    lease = search.lease()
-    assert (lease and lease.trial) == taken
-    search.report(next(second))
-    assert search.lease() is None  # one of three goes on
+    search.room = 4
+    leases = [search.lease() for _ in range(4)]
+    for lease in leases:
+        assert lease is not None and not search.report(next(carry_out(lease)))
+    first = search.lease()
+    assert first is not None and (search.lease() is not None) == taken
 
 
 def test_without_asha_every_trial_reaches_the_end(sweep: Sweep) -> None:

@@ -100,15 +100,16 @@ def tell_recorded(folder: Path) -> list[tuple]:
 
 @pytest.mark.parametrize("asha", ["off", "stop", "promote"])
 def test_one_slot_decides_as_a_sweep_without_ray(tmp_path: Path, asha: str) -> None:
-    config, _ = make_config(tmp_path, asha=asha, trials=14, baseline=False)
     curves = Formula()
+    curves.config = replace(curves.config, trials=14, idle="wait")
+    own = {n: getattr(curves.config, n) for n in ("trials", "eta", "idle", "rungs_turns")}
+    config, _ = make_config(tmp_path, asha=asha, baseline=False, **own)
     run_inline(open_search(config, curves.space)[0])
-    curves.config = replace(curves.config, trials=14)
     clock = run(curves, {"off": "tpe"}.get(asha, f"tpe-{asha}"), 1, 1, 0)
     assert tell(clock.search.searched) == tell_recorded(config.folder)
 
 
-@pytest.mark.parametrize("method", ["random", "stop", "promote", "promote-early"])
+@pytest.mark.parametrize("method", ["random", "stop", "promote", "promote-idle"])
 def test_what_is_known_beforehand_is_decided_as_the_search_does(
     method: str, tmp_path: Path
 ) -> None:

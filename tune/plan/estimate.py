@@ -89,7 +89,7 @@ def count_points(config: SweepConfig) -> int:
 
 
 def _race(config: SweepConfig, stations: Sequence[int], draw: random.Random) -> list[int]:
-    rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
+    rungs = open_rungs(config.asha, config.idle, config.rungs_turns, config.eta)
     points = count_points(config)
     skills = [draw.random() + LEARNT * n / points for n in range(points)]
     stood = [0] * points  # stations passed
@@ -97,7 +97,7 @@ def _race(config: SweepConfig, stations: Sequence[int], draw: random.Random) -> 
         _run_on(number, rungs, stations, skills, stood, draw)
         while (name := rungs.promote()) is not None:
             _run_on(int(name), rungs, stations, skills, stood, draw)
-    while (name := rungs.promote_last()) is not None:
+    while (name := rungs.promote_idle(points) or rungs.promote_last()) is not None:
         _run_on(int(name), rungs, stations, skills, stood, draw)
     return [sum(n > i for n in stood) for i in range(len(stations))]
 

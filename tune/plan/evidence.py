@@ -32,6 +32,8 @@ RECORDED_PARAMS, SHRINKING = 1.345e8, 0.7
 # flat around these values when a sweep is left out (analysis/results/recommend).
 RATE_DECADES = 0.25
 APART = {"lora_modules": 2.0, "schedule": 0.1, "context": 3.0}
+SIZE_APART = 2.0  # a decade of parameters, beyond the size recorded that is nearest
+UNKNOWN_PARAMS = 1.0  # of a base model whose size cannot be told: no size is nearest
 PRIOR = 0.5  # points that the mean of all counts for
 
 
@@ -39,6 +41,7 @@ PRIOR = 0.5  # points that the mean of all counts for
 class SettingPoint:
     """A setting in the terms by which settings are compared."""
 
+    size: float | None  # decimal logarithm of the base model's parameters, where that is known
     rate: float  # decimal logarithm of the effective rate
     lora_modules: str
     schedule: str
@@ -62,7 +65,9 @@ class RecordedPoint:
 def to_point(config: Mapping[str, Any], params: float) -> SettingPoint:
     """Of a trial's config on a base model of so many parameters."""
     logs = math.log10(config["learning_rate"]) + weigh_shape(config)
-    return SettingPoint(rate=logs + shrink(params), **{name: config[name] for name in CHOICES})
+    choices = {name: config[name] for name in CHOICES}
+    size = math.log10(params) if params > UNKNOWN_PARAMS else None
+    return SettingPoint(size=size, rate=logs + shrink(params), **choices)
 
 
 def weigh_shape(config: Mapping[str, Any]) -> float:
@@ -81,6 +86,11 @@ def shrink(params: float) -> float:
 def solve_rate(rate: float, config: Mapping[str, Any], params: float) -> float:
     """The learning rate at which the rest of the config has that effective rate."""
     return float(10.0 ** (rate - shrink(params) - weigh_shape(config)))
+
+
+def count_decades(one: SettingPoint, other: SettingPoint) -> float:
+    """Of parameters, between two base models; none where either's size is unknown."""
+    return 0.0 if one.size is None or other.size is None else abs(one.size - other.size)
 
 
 def list_recorded(records: SweepRecords, name: str, params: float) -> list[RecordedPoint]:
@@ -143,6 +153,8 @@ def predict(
     found = []
     for point in points:
         apart = ((point.rate - rates) / RATE_DECADES) ** 2
+        decades = np.array([count_decades(point, one) for one in known])
+        apart = apart + SIZE_APART * (decades - decades.min()) ** 2
         for name in CHOICES:
             apart = apart + APART[name] * (choices[name] != getattr(point, name))
         weights = np.exp(-apart / 2)

@@ -16,6 +16,7 @@ from trainable.trial import ConfigError
 from tune.plan.evidence import (
     CHOICES,
     EXPONENTS,
+    UNKNOWN_PARAMS,
     RecordedPoint,
     predict,
     read_packaged,
@@ -24,7 +25,6 @@ from tune.plan.evidence import (
 )
 
 RATE = "learning_rate"
-UNKNOWN_PARAMS = 1.0  # of a base model whose size cannot be told: no larger than those recorded
 ALIKE = 3.0  # times the parameters: another size
 EDGE_DECADES = 0.1  # of the effective rate
 

@@ -45,7 +45,7 @@ class SweepConfig:
             RACE,
             spelt="rungs",
             metavar="A,B",
-            auto="a factor eta apart",
+            auto="a half, a quarter, an eighth of the training",
         ),
     ]
     eval_dialogues: Annotated[
@@ -56,15 +56,20 @@ class SweepConfig:
     asha: Annotated[
         str,
         Flag(
-            "stop (at once, as Ray's), promote (later, as the paper's) or off: no trial is stopped",
+            "stop (at once, as Ray's), promote (who waits at a rung) or off: no trial is stopped",
             RACE,
             choices=ASHA,
         ),
     ] = "stop"
     idle: Annotated[
         str,
-        Flag("of a worker without work: wait, or promote who waits at a rung", RACE, choices=IDLE),
-    ] = "wait"  # under asha promote
+        Flag(
+            "under asha promote: promote (new points first, but for a rung's very best; then no "
+            "worker waits that need not), or wait, the paper's rule",
+            RACE,
+            choices=IDLE,
+        ),
+    ] = "wait"
     sampler: Annotated[
         str,
         Flag(

@@ -14,7 +14,7 @@ from tune.search.rungs import Rungs
 from tune.search.trials import ENDED, Progress, is_confirmation, view
 
 # why a point goes on from its rung: see Rungs
-Call = Literal["earned", "early", "last"]
+Call = Literal["earned", "idle", "last"]
 
 
 @dataclass(eq=False, slots=True)
@@ -156,8 +156,8 @@ class Race:
     def promote(self, call: Call = "earned") -> Iterable[Progress]:
         """The waiting seeds of a point that has earned to go on, or that goes on because there is
         nothing else to do."""
-        if call == "early":
-            name = self.rungs.promote_early(self.count_entered())
+        if call == "idle":
+            name = self.rungs.promote_idle(self.count_entered())
         else:
             name = self.rungs.promote() if call == "earned" else self.rungs.promote_last()
         return [] if name is None else self.points[name].waiting

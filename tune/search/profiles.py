@@ -67,17 +67,13 @@ BASES: dict[str, dict[str, Any]] = {
         "max_new_tokens": 80,
     },
 }
+# as measured: analysis/results/curves/methods.md
+RACE = {"asha": "promote", "idle": "promote", "eta": 2.25}
 # profile -> SweepConfig fields that flags may overrule
 SCALES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "trials": 10,
-        "train_turns": 1600,
-        "rungs_turns": (400, 800),  # earlier, the scores of so small a model are noise
-        "eta": 3,
-        "eval_dialogues": (20, 30, 50),
-    },
-    "colab": {"trials": 16, "train_turns": 6000, "eta": 3, "eval_dialogues": (50, 100, 200)},
-    "lab": {"trials": 48, "train_turns": 30_000, "eta": 3, "eval_dialogues": (100, 200, 400, 1000)},
+    "tiny": {**RACE, "trials": 10, "train_turns": 1600, "eval_dialogues": (20, 20, 30, 50)},
+    "colab": {**RACE, "trials": 16, "train_turns": 6000, "eval_dialogues": (50, 50, 100, 200)},
+    "lab": {**RACE, "trials": 48, "train_turns": 30_000, "eval_dialogues": (100, 200, 400, 1000)},
 }
 WARMUP = 0.03  # of the training
 
@@ -90,10 +86,9 @@ def compose(
     given = {name: value for name, value in flags.items() if value is not None}
     values: dict[str, Any] = {**SCALES[profile], **given, "profile": profile}
     values.setdefault("seed", 0)
-    is_rescaled = "train_turns" in given or "eta" in given
-    if "rungs_turns" not in given and ("rungs_turns" not in values or is_rescaled):
+    if "rungs_turns" not in given:
         n_rungs = len(values["eval_dialogues"]) - 1
-        values["rungs_turns"] = spread_rungs(values["train_turns"], values["eta"], n_rungs)
+        values["rungs_turns"] = spread_rungs(values["train_turns"], n_rungs)
     if "eval_dialogues" not in given:
         values["eval_dialogues"] = fit_evals(values["eval_dialogues"], len(values["rungs_turns"]))
     values["base"] = {
@@ -106,13 +101,14 @@ def compose(
     return SweepConfig(**values)
 
 
-def spread_rungs(train_turns: int, eta: float, n_rungs: int) -> tuple[int, ...]:
-    """Rungs a factor eta apart below the end; fewer where they would meet.
+def spread_rungs(train_turns: int, n_rungs: int) -> tuple[int, ...]:
+    """Each at half the turns of the next, the last at half of the training; fewer where they would
+    meet.
 
-    >>> spread_rungs(900, 3, 2)
-    (100, 300)
+    >>> spread_rungs(1600, 3)
+    (200, 400, 800)
     """
-    rungs = {round(train_turns / eta**k) for k in range(1, n_rungs + 1)} if eta > 1 else set()
+    rungs = {round(train_turns / 2**k) for k in range(1, n_rungs + 1)}
     return tuple(sorted(r for r in rungs if 0 < r < train_turns))
 
 

@@ -1,8 +1,9 @@
 """ASHA's rung tables (Li et al., arXiv 1810.05934), pure: no Ray, no clock, no files.
 
 `StopRungs` decides when a trial reports (the stopping type, as Ray's). `PromoteRungs` is the
-paper's: a trial pauses at its rung until it is among the best 1/eta there. Both are a function of
-the reports in their order, so that the records of a sweep rebuild them. Higher values are better.
+paper's: a trial pauses at its rung until it is among the best 1/eta there. `HalvingRungs` promotes
+with fewer mistakes, since a sweep knows how many points are to come. All are a function of the
+reports in their order, so that the records of a sweep rebuild them. Higher values are better.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ class Rungs(Protocol):
     def promote(self) -> str | None:
         """A waiting trial that has earned to go on; it waits no more. None: there is none."""
 
-    def promote_early(self, entered: int) -> str | None:
-        """For a worker without work: the best that waits at the highest rung from which fewer have
-        gone on than will in the end, when all `entered` have reported at the lowest."""
+    def promote_idle(self, entered: int) -> str | None:
+        """One for a worker for which there is no new point; `entered`: who is to report at the
+        lowest rung in all."""
 
     def promote_last(self) -> str | None:
         """The same when nothing else will ever report: the fraction is rounded up. So even a small
@@ -41,7 +42,7 @@ class NoRungs:
     def promote(self) -> str | None:
         return None
 
-    def promote_early(self, entered: int) -> str | None:
+    def promote_idle(self, entered: int) -> str | None:
         return None
 
     def promote_last(self) -> str | None:
@@ -111,15 +112,7 @@ class PromoteRungs:
     def promote(self) -> str | None:
         return self._promote(math.floor)
 
-    def promote_early(self, entered: int) -> str | None:
-        due, places = entered, {}
-        for turns in sorted(self.ranked):
-            due = places[turns] = math.ceil(due / self.eta)
-        for turns in sorted(self.ranked, reverse=True):
-            waiting = [trial for _, trial in self.ranked[turns] if trial in self.waiting[turns]]
-            if waiting and len(self.ranked[turns]) - len(waiting) < places[turns]:
-                self.waiting[turns].discard(waiting[0])
-                return waiting[0]
+    def promote_idle(self, entered: int) -> str | None:
         return None
 
     def promote_last(self) -> str | None:
@@ -139,7 +132,34 @@ class PromoteRungs:
             waiting.discard(trial)
 
 
-def open_rungs(asha: str, rungs_turns: Sequence[int], eta: float) -> Rungs:
+class HalvingRungs(PromoteRungs):
+    """Successive halving without barriers. While there are new points only the best 1/eta^2 of a
+    rung are promoted, who will hardly be overtaken; a worker for which there is none takes one of
+    the best 1/eta, rounded up at a rung where nobody is to come any more."""
+
+    def promote(self) -> str | None:
+        return self._promote(lambda share: math.floor(share / self.eta))
+
+    def promote_idle(self, entered: int) -> str | None:
+        return super().promote() or self._promote_settled(entered)
+
+    def _promote_settled(self, entered: int) -> str | None:
+        due = entered
+        for turns in sorted(self.ranked):
+            waiting = [trial for _, trial in self.ranked[turns] if trial in self.waiting[turns]]
+            gone = len(self.ranked[turns]) - len(waiting)
+            if len(self.ranked[turns]) < due:
+                return None
+            if waiting and gone < math.ceil(due / self.eta):
+                self.waiting[turns].discard(waiting[0])
+                return waiting[0]
+            due = gone
+        return None
+
+
+def open_rungs(asha: str, idle: str, rungs_turns: Sequence[int], eta: float) -> Rungs:
     if asha == "stop":
         return StopRungs(rungs_turns, eta)
-    return PromoteRungs(rungs_turns, eta) if asha == "promote" else NoRungs()
+    if asha == "promote":
+        return (HalvingRungs if idle == "promote" else PromoteRungs)(rungs_turns, eta)
+    return NoRungs()

@@ -124,13 +124,11 @@ class Search(TrialTable):
     def _pick(self) -> Progress | None:
         """The trial to work on next; opened where it is a new one."""
         trial = self._next_queued() or self._next_promoted() or self._open_next()
+        trial = trial or self._next_promoted("idle")
         is_racing = any(not is_confirmation(t) for t in self.running)
         if trial is None and not is_racing:
             trial = self._next_promoted("last")
-        trial = trial or self._open_confirmations(is_racing)
-        if trial is None and is_racing and self.config.idle == "promote":
-            trial = self._next_promoted("early")
-        return trial
+        return trial or self._open_confirmations(is_racing)
 
     def _next_queued(self) -> Progress | None:
         queued = (t for t in self.trials.values() if t.state == "QUEUED")

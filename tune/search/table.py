@@ -42,7 +42,7 @@ class TrialTable:
         self.config, self.recorder = config, recorder
         self.objective = objective or COMBINED
         self.trials: dict[str, Progress] = {}
-        self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
+        self.rungs = open_rungs(config.asha, config.idle, config.rungs_turns, config.eta)
         self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.nodes = Nodes()

@@ -74,7 +74,7 @@ def open_curves(flags: argparse.Namespace) -> Curves:
     return curves
 
 
-def open_recorded(name: str, points: str, is_surrogate: bool) -> Curves:
+def open_recorded(name: str, points: slice, is_surrogate: bool) -> Curves:
     from analysis.curve_pool import is_pool, read_pool
     from analysis.records import find_sweep, read_sweep
     from tune.simulate.recorded import open_pool, open_sweep
@@ -85,7 +85,7 @@ def open_recorded(name: str, points: str, is_surrogate: bool) -> Curves:
     if not is_pool(Path(name)):
         return open_sweep(read_sweep(find_sweep(name)))
     pool = read_pool(Path(name))
-    return open_pool(pool, range(len(pool.params))[POINTS[points]])
+    return open_pool(pool, range(len(pool.params))[points])
 
 
 def check_recorded(rungs: Sequence[int], recorded: Sequence[int]) -> None:
@@ -175,6 +175,15 @@ def parse_count(text: str) -> int:
     return number
 
 
+def parse_points(text: str) -> slice:
+    first, dash, last = text.partition("-")
+    if text in POINTS:
+        return POINTS[text]
+    if not (dash and first.isdecimal() and last.isdecimal()) or int(first) > int(last):
+        raise argparse.ArgumentTypeError(f"takes {', '.join(POINTS)}, or A-B as 0-31, not {text!r}")
+    return slice(int(first), int(last) + 1)
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
@@ -191,9 +200,10 @@ def build_parser() -> Parser:
     )
     parser.add_argument(
         "--points",
-        choices=tuple(POINTS),
+        type=parse_points,
         default="all",
-        help="of a pool, by number: choose on one half, confirm on the other",
+        metavar="even|odd|A-B",
+        help="of a pool, by number: choose on some, confirm on the others; default: all",
     )
     parser.add_argument(
         "--surrogate",

@@ -32,13 +32,14 @@ METHODS = {
     "random": Method(asha="off"),
     "stop": Method(asha="stop"),
     "promote": Method(asha="promote"),
-    "promote-early": Method(asha="promote", idle="promote"),
+    "promote-idle": Method(asha="promote", idle="promote"),
     **{f"{s}": Method(asha="off", sampler=s) for s in LEARNING},
     **{
         f"{s}-{asha}": Method(asha=asha, sampler=s)
         for s in LEARNING
         for asha in ("stop", "promote")
     },
+    **{f"{s}-promote-idle": Method(asha="promote", idle="promote", sampler=s) for s in LEARNING},
 }
 RUN_OUT = "random"  # what the others are held against
 RESAMPLES = 10_000

@@ -21,7 +21,7 @@ class Replay:
         self.config, self.room = config, 1
         self.searched = [Progress(name_trial(i), i, *own) for i, own in enumerate(points)]
         self.trials = {trial.id: trial for trial in self.searched}
-        self.rungs = open_rungs(config.asha, config.rungs_turns, config.eta)
+        self.rungs = open_rungs(config.asha, config.idle, config.rungs_turns, config.eta)
         self.milestones = list_milestones(config, config.train_turns)
         self.n_opened = self.n_running = 0
 
@@ -60,10 +60,9 @@ class Replay:
 
     def _pick(self) -> str | None:
         name = self.rungs.promote() or self._open_next()
+        name = name or self.rungs.promote_idle(len(self.searched))
         if name is None and not self.n_running:
             return self.rungs.promote_last()
-        if name is None and self.config.idle == "promote":
-            return self.rungs.promote_early(len(self.searched))
         return name
 
     def _open_next(self) -> str | None:
