@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import ray
@@ -24,6 +25,7 @@ from tune.search.profiles import BASES
 from tune.workers.packing import choose_slots, measure
 from tune.workers.pool import Pool, base_of
 from tune.workers.pool_actor import close_pool, start_pool
+from tune.workers.ray_tune import keep_starting
 from tune.workers.shares import Node
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
@@ -184,3 +186,20 @@ def test_a_pool_s_engine_is_built_once_and_tells_what_it_is_at() -> None:
     assert taken.place.pid == ray.get(taken.actor.find_place.remote()).pid
     assert place.slots == slots
     close_pool(pool)
+
+
+def test_a_worker_that_is_starting_is_kept_while_another_trial_has_none() -> None:
+    """Ray Tune would throw it away for the worker of a trial that has ended."""
+    from ray.tune.execution.tune_controller import TuneController
+
+    controller: Any = SimpleNamespace(
+        _trial_to_actor={"starting": "its actor"},
+        _pending_trials={"starting", "new"},
+        _resetting_trials={"starting", "new"},  # of which Ray Tune says that they have a worker
+    )
+    with keep_starting():
+        reuse: Any = TuneController._maybe_reuse_cached_actor
+        assert not reuse(controller, "starting")
+        assert reuse(controller, "new")
+        controller._pending_trials = {"starting"}
+        assert reuse(controller, "starting")

@@ -22,7 +22,11 @@ def run_ray_tune(
     from trainable.worker.entry import DialogueTrial
 
     searcher, scheduler, *callbacks = adapters
-    with tempfile.TemporaryDirectory(prefix="sweep-", dir=folder) as scratch, keep_keys():
+    with (
+        tempfile.TemporaryDirectory(prefix="sweep-", dir=folder) as scratch,
+        keep_keys(),
+        keep_starting(),
+    ):
         ray_tune.Tuner(
             ray_tune.with_resources(DialogueTrial, partial(_ask, share)),
             tune_config=ray_tune.TuneConfig(
@@ -55,6 +59,29 @@ def keep_keys() -> Iterator[None]:
         yield
     finally:
         class_cache.ENV_VARS_TO_PROPAGATE = before
+
+
+@contextlib.contextmanager
+def keep_starting() -> Iterator[None]:
+    """Inside the block the worker of a trial that has ended goes to a trial for which none is
+    starting yet. Ray Tune would give it to one that waits for its own, and throw that one away:
+    where trials end more often than processes start, the room would never be filled."""
+    from ray.tune.execution.tune_controller import TuneController
+
+    controller: Any = TuneController
+    reuse = controller._maybe_reuse_cached_actor
+
+    def reuse_unless_starting(self: Any, trial: Any) -> bool:
+        has_own, others = trial in self._trial_to_actor, self._pending_trials
+        if has_own and any(other not in self._trial_to_actor for other in others):
+            return False
+        return reuse(self, trial)
+
+    controller._maybe_reuse_cached_actor = reuse_unless_starting
+    try:
+        yield
+    finally:
+        controller._maybe_reuse_cached_actor = reuse
 
 
 def _ask(share: Mapping[str, float], config: Mapping[str, Any]) -> Any:
