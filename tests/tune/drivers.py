@@ -32,7 +32,7 @@ def trace(storage: Path) -> dict[str, str]:
 
 def compute_undisturbed(storage: Path, base_model: str, **settings: Any) -> SweepRecords:
     """What the sweep comes to without Ray, one trial after another and in no time."""
-    settings = {"name": "undisturbed", "fixed": {"base_model": base_model}, **settings}
+    settings = {"name": "undisturbed", "fixed": {"base_model": base_model}, "race": {}, **settings}
     config, space = make_config(storage, **settings)
     with unittest.mock.patch("trainable.solo.toy.time.sleep"):
         run_inline(open_search(config, start_well(space, config.base))[0])

@@ -21,6 +21,7 @@ from tune.search.rebuild import rebuild
 from tune.search.search import Search
 
 Settings = dict[str, Any]
+RACE: Settings = {"asha": "stop", "eta": 3, "rungs_turns": (400, 800)}
 
 
 class Killed(BaseException):
@@ -30,8 +31,7 @@ class Killed(BaseException):
 def make_config(storage: Path, **settings: Any) -> tuple[SweepConfig, Space]:
     space = find_space("lora_modules").fix({"base_model": "toy", **settings.pop("fixed", {})})
     flags = {"name": "s", "space": "lora_modules", "storage": str(storage), "trials": 12}
-    race = {"asha": "stop", "eta": 3, "rungs_turns": (400, 800)}
-    return compose("tiny", {**flags, **race, **settings}), space
+    return compose("tiny", {**flags, **settings.pop("race", RACE), **settings}), space
 
 
 def carry_out(lease: Lease) -> Iterator[Report]:

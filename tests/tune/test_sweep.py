@@ -125,14 +125,16 @@ def test_trials_that_fail_are_recorded_and_all_failing_is_an_error(
 def test_a_finished_sweep_resumed_does_nothing_and_more_trials_extend_it(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    _, folder = run(tmp_path, "--trials", "3", "--concurrent", "1")
+    """Under stop; who is not promoted at a sweep's end is out of it, also of one that goes on."""
+    flags = ("--concurrent", "1", "--asha", "stop")
+    _, folder = run(tmp_path, "--trials", "3", *flags)
     before = (folder / "evals.jsonl").read_bytes(), (folder / "sweep.json").read_bytes()
     assert main(["--resume", "s", "--storage", str(tmp_path)]) == 0
     assert "is finished" in capfd.readouterr().out
     after = (folder / "evals.jsonl").read_bytes(), (folder / "sweep.json").read_bytes()
     assert after == before
     assert main(["--resume", "s", "--storage", str(tmp_path), "--trials", "5"]) == 0
-    _, reference = run(tmp_path / "whole", "--trials", "5", "--concurrent", "1")
+    _, reference = run(tmp_path / "whole", "--trials", "5", *flags)
     assert summarise(read_sweep(folder)) == summarise(read_sweep(reference))
 
 
