@@ -228,8 +228,8 @@ def unwritable(folder: Path, error: OSError) -> ConfigError:
 
 
 NEW = (
-    "choose another --storage, fewer --trials or --concurrent, or --asha stop, under which no trial "
-    "waits with its checkpoints (--dry-run estimates)"
+    "choose another --storage, fewer --trials or --concurrent, or --asha stop, under which no "
+    "trial waits with its checkpoints (--dry-run estimates)"
 )
 RESUMED = "move the sweep's folder to another disk, or give fewer --trials or --concurrent"
 
