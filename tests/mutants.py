@@ -168,12 +168,12 @@ MUTANTS = {
             "sorted(self.ranked, reverse=True):  # the highest",
             "sorted(self.ranked):  # the highest",
         ),
-        ("len(waiting) < places[turns]", "len(waiting) <= places[turns]"),
+        ("gone < math.ceil(due / self.eta)", "gone <= math.ceil(due / self.eta)"),
     ),
     ("tune/search/trials.py", "tune/test_points.py"): (
         ('(has_earned or state == "WAITING")', '(state == "WAITING")'),
     ),
-    ("tune/search/search.py", "tune/test_search.py"): (('self._next_promoted("early")', "None"),),
+    ("tune/search/search.py", "tune/test_search.py"): (('self._next_promoted("idle")', "None"),),
     ("tune/search/table.py", "tune/test_search.py"): (
         ("return reached[-1] if", "return self.milestones(trial)[len(reached)] if"),
         ("if m.turns <= turns_seen", "if m.turns < turns_seen"),
@@ -210,12 +210,12 @@ MUTANTS = {
         ("elif to_train and there.is_bare:", "elif False:"),
     ),
     ("tune/workers/pool.py", "tune/test_packing.py"): (("min(slots, own.slots)", "slots"),),
-    ("tune/search/live_ledger.py", "tune/test_memory.py"): (
+    ("tune/search/live_ledger.py", "tune/test_driver_memory.py"): (
         ("replace(result, **UNSHOWN, **own)", "result"),
     ),
-    ("tune/workers/bridge.py", "tune/test_memory.py"): (("trial.config.clear()", "pass"),),
+    ("tune/workers/bridge.py", "tune/test_driver_memory.py"): (("trial.config.clear()", "pass"),),
     ("tune/search/points.py", "tune/test_points.py"): (
-        ("if self.seen is None or self.seen[0] != stand:", "if self.seen is None:"),
+        ("if self.seen is None or self.stand != stand:", "if self.seen is None:"),
     ),
     ("analysis/lines.py", "analysis/test_records.py"): (
         ("OBJECT = msgspec.json.Decoder(dict[str, Any])", "OBJECT = msgspec.json.Decoder()"),

@@ -131,7 +131,7 @@ def test_namesakes_in_the_working_folder_do_the_script_no_harm(
     listed = call(namesakes, "list", "--storage", str(storage), "--json")
     assert json.loads(listed.stdout)["sweeps"][0]["name"] == "s", listed.stderr
     asked = call(namesakes, "run", "--space", "lora_modules", "--profile", "tiny", "--dry-run")
-    assert asked.returncode == 0 and "go on" in asked.stdout, asked.stderr
+    assert asked.returncode == 0 and "are promoted" in asked.stdout, asked.stderr
 
 
 @pytest.mark.nightly
