@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainable.engine.kernels import BETA1, BETA2, EPSILON
 from trainable.engine.layers.noise import Noise, make_row_noise
-from trainable.engine.slots.adamw import BETA1, BETA2, EPSILON
 from trainable.engine.slots.data_order import DataOrder
 from trainable.engine.slots.optimizer import average_weight, learning_rate_at
 from trainable.trial import TrialConfig

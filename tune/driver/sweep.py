@@ -129,12 +129,12 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
 
     console = Console(file=sys.stdout)
     search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
-    config, say = search.config, search.recorder.say
-    go_on = spell_resume(config.folder, config.objective)
-    with start_ray(config.folder / "logs" / "ray.log", go_on, say) as fleet:
+    folder = search.config.folder
+    go_on = spell_resume(folder, search.config.objective)
+    with start_ray(folder / "logs" / "ray.log", go_on, search.recorder.say) as fleet:
         renew()
         workers = open_workers(search, fleet, handler)
-        records = read_sweep(search.config.folder)
+        records = read_sweep(folder)
         mirrors = open_mirrors(search, header, records, handler, console)
         search.recorder.record_note(workers.describe(search.room), room=search.room)
         if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):

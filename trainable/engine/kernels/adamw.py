@@ -12,9 +12,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from trainable.engine import kernels
+
 NUMBERS = 1024  # of a row, by one program
-# as in trainable.engine.slots.adamw, which imports this room
-BETA1, BETA2, EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-8)
+BETA1, BETA2 = tl.constexpr(kernels.BETA1), tl.constexpr(kernels.BETA2)
+EPSILON = tl.constexpr(kernels.EPSILON)
 
 
 def step_rows_on_gpu(kept: Sequence[Tensor], grads: Tensor, numbers: Tensor, paces: Tensor) -> None:

@@ -12,9 +12,10 @@ import triton.language as tl
 from torch import Tensor
 
 from trainable.engine.kernels import BLOCK_TOKENS
-from trainable.engine.kernels.block_products import (
+from trainable.engine.kernels.tiles import (
     TILE,
     WIDE,
+    find_tile,
     fit,
     multiply_tile,
     precision_of,
@@ -72,10 +73,7 @@ def _add_magnified(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     OUTER: tl.constexpr,
 ):
     """Some tokens of a block, some columns."""
-    first = tl.program_id(0) * ROWS
-    slot = tl.load(slots + first // BLOCK).to(tl.int64)
-    token = (first + tl.arange(0, ROWS)).to(tl.int64)[:, None]
-    column = tl.program_id(1) * OUTER + tl.arange(0, OUTER)[None]
+    slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
     change = multiply_tile(
         low, b, slot, token, column, rank, n, b_slot, b_row, b_column, PRECISION, ROWS, INNER, OUTER
     )

@@ -13,17 +13,18 @@ import triton.language as tl
 from torch import Tensor
 
 from trainable.engine.kernels import BLOCK_TOKENS
-from trainable.engine.kernels.block_products import (
+from trainable.engine.kernels.dropout_mask import is_kept_here
+from trainable.engine.kernels.tiles import (
     TILE,
     WIDE,
     find_distances,
     find_step,
+    find_tile,
     fit,
     multiply_tile,
     pick,
     precision_of,
 )
-from trainable.engine.kernels.dropout_mask import is_kept_here
 
 Mask = tuple[Tensor, Tensor, Tensor]  # token keys, feature keys [layers, in], shares that are kept
 
@@ -101,10 +102,8 @@ def _multiply_kept(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 ):
     """Some tokens of a block, some columns, a layer; whoever has other columns of these tokens
     keeps the same."""
-    first, layer = tl.program_id(0) * ROWS, tl.program_id(2)
-    slot = tl.load(slots + first // BLOCK).to(tl.int64)
-    token = (first + tl.arange(0, ROWS)).to(tl.int64)[:, None]
-    column = tl.program_id(1) * OUTER + tl.arange(0, OUTER)[None]
+    slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
+    layer = tl.program_id(2)
     own_row = layer.to(tl.int64) * tokens + token
     w += slot * w_slot + pick(layer, second_w, third_w, STEP)
     if IS_DROPPED:
@@ -156,10 +155,7 @@ def _add_kept(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     OUTER: tl.constexpr,
 ):
     """Some tokens of a block, some columns: all layers' parts, one after another."""
-    first = tl.program_id(0) * ROWS
-    slot = tl.load(slots + first // BLOCK).to(tl.int64)
-    token = (first + tl.arange(0, ROWS)).to(tl.int64)[:, None]
-    column = tl.program_id(1) * OUTER + tl.arange(0, OUTER)[None]
+    slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
     place = y + token * y_row + column
     total = tl.load(place, mask=column < n, other=0.0).to(tl.float32)
     for layer in range(layers):

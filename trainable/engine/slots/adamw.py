@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from trainable.engine.kernels import BETA1, BETA2, EPSILON
 from trainable.engine.slots.loss_scale import SCALE, SKIPPED_STEPS
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]  # weights, their average, both moments: [slots, width]
 
 
