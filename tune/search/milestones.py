@@ -10,15 +10,13 @@ from tune.search.config import SweepConfig
 def list_milestones(
     config: SweepConfig, train_turns: int, *, is_confirmation: bool = False
 ) -> tuple[Milestone, ...]:
-    """Of a trial that ends at `train_turns`. A loss that decides is measured on the dialogues of
-    the end, so that a trial's losses compare; where a point is confirmed nothing is decided on the
-    way, which has one station that a lost worker's follower goes on from, and the end makes replies
-    to all dialogues."""
+    """Of a trial that ends at `train_turns`. Where a point is confirmed nothing is decided on the
+    way, which has one station that a lost worker's follower goes on from, and the end makes
+    replies to all dialogues."""
     *lower, final = config.eval_dialogues
-    decides_loss = config.rung_metric == "loss" and not is_confirmation
-    by_loss = decides_loss or is_confirmation
+    replies = config.rung_metric != "loss" and not is_confirmation
     rungs = [
-        Milestone(turns, ValidationRequest(final if decides_loss else n, replies=not by_loss))
+        Milestone(turns, ValidationRequest(n, replies=replies))
         for turns, n in zip(config.rungs_turns, lower, strict=True)
         if turns < train_turns
     ]

@@ -2,7 +2,7 @@
 # The same sweeps on 1, 2, 4 and 8 GPUs of one host, in the working folder's runs/:
 #   MODEL=FOLDER_OR_ID CORPUS=FOLDER_OR_NAME analysis/results/hosts/run.sh [STAGE...]
 # fixed   the same 64 random points of the space qlora, each trained to its end
-# search  256 trials of it that the sampler proposes, the best third of a rung going on
+# search  256 trials of it that the sampler proposes, stopped as by default
 # kill    `fixed` again; an engine is killed with SIGKILL on the way
 # seven   llama-7b's shape with random weights for ten minutes, then paused
 # table   what they come to, beside the simulator's prediction
@@ -40,9 +40,8 @@ fixed_on() { run_fixed "fixed-$1"; }
 
 search_on() {
   python3 -m tune.run --space qlora --name "search-$1" "${profile[@]}" "${base[@]}" \
-    --set quantisation=nf4 --trials "${TRIALS:-256}" --asha promote --eta 3 --confirm 0 \
-    --no-baseline --train-turns "${SEARCH_TURNS:-36000}" --rungs "${SEARCH_RUNGS:-4000,12000}" \
-    --eval-dialogues "${SEARCH_DIALOGUES:-64,128,400}"
+    --set quantisation=nf4 --trials "${TRIALS:-256}" --confirm 0 --no-baseline \
+    --train-turns "${SEARCH_TURNS:-24000}"
 }
 
 kill_on() {
