@@ -1,10 +1,12 @@
 """A sweep's header, sweep.json, as its driver writes it, and what has changed since."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.records import FORMAT, SweepRecords
 from search_spaces.space import Space
@@ -18,12 +20,14 @@ from tune.search.config import SweepConfig
 from tune.search.search import Search
 from tune.search.trials import ENDED
 
+if TYPE_CHECKING:
+    from tune.plan.new import Plan
 
-def write_headers(
-    config: SweepConfig, space: Space, records: SweepRecords | None
-) -> dict[str, Any]:
+
+def write_headers(plan: Plan, records: SweepRecords | None) -> dict[str, Any]:
     """What sweep.json says from now on, which is written last: it makes the folder a sweep's.
     Raises StorageFault."""
+    config, space = plan.config, plan.space
     header = compose_header(config, space, records)
     if records is None or has_changed(header, records):
         text = spell_sweep(config, space)

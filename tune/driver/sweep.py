@@ -26,7 +26,7 @@ from tune.plan.checks import check_space
 from tune.plan.resumption import describe_move
 from tune.plan.sweep_file import NAME as SWEEP_FILE
 from tune.search.budget import Budget
-from tune.search.rebuild import is_space_of, rebuild
+from tune.search.rebuild import rebuild
 from tune.search.search import Search
 from tune.search.trials import ENDED
 
@@ -65,7 +65,7 @@ def run_to_exit_code(
     config = plan.config
     where = f"{config.folder} cannot be written"
     try:
-        header = write_headers(config, plan.space, records)  # until then there is nothing to resume
+        header = write_headers(plan, records)  # until then there is nothing to resume
     except StorageFault as fault:
         print(f"{where} ({fault.strerror}): the same command begins again", file=sys.stderr)
         return EXIT_FAILED
@@ -91,12 +91,10 @@ def run_search(
     listeners: Iterable[Listener],
 ) -> int:
     """Raises StorageFault, Paused."""
-    config, space = plan.config, plan.space
+    config = plan.config
     recorder = Recorder(config.folder, listeners, say=print)
     recorder.publish(["sweep.json", SWEEP_FILE])
-    if records is not None and records.exhausted_at is not None and not is_space_of(records, space):
-        recorder.record_note("the space is another: there may be points left", exhausted_at=None)
-    search = Search(config, space, recorder, plan.objective)
+    search = plan.open_search(recorder)
     budget = Budget(search)
     if records is not None:
         rebuild(search, records)

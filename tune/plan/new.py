@@ -13,6 +13,7 @@ from trainable.evaluation.objective import COMBINED, Objective
 from trainable.storage.adapter import inherit
 from trainable.system.environment import set_environment
 from trainable.trial import ConfigError, TrialConfig
+from tune.folder.recorder import Recorder
 from tune.folder.trackers import check_backends
 from tune.plan.checks import check_seeds, check_space, check_train_turns
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
@@ -23,6 +24,7 @@ from tune.plan.warm_start import warm_start
 from tune.search.config import FLAGS, SweepConfig
 from tune.search.confirm import describe_fresh_seeds
 from tune.search.profiles import compose, pick_profile
+from tune.search.search import Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,10 @@ class Plan:
     why: str = ""  # the profile
     objective: Objective = COMBINED  # the config's, with its source where that is Python
     is_resumed: bool = False
+
+    def open_search(self, recorder: Recorder) -> Search:
+        """The search before its first trial."""
+        return Search(self.config, self.space, recorder, self.objective)
 
 
 def plan_sweep(flags: argparse.Namespace) -> Plan:

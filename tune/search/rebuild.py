@@ -32,8 +32,11 @@ def rebuild(search: Search, records: SweepRecords) -> None:
     for trial in list(search.trials.values()):
         _settle(search, trial)
     search.n_numbers = max(records.n_numbers, _count_folders(records.folder))
-    is_same = is_space_of(records, search.space)
+    is_same = Space.from_dict(records.space) == search.space
     search.is_exhausted = is_same and records.exhausted_at is not None
+    if records.exhausted_at is not None and not is_same:
+        note = "the space is another: there may be points left"
+        search.recorder.record_note(note, exhausted_at=None)
 
 
 def _count_folders(folder: Path) -> int:
@@ -124,10 +127,6 @@ def check_configs(records: SweepRecords) -> None:
                 f"trial {trial.id} of {records.folder} cannot be read ({error}): restore its line "
                 "in evals.jsonl, or take it out"
             ) from error
-
-
-def is_space_of(records: SweepRecords, space: Space) -> bool:
-    return Space.from_dict(records.space) == space
 
 
 def check_widened(space: Space, records: SweepRecords) -> None:
