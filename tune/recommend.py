@@ -39,7 +39,7 @@ def advise(flags: argparse.Namespace) -> Outcome:
     held = leave_one_out(seen)
     facts = {"point": point, "train_turns": trial.train_turns, "config": trial.to_dict()}
     facts |= {"held_out": [asdict(h) for h in held], "trials": trials, "trial_s": trial_s}
-    facts |= tell_worth(held, trials)
+    facts |= expect_regret(held, trials)
     facts["doubt"] = find_doubt({**base, **trial.to_dict()}, params, seen) if RATE in point else ""
     print(f"{flags.model}, {params / 1e6:,.1f}M parameters, without a search:")
     for name, value in {**point, "train_turns": trial.train_turns}.items():
@@ -106,7 +106,7 @@ def count_trials(trial: TrialConfig, flags: argparse.Namespace) -> tuple[int, fl
     return int(60 * flags.minutes / max(trial_s, 1e-9)), trial_s, pace.why
 
 
-def tell_worth(held: Sequence[LeftOutSweep], trials: int) -> dict[str, float | None]:
+def expect_regret(held: Sequence[LeftOutSweep], trials: int) -> dict[str, float | None]:
     """In points of Combined, over the sweeps left out one after another; None: of one alone."""
     if not held:
         return {"expected_regret": None, "random_regret": None, "expected_gain": None}
@@ -120,7 +120,7 @@ def tell_worth(held: Sequence[LeftOutSweep], trials: int) -> dict[str, float | N
 def describe(facts: dict[str, Any], minutes: float, why: str) -> list[str]:
     held, regret = facts["held_out"], facts["expected_regret"]
     if regret is None:
-        return ["What it is worth cannot be told from one sweep: name several with --from."]
+        return ["The expected regret takes at least two sweeps: name several with --from."]
     least, most = min(h["picked"] for h in held), max(h["picked"] for h in held)
     return [
         f"Expected to end {regret:.1f} points of Combined below the best setting of a sweep "

@@ -53,7 +53,7 @@ def test_a_simulated_search_sees_one_seed_on_one_half(pool: Pool) -> None:
     for seed in range(7):
         seen = curves.repeat(seed).advance(config, -1, end).result.combined
         assert seen == pytest.approx(pool.score_half("a")[1, seed % 5])
-    assert curves.worth(config) == pytest.approx(pool.find_truth()[1])
+    assert curves.true_combined(config) == pytest.approx(pool.find_truth()[1])
 
 
 def test_tables_for_optuna_and_syne_tune(pool: Pool) -> None:

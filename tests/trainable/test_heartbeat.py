@@ -11,7 +11,9 @@ from trainable.training_curve import TrainingCurve
 
 def test_curves_are_sent_by_trial_and_only_those_that_have_grown() -> None:
     sent: list[dict[str, dict[str, list[int]]]] = []
-    heartbeat = Heartbeat(lambda sign: None, lambda content: sent.append(json.loads(content)), None)
+    heartbeat = Heartbeat(
+        lambda state: None, lambda content: sent.append(json.loads(content)), None
+    )
     curves = {key: grow(TrainingCurve(), range(1, 4)) for key in ("0007.1", "0008.2")}
     for key, curve in curves.items():
         tell("training", 24, 80, key=key, curve=curve)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tune.terminal.heartbeats import merge
 from tune.terminal.live import Display
 from tune.terminal.progress import SweepProgress
-from tune.terminal.signs import merge
 from tune.terminal.table import render
 
 SWEEP = {"name": "mine", "config": {"trials": 4, "rungs_turns": [100, 300], "train_turns": 900}}
@@ -102,7 +102,7 @@ def test_the_table_shows_what_each_trial_is_at_and_the_gpus() -> None:
         progress.on_event(event)
     said = {"trials": {"0000": ["training", 450, 900], "0001": ["training", 99, 100]}}
     gpu = {"id": "1", "percent": 91.0, "used_gib": 61.4, "total_gib": 80.0}
-    progress.signs = merge([json.dumps({**said, "node": "n", "gpu": gpu}).encode()])
+    progress.heartbeats = merge([json.dumps({**said, "node": "n", "gpu": gpu}).encode()])
     text = show(progress)
     assert "n 1: 91 %, 61 of 80 GiB" in text
     at_work = next(line for line in text.splitlines() if line.startswith("0000"))
@@ -130,7 +130,7 @@ def test_the_trial_its_turns_score_and_curve_are_on_every_terminal(width: int) -
     for event in EVENTS:
         progress.on_event({**event, "params": PATTERN} if event["event"] == "trial" else event)
     said = {"trials": {"0000": ["training", 450, 900]}, "node": "n", "gpu": None}
-    progress.signs = merge([json.dumps(said).encode()])
+    progress.heartbeats = merge([json.dumps(said).encode()])
     text = show(progress, width)
     assert max(map(len, text.splitlines())) <= width
     running = next(line for line in text.splitlines() if line.startswith("0000")).split()

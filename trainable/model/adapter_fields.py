@@ -163,9 +163,9 @@ def list_modules(folder: Path, paths: tuple[str, ...]) -> tuple[str, ...]:
     tensors say, and as peft reads its configuration. Raises ConfigError where the two differ or a
     layer is not there."""
     named = {m[1] for name in read_tensor_shapes(folder) if (m := PLAIN_TENSOR.fullmatch(name))}
-    if strangers := sorted(named - set(paths)):
+    if unknown := sorted(named - set(paths)):
         raise ConfigError(
-            f"{folder} changes layers that the base model does not have ({strangers[0]} first; its "
+            f"{folder} changes layers that the base model does not have ({unknown[0]} first; its "
             f"own are {paths[0]} and others): give the base that it was made for"
         )
     fields = read_adapter_config(folder)

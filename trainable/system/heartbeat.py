@@ -1,7 +1,7 @@
 """Sends what a worker's process is at, for the sweep's live table: once a second at most; and now
 and then how its trials' training goes, step by step.
 
-Nothing rests on it: a sign that is lost, late or wrong changes no trial.
+Only the live table reads it: a heartbeat that is lost, late or wrong changes no trial.
 """
 
 import json
@@ -21,8 +21,8 @@ UNCHANGED_S = 5.0  # after so long it is sent though nothing has changed: the pr
 
 
 class Heartbeat(threading.Thread):
-    """`send` takes a sign's bytes, `send_curves` those of curves that have grown (by trial); `gpu`
-    is what nvidia-smi knows the process's GPU by."""
+    """`send` takes a heartbeat's bytes, `send_curves` those of curves that have grown (by trial);
+    `gpu` is what nvidia-smi knows the process's GPU by."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class Heartbeat(threading.Thread):
             is_due = time.monotonic() - sent_s >= UNCHANGED_S
             if is_due:
                 use, sent_s = measure_gpu(self.gpu), time.monotonic()
-            sign = {"trials": self._list_trials(), "node": os.uname().nodename, "gpu": use}
-            if is_due or sign != last:
-                self.send(json.dumps({**sign, "time_s": time.time()}).encode())
-                last = sign
+            now = {"trials": self._list_trials(), "node": os.uname().nodename, "gpu": use}
+            if is_due or now != last:
+                self.send(json.dumps({**now, "time_s": time.time()}).encode())
+                last = now
             if self.curves.is_due():
                 with self.curves:
                     self.send_grown()

@@ -19,8 +19,8 @@ from trainable.system.activity import tell
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.training_curve import TrainingCurve
 from trainable.trial import CannotPack, ConfigError, TrialConfig, TrialFailed
+from trainable.worker.heartbeat import start_heartbeat
 from trainable.worker.node import Unfit, check_versions, find_fault, find_here
-from trainable.worker.signs import start_heartbeat
 from trainable.worker.wire import EnginePlace, Files
 
 # Every operation of torch lets go of Python's lock. At the default 5 ms a turn one thread that

@@ -23,11 +23,11 @@ from trainable.system.activity import forget, tell
 from trainable.system.retries import StorageFault, check_there, retry_io
 from trainable.system.shortage import describe_shortage, is_out_of_memory
 from trainable.trial import ConfigError, TrialFailed
+from trainable.worker.heartbeat import start_heartbeat
 from trainable.worker.lease import Lease, Milestone, Report
 from trainable.worker.node import Unfit, blame_storage, check_versions, find_fault
 from trainable.worker.objective import apply_objective
 from trainable.worker.remote import take_slot
-from trainable.worker.signs import start_heartbeat
 from trainable.worker.wire import LeasedSlot, Place
 
 HEADER = "sweep.json"  # in the folder that holds the trials' checkpoints

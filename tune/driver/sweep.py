@@ -177,9 +177,9 @@ def list_adapters(
         CurvesCallback,
         FaultCallback,
         ForgetCallback,
+        HeartbeatsCallback,
         LeaseSearcher,
         ReportScheduler,
-        SignsCallback,
     )
     from tune.workers.heartbeats import HeartbeatReader
 
@@ -188,7 +188,7 @@ def list_adapters(
         ReportScheduler(search, workers.release),
         FaultCallback(search, workers.release, fleet.check),
         ControlCallback(search, handler.look, workers.release),
-        SignsCallback(HeartbeatReader(), mirrors.display),
+        HeartbeatsCallback(HeartbeatReader(), mirrors.display),
         CurvesCallback(search, mirrors.reporters),
         ForgetCallback(),
     )

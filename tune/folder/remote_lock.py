@@ -93,7 +93,8 @@ def find_remote_owner(folder: Path, is_told: bool = False) -> str | None:
         first = now = read_lock(remote)
         deadline_s = time.monotonic() + PATIENCE_S
         if now is not None and is_told:
-            text = f"{describe(now)} drove {folder.name}: waiting {PATIENCE_S:g} s for a sign of it"
+            waits = f"waiting {PATIENCE_S:g} s for it to renew its lock"
+            text = f"{describe(now)} drove {folder.name}: {waits}"
             print(text, file=sys.stderr)
         while now is not None and time.monotonic() < deadline_s:
             if now != first:

@@ -50,7 +50,7 @@ class Work:
 @dataclass(eq=False)
 class Engine:
     slots: int
-    fixed_share: float = 1.0
+    fixed_share: float
     works: list[Work] = field(default_factory=list)  # in the order of joining
     at_s: float = 0.0  # up to when `left_turns` is accounted for
     due_s: float = math.inf  # when the next of its trials reaches a milestone

@@ -41,7 +41,7 @@ class Curves(Protocol):
     config: SweepConfig  # of which a simulated sweep changes some settings
     space: Space
     best: float  # Combined at the end of the best point there is
-    fixed_share: float  # of an engine that trains them: see `clock`
+    fixed_share: float = 1.0  # of an engine that trains them: see `clock`
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         """n points at random, no two alike."""
@@ -55,20 +55,18 @@ class Curves(Protocol):
     def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         """From the evaluation at `seen` turns (-1: none yet) to the milestone's."""
 
-    def worth(self, config: TrialConfig) -> float:
+    def true_combined(self, config: TrialConfig) -> float:
         """Combined at the end, as well as it can be known."""
 
 
-class Formula:
+class Formula(Curves):
     """The toy's curves. Each trial has a speed of its own."""
-
-    fixed_share = 1.0
 
     def __init__(self) -> None:
         self.config = compose("tiny", {"name": FORMULA, "space": FORMULA_SPACE, "baseline": False})
         fixed = find_space(FORMULA_SPACE).fix({"base_model": FORMULA})
         self.space = start_well(fixed, self.config.base)
-        self.best = max(map(self.worth, self._list_grid()))
+        self.best = max(map(self.true_combined, self._list_grid()))
         self._results: dict[tuple[TrialConfig, Milestone], EvalResult] = {}
 
     def _list_grid(self) -> Iterator[TrialConfig]:
@@ -95,7 +93,7 @@ class Formula:
         speed = random.Random(str(config)).uniform(*SPEEDS)
         return Stretch(turns, turns * TURN_S / speed + result.eval_s, result)
 
-    def worth(self, config: TrialConfig) -> float:
+    def true_combined(self, config: TrialConfig) -> float:
         return expected_combined(config, config.train_turns)
 
     def _evaluate(self, config: TrialConfig, milestone: Milestone) -> EvalResult:

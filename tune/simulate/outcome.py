@@ -87,7 +87,7 @@ def simulate(curves: Curves, method: str, gpus: int, pack: int, seed: int) -> Ou
         training=training,
         busy=clock.slot_s / (gpus * pack * clock.now_s),
         completed=sum(t.state == "COMPLETE" for t in clock.search.searched),
-        regret=curves.best - curves.worth(pick(clock.search)),
+        regret=curves.best - curves.true_combined(pick(clock.search)),
         random_regret=curves.best - draw_and_pick(curves, seed, max(round(training), 1)),
     )
 
@@ -135,7 +135,7 @@ def draw_and_pick(curves: Curves, seed: int, n: int) -> float:
     end = list_milestones(curves.config, curves.config.train_turns)[-1]
     points = curves.draw(seed, curves.config.trials)[:n]
     configs = list(map(curves.to_config, points))
-    return curves.worth(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))
+    return curves.true_combined(max(configs, key=lambda c: curves.advance(c, -1, end).result.score))
 
 
 def summarise(outcomes: Sequence[Outcome | Beside]) -> dict[str, tuple[float, float, float]]:

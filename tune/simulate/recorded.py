@@ -15,7 +15,7 @@ from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Milestone
 from tune.plan.estimate import FORWARD
 from tune.search.config import SweepConfig
-from tune.simulate.curves import Point, Stretch
+from tune.simulate.curves import Curves, Point, Stretch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,22 +23,20 @@ if TYPE_CHECKING:
     from analysis.curve_pool import Pool
 
 
-class Recorded:
+class Recorded(Curves):
     """Curves of trials that reached their end: of each config some runs, one a seed."""
-
-    fixed_share = 1.0
 
     def __init__(
         self,
         space: Space,
         config: SweepConfig,
         runs: Mapping[TrialConfig, Sequence[TrialRecord]],
-        worths: Mapping[TrialConfig, float],
+        truth: Mapping[TrialConfig, float],
     ) -> None:
         self.space, self.config, self.seed = space, config, 0
-        self.runs, self.worths = runs, worths
+        self.runs, self.truth = runs, truth
         self.configs = {frozenset(t[0].params.items()): config for config, t in runs.items()}
-        self.best = max(worths.values())
+        self.best = max(truth.values())
         self.without_replies: dict[tuple[str, int], EvalRecord] = {}
         self.most_dialogues = max(e.n_dialogues for r in runs.values() for t in r for e in t.evals)
 
@@ -84,12 +82,12 @@ class Recorded:
         eval_s = FORWARD * e.train_s / max(e.turns_seen, 1) * n_turns
         return replace(e, combined=None, nats_per_word=loss, eval_s=eval_s)
 
-    def worth(self, config: TrialConfig) -> float:
-        return self.worths[config]
+    def true_combined(self, config: TrialConfig) -> float:
+        return self.truth[config]
 
 
 def open_sweep(records: SweepRecords) -> Recorded:
-    """What a search saw of a trial is what the trial is worth. Raises ConfigError when no trial
+    """What a search saw at a trial's end is taken for the truth. Raises ConfigError when no trial
     reached its end."""
     space, config = Space.from_dict(records.space), read_config(records)
     ended = [t for t in records.searched if t.state == "COMPLETE" and t.last]
@@ -99,24 +97,24 @@ def open_sweep(records: SweepRecords) -> Recorded:
             "has none: run one with --asha off"
         )
     runs = {space.to_config(trial.params, config.base): (trial,) for trial in ended}
-    worths = {key: trials[0].evals[-1].score for key, trials in runs.items()}
-    return Recorded(space, config, runs, worths)
+    truth = {key: trials[0].evals[-1].score for key, trials in runs.items()}
+    return Recorded(space, config, runs, truth)
 
 
 def open_pool(pool: Pool, numbers: Sequence[int]) -> Recorded:
-    """A search sees one seed on half of the dialogues; a point is worth the mean of its seeds on
-    the other half. `numbers`: of the points."""
+    """A search sees one seed on half of the dialogues; a point's true score is the mean of its
+    seeds on the other half. `numbers`: of the points."""
     space, config = Space.from_dict(pool.header["space"]), read_settings(pool.header["config"])
     seen, truth = pool.score_half("a").to_dict(), pool.find_truth().to_dict()
     runs: dict[TrialConfig, list[TrialRecord]] = {}
-    worths: dict[TrialConfig, float] = {}
+    final: dict[TrialConfig, float] = {}
     rows = pool.curves[(pool.curves.weights == "average") & pool.curves.point.isin(numbers)]
     for (point, seed), evals in rows.sort_values("rung").groupby(["point", "seed"]):
         params = pool.params[int(str(point))]
         key = space.to_config(params, config.base)
         runs.setdefault(key, []).append(build_trial(params, evals, seen[point, seed]))
-        worths[key] = truth[point]
-    return Recorded(space, config, runs, worths)
+        final[key] = truth[point]
+    return Recorded(space, config, runs, final)
 
 
 def build_trial(params: Point, rows: pd.DataFrame, combined: float) -> TrialRecord:

@@ -25,7 +25,7 @@ from trainable.trial import TrialConfig
 from trainable.worker.lease import Milestone
 from tune.plan.evidence import weigh_shape
 from tune.search.proposals import draw
-from tune.simulate.curves import Point, Stretch
+from tune.simulate.curves import Curves, Point, Stretch
 from tune.simulate.recorded import open_pool
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ class HeldOut:
     rank_correlation: float
 
 
-class Surrogate:
-    fixed_share = 1.0
-
+class Surrogate(Curves):
     def __init__(self, pool: Pool) -> None:
         recorded = open_pool(pool, range(len(pool.params)))
         self.config, self.seed = recorded.config, 0
@@ -61,7 +59,7 @@ class Surrogate:
         self.templates = next(iter(runs.values())).evals
         self.inputs = np.array([self._encode(config) for config in runs])
         losses = [[math.log(e.nats_per_word or math.nan) for e in t.evals] for t in runs.values()]
-        halves = np.array([[t.evals[-1].score, recorded.worths[c]] for c, t in runs.items()])
+        halves = np.array([[t.evals[-1].score, recorded.true_combined(c)] for c, t in runs.items()])
         self.noise = float(np.std(halves[:, 0] - halves[:, 1]) / math.sqrt(2))
         self.targets = np.column_stack((losses, halves.mean(axis=1)))
         self.models = [fit(self.inputs, target) for target in self.targets.T]
@@ -106,7 +104,7 @@ class Surrogate:
         pace_s = template.train_s / template.turns_seen
         return Stretch(turns, turns * pace_s + template.eval_s, result)
 
-    def worth(self, config: TrialConfig) -> float:
+    def true_combined(self, config: TrialConfig) -> float:
         return float(self._predict(config)[-1])
 
     def to_config(self, point: Point) -> TrialConfig:

@@ -7,7 +7,7 @@ from typing import Any
 from analysis.choice import PointResult, choose_best
 from analysis.curves import trained_turns, worked_s
 from analysis.records import RUNNING, Ledger, TrialRecord, name_objective
-from tune.terminal.signs import Signs
+from tune.terminal.heartbeats import Heartbeats
 
 
 class SweepProgress:
@@ -15,7 +15,7 @@ class SweepProgress:
     `since_s` the unix time at which the driver began (None: there is none, or the first event will
     say); `now_s` tells the time that the driver writes down.
 
-    `signs` are what the sweep's processes say they are at; without any, only what is recorded
+    `heartbeats` are what the sweep's processes say they are at; without any, only what is recorded
     shows."""
 
     def __init__(
@@ -31,7 +31,7 @@ class SweepProgress:
         self.sweep = sweep
         self.slots = max(slots, 1)
         self.ledger, self.is_keeper = ledger or Ledger(), ledger is None
-        self.signs = Signs()
+        self.heartbeats = Heartbeats()
         self.since_s, self.now_s = since_s, now_s
         self._trials: tuple[int, list[TrialRecord]] = (0, [])  # after so many events
         self._best: tuple[int, PointResult | None] = (0, None)  # as well
@@ -73,9 +73,9 @@ class SweepProgress:
 
     @property
     def at_work(self) -> list[TrialRecord]:
-        """The open trials that some process works on, the untuned base among them; where nobody
-        gives a sign, all that have not ended."""
-        known = self.signs.activities
+        """The open trials that some process works on, the untuned base among them; without
+        heartbeats all that have not ended."""
+        known = self.heartbeats.activities
         is_open = [t for t in list(self.ledger.trials.values()) if t.state == RUNNING]
         return [t for t in is_open if t.id in known] if known else is_open
 
@@ -84,7 +84,7 @@ class SweepProgress:
         """System turns trained on, over all trials and up to now."""
         recorded = trained_turns(self.trials)
         for trial in self.at_work:
-            now = self.signs.activities.get(trial.id)
+            now = self.heartbeats.activities.get(trial.id)
             if now is not None and now.what == "training":
                 recorded += max(int(now.done) - (trial.last.turns_seen if trial.last else 0), 0)
         return recorded

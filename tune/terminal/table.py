@@ -19,7 +19,7 @@ from tune.terminal.progress import SweepProgress, format_duration
 from tune.terminal.trial_rows import STATE_STYLES, render_trials
 
 if TYPE_CHECKING:
-    from tune.terminal.signs import GpuUse
+    from tune.terminal.heartbeats import GpuUse
 
 SHOWN_TRIALS = 20
 LEAST_TRIALS = 4  # shown on the lowest terminal
@@ -75,8 +75,8 @@ def _render_summary(progress: SweepProgress) -> Table:
     grid.add_row("speed", _describe_speed(progress))
     if progress.since_s is not None:
         grid.add_row("slots", _describe_slots(progress))
-    if progress.signs.gpus:
-        grid.add_row("GPUs", describe_gpus(progress.signs.gpus))
+    if progress.heartbeats.gpus:
+        grid.add_row("GPUs", describe_gpus(progress.heartbeats.gpus))
     grid.add_row("spent", _describe_spent(progress))
     return grid
 
@@ -128,7 +128,7 @@ def _describe_slots(progress: SweepProgress) -> str:
 def describe_gpus(gpus: Sequence[GpuUse]) -> str:
     """One by one where they are few.
 
-    >>> from tune.terminal.signs import GpuUse
+    >>> from tune.terminal.heartbeats import GpuUse
     >>> describe_gpus([GpuUse("a", "0", 97.0, 41.2, 79.6)])
     'a 0: 97 %, 41 of 80 GiB'
     >>> describe_gpus([GpuUse("a", str(i), 90.0 + i, 40.0, 80.0) for i in range(8)])

@@ -137,7 +137,7 @@ def _pick(evaluation: EvalRecord, is_loss: bool) -> float | None:
 def _count_turns(trial: TrialRecord, progress: SweepProgress) -> int:
     """Trained on so far, a step that is not evaluated yet included."""
     recorded = trial.last.turns_seen if trial.last else 0
-    now = progress.signs.activities.get(trial.id) if trial.state == RUNNING else None
+    now = progress.heartbeats.activities.get(trial.id) if trial.state == RUNNING else None
     return max(recorded, int(now.done)) if now and now.what == "training" else recorded
 
 
@@ -159,9 +159,9 @@ def _find_scale(trials: Sequence[TrialRecord], is_loss: bool) -> Scale:
 def _show_now(trial: TrialRecord, progress: SweepProgress, layout: ColumnLayout) -> RenderableType:
     if trial.state != RUNNING:
         return Text(trial.state.lower(), style=STATE_STYLES[trial.state])
-    activity = progress.signs.activities.get(trial.id)
+    activity = progress.heartbeats.activities.get(trial.id)
     if activity is None:
-        return "" if not progress.signs.activities else "waiting"
+        return "" if not progress.heartbeats.activities else "waiting"
     return render_activity(activity, width=BAR) if layout.has_bars else activity.what
 
 

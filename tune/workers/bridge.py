@@ -23,7 +23,7 @@ from tune.terminal.live import Display
 from tune.workers.heartbeats import HeartbeatReader, take_curves
 
 SURVEY_S = 2.0
-SIGNS_S = 1.0  # between looks at what the workers are at
+HEARTBEATS_S = 1.0  # between looks at what the workers are at
 CURVES_S = 5.0  # between looks at how their training goes, step by step
 
 
@@ -127,7 +127,7 @@ class ControlCallback(Unpickled, ray_tune.Callback):
                     end_worker(trial)
 
 
-class SignsCallback(Unpickled, ray_tune.Callback):
+class HeartbeatsCallback(Unpickled, ray_tune.Callback):
     """Lets the live table know what the workers are at, once a second."""
 
     def __init__(self, heartbeats: HeartbeatReader, display: Display) -> None:
@@ -136,8 +136,8 @@ class SignsCallback(Unpickled, ray_tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if self.display.live is not None and time.monotonic() >= self.next_s:
-            self.next_s = time.monotonic() + SIGNS_S
-            self.display.progress.signs = self.heartbeats.look()
+            self.next_s = time.monotonic() + HEARTBEATS_S
+            self.display.progress.heartbeats = self.heartbeats.look()
 
 
 class CurvesCallback(Unpickled, ray_tune.Callback):

@@ -42,7 +42,7 @@ class Race:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worth:
+class Measured:
     race: Race
     regrets: tuple[float, ...]  # above that of all run out, by slots
     trained: tuple[float, ...]  # shares of what all run out take
@@ -65,26 +65,26 @@ def main() -> None:
     n = len(curves.runs)
     within = list_races(curves.config.rungs_turns)
     for orders in (ORDERS, MANY_ORDERS):
-        worths = measure(curves, within, n, orders)
-        within = [worth.race for worth in worths if worth.is_within]
-        print(f"{len(worths)} races of all {n}, {len(within)} within, in {orders} orders:")
-        tell(worths)
+        measured = measure(curves, within, n, orders)
+        within = [one.race for one in measured if one.is_within]
+        print(f"{len(measured)} races of all {n}, {len(within)} within, in {orders} orders:")
+        tell(measured)
     print(f"those on {MANY_ORDERS} draws of {round(DRAWN * n)}, the least regret first:")
     tell(measure(curves, within, round(DRAWN * n), MANY_ORDERS))
 
 
-def measure(curves: Recorded, races: Sequence[Race], trials: int, orders: int) -> list[Worth]:
+def measure(curves: Recorded, races: Sequence[Race], trials: int, orders: int) -> list[Measured]:
     """The best first."""
     curves.config = replace(curves.config, trials=trials)
     run_out = lru_cache(lambda race, slots: run(curves, race, slots, orders))
-    worths = []
+    measured = []
     for race in races:
         outcomes = {slots: run(curves, race, slots, orders) for slots in SLOTS}
         whole = Race(method=RUN_OUT, rungs=race.rungs, metric=race.metric)
         beside = {s: list(map(hold_against, outcomes[s], run_out(whole, s))) for s in SLOTS}
         trained = [fmean(o.training for o in outcomes[s]) / trials for s in SLOTS]
-        worths.append(
-            Worth(
+        measured.append(
+            Measured(
                 race=race,
                 regrets=tuple(fmean(b.more_regret for b in beside[s]) for s in SLOTS),
                 trained=tuple(trained),
@@ -93,7 +93,7 @@ def measure(curves: Recorded, races: Sequence[Race], trials: int, orders: int) -
             )
         )
         print(".", end="", file=sys.stderr, flush=True)
-    return sorted(worths, key=lambda worth: worth.place)
+    return sorted(measured, key=lambda one: one.place)
 
 
 def run(curves: Recorded, race: Race, slots: int, orders: int) -> list[Outcome]:
@@ -119,16 +119,16 @@ def list_races(recorded: tuple[int, ...]) -> list[Race]:
     ]
 
 
-def tell(worths: Sequence[Worth]) -> None:
+def tell(measured: Sequence[Measured]) -> None:
     print("| race | eta | rungs | by | more regret | training, % | time, % | slower, % | within |")
     print("|---|--:|---|---|---|---|---|--:|---|")
-    for worth in worths:
-        race = worth.race
+    for one in measured:
+        race = one.race
         cells = [race.method, f"{race.eta:g}", ", ".join(map(str, race.rungs)), race.metric]
-        cells.append(" / ".join(f"{regret:.2f}" for regret in worth.regrets))
-        for shares in (worth.trained, worth.clocks):
+        cells.append(" / ".join(f"{regret:.2f}" for regret in one.regrets))
+        for shares in (one.trained, one.clocks):
             cells.append(" / ".join(f"{100 * share:.0f}" for share in shares))
-        cells += [f"{worth.slower:.1f}", "yes" if worth.is_within else "no"]
+        cells += [f"{one.slower:.1f}", "yes" if one.is_within else "no"]
         print(f"| {' | '.join(cells)} |")
 
 

@@ -1,5 +1,5 @@
 """NEFTune's noise on the embeddings of a training pass (arXiv 2310.05914), by counter: a function
-of the seed, the dialogue's place in the data order and the token, never of the company."""
+of the seed, the dialogue's place in the data order and the token alone, whatever else is packed."""
 
 from __future__ import annotations
 

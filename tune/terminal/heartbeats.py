@@ -20,23 +20,23 @@ class GpuUse:
 
 
 @dataclass(frozen=True)
-class Signs:
+class Heartbeats:
     activities: Mapping[str, Activity] = field(default_factory=dict)  # by trial
     gpus: tuple[GpuUse, ...] = ()
 
 
-def merge(signs: list[bytes]) -> Signs:
+def merge(heartbeats: list[bytes]) -> Heartbeats:
     """
-    >>> signs = merge([b'{"trials": {"0001": ["training", 5, 10]}, "node": "a", "gpu": null}'])
-    >>> signs.activities["0001"].total, signs.gpus
+    >>> merged = merge([b'{"trials": {"0001": ["training", 5, 10]}, "node": "a", "gpu": null}'])
+    >>> merged.activities["0001"].total, merged.gpus
     (10, ())
     """
     activities: dict[str, Activity] = {}
     gpus: dict[tuple[str, str], GpuUse] = {}
-    for sign in signs:
-        said: dict[str, Any] = json.loads(sign)
+    for heartbeat in heartbeats:
+        said: dict[str, Any] = json.loads(heartbeat)
         activities |= {trial: Activity(*values) for trial, values in said["trials"].items()}
         if said["gpu"] is not None:
             use = GpuUse(node=said["node"], **said["gpu"])
             gpus[use.node, use.id] = use
-    return Signs(activities=activities, gpus=tuple(gpus[place] for place in sorted(gpus)))
+    return Heartbeats(activities=activities, gpus=tuple(gpus[place] for place in sorted(gpus)))
