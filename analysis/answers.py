@@ -38,7 +38,7 @@ def answer(records: SweepRecords, entries: Sequence[Entry]) -> list[str]:
 
 
 def _name_first(first: Entry) -> str:
-    where = f" after {first.level_turns:,} turns" if first.level_turns else ""
+    where = f" after {first.milestone_turns:,} turns" if first.milestone_turns else ""
     seeds = f", the mean of {len(first.trials)} seeds" if len(first.trials) > 1 else ""
     return (
         f"First in rank: trial {first.trial.id} with {label_objective(first.objective)} "
@@ -66,7 +66,9 @@ def _compare_base(entries: Sequence[Entry], first: Entry) -> str | None:
     line = f"The untuned model has {format_score(base.value, base.objective)}{fewer}"
     less, digits = ("less" if base.evals[0].sign > 0 else "more"), base.digits
     if base.behind_interval is None:
-        one_seed = " than this single seed" if len(first.trials) == 1 and first.level_turns else ""
+        one_seed = (
+            " than this single seed" if len(first.trials) == 1 and first.milestone_turns else ""
+        )
         return f"{line}, {-base.behind_first:.{digits}f} {less}{one_seed}."
     low, high = -base.behind_interval[1], -base.behind_interval[0]
     return f"{line}, {low:.{digits}f} to {high:.{digits}f} {less} (95 % interval, {first.holds})."

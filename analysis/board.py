@@ -30,7 +30,7 @@ class Cell:
 @dataclass(frozen=True, kw_only=True)
 class BoardRow:
     is_base: bool
-    level_turns: int
+    milestone_turns: int
     trials: Sequence[str]
     cells: dict[str, Cell]
 
@@ -57,7 +57,7 @@ def lay_out(entries: Sequence[Entry]) -> Board:
     rows = [
         BoardRow(
             is_base=entry.trial.is_base,
-            level_turns=entry.level_turns,
+            milestone_turns=entry.milestone_turns,
             trials=[t.id for t in entry.trials],
             cells={c: _make_cell(cells[i].get(c, ""), raw[i].get(c)) for c in names},
         )

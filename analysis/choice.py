@@ -7,7 +7,7 @@ from functools import cached_property
 from math import fsum, inf
 from typing import Any, Protocol
 
-from analysis.records import RUNNING, EvalRecord, TrialRecord, find_level, list_levels
+from analysis.records import RUNNING, EvalRecord, TrialRecord, find_milestone, list_milestones
 from trainable.trial import DEFAULTS
 
 
@@ -25,7 +25,7 @@ class PointResult:
 
     trials: tuple[TrialRecord, ...]  # one a seed; of a confirmed point, the fresh ones
     evals: tuple[EvalRecord, ...]  # one a trial: its last
-    level_turns: int  # the furthest station of training that one of them reached
+    milestone_turns: int  # the highest milestone that one of them reached
     is_confirmed: bool = False
     searched: tuple[EvalRecord, ...] = ()  # of a confirmed point: what the search saw of it
 
@@ -70,8 +70,8 @@ def choose_best(records: Records) -> PointResult | None:
     """The first in rank that was searched for; None: no such has been evaluated yet. It is among
     the points that trained longest: only they are ranked."""
     searched = [t for t in records.trials if not t.is_base and t.evals and t.state != "FAIL"]
-    furthest = find_level(
-        list_levels(records.trials, records.config),
+    furthest = find_milestone(
+        list_milestones(records.trials, records.config),
         max((t.evals[-1].turns_seen for t in searched), default=0),
     )
     there = {spell_point(t) for t in searched if t.evals[-1].turns_seen >= furthest}
@@ -79,7 +79,7 @@ def choose_best(records: Records) -> PointResult | None:
 
 
 def rank_points(records: Records) -> tuple[PointResult, ...]:
-    """The points that have been evaluated, those that trained longest first; of each station the
+    """The points that have been evaluated, those that trained longest first; of each milestone the
     confirmed ones, then the best mean objective, then (where no replies were made) the lowest loss.
 
     A point counts by all of its seeds: one that was stopped earlier than the others counts with
@@ -93,7 +93,7 @@ def rank_points(records: Records) -> tuple[PointResult, ...]:
 def _rank(records: Records, judged: Iterable[TrialRecord]) -> tuple[PointResult, ...]:
     """The points of those trials."""
     trials = tuple(records.trials)
-    levels = list_levels(trials, records.config)
+    levels = list_milestones(trials, records.config)
     last = max((t.number for t in trials if t.is_confirmation), default=-1)
     is_settled = not any(t.state == RUNNING and 0 <= t.number <= last for t in trials)
     points = [_judge(seeds, levels, is_settled) for seeds in group_seeds(judged)]
@@ -128,7 +128,7 @@ def _judge(
     return PointResult(
         trials=trials,
         evals=tuple(t.evals[-1] for t in trials),
-        level_turns=max(find_level(levels, t.evals[-1].turns_seen) for t in trials),
+        milestone_turns=max(find_milestone(levels, t.evals[-1].turns_seen) for t in trials),
         is_confirmed=is_confirmed,
         searched=tuple(t.evals[-1] for t in searched) if is_confirmed else (),
     )
@@ -137,7 +137,7 @@ def _judge(
 def _order(point: PointResult) -> tuple[float, ...]:
     score, loss = point.score, point.mean("nats_per_word")
     return (
-        -point.level_turns,
+        -point.milestone_turns,
         not point.is_confirmed,
         inf if score is None else -score,
         inf if loss is None else loss,

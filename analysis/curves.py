@@ -17,7 +17,7 @@ Run = list[EvalRecord]
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """One station of the race."""
+    """One milestone, and the trials there."""
 
     turns: int
     reached: int  # trials evaluated there
@@ -57,7 +57,7 @@ def common_turns(records: SweepRecords) -> int:
     searched = [t for t in _raced(records) if _comparable(records, t)]
     reached = {
         level: [t for t in searched if _comparable(records, t)[-1].turns_seen >= level]
-        for level in records.levels_turns
+        for level in records.milestones_turns
         if level > 0
     }
     enough = [level for level, there in reached.items() if len(there) >= 2 * len(searched) / 3]
@@ -83,7 +83,7 @@ def are_alike(trials: Iterable[TrialRecord]) -> bool:
 
 
 def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
-    """Trial -> the objective at that station, or the loss where none made replies there (see
+    """Trial -> the objective at that milestone, or the loss where none made replies there (see
     `is_by_loss`); the untuned base, confirmations and trials that never got there left out: one
     fidelity, never a mixture."""
     by_loss = is_by_loss(records, turns)
@@ -93,7 +93,7 @@ def scores_at(records: SweepRecords, turns: int) -> dict[str, float]:
 
 
 def is_by_loss(records: SweepRecords, turns: int) -> bool:
-    """Whether what compares trials at that station is nats a word: lower is better."""
+    """Whether what compares trials at that milestone is nats a word: lower is better."""
     there = [e for t in _raced(records) if (e := _find_at(records, t, turns))]
     return bool(there) and all(e.value is None for e in there)
 
@@ -110,10 +110,10 @@ def name_scores(records: SweepRecords, turns: int) -> str:
 
 
 def _find_at(records: SweepRecords, trial: TrialRecord, turns: int) -> EvalRecord | None:
-    """The trial's first evaluation at that station."""
+    """The trial's first evaluation at that milestone."""
     evals = _comparable(records, trial)
     found = next((e for e in evals if e.turns_seen >= turns), None)
-    return found if found and records.level_turns(found.turns_seen) == turns else None
+    return found if found and records.milestone_turns(found.turns_seen) == turns else None
 
 
 def split_by_dialogues(evals: Sequence[EvalRecord]) -> tuple[list[Run], list[Run]]:

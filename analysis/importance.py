@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.cached import cached
 from analysis.curves import scores_at
-from analysis.kept import keep
 from analysis.records import SweepRecords, TrialRecord
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Importance:
     shares: Mapping[str, float]  # field -> share of all fields', descending; they sum to 1
 
 
-@keep
+@cached
 def measure_importance(records: SweepRecords, turns: int) -> Importance | None:
     """The importance at that rung; None where fewer than MIN_TRIALS trials got there, no two
     fields that all of them have took more than one value, or trees explain too little of what

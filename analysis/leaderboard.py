@@ -70,7 +70,7 @@ def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> s
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     shown = [e for e in entries if e.rank <= top or e.trial.is_base]
     for entry, following in zip(shown, [*shown[1:], None], strict=True):
-        is_last = following is None or following.level_turns != entry.level_turns
+        is_last = following is None or following.milestone_turns != entry.milestone_turns
         cells = _terminal_cells(entry, fields)
         table.add_row(*(cells[name] for name in columns), end_section=is_last)
     console.print(table)
@@ -159,7 +159,7 @@ def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
         lines.append(f"± is half a 95 % interval over {noise}.")
     if any(e.is_behind is not None for e in entries):
         lines.append("~: not significant (95 %, corrected for the number of comparisons).")
-    elif entries[0].level_turns and sum(not e.trial.is_base for e in entries) > 1:
+    elif entries[0].milestone_turns and sum(not e.trial.is_base for e in entries) > 1:
         lines.append("One seed each: differences between rows cannot be tested.")
     return lines
 
@@ -241,5 +241,5 @@ def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
         "Richness": "" if richness is None else f"{richness:.2f}",
         "searched": "untuned" if entry.trial.is_base else " · ".join(values),
         "trainable": format_count(resolved.trainable_params if resolved else None),
-        "turns": str(entry.level_turns),
+        "turns": str(entry.milestone_turns),
     }

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.curve_pool import COUNTS, HEADER, RUN, TABLES, Pool, is_pool, read_pool
 from analysis.noise import read_counts
-from analysis.records import SweepRecords, TrialRecord, find_level, find_sweep, read_sweep
+from analysis.records import SweepRecords, TrialRecord, find_milestone, find_sweep, read_sweep
 from trainable.command.outcome import Outcome, carry_out
 from trainable.command.parser import Parser
 from trainable.system.whole import write_json, write_whole
@@ -82,7 +82,7 @@ def list_evals(
     return [
         {
             **run,
-            "rung": find_level(sweep.levels_turns, e.turns_seen),
+            "rung": find_milestone(sweep.milestones_turns, e.turns_seen),
             **{name: getattr(e, name) for name in MEASURED},
             **{f"placeholders_{n}": (e.placeholders or {}).get(n) for n in PLACEHOLDERS},
         }

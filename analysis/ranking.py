@@ -8,11 +8,11 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from analysis.cached import cached
 from analysis.choice import PointResult, rank_points
 from analysis.claims.quantiles import t_quantile
 from analysis.claims.variance import Part, find_half_width
 from analysis.curves import are_alike
-from analysis.kept import keep
 from analysis.labels import count_digits
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from analysis.standing import Standing, draw_all, find_standing
@@ -61,7 +61,7 @@ class Ranking:
     top: Standing | None  # the first's and those that compare with it; None: it has no score
 
 
-@keep
+@cached
 def rank(records: SweepRecords) -> Ranking:
     """The configurations in the order of `rank_points`. Nothing is ranked across rungs."""
     points = rank_points(records)
@@ -95,7 +95,7 @@ def searched_fields(entries: Sequence[Entry]) -> list[str]:
 
 
 def _key(point: PointResult) -> tuple[int, bool, bool]:
-    return point.level_turns, point.is_confirmed, point.trials[0].is_base
+    return point.milestone_turns, point.is_confirmed, point.trials[0].is_base
 
 
 def _group(
@@ -104,8 +104,8 @@ def _group(
     """By training: points all of whose seeds got there, and made replies."""
     groups: dict[tuple[int, bool, bool], list[PointResult]] = defaultdict(list)
     for point in points:
-        levels = {records.level_turns(e.turns_seen) for e in point.evals}
-        if levels == {point.level_turns} and all(e.value is not None for e in point.evals):
+        levels = {records.milestone_turns(e.turns_seen) for e in point.evals}
+        if levels == {point.milestone_turns} and all(e.value is not None for e in point.evals):
             groups[_key(point)].append(point)
     return {
         key: find_standing(records.folder, group, is_trained=key[0] > 0)
@@ -142,15 +142,15 @@ def _compare(
         half = _find_base_half(point, first, top, records) if top else None
         spread = (gap - half, gap + half) if half else None
         return replace(entry, behind_first=gap, behind_interval=spread)
-    if point.level_turns == first.level_turns and point.is_confirmed != first.is_confirmed:
+    if point.milestone_turns == first.milestone_turns and point.is_confirmed != first.is_confirmed:
         return entry  # scored on other dialogues
-    if point.level_turns == first.level_turns:
+    if point.milestone_turns == first.milestone_turns:
         level = replace(entry, behind_first=entry.score - first.score)
         return _compare_at_top(level, point, first, top)
     if not are_alike([*point.trials, *first.trials]):
         return entry
-    there = [_last_at(records, t, entry.level_turns) for t in first.trials]
-    is_equal = all(records.level_turns(e.turns_seen) == entry.level_turns for e in there)
+    there = [_last_at(records, t, entry.milestone_turns) for t in first.trials]
+    is_equal = all(records.milestone_turns(e.turns_seen) == entry.milestone_turns for e in there)
     scores = [e.score for e in there if e.value is not None]
     if not is_equal or len(scores) < len(there):
         return entry
@@ -194,5 +194,5 @@ def _find_base_half(
 
 def _last_at(records: SweepRecords, trial: TrialRecord, level: int) -> EvalRecord:
     """The trial's last evaluation at that rung, or the first one after it."""
-    there = [e for e in trial.evals if records.level_turns(e.turns_seen) == level]
+    there = [e for e in trial.evals if records.milestone_turns(e.turns_seen) == level]
     return there[-1] if there else trial.eval_at(level) or trial.evals[-1]

@@ -19,9 +19,9 @@ from analysis.trials import (
     EvalRecord,
     RungDecision,
     TrialRecord,
-    find_level,
+    find_milestone,
     is_unfinished,
-    list_levels,
+    list_milestones,
 )
 from trainable.evaluation.objective import name_spelt
 from trainable.result import OBJECTIVE
@@ -42,10 +42,10 @@ __all__ = [  # with what a reader of records needs beside them
     "SweepRecords",
     "TrialRecord",
     "describe_missing",
-    "find_level",
+    "find_milestone",
     "find_sweep",
     "is_unfinished",
-    "list_levels",
+    "list_milestones",
     "read_header",
     "read_sweep",
 ]
@@ -108,13 +108,13 @@ class SweepRecords:
         return is_unfinished(self.trials, self.config, self.exhausted_at)
 
     @cached_property
-    def levels_turns(self) -> tuple[int, ...]:
-        """The common stations of training in system turns, ascending: 0, the rungs, the end."""
-        return list_levels(self.trials, self.config)
+    def milestones_turns(self) -> tuple[int, ...]:
+        """The common milestones in system turns, ascending: 0, the rungs, the end."""
+        return list_milestones(self.trials, self.config)
 
-    def level_turns(self, turns_seen: int) -> int:
-        """The highest station reached with `turns_seen`."""
-        return find_level(self.levels_turns, turns_seen)
+    def milestone_turns(self, turns_seen: int) -> int:
+        """The highest milestone reached with `turns_seen`."""
+        return find_milestone(self.milestones_turns, turns_seen)
 
     def count_states(self) -> dict[str, int]:
         """The number of trials by state, the untuned base left out, in the order of STATES."""

@@ -72,7 +72,7 @@ def to_row(entry: Entry) -> Row:
         **{k: v for k, v in trial.params.items() if k != "seed"},
         "trainable": resolved.trainable_params if resolved else None,
         "modules": label_modules(trial),
-        "turns": entry.level_turns,
+        "turns": entry.milestone_turns,
         "nats a word": entry.mean("nats_per_word"),
         "seeds": len(entry.trials),
         "confirmed": entry.is_confirmed,

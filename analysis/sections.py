@@ -191,7 +191,7 @@ def collect_facts(records: SweepRecords) -> dict[str, Any]:
         "started": created,
         "devices": ", ".join(sorted(devices)),
         "validated on": f"{first.split}, {first.states} states" if first else "",
-        "scored at": ", ".join(f"{turns} turns" for turns in records.levels_turns if turns),
+        "scored at": ", ".join(f"{turns} turns" for turns in records.milestones_turns if turns),
         **{k.replace("_", " "): _spell(v) for k, v in config.items() if v is not None},
         "versions": ", ".join(f"{k} {v}" for k, v in records.versions.items()),
         "commit": records.commit,

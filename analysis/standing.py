@@ -56,7 +56,7 @@ class Standing:
         return compare_with_highest(self._estimate(self.compared)) if self.compared else None
 
     @property
-    def is_levelled(self) -> bool:
+    def is_adjusted(self) -> bool:
         """Whether the compared have different seeds, of which the same are paired."""
         shares = self._estimate(self.compared).shares if self.compared else np.eye(1)
         return bool(np.abs(shares - np.diag(np.diagonal(shares))).max() > 1e-6)

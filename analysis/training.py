@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
-from analysis.kept import keep
+from analysis.cached import cached
 from analysis.lines import parse
 from analysis.records import SweepRecords
 from trainable.training_curve import TrainingCurve, TrainingPoint, shorten
@@ -26,7 +26,7 @@ def read_training(folder: Path, trial: str) -> tuple[TrainingPoint, ...]:
         return ()
 
 
-@keep
+@cached
 def read_trainings(records: SweepRecords) -> Mapping[str, tuple[TrainingPoint, ...]]:
     """Of all trials that have any, by trial."""
     found = {t.id: read_training(records.folder, t.id) for t in records.trials}

@@ -86,16 +86,16 @@ class TrialRecord:
         return None
 
 
-def list_levels(trials: Iterable[TrialRecord], config: Mapping[str, Any]) -> tuple[int, ...]:
-    """See `SweepRecords.levels_turns`."""
+def list_milestones(trials: Iterable[TrialRecord], config: Mapping[str, Any]) -> tuple[int, ...]:
+    """See `SweepRecords.milestones_turns`."""
     rungs = {int(r) for r in config.get("rungs_turns") or ()}
     ends = {int(t.config.get("train_turns") or 0) for t in trials}
     return tuple(sorted({0, *rungs, *ends}))
 
 
-def find_level(levels_turns: Iterable[int], turns_seen: int) -> int:
-    """The highest of the levels reached with `turns_seen`."""
-    return max(level for level in levels_turns if level <= max(turns_seen, 0))
+def find_milestone(milestones_turns: Iterable[int], turns_seen: int) -> int:
+    """The highest of the milestones reached with `turns_seen`."""
+    return max(turns for turns in milestones_turns if turns <= max(turns_seen, 0))
 
 
 def are_confirmed(trials: Iterable[TrialRecord]) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.cached import cached
 from analysis.choice import PointResult
 from analysis.claims.chance import expect_gain
-from analysis.kept import keep
 from analysis.labels import (
     count_points,
     format_count,
@@ -29,7 +29,7 @@ from analysis.rows import format_behind
 from analysis.standing import Standing
 from trainable.result import OBJECTIVE
 
-LEVEL = 3.0  # points (see `count_points`): no difference worth having
+MARGIN = 3.0  # points (see `count_points`): smaller differences count as none
 MORE_TRIALS = 16
 FEWEST_POINTS = 8  # from which on their spread tells what more would bring
 SHOWN_POINTS = 5  # where single points are the choices
@@ -46,9 +46,9 @@ class Choice:
     chance: float | None  # that one of its points is the best
 
     @property
-    def is_level(self) -> bool:
-        """Whether no difference worth having from the first is left open."""
-        return self.gap is not None and max(map(abs, self.gap)) <= find_level(self.entry)
+    def is_equivalent(self) -> bool:
+        """Whether its difference from the first lies within the margin, with its interval."""
+        return self.gap is not None and max(map(abs, self.gap)) <= find_margin(self.entry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Verdict:
     n_seeds: tuple[int, int]  # of the choices compared, the fewest and the most
     n_dialogues: int
     n_compared: int  # points, for which the intervals are corrected
-    is_levelled: bool  # distances are as if all had trained with the seeds that some have
+    is_adjusted: bool  # distances are as if all had trained with the seeds that some have
     choices: tuple[Choice, ...]  # trained to the end, in rank
     others: tuple[Choice, ...]  # stopped before
     expected_gain: float | None  # of the objective, by MORE_TRIALS more trials
@@ -75,20 +75,20 @@ class Verdict:
         return self.is_settled and all(c.is_behind for c in self.choices[1:])
 
 
-@keep
+@cached
 def find_verdict(records: SweepRecords) -> Verdict | None:
     """None where nothing that was searched for has a score yet."""
     ranking = rank(records)
     entries = [e for e in ranking.entries if not e.trial.is_base and e.value is not None]
     if not entries:
         return None
-    top = entries[0].level_turns
+    top = entries[0].milestone_turns
     asked = find_asked(records.space, entries)
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[_name(entry, asked)].append(entry)
     choices = [_judge(name, group, entries[0]) for name, group in groups.items()]
-    ended = [c for c in choices if c.entry.level_turns == top]
+    ended = [c for c in choices if c.entry.milestone_turns == top]
     if not asked:
         ended = ended[:SHOWN_POINTS]
     seeds = [len(c.entry.trials) for c in ended if c.is_behind is not None or c is ended[0]]
@@ -101,9 +101,9 @@ def find_verdict(records: SweepRecords) -> Verdict | None:
         n_seeds=(min(seeds), max(seeds)),
         n_dialogues=entries[0].evals[0].n_dialogues,
         n_compared=len(standing.compared) if standing else 0,
-        is_levelled=bool(standing and standing.is_levelled),
+        is_adjusted=bool(standing and standing.is_adjusted),
         choices=tuple(ended),
-        others=tuple(c for c in choices if c.entry.level_turns < top) if asked else (),
+        others=tuple(c for c in choices if c.entry.milestone_turns < top) if asked else (),
         expected_gain=_expect_gain(standing, entries),
     )
 
@@ -134,8 +134,8 @@ def _name(entry: Entry, asked: str) -> str:
 def _judge(name: str, group: Sequence[Entry], first: Entry) -> Choice:
     """Behind are all of a choice's points, or the choice is not. Confirmed points are compared
     among themselves."""
-    kind = (first.level_turns, first.is_confirmed)
-    compared = [e for e in group if (e.level_turns, e.is_confirmed) == kind]
+    kind = (first.milestone_turns, first.is_confirmed)
+    compared = [e for e in group if (e.milestone_turns, e.is_confirmed) == kind]
     behind = [e.is_behind for e in compared if e.is_behind is not None]
     chances = [e.chance for e in compared if e.chance is not None]
     return Choice(
@@ -158,9 +158,9 @@ def _expect_gain(standing: Standing | None, entries: Sequence[Entry]) -> float |
     return gain * standing.unit
 
 
-def find_level(entry: Entry) -> float:
-    """How much of the entry's objective is no difference worth having."""
-    return LEVEL * count_points(entry.objective, entry.value or 0.0)
+def find_margin(entry: Entry) -> float:
+    """MARGIN in the entry's objective."""
+    return MARGIN * count_points(entry.objective, entry.value or 0.0)
 
 
 def tabulate(verdict: Verdict) -> list[dict[str, str]]:
@@ -185,7 +185,7 @@ def _to_cells(verdict: Verdict, choice: Choice) -> dict[str, str]:
         "P(best)": "" if choice.chance is None else format_share(choice.chance),
         "seeds": str(len(entry.trials)) if verdict.turns else "",
         "trainable": format_count((resolved and resolved.trainable_params) or None),
-        "turns": str(entry.level_turns) if verdict.others else "",
+        "turns": str(entry.milestone_turns) if verdict.others else "",
     }
 
 
@@ -227,7 +227,7 @@ def to_dict(verdict: Verdict | None, sentences: Sequence[str]) -> dict[str, Any]
                 "is_behind": c.is_behind,
                 "chance_of_best": c.chance,
                 "seeds": len(c.entry.trials),
-                "turns": c.entry.level_turns,
+                "turns": c.entry.milestone_turns,
             }
             for c in choices
         ],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from analysis.labels import count_points, count_things, format_score
 from analysis.standing import DIALOGUES
-from analysis.verdict import LEVEL, MORE_TRIALS, Choice, Verdict, find_level
+from analysis.verdict import MARGIN, MORE_TRIALS, Choice, Verdict, find_margin
 from trainable.result import OBJECTIVE
 
 MOST = 5  # choices named; of more, the others are counted
@@ -28,19 +28,19 @@ def _answer(verdict: Verdict) -> str:
     if verdict.has_best and not _list_unknown(verdict):
         word = "is best" if verdict.turns else "is ahead"
         return f"{first.name} {word}: {_say_behind(rest)}."
-    level = [c for c in rest if c.is_level]
-    open_ = [c for c in rest if c.is_behind is False and not c.is_level]
+    equal = [c for c in rest if c.is_equivalent]
+    open_ = [c for c in rest if c.is_behind is False and not c.is_equivalent]
     parts = []
-    if level:
-        within = f"{find_level(first.entry):.{0 if first.entry.digits == 1 else 3}f}"
-        within = f"{LEVEL:.0f}" if first.entry.objective == OBJECTIVE else within
-        parts.append(f"{_join([first, *level])} are level, within {within} points")
+    if equal:
+        within = f"{find_margin(first.entry):.{0 if first.entry.digits == 1 else 3}f}"
+        within = f"{MARGIN:.0f}" if first.entry.objective == OBJECTIVE else within
+        parts.append(f"{_join([first, *equal])} are level, within {within} points")
     if open_:
-        against = "them" if level else first.name
+        against = "them" if equal else first.name
         what = "these seeds" if verdict.turns else "these dialogues"
         parts.append(f"{_join(open_)} cannot be told apart from {against} with {what}")
-    if behind := [c for c in rest if c.is_behind and not c.is_level]:
-        parts.append(_say_behind(behind) + ("" if level or open_ else f" {first.name}"))
+    if behind := [c for c in rest if c.is_behind and not c.is_equivalent]:
+        parts.append(_say_behind(behind) + ("" if equal or open_ else f" {first.name}"))
     if unknown := _list_unknown(verdict):
         parts.append(f"{_join(unknown)} {_be(unknown)} not compared, having one seed")
     return "; ".join(parts) + "."
@@ -108,9 +108,9 @@ def _rest_on(verdict: Verdict) -> list[str]:
     lines = [f"{line}."]
     if verdict.holds:
         noise = f"{verdict.holds} alone" if verdict.holds == DIALOGUES else verdict.holds
-        levelled = "as if all had the same seeds, and " if verdict.is_levelled else ""
+        adjusted = "as if all had the same seeds, and " if verdict.is_adjusted else ""
         count = f"{verdict.n_compared} compared at once"
-        corrected = f"; differences are {levelled}corrected for {count}"
+        corrected = f"; differences are {adjusted}corrected for {count}"
         corrected = corrected if verdict.is_settled and verdict.n_compared > 2 else ""
         lines.append(f"± and intervals are at 95 % and cover the noise of {noise}{corrected}.")
     if verdict.others and len(verdict.choices) > 1:

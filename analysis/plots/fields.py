@@ -1,5 +1,5 @@
 """Figures of the searched fields: parallel coordinates, slices, contour, importance. Scores are
-compared at one station of training, named on the axis."""
+compared at one milestone, named on the axis."""
 
 import math
 from collections.abc import Sequence
@@ -166,7 +166,7 @@ def plot_contour(records: SweepRecords) -> go.Figure:
     if not are_alike(trials):
         raise NothingToPlot("schedules or batch sizes differ, and stand at different points early")
     points = [
-        (math.log10(t.params["learning_rate"]), records.level_turns(e.turns_seen), e.score)
+        (math.log10(t.params["learning_rate"]), records.milestone_turns(e.turns_seen), e.score)
         for t in trials
         for e in t.replied
     ]

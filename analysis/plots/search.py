@@ -112,7 +112,7 @@ def plot_rung_correlation(records: SweepRecords) -> go.Figure:
     survivors are among them, which makes it lower than it would be for all."""
     from scipy.stats import spearmanr
 
-    *rungs, last = [level for level in records.levels_turns if level] or [0]
+    *rungs, last = [level for level in records.milestones_turns if level] or [0]
     names, heights, counts = [], [], []
     for rung in rungs:
         pairs = [
@@ -168,7 +168,7 @@ def plot_regret(records: SweepRecords) -> go.Figure:
 
 def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:
     """The scores after the longest training in the order of time, and the turns of all trials."""
-    last = max(records.levels_turns, default=0)
+    last = max(records.milestones_turns, default=0)
     raced = [t for t in records.searched if not t.is_confirmation]  # on the same dialogues
     evals = [(e.time_s, t, e) for t in raced for e in t.evals]
     reached: dict[str, int] = {}
@@ -176,7 +176,7 @@ def list_finished(records: SweepRecords) -> tuple[list[Finished], int]:
     for _, trial, e in sorted(evals, key=lambda found: found[0]):
         spent += e.turns_seen - reached.get(trial.id, 0)
         reached[trial.id] = e.turns_seen
-        if e.value is not None and records.level_turns(e.turns_seen) == last:
+        if e.value is not None and records.milestone_turns(e.turns_seen) == last:
             steps.append(Finished(turns=spent, score=e.score, trial=trial.id))
     return steps, spent
 

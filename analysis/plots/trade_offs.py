@@ -55,8 +55,8 @@ def plot_parameters(records: SweepRecords, *, count: str = "trainable_params") -
     trials that trained longest, with 95 % intervals."""
     ranked = [e for e in rank_trials(records) if not e.trial.is_base]
     entries = [e for e in ranked if e.value is not None]
-    level = max((e.level_turns for e in entries), default=0)
-    entries = [e for e in entries if e.level_turns == level and e.trial.resolved]
+    level = max((e.milestone_turns for e in entries), default=0)
+    entries = [e for e in entries if e.milestone_turns == level and e.trial.resolved]
     if any(e.is_confirmed for e in entries):  # the others were scored on other dialogues
         entries = [e for e in entries if e.is_confirmed]
     groups: dict[str, list[Entry]] = defaultdict(list)
@@ -118,10 +118,10 @@ def plot_bleu_success(records: SweepRecords) -> go.Figure:
     entries = [e for e in rank_trials(records) if e.mean("success") is not None]
     if not entries:
         raise NothingToPlot("no trial has both scores")
-    levels = sorted({e.level_turns for e in entries}, reverse=True)
+    levels = sorted({e.milestone_turns for e in entries}, reverse=True)
     traces = []
     for level in levels:
-        members = [e for e in entries if e.level_turns == level]
+        members = [e for e in entries if e.milestone_turns == level]
         traces.append(
             go.Scatter(
                 x=[e.mean("bleu") for e in members],

@@ -95,13 +95,13 @@ def plot_history(records: SweepRecords) -> go.Figure:
     scored = [t for t in records.scored if not t.is_base and not t.is_confirmation]
     if not scored:
         raise NothingToPlot("no trial has a score yet")
-    levels = records.levels_turns
+    levels = records.milestones_turns
     traces = []
     for state in STATES:
         trials = [t for t in scored if t.state == state]
         if not trials:
             continue
-        rungs = [levels.index(records.level_turns(t.replied[-1].turns_seen)) for t in trials]
+        rungs = [levels.index(records.milestone_turns(t.replied[-1].turns_seen)) for t in trials]
         traces.append(
             go.Scatter(
                 x=[t.number for t in trials],
@@ -140,11 +140,11 @@ def list_best_so_far(
     """(trial's number, its value): of those that trained longest, on the same dialogues, each
     that was better than all before it."""
     last = {t.number: t.replied[-1] for t in sorted(trials, key=lambda t: t.number)}
-    furthest = max((records.level_turns(e.turns_seen), e.n_dialogues) for e in last.values())
+    furthest = max((records.milestone_turns(e.turns_seen), e.n_dialogues) for e in last.values())
     steps: list[tuple[int, float]] = []
     best = float("-inf")
     for number, e in last.items():
-        is_furthest = (records.level_turns(e.turns_seen), e.n_dialogues) == furthest
+        is_furthest = (records.milestone_turns(e.turns_seen), e.n_dialogues) == furthest
         if is_furthest and e.score > best:
             best = e.score
             steps.append((number, e.sign * e.score))
@@ -153,7 +153,7 @@ def list_best_so_far(
 
 def plot_funnel(records: SweepRecords) -> go.Figure:
     """How many trials reached each rung of the race, and how many were stopped there."""
-    rungs = count_rungs(records.trials, [level for level in records.levels_turns if level])
+    rungs = count_rungs(records.trials, [level for level in records.milestones_turns if level])
     if not any(r.reached for r in rungs):
         raise NothingToPlot("no trial has reached a rung yet")
     names = [f"{r.turns} turns" for r in rungs]

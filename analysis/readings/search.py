@@ -61,7 +61,7 @@ def read_rungs(figure: go.Figure, records: SweepRecords) -> str:
         f"{rung} {format_signed(height, 2)} ({n})"
         for rung, height, n in zip(bar.x, bar.y, bar.text, strict=True)
     ]
-    last = max(records.levels_turns)
+    last = max(records.milestones_turns)
     return (
         f"Rank correlation with the order at {last:,} turns: {enumerate_texts(listed)}. At 1 a "
         "rung would order trials as the end does, at 0 not at all; those that it stopped are not "

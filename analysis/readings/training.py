@@ -11,7 +11,7 @@ from analysis.records import EvalRecord, SweepRecords
 
 def read_curves(figure: go.Figure, records: SweepRecords) -> str:
     scored = [t for t in records.scored if not t.is_base]
-    levels = [records.level_turns(t.replied[-1].turns_seen) for t in scored]
+    levels = [records.milestone_turns(t.replied[-1].turns_seen) for t in scored]
     last, base = max(levels), _find_base(records)
     untuned = f"; the untuned model has {show_score(records, base)}" if base is not None else ""
     first = find_best(records)

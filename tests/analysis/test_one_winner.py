@@ -115,7 +115,7 @@ def test_a_point_whose_seeds_ended_at_103_92_and_116_leads_one_of_84(
         sweep.trial(1 + place, 1e-2, place, [(turns, score)], state)
     records = sweep.read()
     best = choose_best(records)
-    assert best is not None and best.level_turns == END
+    assert best is not None and best.milestone_turns == END
     assert best.value == pytest.approx((103 + 92 + 116) / 3)
     assert [t.id for t in best.trials] == ["0001", "0002", "0003"]
     assert list_winners(sweep.folder) == {"0003"}

@@ -81,8 +81,8 @@ def test_a_lucky_early_score_does_not_outrank_who_trained_on(tmp_path: Path) -> 
     long = {"id": "0001", "rank": 8, "seed": 0, "state": "COMPLETE", "scores": {100: 40, 903: 60}}
     short = {"id": "0000", "rank": 4, "seed": 0, "state": "PRUNED", "scores": {104: 90}}
     first, second = rank_trials(read_sweep(write_trials(tmp_path, [short, long])))
-    assert (first.trial.id, first.level_turns) == ("0001", 900)
-    assert (second.trial.id, second.level_turns, second.behind_first) == ("0000", 100, 50)
+    assert (first.trial.id, first.milestone_turns) == ("0001", 900)
+    assert (second.trial.id, second.milestone_turns, second.behind_first) == ("0000", 100, 50)
     assert second.is_behind is None
 
 
@@ -94,7 +94,7 @@ def test_seeds_are_averaged_each_as_far_as_it_went(tmp_path: Path) -> None:
     ]
     first, second = rank_trials(read_sweep(write_trials(tmp_path, seeds)))
     assert (first.trial.id, first.mean("combined")) == ("0002", 26)
-    assert (len(second.trials), second.level_turns, second.mean("combined")) == (2, 300, 25)
+    assert (len(second.trials), second.milestone_turns, second.mean("combined")) == (2, 300, 25)
     assert second.behind_first == pytest.approx(-1)
     assert second.state == "mixed"
 

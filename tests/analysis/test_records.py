@@ -123,8 +123,8 @@ def test_trials_of_another_space_are_named(sweep: Path, tmp_path: Path) -> None:
 
 def test_stations_of_training(sweep: Path) -> None:
     records = read_sweep(sweep)
-    assert records.levels_turns == (0, 512, 2048, 8192)
-    assert [records.level_turns(n) for n in (0, 511, 519, 8200)] == [0, 0, 512, 8192]
+    assert records.milestones_turns == (0, 512, 2048, 8192)
+    assert [records.milestone_turns(n) for n in (0, 511, 519, 8200)] == [0, 0, 512, 8192]
     assert records.created_s == START_S
 
 

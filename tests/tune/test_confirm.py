@@ -21,7 +21,7 @@ from trainable.trial import ConfigError, TrialConfig
 from tune.driver.conclusion import has_work
 from tune.plan.checks import check_space
 from tune.plan.defaults import check_calibration, choose_confirmed, choose_rung_metric
-from tune.search.confirm import count_fresh_seeds, find_race, list_worthy, spread
+from tune.search.confirm import count_fresh_seeds, find_race, list_confirmable, spread
 from tune.search.trials import name_trial
 
 
@@ -39,7 +39,7 @@ def test_the_best_points_are_repeated_with_fresh_seeds(
     finish(replace(config, confirm=2), space)
     records = read_sweep(config.folder)
     assert summarise(records)[: len(race)] == race  # the race itself is the same
-    chosen = list_worthy(read_sweep(tmp_path / "race"))[:2]
+    chosen = list_confirmable(read_sweep(tmp_path / "race"))[:2]
     names = [min(t.id for t in p.trials) for p in chosen]
     fresh = [4 + seeds + i for i in range(count_fresh_seeds(2)[0])]
     assert list_fresh(records) == [(name, seed) for name in names for seed in fresh]
@@ -97,7 +97,7 @@ def test_what_is_settled_is_confirmed_while_the_race_goes_on(
             run_inline(search)
             is_over = True
     records = read_sweep(config.folder)
-    chosen = list_worthy(find_race(records))
+    chosen = list_confirmable(find_race(records))
     n_seeds = Counter(name for name, _ in list_fresh(records))
     expected = dict(zip((p.trial.id for p in chosen), count_fresh_seeds(5), strict=True))
     assert n_seeds == expected and not records.is_running
@@ -178,7 +178,7 @@ def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: 
     stopped = {t.id for t in records.searched if len(t.evals) == 1}
     assert min(losses[i] for i in stopped) > min(losses.values())  # the lowest loss goes on
     best = choose_best(records)
-    assert best is not None and best.value is not None and best.level_turns == 1600
+    assert best is not None and best.value is not None and best.milestone_turns == 1600
 
 
 def test_calibration_stands_beside_the_headline(tmp_path: Path) -> None:

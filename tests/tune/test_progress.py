@@ -115,9 +115,9 @@ def test_who_is_on_the_way_from_which_rung() -> None:
     for event in [*EVENTS, start(3)]:
         progress.on_event(event)
     lines = [line.split() for line in show(progress).splitlines()]
-    stations = {line[0]: line[-1] for line in lines if line and line[0].isdecimal()}
-    assert stations["0"] == "0003" and stations["300"] == "0000"
-    assert "0001" not in stations.values()
+    milestones = {line[0]: line[-1] for line in lines if line and line[0].isdecimal()}
+    assert milestones["0"] == "0003" and milestones["300"] == "0000"
+    assert "0001" not in milestones.values()
 
 
 MANY = {f"field_{letter}": f"value-{letter}" for letter in "abcdefghij"}

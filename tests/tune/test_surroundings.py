@@ -21,8 +21,8 @@ from trainable.system.cache import find_cache_folder
 from trainable.trial import ConfigError
 from tune import run
 from tune.terminal.redraw import can_redraw
-from tune.workers import fleet
-from tune.workers.fleet import LOGGERS, _lend_loggers, _send_logs
+from tune.workers import cluster
+from tune.workers.cluster import LOGGERS, _lend_loggers, _send_logs
 
 
 class Terminal(io.StringIO):
@@ -138,9 +138,9 @@ def test_a_ray_that_does_not_start_says_so_in_its_log_alone(
         yield
 
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr(fleet, "connect", fail)
+    monkeypatch.setattr(cluster, "connect", fail)
     log = tmp_path / "logs" / "ray.log"
-    with pytest.raises(ConfigError, match="did not start"), fleet.start_ray(log, "X", print):
+    with pytest.raises(ConfigError, match="did not start"), cluster.start_ray(log, "X", print):
         pass
     assert "dashboard" in log.read_text() and capfd.readouterr().err == ""
 

@@ -71,7 +71,7 @@ class SweepResult:
             params=dict(trial.params),
             config=dict(trial.config),
             score=point.value,
-            turns=point.level_turns,
+            turns=point.milestone_turns,
             adapter=None if last is None else last.path,
         )
 

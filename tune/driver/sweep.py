@@ -32,7 +32,7 @@ from tune.search.trials import ENDED
 
 if TYPE_CHECKING:
     from tune.plan.new import Plan
-    from tune.workers.fleet import Fleet, Workers
+    from tune.workers.cluster import Cluster, Workers
 
 
 def run_sweep(plan: Plan, listeners: Iterable[Listener] = ()) -> int:
@@ -122,42 +122,42 @@ def run_on_ray(search: Search, header: Mapping[str, Any], handler: RequestHandle
     settle_ray()  # before what follows imports Ray
     from rich.console import Console
 
-    from tune.workers.fleet import start_ray
+    from tune.workers.cluster import start_ray
     from tune.workers.ray_tune import run_ray_tune
 
     console = Console(file=sys.stdout)
     search.recorder.say = lambda text: console.print(text, highlight=False, markup=False)
     folder = search.config.folder
     go_on = spell_resume(folder, search.config.objective)
-    with start_ray(folder / "logs" / "ray.log", go_on, search.recorder.say) as fleet:
+    with start_ray(folder / "logs" / "ray.log", go_on, search.recorder.say) as cluster:
         renew()
-        workers = open_workers(search, fleet, handler)
+        workers = open_workers(search, cluster, handler)
         records = read_sweep(folder)
         mirrors = open_mirrors(search, header, records, handler, console)
         search.recorder.record_note(workers.describe(search.room), room=search.room)
-        if moved := describe_move(records, fleet.has_gpus, fleet.list_gpu_models()):
+        if moved := describe_move(records, cluster.has_gpus, cluster.list_gpu_models()):
             search.recorder.record_note(moved)
         del records  # of thousands of trials, which are told by now
-        adapters = list_adapters(search, fleet, workers, handler, mirrors)
+        adapters = list_adapters(search, cluster, workers, handler, mirrors)
         with mirrors.display, contextlib.closing(workers):
             try:
-                run_ray_tune(adapters, workers.share, fleet.folder)
+                run_ray_tune(adapters, workers.share, cluster.folder)
             except Exception as error:
-                fleet.explain(error)
+                cluster.explain(error)
                 raise
         mirrors.record_failures(search)
 
 
-def open_workers(search: Search, fleet: Fleet, handler: RequestHandler) -> Workers:
+def open_workers(search: Search, cluster: Cluster, handler: RequestHandler) -> Workers:
     """How the trials are carried out, told to the search and to the request handler."""
-    from tune.workers.fleet import plan_workers
+    from tune.workers.cluster import plan_workers
     from tune.workers.packing import find_misfit
 
     configs = list_configs(search)
-    workers = plan_workers(fleet, search.config, configs, search.recorder.say)
+    workers = plan_workers(cluster, search.config, configs, search.recorder.say)
     search.pool, search.versions = workers.pool, read_versions()
     workers.survey(search)
-    handler.budget.share = fleet.count_units() / search.room
+    handler.budget.share = cluster.count_units() / search.room
     handler.refuse = lambda clone: find_misfit(clone, workers.slots, configs)
     return workers
 
@@ -169,7 +169,7 @@ def list_configs(search: Search) -> list[TrialConfig]:
 
 
 def list_adapters(
-    search: Search, fleet: Fleet, workers: Workers, handler: RequestHandler, mirrors: Mirrors
+    search: Search, cluster: Cluster, workers: Workers, handler: RequestHandler, mirrors: Mirrors
 ) -> tuple[Any, ...]:
     """Ray Tune's searcher, scheduler and callbacks."""
     from tune.workers.bridge import (
@@ -186,7 +186,7 @@ def list_adapters(
     return (
         LeaseSearcher(search, workers.survey),
         ReportScheduler(search, workers.release),
-        FaultCallback(search, workers.release, fleet.check),
+        FaultCallback(search, workers.release, cluster.check),
         ControlCallback(search, handler.look, workers.release),
         HeartbeatsCallback(HeartbeatReader(), mirrors.display),
         CurvesCallback(search, mirrors.reporters),

@@ -40,7 +40,9 @@ def choose_trials(
             f"{spell_resume(records.folder, str(records.config.get('objective')))}"
         )
     if metric not in ("objective", records.objective):  # else the leaderboard's own order
-        points.sort(key=lambda p: (-p.level_turns, not p.is_confirmed, -(p.mean(metric) or 0.0)))
+        points.sort(
+            key=lambda p: (-p.milestone_turns, not p.is_confirmed, -(p.mean(metric) or 0.0))
+        )
     return [open_choice(records, pick_seed(point, metric)) for point in points[:top]]
 
 

@@ -77,8 +77,8 @@ def count_choices(space: Space) -> int:
 
 def count_turns(config: SweepConfig) -> float:
     """System turns that the sweep is expected to train on, confirmations left out."""
-    stations = (0, *config.rungs_turns, config.train_turns)
-    steps = [after - before for before, after in pairwise(stations)]
+    milestones = (0, *config.rungs_turns, config.train_turns)
+    steps = [after - before for before, after in pairwise(milestones)]
     return sum(n * step for n, step in zip(expect_reached(config), steps, strict=True))
 
 

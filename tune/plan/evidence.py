@@ -96,8 +96,8 @@ def count_decades(one: SettingPoint, other: SettingPoint) -> float:
 def list_recorded(records: SweepRecords, name: str, params: float) -> list[RecordedPoint]:
     """Those of the points that trained longest; none where they are few."""
     points = [p for p in rank_points(records) if not p.trial.is_base and is_comparable(p.trial)]
-    longest = max((p.level_turns for p in points), default=0)
-    ended = [(p.trial.config, p.mean("combined")) for p in points if p.level_turns == longest]
+    longest = max((p.milestone_turns for p in points), default=0)
+    ended = [(p.trial.config, p.mean("combined")) for p in points if p.milestone_turns == longest]
     return to_recorded([(c, m) for c, m in ended if m is not None], name, params)
 
 

@@ -23,7 +23,7 @@ def list_unconfirmed(
     """(a point's first trial, the origin of the confirmation) of those that are still to come: a
     function of the records, so that a driver that died among them is followed by one that opens
     the rest. Where nothing is trained one seed says it all."""
-    chosen = list_worthy(find_race(records))[: config.confirm]
+    chosen = list_confirmable(find_race(records))[: config.confirm]
     counts = count_fresh_seeds(len(chosen))
     return _list_missing(records, config, chosen, counts)
 
@@ -39,7 +39,7 @@ def list_settled(records: SweepRecords, config: SweepConfig) -> list[tuple[Trial
     if not asked or not is_trained or len(choices) > config.confirm:
         return []
     under_way = {str(t.params.get(asked)) for t in race.searched if t.state == RUNNING}
-    chosen = list_worthy(race)[: len(choices)]
+    chosen = list_confirmable(race)[: len(choices)]
     settled = [p for p in chosen if str(p.trial.params.get(asked)) not in under_way]
     return _list_missing(records, config, settled, [EARLY_SEEDS] * len(settled))
 
@@ -68,7 +68,7 @@ def _list_missing(
     return missing
 
 
-def list_worthy(race: SweepRecords) -> list[PointResult]:
+def list_confirmable(race: SweepRecords) -> list[PointResult]:
     """The points that may be confirmed, in their order: those that reached the end, and, where
     choices are compared, the best of a choice none of which did: what its few turns allow to say of
     it is less than was asked."""
@@ -76,13 +76,13 @@ def list_worthy(race: SweepRecords) -> list[PointResult]:
     ended = {id(p) for p in points if any(t.state == "COMPLETE" for t in p.trials)}
     asked = find_asked(race.space, points)
     seen: set[str] = set()
-    worthy = []
+    confirmable = []
     for point in points:
         choice = str(point.trial.params.get(asked))
         if id(point) in ended or (ended and asked and choice not in seen):
-            worthy.append(point)
+            confirmable.append(point)
         seen.add(choice)
-    return spread(worthy, race)
+    return spread(confirmable, race)
 
 
 def spread(points: Sequence[PointResult], records: SweepRecords) -> list[PointResult]:

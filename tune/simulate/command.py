@@ -122,7 +122,7 @@ def tell_held_out(curves: Curves) -> None:
 
 
 def simulate_all(curves: Curves, flags: argparse.Namespace) -> Iterator[Row]:
-    from tune.simulate.outcome import RUN_OUT, hold_against, repeat, summarise
+    from tune.simulate.outcome import RUN_OUT, compare_with, repeat, summarise
 
     for slots, pack in itertools.product(flags.slots, flags.pack):
         if slots % pack:
@@ -133,7 +133,7 @@ def simulate_all(curves: Curves, flags: argparse.Namespace) -> Iterator[Row]:
             is_same = method == RUN_OUT
             outcomes = run_out if is_same else repeat(curves, method, machine, flags.seeds)
             row: Row = {"method": method, "slots": slots, "gpus": machine[0]}
-            beside = list(map(hold_against, outcomes, run_out))
+            beside = list(map(compare_with, outcomes, run_out))
             for name, (mean, low, high) in {**summarise(outcomes), **summarise(beside)}.items():
                 row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
             yield row

@@ -97,7 +97,7 @@ def repeat(curves: Curves, method: str, machine: tuple[int, int], seeds: int) ->
     return [simulate(curves, method, *machine, seed) for seed in range(seeds)]
 
 
-def hold_against(outcome: Outcome, run_out: Outcome) -> Beside:
+def compare_with(outcome: Outcome, run_out: Outcome) -> Beside:
     clock = outcome.makespan_h / run_out.makespan_h
     return Beside(
         more_regret=outcome.regret - run_out.regret,

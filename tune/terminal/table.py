@@ -96,7 +96,7 @@ def _describe_best(progress: SweepProgress) -> str:
     if best is None:
         return "no score yet"
     trial, seeds = best.trial, f" x{len(best.trials)}" if len(best.trials) > 1 else ""
-    params, turns = label_setting(trial.number, trial.params), best.level_turns
+    params, turns = label_setting(trial.number, trial.params), best.milestone_turns
     label = label_objective(best.objective)
     score = f"{label} {format_score(best.value, best.objective)}"
     score = describe_loss(best) if best.value is None else score
@@ -163,20 +163,20 @@ def _list_rungs(progress: SweepProgress) -> list[int]:
 def _render_rungs(progress: SweepProgress) -> Table:
     """Who got how far: each rung with the trials that reached it, and those that are on their way
     from there to the next."""
-    stations, trials = _list_rungs(progress), progress.trials
-    rungs = count_rungs(trials, stations)
+    milestones, trials = _list_rungs(progress), progress.trials
+    rungs = count_rungs(trials, milestones)
     widest = max((r.reached for r in rungs), default=0) or 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("rung", justify="right", no_wrap=True, min_width=6)
     table.add_column("reached", no_wrap=True, min_width=18)
     table.add_column("best", justify="right", no_wrap=True, min_width=5)
     table.add_column("on the way from here", no_wrap=True, overflow="ellipsis")
-    table.add_row("0", "", "", _name_those_at(0, stations, trials))
+    table.add_row("0", "", "", _name_those_at(0, milestones, trials))
     for rung in rungs:
         bar = Table.grid(padding=(0, 1))
         line = make_bar(rung.reached, widest, width=12)
         bar.add_row(line, str(rung.reached))
-        here = _name_those_at(rung.turns, stations, trials)
+        here = _name_those_at(rung.turns, milestones, trials)
         table.add_row(str(rung.turns), bar, _describe_best_at(rung, progress.objective), here)
     return table
 
@@ -188,11 +188,11 @@ def _describe_best_at(rung: Rung, objective: str) -> str:
     return "" if rung.lowest_loss is None else f"loss {rung.lowest_loss:.3f}"
 
 
-def _name_those_at(turns: int, stations: Sequence[int], trials: Sequence[TrialRecord]) -> str:
+def _name_those_at(turns: int, milestones: Sequence[int], trials: Sequence[TrialRecord]) -> str:
     here = [
         t.id
         for t in trials
-        if t.state == RUNNING and turns == max([s for s in stations if t.eval_at(s)], default=0)
+        if t.state == RUNNING and turns == max([s for s in milestones if t.eval_at(s)], default=0)
     ]
     more = f" +{len(here) - SHOWN_HERE}" if len(here) > SHOWN_HERE else ""
     return " ".join(here[:SHOWN_HERE]) + more

@@ -21,7 +21,7 @@ from statistics import fmean
 
 from analysis.curve_pool import read_pool
 from tune.search.profiles import fit_evals
-from tune.simulate.outcome import RUN_OUT, Outcome, hold_against, simulate
+from tune.simulate.outcome import RUN_OUT, Outcome, compare_with, simulate
 from tune.simulate.recorded import Recorded, open_pool
 
 METHODS = ("stop", "promote", "promote-idle")
@@ -81,7 +81,7 @@ def measure(curves: Recorded, races: Sequence[Race], trials: int, orders: int) -
     for race in races:
         outcomes = {slots: run(curves, race, slots, orders) for slots in SLOTS}
         whole = Race(method=RUN_OUT, rungs=race.rungs, metric=race.metric)
-        beside = {s: list(map(hold_against, outcomes[s], run_out(whole, s))) for s in SLOTS}
+        beside = {s: list(map(compare_with, outcomes[s], run_out(whole, s))) for s in SLOTS}
         trained = [fmean(o.training for o in outcomes[s]) / trials for s in SLOTS]
         measured.append(
             Measured(

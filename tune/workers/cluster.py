@@ -24,7 +24,7 @@ ONE_CPU = {"cpu": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fleet:
+class Cluster:
     nodes: Sequence[Node]
     check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
     explain: Callable[[BaseException], None] = lambda error: None  # the same, after an error
@@ -71,17 +71,20 @@ class Workers:
 
 
 def plan_workers(
-    fleet: Fleet, config: SweepConfig, configs: Sequence[TrialConfig], say: Callable[[str], None]
+    cluster: Cluster,
+    config: SweepConfig,
+    configs: Sequence[TrialConfig],
+    say: Callable[[str], None],
 ) -> Workers:
     """Decides on packing, and starts the pool where there is any."""
     from tune.workers.packing import choose_slots, find_measured, measure
     from tune.workers.pool import base_of
     from tune.workers.pool_actor import close_pool, start_pool
 
-    n_gpus = _count_gpus(fleet.nodes)
+    n_gpus = _count_gpus(cluster.nodes)
     slots, why = choose_slots(config.pack, configs, on_gpus=n_gpus > 0)
     if slots == 0:
-        return plan_alone(fleet, config, why)
+        return plan_alone(cluster, config, why)
     one_of_each = list({base_of(c): c for c in configs}.values())
     bases, max_rank = len(one_of_each), max(map(rank_of, configs), default=1)
     name = f"pool-{config.name}-{os.getpid()}"
@@ -95,7 +98,7 @@ def plan_workers(
         slots, why = measure(pool, trial, say)
         if slots == 0:
             close_pool(pool)
-            return plan_alone(fleet, config, why)
+            return plan_alone(cluster, config, why)
     pool.open.remote(one_of_each, engines)
     return Workers(
         count_on=lambda node: int(node.gpus) * slots * bases,
@@ -110,10 +113,10 @@ def plan_workers(
     )
 
 
-def plan_alone(fleet: Fleet, config: SweepConfig, why: str) -> Workers:
+def plan_alone(cluster: Cluster, config: SweepConfig, why: str) -> Workers:
     """Each trial in its own process."""
-    room = config.concurrent or _count_gpus(fleet.nodes) or count_room(fleet.nodes, ONE_CPU)
-    share = split(fleet.nodes, room)
+    room = config.concurrent or _count_gpus(cluster.nodes) or count_room(cluster.nodes, ONE_CPU)
+    share = split(cluster.nodes, room)
     return Workers(
         count_on=lambda node: count_on(node, share),
         share=share,
@@ -128,7 +131,7 @@ def _count_gpus(nodes: Iterable[Node]) -> int:
 
 
 @contextlib.contextmanager
-def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[Fleet]:
+def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[Cluster]:
     """A Ray of our own, or the cluster that RAY_ADDRESS names. Whatever it has to say goes to
     `log`, as does all that is printed meanwhile: keep a Console of before for what matters.
     `command` goes on with the sweep where Ray is lost; `say` tells of long waits. Raises
@@ -147,7 +150,9 @@ def start_ray(log: Path, command: str, say: Callable[[str], None]) -> Iterator[F
             _send_logs(logging.StreamHandler(file))  # also what it says where it does not start
             folder = None if ray.is_initialized() else stack.enter_context(connect(say))
             watch = stack.enter_context(RayMonitor(find_endpoints(), choose_patience(), command))
-            yield Fleet(nodes=read_nodes(), check=watch.check, explain=watch.explain, folder=folder)
+            yield Cluster(
+                nodes=read_nodes(), check=watch.check, explain=watch.explain, folder=folder
+            )
 
 
 LOGGERS = ("ray", "ray.tune", "ray.data")

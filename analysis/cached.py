@@ -1,4 +1,4 @@
-"""What was worked out of a sweep's records, kept for as long as they are."""
+"""What is computed from a sweep's records, cached for as long as they live."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def keep(
+def cached(
     work: Callable[Concatenate[SweepRecords, P], T],
 ) -> Callable[Concatenate[SweepRecords, P], T]:
     """As `functools.cache`, but it keeps no records alive: a driver reads its sweep anew every few
