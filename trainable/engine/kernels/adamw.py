@@ -32,7 +32,7 @@ def step_rows_on_gpu(kept: Sequence[Tensor], grads: Tensor, numbers: Tensor, pac
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _step(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    params,
+    weights,  # not `params`, a name that Triton's launcher takes for itself
     average,
     exp_avg,
     exp_avg_sq,
@@ -65,10 +65,10 @@ def _step(  # type: ignore[no-untyped-def]  # noqa: PLR0913
         square = tl.load(exp_avg_sq + at, mask=is_there, other=0.0) * BETA2
         square += (1.0 - BETA2) * clipped * clipped
         spread = tl.sqrt(square) / tl.load(own + 4) + EPSILON
-        weight = tl.load(params + at, mask=is_there, other=0.0) * decay - rate * (mean / spread)
+        weight = tl.load(weights + at, mask=is_there, other=0.0) * decay - rate * (mean / spread)
         tl.store(exp_avg + at, mean, mask=is_there)
         tl.store(exp_avg_sq + at, square, mask=is_there)
-        tl.store(params + at, weight, mask=is_there)
+        tl.store(weights + at, weight, mask=is_there)
         share = tl.load(own + 5)
         if share < 1.0:
             before = tl.load(average + at, mask=is_there, other=0.0)
