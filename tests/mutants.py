@@ -169,6 +169,11 @@ MUTANTS = {
             "sorted(self.ranked):  # the highest",
         ),
         ("gone < math.ceil(due / self.eta)", "gone <= math.ceil(due / self.eta)"),
+        ("(place / (len(ranked) + 1), -turns)", "(place, -turns)"),
+    ),
+    ("tune/search/parking.py", "tune/test_parking.py"): (
+        ("> self.limit_gib * GIB", "> 2 * self.limit_gib * GIB"),
+        ("self.sizes.get(trial) == 0", "False"),
     ),
     ("tune/search/trials.py", "tune/test_points.py"): (
         ('(has_earned or state == "WAITING")', '(state == "WAITING")'),

@@ -38,9 +38,9 @@ def carry_out(lease: Lease) -> Iterator[Report]:
     """What `trainable.worker.entry` does, without Ray."""
     checkpoint, notes = find_last_whole(lease.checkpoints, to_train=True)
     start = None if checkpoint is None else checkpoint.path
-    finetuner, seen = ToyFinetuner(lease.config, start=start), -1
+    finetuner, seen = ToyFinetuner(lease.config, start=start), lease.reported_turns
     if checkpoint is not None:
-        seen = checkpoint.turns_seen
+        seen = max(seen, checkpoint.turns_seen)
         if seen > lease.reported_turns:
             yield Report(
                 trial=lease.trial,

@@ -103,6 +103,19 @@ def test_at_the_last_call_the_fraction_is_rounded_up() -> None:
     assert [rungs.promote_last(), rungs.promote_last()] == ["b", None]
 
 
+def test_who_stands_lowest_among_those_at_its_rung_is_the_least_likely_to_be_promoted() -> None:
+    rungs = PromoteRungs([10, 30], 2)
+    for name, value in zip("abcdef", (6, 5, 4, 3, 2, 1), strict=True):
+        rungs.report(name, 10, value)
+    assert [rungs.promote() for _ in range(3)] == ["a", "b", "c"]
+    for name, value in (("a", 1), ("b", 2)):
+        rungs.report(name, 30, value)
+    # f is the last of six, e of them the fifth, a the last of two, d the fourth of six
+    assert rungs.rank_waiting() == ["f", "e", "a", "d", "b"]
+    assert rungs.promote() == "b" and rungs.rank_waiting() == ["f", "e", "a", "d"]
+    assert StopRungs([10], 2).rank_waiting() == []
+
+
 def test_halving_promotes_few_while_points_are_to_come_and_all_that_are_due_when_none_is() -> None:
     """Of seven, four go on from the first rung, and two of them from the second."""
     rungs = HalvingRungs([10, 30], 2)

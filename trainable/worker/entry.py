@@ -108,7 +108,10 @@ class DialogueTrial(ray_tune.Trainable):
         return self.last if is_new or self._next_milestone() is None else None
 
     def _next_milestone(self) -> Milestone | None:
-        seen = self.last.result.turns_seen if self.last is not None else -1
+        """What the search knows already is not measured twice, where a trial begins again without
+        a checkpoint."""
+        last = self.last.result.turns_seen if self.last is not None else -1
+        seen = max(last, self.lease.reported_turns)
         return next((m for m in self.lease.milestones if m.turns > seen), None)
 
     def _advance(self) -> Evaluation:

@@ -26,6 +26,7 @@ from trainable.system.whole import write_whole
 from trainable.training_curve import TrainingCurve
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Report
+from tune.folder.disk import measure_bytes
 
 Event = Mapping[str, Any]
 MOST_AHEAD_S = 366 * 86400.0  # a time further ahead is no clock's
@@ -121,17 +122,27 @@ class Recorder:
     def record_end(self, trial: str, state: str, reason: str | None) -> None:
         """Also drops the checkpoints that nobody needs any more."""
         self._append({"event": "end", "trial": trial, "state": state, "reason": reason})
-        checkpoints = stay_inside(self.folder, f"checkpoints/{trial}")
         if state == "COMPLETE":
-            keep_best_and_last(checkpoints, has_ended=True)
+            keep_best_and_last(self._place(trial), has_ended=True)
         else:
-            shutil.rmtree(checkpoints, ignore_errors=True)
+            self.drop_checkpoints(trial)
         if self.remote is not None:
             there = self.remote.under("checkpoints", trial)
             retry_io(
                 lambda: prune(there, has_ended=True) if state == "COMPLETE" else there.remove(),
                 self.say,
             )
+
+    def measure_checkpoints(self, trial: str) -> int:
+        """Bytes on this disk."""
+        return measure_bytes(self._place(trial))
+
+    def drop_checkpoints(self, trial: str) -> None:
+        """From this disk: on object storage they stay."""
+        shutil.rmtree(self._place(trial), ignore_errors=True)
+
+    def _place(self, trial: str) -> Path:
+        return stay_inside(self.folder, f"checkpoints/{trial}")
 
     def record_note(self, text: str, **facts: Any) -> None:
         self._append({"event": "note", "text": text, **facts})

@@ -228,10 +228,10 @@ def unwritable(folder: Path, error: OSError) -> ConfigError:
 
 
 NEW = (
-    "choose another --storage, fewer --trials or --concurrent, or --asha stop, under which no "
-    "trial waits with its checkpoints (--dry-run estimates)"
+    "choose another --storage, a lower --concurrent, or a lower --parked-gib, under which more "
+    "trials train again (--dry-run estimates)"
 )
-RESUMED = "move the sweep's folder to another disk, or give fewer --trials or --concurrent"
+RESUMED = "move the sweep's folder to another disk, or give a lower --concurrent or --parked-gib"
 
 
 def check_disk(folder: Path, needed_bytes: int = 0, remedy: str = NEW) -> None:

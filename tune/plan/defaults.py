@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution
 from search_spaces.space import Space
 from trainable.result import OBJECTIVE
 from trainable.trial import ConfigError, TrialConfig
-from tune.plan.estimate import expect_reached
+from tune.plan.played_race import expect_turnout
 from tune.search.config import RUNG_METRICS, SweepConfig
 from tune.search.confirm import count_fresh_seeds
 from tune.search.profiles import SCALES
@@ -79,7 +79,7 @@ def count_turns(config: SweepConfig) -> float:
     """System turns that the sweep is expected to train on, confirmations left out."""
     milestones = (0, *config.rungs_turns, config.train_turns)
     steps = [after - before for before, after in pairwise(milestones)]
-    return sum(n * step for n, step in zip(expect_reached(config), steps, strict=True))
+    return sum(n * step for n, step in zip(expect_turnout(config).reached, steps, strict=True))
 
 
 def check_calibration(

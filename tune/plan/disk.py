@@ -12,7 +12,7 @@ from trainable.model.packable import is_toy
 from trainable.storage.adapter_ranks import as_plain
 from trainable.storage.checkpoint import KEPT_LAST, LARGE_BYTES
 from trainable.trial import TrialConfig
-from tune.folder.disk import format_bytes
+from tune.folder.disk import GIB, format_bytes
 from tune.search.config import SweepConfig
 
 BYTES_A_WEIGHT = 4  # in 32 bits
@@ -49,18 +49,20 @@ def expect_disk(
 ) -> Disk:
     """`reached`: trials at each rung and at the end; `running`: at a time; `repeats`: confirmations
     to come. Raises ConfigError where a base model's size cannot be told."""
-    rungs = len(reached) - 1
-    each = [measure_footprint(config, trial, rungs) for trial in trials]
+    each = measure_each(config, trials)
+    under_way, one = fmean(f.under_way for f in each), fmean(f.one for f in each)
+    largest, largest_one = max(f.under_way for f in each), max(f.one for f in each)
     details = (config.trials + repeats) * config.eval_dialogues[-1] * BYTES_A_DIALOGUE
-    n_ended = reached[-1] + repeats
-    n_there = running + count_parked(config, reached)
+    n_ended, n_parked = reached[-1] + repeats, count_parked(config, reached)
     kept = n_ended * fmean(f.ended for f in each) + details
-    peak = n_there * fmean(f.under_way for f in each) + WRITTEN * running * fmean(
-        f.one for f in each
-    )
+    peak = running * (under_way + WRITTEN * one) + limit_parked(config, n_parked * under_way)
     most = n_ended * max(f.ended for f in each) + details
-    most += n_there * max(f.under_way for f in each) + running * max(f.one for f in each)
+    most += running * (largest + largest_one) + limit_parked(config, n_parked * largest)
     return Disk(peak=int(kept + peak), most=int(most), kept=int(kept))
+
+
+def measure_each(config: SweepConfig, trials: Sequence[TrialConfig]) -> list[Footprint]:
+    return [measure_footprint(config, trial, len(config.rungs_turns)) for trial in trials]
 
 
 def measure_footprint(config: SweepConfig, trial: TrialConfig, rungs: int) -> Footprint:
@@ -84,6 +86,16 @@ def count_parked(config: SweepConfig, reached: Sequence[float]) -> float:
     if config.asha != "promote":
         return 0.0
     return sum(there - beyond for there, beyond in pairwise(reached))
+
+
+def limit_parked(config: SweepConfig, n_bytes: float) -> float:
+    """Of what those that wait would keep: see tune.search.parking."""
+    return min(n_bytes, config.parked_gib * GIB)
+
+
+def count_room(config: SweepConfig, trials: Sequence[TrialConfig]) -> float:
+    """Trials that may wait with their checkpoints."""
+    return config.parked_gib * GIB / fmean(f.under_way for f in measure_each(config, trials))
 
 
 def count_checkpoint_bytes(trial: TrialConfig) -> int:

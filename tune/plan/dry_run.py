@@ -33,6 +33,7 @@ def describe_plan(config: SweepConfig, space: Space, cost: Estimate) -> str:
             *_describe_rungs(config, cost),
             "estimate:",
             f"  {summarise(cost)}",
+            *_describe_again(config, cost),
             *(f"  assumed: {line}" for line in cost.assumes),
             "  left out: starting workers and loading models, trials that fail, the untuned base",
         ]
@@ -86,13 +87,23 @@ def describe_validation(asked: ValidationRequest) -> str:
     return f"{dialogues}{again}" if asked.replies else f"the loss on {dialogues}"
 
 
+def _describe_again(config: SweepConfig, cost: Estimate) -> list[str]:
+    n_again = max(cost.turnout.again)
+    if n_again < 1 / 2:
+        return []
+    return [
+        f"  about {n_again:.0f} trials train again up to their rung once promoted: who waits keeps "
+        f"{config.parked_gib:g} GiB in all (--parked-gib)"
+    ]
+
+
 def _describe_rungs(config: SweepConfig, cost: Estimate) -> list[str]:
     milestones = list_milestones(config, config.train_turns)
     width = len(str(config.train_turns))
     lines = [
         f"  {m.turns:>{width}} turns, {describe_validation(m.asked)}: about {n:.0f} of "
         f"{config.trials} trials"
-        for m, n in zip(milestones, cost.reached, strict=True)
+        for m, n in zip(milestones, cost.turnout.reached, strict=True)
     ]
     rule = {
         "stop": f"the best 1/{config.eta:g} so far go on",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,27 +13,23 @@ from search_spaces.space import Space
 from trainable.model.packable import why_alone
 from trainable.result import ValidationRequest
 from trainable.trial import TrialConfig
-from tune.plan.disk import Disk, expect_disk
+from tune.plan.disk import Disk, count_room, expect_disk
 from tune.plan.pace import Pace, find_pace
+from tune.plan.played_race import Turnout, expect_turnout
 from tune.search.config import SweepConfig
 from tune.search.confirm import count_fresh_seeds
 from tune.search.milestones import list_milestones
 from tune.search.profiles import count_gpus
 from tune.search.proposals import Tried, propose
-from tune.search.rungs import Rungs, open_rungs
 from tune.workers.packing import UNMEASURED_SLOTS
 
 SAMPLED = 16  # trials that a sweep is judged by
-RACES, RACED = 20, 2000  # played out at most; points in all of them, where there are many
-# How much better the last proposal is than the first, in widths of what trials differ by: with it
-# the races let as many on as six recorded sweeps did (analysis/results/smollm2, analysis/example).
-LEARNT = 0.75
 FORWARD = 1 / 3  # of the time of a training pass, which is forward and back
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    reached: tuple[float, ...]  # trials at each rung and at the end, on average
+    turnout: Turnout
     hours: float  # of all GPUs, or of all cores
     unit: str  # GPU | core
     room: int  # trials at a time
@@ -45,19 +40,19 @@ class Estimate:
 def estimate(config: SweepConfig, space: Space) -> Estimate:
     """Raises ConfigError where a base model's size cannot be told."""
     trials = sample_trials(config, space)
-    reached = expect_reached(config)
+    turnout = expect_turnout(config, count_room(config, trials))
     unit = "GPU" if count_gpus() else "core"
     paces = {t: find_pace(t, unit, Path(config.storage)) for t in trials}
-    searched_s = config.trials * fmean(cost_s(config, t, reached, paces[t]) for t in trials)
+    searched_s = config.trials * fmean(cost_s(config, t, turnout, paces[t]) for t in trials)
     repeats = sum(count_fresh_seeds(config.confirm))
     hours = (searched_s + repeats * fmean(confirm_s(config, t, paces[t]) for t in trials)) / 3600
     room = config.concurrent or guess_room(config, trials)
     return Estimate(
-        reached=reached,
+        turnout=turnout,
         hours=hours,
         unit=unit,
         room=room,
-        disk=expect_disk(config, trials, reached, min(room, config.trials), repeats),
+        disk=expect_disk(config, trials, turnout.reached, min(room, config.trials), repeats),
         assumes=tuple(dict.fromkeys(pace.why for pace in paces.values())),
     )
 
@@ -73,59 +68,15 @@ def sample_trials(config: SweepConfig, space: Space) -> list[TrialConfig]:
     return [space.to_config(t.params, config.base) for t in tried]
 
 
-def expect_reached(config: SweepConfig) -> tuple[float, ...]:
-    """The rungs' own rule, played out on trials whose scores at two rungs agree by half, and who
-    get better as the search learns."""
-    stations = (*config.rungs_turns, config.train_turns)
-    n_races = max(2, min(RACES, RACED // count_points(config)))
-    races = [_race(config, stations, random.Random(seed)) for seed in range(n_races)]
-    seeds = config.trials / count_points(config)
-    return tuple(seeds * fmean(column) for column in zip(*races, strict=True))
-
-
-def count_points(config: SweepConfig) -> int:
-    """Of which each has its seeds, and races as one."""
-    return -(-config.trials // config.seeds)
-
-
-def _race(config: SweepConfig, stations: Sequence[int], draw: random.Random) -> list[int]:
-    rungs = open_rungs(config.asha, config.idle, config.rungs_turns, config.eta)
-    points = count_points(config)
-    skills = [draw.random() + LEARNT * n / points for n in range(points)]
-    stood = [0] * points  # stations passed
-    for number in range(points):
-        _run_on(number, rungs, stations, skills, stood, draw)
-        while (name := rungs.promote()) is not None:
-            _run_on(int(name), rungs, stations, skills, stood, draw)
-    while (name := rungs.promote_idle(points) or rungs.promote_last()) is not None:
-        _run_on(int(name), rungs, stations, skills, stood, draw)
-    return [sum(n > i for n in stood) for i in range(len(stations))]
-
-
-def _run_on(
-    number: int,
-    rungs: Rungs,
-    stations: Sequence[int],
-    skills: Sequence[float],
-    stood: list[int],
-    draw: random.Random,
-) -> None:
-    goes_on = True
-    while goes_on and stood[number] < len(stations):
-        turns = stations[stood[number]]
-        stood[number] += 1
-        goes_on = rungs.report(str(number), turns, skills[number] + draw.random())
-
-
-def cost_s(config: SweepConfig, trial: TrialConfig, reached: Sequence[float], pace: Pace) -> float:
+def cost_s(config: SweepConfig, trial: TrialConfig, turnout: Turnout, pace: Pace) -> float:
     """Seconds that such a trial takes on average, stopped early or not."""
     milestones = list_milestones(config, trial.train_turns)
     turns = (0, *(m.turns for m in milestones))
     total_s = 0.0
     for i, ((before, after), milestone) in enumerate(zip(pairwise(turns), milestones, strict=True)):
-        spent_s = (after - before) * pace.turn_s + validate_s(milestone.asked, pace)
-        total_s += reached[i] / config.trials * spent_s
-    return total_s
+        trained_s = (turnout.reached[i] + turnout.again[i]) * (after - before) * pace.turn_s
+        total_s += trained_s + turnout.reached[i] * validate_s(milestone.asked, pace)
+    return total_s / config.trials
 
 
 def validate_s(asked: ValidationRequest, pace: Pace) -> float:

@@ -158,6 +158,13 @@ class SweepConfig:
         float, limit("pause the sweep after so many (without a GPU: machine hours); 0: no limit")
     ] = 0
     max_hours: Annotated[float, limit("likewise, working hours")] = 0
+    parked_gib: Annotated[
+        float,
+        limit(
+            "disk for the checkpoints of trials that wait at a rung: beyond it who stands lowest "
+            "gives its own up, and trains again should it be promoted"
+        ),
+    ] = 12
     stop_if_no_improvement: Annotated[
         int, limit("likewise, after so many points in a row without a new best")
     ] = 0

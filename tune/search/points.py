@@ -162,6 +162,10 @@ class Race:
             name = self.rungs.promote() if call == "earned" else self.rungs.promote_last()
         return [] if name is None else self.points[name].waiting
 
+    def rank_waiting(self) -> list[Progress]:
+        """Who waits at a rung that has judged it, the least likely to be promoted first."""
+        return [t for name in self.rungs.rank_waiting() for t in self.points[name].waiting]
+
     def count_entered(self) -> int:
         """Points that have been at a rung, or are on their way to one."""
         points = {*self.points.values()}

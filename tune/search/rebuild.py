@@ -31,6 +31,7 @@ def rebuild(search: Search, records: SweepRecords) -> None:
     search.record_rungs()
     for trial in list(search.trials.values()):
         _settle(search, trial)
+    search.park()
     search.n_numbers = max(records.n_numbers, _count_folders(records.folder))
     is_same = Space.from_dict(records.space) == search.space
     search.is_exhausted = is_same and records.exhausted_at is not None

@@ -32,6 +32,10 @@ class Rungs(Protocol):
     def drop(self, trial: str) -> None:
         """The trial will not go on, whatever it earns; its values stay."""
 
+    def rank_waiting(self) -> list[str]:
+        """Who waits, the least likely to be promoted first: by the place among all who have been
+        at its rung, as a share of them."""
+
 
 class NoRungs:
     """Every trial runs to its end."""
@@ -50,6 +54,9 @@ class NoRungs:
 
     def drop(self, trial: str) -> None:
         pass
+
+    def rank_waiting(self) -> list[str]:
+        return []
 
 
 class StopRungs(NoRungs):
@@ -130,6 +137,15 @@ class PromoteRungs:
     def drop(self, trial: str) -> None:
         for waiting in self.waiting.values():
             waiting.discard(trial)
+
+    def rank_waiting(self) -> list[str]:
+        places = {
+            trial: (place / (len(ranked) + 1), -turns)
+            for turns, ranked in self.ranked.items()
+            for place, (_, trial) in enumerate(ranked, 1)
+            if trial in self.waiting[turns]
+        }
+        return sorted(places, key=lambda trial: places[trial], reverse=True)
 
 
 class HalvingRungs(PromoteRungs):

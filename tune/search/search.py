@@ -137,6 +137,7 @@ class Search(TrialTable):
     def _next_promoted(self, call: Call = "earned") -> Progress | None:
         for trial in self.race.promote(call):
             trial.state = "QUEUED"
+            self.parking.tell_promoted(trial.id)
         return self._next_queued()
 
     def _open_next(self) -> Progress | None:

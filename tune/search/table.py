@@ -13,6 +13,7 @@ from tune.folder.recorder import Recorder
 from tune.search.config import SweepConfig
 from tune.search.milestones import list_milestones
 from tune.search.nodes import Nodes
+from tune.search.parking import Parking
 from tune.search.points import Race
 from tune.search.rungs import open_rungs
 from tune.search.trials import (
@@ -46,6 +47,7 @@ class TrialTable:
         self.race = Race(self.rungs, config.seeds, config.trials, config.asha != "off")
         self.closing: Closing | None = None  # a budget is spent, or somebody asked
         self.nodes = Nodes()
+        self.parking = Parking(recorder, config.parked_gib)
         self.n_numbers = 0  # all below may have been given out
 
     @property
@@ -107,6 +109,7 @@ class TrialTable:
         if not goes_on and trial.state == "RUNNING":
             self.settle(trial)
         self._follow(trial)
+        self.park()
         if goes_on and self.closing:
             trial.state = "QUEUED"  # until the sweep is resumed
             return False
@@ -159,6 +162,11 @@ class TrialTable:
         else:
             best = f"the best 1/{self.config.eta:g} at {max(trial.scores)} turns"
             self._end(trial, "PRUNED", f"below {best}")
+
+    def park(self) -> None:
+        """Those that wait keep what there is room for."""
+        waiting = [t.id for t in self.trials.values() if t.state == "WAITING"]
+        self.parking.stay_within(waiting, lambda: [t.id for t in self.race.rank_waiting()])
 
     def interrupt(self, trial_id: str, fault: str) -> None:
         """The trial's worker is lost, by no fault of the trial's: it gets another, until
