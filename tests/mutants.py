@@ -107,12 +107,25 @@ MUTANTS = {
         ("grad_b.addcmul_(of_b, factors[:, None])", "grad_b.add_(of_b)"),
     ),
     ("trainable/engine/layers/add_adapters.py", "engine/test_lora.py"): (
-        ("total.addmm_(grad, layer.base.weight)", "pass"),
+        ("total.addmm_(grad, base.weight)", "pass"),
         ("of[layer] for layer in ctx.adapted", "grad for grad in grads"),
     ),
     ("trainable/engine/layers/siblings.py", "engine/test_lora.py"): (
         ("each.magnitudes is None and", ""),
         ("if x is not read or", "if"),
+    ),
+    ("trainable/model/fp8.py", "engine/test_fp8.py"): (
+        ("numbers.abs().amax(1, keepdim=True)", "numbers.abs().amax()[None, None]"),
+        ("numbers if factors is None else numbers * factors", "numbers"),
+        ("layer.weight.float() * layer.scales.mT", "layer.weight.float()"),
+        (
+            "turned, scales = first.joint, first.joint_scales",
+            "turned, scales = first.turned.contiguous(), first.scales",
+        ),
+        ("if capability < CAPABILITY", "if capability > CAPABILITY"),
+    ),
+    ("trainable/combinations.py", "engine/test_fp8.py"): (
+        ('compute not in ("auto", "bf16")', 'compute not in ("auto", "bf16", "fp16")'),
     ),
     ("trainable/engine/layers/noise.py", "engine/test_knobs.py"): (
         ("length**-0.5", "tokens**-0.5"),

@@ -12,6 +12,8 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     check_decoding(values)
     check_start(values)
     check_compute(values["quantisation"], values["compute"])
+    check_products(values["base_products"], values["quantisation"], values["compute"])
+    check_frozen(values)
     check_text(values)
 
 
@@ -40,6 +42,31 @@ def check_compute(quantisation: str, compute: str) -> None:
             f"compute={compute} does not fit quantisation={quantisation}, whose weights are not "
             f"quantised: give ",
             *(Setting("compute", fitting[0]), " or ", Setting("quantisation", "nf4")),
+        )
+
+
+def check_products(base_products: str, quantisation: str, compute: str) -> None:
+    """FP8 takes the place of bf16, of weights that are held in no other 8 or 32 bits."""
+    if base_products == "compute":
+        return
+    if compute not in ("auto", "bf16"):
+        raise ConfigError(
+            f"base_products=fp8 gives results in bf16, not with compute={compute}: give ",
+            *(Setting("compute", "bf16"), " or ", Setting("base_products", "compute")),
+        )
+    if quantisation not in ("nf4", "fp4", "bf16"):
+        raise ConfigError(
+            f"base_products=fp8 is made of a base in nf4, fp4 or bf16, not of "
+            f"quantisation={quantisation}: give ",
+            *(Setting("quantisation", "nf4"), " or ", Setting("base_products", "compute")),
+        )
+
+
+def check_frozen(values: Mapping[str, Any]) -> None:
+    if values["base_products"] == "fp8" and values["method"] == "full":
+        raise ConfigError(
+            "base_products=fp8 is for a frozen base, and method=full trains it: leave one out (",
+            *(Setting("base_products", "compute"), ")"),
         )
 
 

@@ -27,7 +27,10 @@ SAMPLED = ("decoding", ("sampling",))
 BEAMS = ("decoding", ("beam",))
 DRAWN = ("decoding", ("sampling", "contrastive"))
 # what decides which base model a trial stands on
-BASE_FIELDS = ("base_model", "initialisation", "quantisation", "double_quantisation", "compute")
+BASE_FIELDS = (
+    *("base_model", "initialisation", "quantisation", "double_quantisation"),
+    *("compute", "base_products"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)  # a driver keeps thousands
@@ -49,6 +52,9 @@ class TrialConfig:
     )
     compute: str = declare(
         "auto", "what passes compute in; auto: what is fast here", ("auto", "fp16", "bf16", "fp32")
+    )
+    base_products: str = declare(
+        "compute", "what the frozen base multiplies in; compute: as passes", ("compute", "fp8")
     )
     method: str = declare("lora", "what is trained", ("lora", "full", "none"))
     adapter: str | None = declare(

@@ -17,9 +17,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from trainable.combinations import check_compute
+from trainable.combinations import check_compute, check_products
 from trainable.declared import check_choice
 from trainable.model.conv1d import to_linear
+from trainable.model.fp8 import check_device, check_layers, hold_in_fp8
 from trainable.model.generation import forget_generation
 from trainable.model.gpu_memory import limit_memory
 from trainable.model.identity import Identity, identify
@@ -48,6 +49,7 @@ class BaseSpec:
     quantisation: str = "nf4"  # nf4 | fp4 | int8 | bf16 | fp32
     double_quantisation: bool | None = None  # nf4 and fp4 only
     compute: str = "auto"  # auto | fp16 | bf16 | fp32
+    base_products: str = "compute"  # compute | fp8
     residency: str = "auto"  # 4-bit weights: auto | nf4 (packed, as quantised) | dequantized
     device: str = "auto"  # auto | cpu | cuda | cuda:0 ...
     trust_remote_code: bool = field(default_factory=trusts_remote_code)
@@ -61,12 +63,16 @@ class BaseSpec:
         check_choice("initialisation", self.initialisation, ("pretrained", "random"))
         check_choice("quantisation", self.quantisation, (*FOUR_BIT, "int8", "bf16", "fp32"))
         check_choice("compute", self.compute, ("auto", *DTYPES))
+        check_choice("base_products", self.base_products, ("compute", "fp8"))
         check_compute(self.quantisation, self.compute)
+        check_products(self.base_products, self.quantisation, self.compute)
         check_choice("residency", self.residency, ("auto", "nf4", "dequantized"))
-        if self.residency != "auto" and self.quantisation not in FOUR_BIT:
+        is_chosen = self.quantisation in FOUR_BIT and self.base_products == "compute"
+        if self.residency != "auto" and not is_chosen:
             raise ConfigError(
                 f"residency={self.residency} has no meaning with quantisation={self.quantisation} "
-                "(only with nf4 or fp4): leave it at auto"
+                f"and base_products={self.base_products} (only with nf4 or fp4, multiplied in what "
+                "passes compute in): leave it at auto"
             )
 
 
@@ -77,7 +83,7 @@ class Base:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    residency: str  # nf4 | fp4 | dequantized | int8 | bf16 | fp16 | fp32: how weights are held
+    residency: str  # nf4 | fp4 | dequantized | int8 | fp8 | bf16 | fp16 | fp32: how it is held
     total_params: int  # tied ones once, without adapters
     compute_dtype: torch.dtype
     special: SpecialIds
@@ -106,6 +112,8 @@ def load_base(spec: BaseSpec) -> Base:
     torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
     source = unpack(locate(spec.base_model))
     device = pick_device(spec.device)
+    if spec.base_products == "fp8":
+        check_device(device)
     limit_memory(device)
     dtype = pick_compute_dtype(spec.quantisation, spec.compute, device)
     # sums of 16-bit products in 32 bits: in fp16 they would end at 65504
@@ -203,14 +211,20 @@ def bitsandbytes_config(spec: BaseSpec, dtype: torch.dtype) -> BitsAndBytesConfi
 
 def settle(model: PreTrainedModel, spec: BaseSpec, dtype: torch.dtype) -> str:
     """Freezes the model in train mode without dropout, dequantises it where asked for or where
-    there is room, and returns the residency."""
+    there is room, or holds it in FP8, and returns the residency."""
     model.requires_grad_(False)
     forget_lengths(model)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     residency = name_dtype(dtype) if spec.quantisation in DTYPES else spec.quantisation
-    if spec.residency == "dequantized" or (
+    if spec.base_products == "fp8":
+        check_layers(model, spec.base_model)
+        hold_in_fp8(model)
+        dequantise(model, dtype)  # what is left in 4 bits
+        drop_quantiser(model)
+        residency = "fp8"
+    elif spec.residency == "dequantized" or (
         spec.quantisation in FOUR_BIT
         and spec.residency == "auto"
         and has_room(model, dtype, model.device)

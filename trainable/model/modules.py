@@ -48,7 +48,8 @@ def is_adaptable(module: torch.nn.Module) -> bool:
     """A linear layer that gives its product and no more: routers of experts give tuples."""
     if not isinstance(module, torch.nn.Linear):
         return False
-    if type(module).forward is torch.nn.Linear.forward or "bitsandbytes" in type(module).__module__:
+    known = ("bitsandbytes", "trainable.model.fp8")
+    if type(module).forward is torch.nn.Linear.forward or type(module).__module__.startswith(known):
         return True
     weight = module.weight
     sample = torch.zeros(1, module.in_features, dtype=weight.dtype, device=weight.device)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainable.model.fp8 import read_weight
+
 EXACT_WIDTH = 1024  # of the narrower side: of wider ones the decomposition would take minutes
 ITERATIONS = 16  # of subspace iteration there
 SEED = 0  # of what that starts from
@@ -17,9 +19,7 @@ def split_weight(layer: Any, rank: int, scale: float) -> tuple[Tensor, Tensor]:
     """A [in, rank] and B [rank, out] in 32 bits: scale A B is the matrix of that rank nearest to
     the layer's transposed weight, as its quantisation left it. Each side has the root of the
     singular values; where there are fewer than `rank` the others are zero."""
-    from peft.utils.integrations import dequantize_module_weight
-
-    weight = dequantize_module_weight(layer).float()
+    weight = read_weight(layer).float()
     left, values, right = decompose(weight, min(rank, *weight.shape))
     root = (values / scale).sqrt()
     a = weight.new_zeros(weight.shape[1], rank)

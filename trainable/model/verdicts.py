@@ -16,6 +16,7 @@ from trainable.model.source import list_weight_files, locate
 from trainable.system.cache import find_cache_folder, fingerprint_files
 from trainable.system.json_object import read_object
 from trainable.system.whole import write_whole
+from trainable.trial import BASE_FIELDS
 
 DEVICES = ("cuda", "cuda-fp16", "cpu", "cpu-fp16")  # where, and in what, a check was made
 PACKAGES = ("torch", "transformers", "bitsandbytes", "triton")
@@ -37,7 +38,7 @@ def key_of(base: Any) -> str:
     files = list_weight_files(base.base_model)
     files += [folder / name for name in (source.gguf_file, "config.json") if name is not None]
     sizes = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
-    held = (base.initialisation, base.quantisation, base.double_quantisation, base.compute)
+    held = tuple(getattr(base, name) for name in BASE_FIELDS[1:])
     return hashlib.sha256(repr((source, sizes, held, read_code())).encode()).hexdigest()[:16]
 
 

@@ -200,7 +200,9 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--slots", nargs="+", type=int, default=[1, 4, 8, 16], help="trials on one base model"
     )
-    parser.add_argument("--how", nargs="+", default=["dequantized"], help="weights are held")
+    parser.add_argument(
+        "--how", nargs="+", default=["dequantized"], help="weights are held: nf4, dequantized, fp8"
+    )
     parser.add_argument("--no-peft", dest="peft", action="store_false", help="not beside")
     parser.add_argument("--budget-s", type=float, default=3.0, help="for timing one case")
     parser.add_argument("--shares", action="store_true", help="where the time of a step goes")

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from trainable.corpus.encode import Window
 from trainable.model.base import Base
+from trainable.model.fp8 import hold_in_fp8
 from trainable.model.precision import pick_compute_dtype
 from trainable.model.quantise import count_params, dequantise, list_paths, to_quantised
 from trainable.model.special_ids import SpecialIds
@@ -96,7 +97,9 @@ def make_windows(sequences: int, mean_tokens: int, vocabulary: int, even: bool) 
 
 def as_base(model: Any, residency: str) -> Base:
     dtype = model.dtype
-    if residency == "dequantized":
+    if residency == "fp8":
+        hold_in_fp8(model)
+    if residency in ("fp8", "dequantized"):
         dequantise(model, dtype)
     return Base(
         model=model,

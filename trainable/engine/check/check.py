@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from trainable.engine.check.compare import find_difference, is_exact
+from trainable.engine.check.compare import find_difference
 from trainable.engine.check.packed import Checked, find
-from trainable.engine.check.reference import Expected, observe
+from trainable.engine.check.reference import Expected, is_exact, observe
 from trainable.engine.check.samples import RANK, Adapter, Samples
 from trainable.engine.layers.backbone import find_own_attention
 from trainable.engine.layers.lora import shape_of

@@ -1,12 +1,11 @@
 """Whether an engine computes what the untouched model does, and where it does not.
 
 In 32 bits the largest difference of a log probability may be 1e-4 nats, and the gradient may differ
-by 1e-3 of its size. In 16 bits (and int8, which rounds activations) the mean difference may be
-0.05 nats and four times what rounding noise on the embeddings makes; of the gradient, 0.05 and
+by 1e-3 of its size. In 16 bits (and int8 and fp8, which round activations) the mean difference may
+be 0.05 nats and four times what rounding noise on the embeddings makes; of the gradient, 0.05 and
 four times its noise. Replies are compared as far as their tokens lead by more than four times that.
 """
 
-import torch
 from torch import Tensor
 
 from trainable.engine.check.reference import Expected, Findings, distance
@@ -55,7 +54,3 @@ def compare_replies(expected: Expected, found: Findings, near: float) -> str | N
         if made[:sure] != wanted[:sure][: len(made)] or len(made) < min(sure, len(wanted)) - 1:
             return f"a greedy reply differs: {made} in the place of {wanted}"
     return None
-
-
-def is_exact(dtype: torch.dtype, residency: str) -> bool:
-    return dtype == torch.float32 and residency != "int8"

@@ -13,6 +13,7 @@ from trainable.corpus.encode import Window
 from trainable.engine.check.samples import CONFIG, Adapter, Samples
 from trainable.model.base import Base
 
+ROUNDING = ("int8", "fp8")  # bases that round what they multiply
 NOISE = 2.0**-9  # relative, of embeddings: how far rounding alone carries in 16 bits
 
 
@@ -46,7 +47,7 @@ def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
                 "branch": step(model, samples, list(samples.alternatives)),
             }
         noise_nats = noise_gradients = 0.0
-        if base.compute_dtype != torch.float32 or base.residency == "int8":
+        if not is_exact(base.compute_dtype, base.residency):
             with noisy(model, device):
                 others, noisy_short = differentiate(model, samples.short, adapter)
             noise_nats = float((noisy_short - short).abs().mean())
@@ -55,6 +56,10 @@ def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
     return Expected(
         Findings(nats, steps, list(replies), gradients), list(margins), noise_nats, noise_gradients
     )
+
+
+def is_exact(dtype: torch.dtype, residency: str) -> bool:
+    return dtype == torch.float32 and residency not in ROUNDING
 
 
 def distance(

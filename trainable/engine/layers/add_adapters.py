@@ -15,14 +15,16 @@ from trainable.engine.layers.shared_input import (
     multiply_each,
     multiply_kept,
 )
+from trainable.model import fp8
+from trainable.model.fp8 import Fp8Linear
 
 Given = tuple[Tensor | None, ...]  # of each layer
 
 
 def add_adapters(layers: Sequence[Any], keys: Tensor, x: Tensor) -> tuple[Tensor, ...]:
     """What packed layers make of x [..., in]: [..., out] each. Some of them have adapters: keys
-    [those, in] are their dropout's. Either all of their bases are plain layers or none is."""
-    ys = [None if layer.is_plain else layer.base(x).flatten(0, -2) for layer in layers]
+    [those, in] are their dropout's. The bases are all of one kind."""
+    ys = [None if layer.is_known else layer.base(x).flatten(0, -2) for layer in layers]
     a, b = [layer.a for layer in layers], [layer.b for layer in layers]
     made = AddAdapters.apply(x.reshape(-1, x.shape[-1]), layers, keys, *ys, *a, *b)
     return tuple(y.unflatten(0, x.shape[:-1]) for y in made)
@@ -39,10 +41,10 @@ class AddAdapters(torch.autograd.Function):
         """x [tokens, in]; given: the base's results [tokens, out] where the bases compute them
         themselves, the A's and the B's of those with adapters."""
         n = len(layers)
-        ys = list(given[:n])
+        ys: list[Any] = list(given[:n])
         ctx.is_own, ctx.layers = ys[0] is None, layers
         if ctx.is_own:
-            ys = [F.linear(x, layer.base.weight, layer.base.bias) for layer in layers]
+            ys = multiply_bases([layer.base for layer in layers], x)
         places = [place for place, layer in enumerate(layers) if layer.a is not None]
         ctx.adapted = [layers[place] for place in places]
         a, b = (
@@ -74,21 +76,30 @@ class AddAdapters(torch.autograd.Function):
             layout.add_gradients(layer.grads[1], low, grad)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = multiply_bases(ctx, grads, kept)
+            grad_x = multiply_back(ctx, grads, kept)
             a, dropout = [w.mT for w in a], ctx.layers[0].now.dropout
             grad_x = add_kept_products(layout, grad_x, grad_lows, a, dropout, keys)
         of_bases = [None] * len(grads) if ctx.is_own else grads
         return grad_x, None, None, *of_bases, *[None] * (2 * len(grads))
 
 
-def multiply_bases(ctx: Any, grads: Sequence[Tensor], kept: Tensor) -> Tensor:
+def multiply_bases(bases: Sequence[Any], x: Tensor) -> list[Tensor]:
+    """What each makes of x [tokens, in]: [tokens, out]."""
+    if isinstance(bases[0], Fp8Linear):
+        return fp8.multiply(bases, x)
+    return [F.linear(x, base.weight, base.bias) for base in bases]
+
+
+def multiply_back(ctx: Any, grads: Sequence[Tensor], kept: Tensor) -> Tensor:
     """The input's gradient [tokens, in] through the bases; zeros where autograd adds it."""
     if not ctx.is_own:
         return torch.zeros_like(kept[0])
-    first, *others = ctx.layers
-    total = grads[0] @ first.base.weight
-    for grad, layer in zip(grads[1:], others, strict=True):
-        total.addmm_(grad, layer.base.weight)
+    bases = [layer.base for layer in ctx.layers]
+    if isinstance(bases[0], Fp8Linear):
+        return fp8.multiply_back(bases, grads)
+    total = grads[0] @ bases[0].weight
+    for grad, base in zip(grads[1:], bases[1:], strict=True):
+        total.addmm_(grad, base.weight)
     return total
 
 

@@ -21,6 +21,7 @@ from trainable.engine.layers.layout import Layout
 from trainable.engine.layers.noise import Noise
 from trainable.engine.layers.siblings import Siblings
 from trainable.engine.slots.rows import ModuleShape
+from trainable.model.fp8 import Fp8Linear, read_weight
 
 
 @dataclass
@@ -39,6 +40,7 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.base, self.now = base, now
         self.is_plain = type(base) is nn.Linear  # not quantised
+        self.is_known = self.is_plain or type(base) is Fp8Linear  # its product is made here
         self.feature_keys: Tensor
         keys = make_feature_keys(name, shape_of(base).in_features, device_of(base))
         self.register_buffer("feature_keys", keys, persistent=False)
@@ -119,9 +121,7 @@ class PackedLinear(nn.Module):
     @cached_property
     def squares(self) -> Tensor:
         """float32 [out]: of the base's weights, summed for each output."""
-        from peft.utils.integrations import dequantize_module_weight
-
-        return dequantize_module_weight(self.base).detach().float().square().sum(1)
+        return read_weight(self.base).float().square().sum(1)
 
 
 def add_noise(model: Any, now: Pass) -> None:

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from trainable.engine.layers.add_adapters import add_adapters
+from trainable.model.fp8 import Fp8Linear, join
 
 MOST = 3  # layers together: what a kernel looks up
 
 
 class Siblings:
-    """Packed layers with plain bases; or one of any kind."""
+    """Packed layers with known bases of one kind; or one of any kind."""
 
     def __init__(self, layers: Sequence[Any]) -> None:
         self.layers = tuple(layers)
+        bases = [layer.base for layer in self.layers]
+        if len(bases) > 1 and isinstance(bases[0], Fp8Linear):
+            join(bases)
         # made ahead: a tensor that is made while a pass is recorded is that recording's
         self.keys = {
             chosen: torch.stack([each.feature_keys for each in pick(self.layers, chosen)])
@@ -63,7 +67,7 @@ def pick(layers: Sequence[Any], chosen: Sequence[bool]) -> list[Any]:
 
 @torch.no_grad()
 def find_siblings(layers: Sequence[Any], run: Callable[[], Any]) -> list[list[Any]]:
-    """Those of the layers, with plain bases, that one pass, `run`, calls one behind the other with
+    """Those of the layers, with known bases, that one pass, `run`, calls one behind the other with
     the very same tensor, and once each; none where it fails (the engine's self-check says why)."""
     calls: list[tuple[Any, Tensor]] = []
 
@@ -89,5 +93,6 @@ def find_siblings(layers: Sequence[Any], run: Callable[[], Any]) -> list[list[An
     return [
         group
         for group in groups
-        if len(group) > 1 and all(each.is_plain and times[each] == 1 for each in group)
+        if len(group) > 1 and all(each.is_known and times[each] == 1 for each in group)
+        if len({type(each.base) for each in group}) == 1
     ]
