@@ -18,7 +18,7 @@ NAME_CELL = 'NAME = "example/sweep"'
 
 def build_parser() -> Parser:
     parser = Parser("analysis.notebook", __doc__)
-    add_name(parser, help="the sweep that they read, or its folder")
+    add_name(parser, help="the sweep they are to read, or its folder")
     parser.add_argument("--out", type=Path, default=Path(), metavar="FOLDER", help="copy them here")
     return parser
 

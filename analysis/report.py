@@ -97,21 +97,23 @@ def write(flags: argparse.Namespace) -> Outcome:
 
 def build_parser() -> Parser:
     parser = Parser("analysis.report", __doc__)
-    add_names(parser, help="the sweep, or its folder; several with --serve")
+    add_names(parser, help="the sweep's name, or its folder; several with --serve")
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="write it here (default: report.html in the sweep's folder)",
+        help="write the page here (default: report.html in the sweep's folder)",
     )
     parser.add_argument(
-        "--follow", action="store_true", help="keep it current until the sweep has ended"
+        "--follow", action="store_true", help="keep the page current until the sweep has ended"
     )
     parser.add_argument(
-        "--serve", action="store_true", help="show it in a browser, kept current, until Ctrl-C"
+        "--serve",
+        action="store_true",
+        help="serve the page to a browser, kept current, until Ctrl-C",
     )
     parser.add_argument(
-        "--port", type=int, default=0, metavar="N", help="of --serve; 0: a free one"
+        "--port", type=int, default=0, metavar="N", help="port of --serve; 0: a free one"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""The same sweep on more and more GPUs, held against the first named:
+"""Compares the same sweep on more and more GPUs with the first one named:
 `python -m analysis.scaling NAME NAME ...`
 """
 

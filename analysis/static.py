@@ -1,4 +1,4 @@
-"""Figures without a browser: a plotly figure drawn by matplotlib, for the README and notebooks.
+"""One of the report's figures as an SVG or PNG file, drawn by matplotlib without a browser.
 
 python -m analysis.static NAME --figure curves --output curves.svg
 """

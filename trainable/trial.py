@@ -42,28 +42,28 @@ class TrialConfig:
     # the model
     base_model: str = declare("tiny", "tiny (embedded), toy (a formula), a hub id or a folder")
     initialisation: str = declare(
-        "pretrained", "whether its weights are read or drawn", ("pretrained", "random")
+        "pretrained", "the base's weights: read, or drawn at random", ("pretrained", "random")
     )
     quantisation: str = declare(
-        "nf4", "how the frozen base is held", ("nf4", "fp4", "int8", "bf16", "fp32")
+        "nf4", "format of the base's weights", ("nf4", "fp4", "int8", "bf16", "fp32")
     )
     double_quantisation: bool | None = declare(
-        None, "quantises the scales of the 4-bit blocks, too", only_with=FOUR_BIT
+        None, "quantises the 4-bit blocks' scales, too", only_with=FOUR_BIT
     )
     compute: str = declare(
-        "auto", "what passes compute in; auto: what is fast here", ("auto", "fp16", "bf16", "fp32")
+        "auto", "precision of passes; auto: the fastest here", ("auto", "fp16", "bf16", "fp32")
     )
     base_products: str = declare(
         "compute", "what the frozen base multiplies in; compute: as passes", ("compute", "fp8")
     )
-    method: str = declare("lora", "what is trained", ("lora", "full", "none"))
+    method: str = declare("lora", "an adapter is trained, all or nothing", ("lora", "full", "none"))
     adapter: str | None = declare(
         None, "the folder of an adapter to start from (or only to decode with)"
     )
     # LoRA
-    lora_rank: int | None = declare(None, "of the adapter's matrices", (1, 1024), LORA)
+    lora_rank: int | None = declare(None, "rank of the adapter's matrices", (1, 1024), LORA)
     alpha_over_rank: float | None = declare(
-        None, "the scale of what the adapter adds", (1e-3, 1e3), LORA
+        None, "scale of B A x, which the adapter adds", (1e-3, 1e3), LORA
     )
     rslora: bool | None = declare(
         None, "scale alpha/sqrt(rank) in place of alpha/rank", only_with=LORA
@@ -72,52 +72,52 @@ class TrialConfig:
         None, "all-linear, attention, ffn, qv or regexp:PATTERN", only_with=LORA
     )
     lora_layers: str | None = declare(
-        None, "at which depth of the model", ("all", *DEPTHS), LORA, is_optional=True
+        None, "depth of the layers with an adapter", ("all", *DEPTHS), LORA, is_optional=True
     )
     rank_pattern: str | None = declare(
         None,
-        "ranks of some layers, by kind, depth or name, as attention=16,ffn=4",
+        "other ranks for some layers, by kind, depth or name, such as attention=16,ffn=4",
         only_with=LORA,
         is_optional=True,
     )
     lora_init: str | None = declare(
-        None, "A random and B zero, or W's principal components", INITS, LORA, is_optional=True
+        None, "A random and B zero, or W's principal parts", INITS, LORA, is_optional=True
     )
     dora: bool | None = declare(
-        None, "a magnitude for each output (arXiv 2402.09353)", only_with=LORA, is_optional=True
+        None, "DoRA: trains output magnitudes (arXiv 2402.09353)", only_with=LORA, is_optional=True
     )
     lora_dropout: float | None = declare(
-        None, "share of an adapter's inputs that a step leaves out", (0, 0.9), LORA
+        None, "share of an adapter's inputs dropped in a step", (0, 0.9), LORA
     )
     lora_plus_ratio: float | None = declare(
-        None, "B's learning rate over A's (arXiv 2402.12354)", (1e-3, 1e3), LORA, is_optional=True
+        None, "LoRA+: B's rate over A's (arXiv 2402.12354)", (1e-3, 1e3), LORA, is_optional=True
     )
     # training; the unit of all lengths is the system turn
-    learning_rate: float | None = declare(None, "the highest of the schedule", (1e-8, 10), TRAINED)
+    learning_rate: float | None = declare(None, "peak of the schedule", (1e-8, 10), TRAINED)
     schedule: str | None = declare(
-        None, "of the learning rate after the warmup", SCHEDULES, TRAINED
+        None, "of the learning rate after its warmup", SCHEDULES, TRAINED
     )
     warmup_turns: int | None = declare(
-        None, "over which the rate rises from 0", (0, 10**9), TRAINED
+        None, "turns over which the learning rate rises from 0", (0, 10**9), TRAINED
     )
     decay_fraction: float | None = declare(
-        None, "the share of the way to a milestone that decays", (0, 1), ("schedule", ("wsd",))
+        None, "the last share of the way to a milestone, of decay", (0, 1), ("schedule", ("wsd",))
     )
     batch_turns: int | None = declare(
-        None, "a step takes whole dialogues until it holds so many", (1, 10**6), TRAINED
+        None, "turns of a step, at least: it takes whole dialogues", (1, 10**6), TRAINED
     )
-    train_turns: int = declare(0, "where training ends", (0, 10**9))
+    train_turns: int = declare(0, "length of the training in turns", (0, 10**9))
     train_share: float | None = declare(
-        None, "the share of the training dialogues it sees", (1e-6, 1), TRAINED, is_optional=True
+        None, "share of the training dialogues used", (1e-6, 1), TRAINED, is_optional=True
     )
-    weight_decay: float | None = declare(None, "AdamW's", (0, 1), TRAINED)
-    clip_norm: float | None = declare(None, "the longest gradient of a step", (1e-6, 1e6), TRAINED)
+    weight_decay: float | None = declare(None, "of AdamW", (0, 1), TRAINED)
+    clip_norm: float | None = declare(None, "longest gradient of a step", (1e-6, 1e6), TRAINED)
     neftune_alpha: float | None = declare(
-        None, "noise on embeddings (arXiv 2310.05914)", (0, 1000), TRAINED, is_optional=True
+        None, "NEFTune's noise (arXiv 2310.05914)", (0, 1000), TRAINED, is_optional=True
     )
     averaging: float | None = declare(
         None,
-        "the share of the last steps whose mean weights are scored and saved; 0: the last step's",
+        "the last share of the steps, whose mean weights are scored and saved; 0: the last step's",
         (0, 1),
         TRAINED,
         is_optional=True,
@@ -127,72 +127,72 @@ class TrialConfig:
         "cambridge", "cambridge (embedded), multiwoz, a file, a folder or a dataset id"
     )
     format: str = declare(
-        "dialogues", "one sequence a dialogue, or a turn with its history", ("dialogues", "turns")
+        "dialogues", "what a sequence holds: a dialogue, or a turn", ("dialogues", "turns")
     )
     layout: str = declare(
-        "lines", "user> and bot> lines, or the base model's own chat template", ("lines", "chat")
+        "lines", "user> and bot> lines, or the model's chat template", ("lines", "chat")
     )
     context: str = declare(
-        "history", "what replies are made from", ("history", "history+state", "history+state+db")
+        "history", "what a prompt holds", ("history", "history+state", "history+state+db")
     )
     requests: bool | None = declare(
-        None, "what the user asks for stands in the state, as phone = ?", is_optional=True
+        None, "adds what the user asks for to the state, as phone = ?", is_optional=True
     )
     response: str = declare(
-        "delexicalised", "values as placeholders or as they are", ("delexicalised", "lexicalised")
+        "delexicalised", "values as placeholders, or as they are", ("delexicalised", "lexicalised")
     )
     target: str = declare(
         "response",
-        "what is learnt: the reply, and before it the belief state, the reply's placeholders",
+        "what is learnt: the reply, after the belief state or a plan (the reply's placeholders)",
         ("response", "state+response", "plan+response", "state+plan+response"),
     )
     instruction: str | None = declare(None, "a line in front of every sequence")
     max_length_tokens: int = declare(
-        1024, "of a sequence; the oldest turns are cut off", (16, 10**6)
+        1024, "most tokens of a sequence; old turns are cut off", (16, 10**6)
     )
     # decoding
     decoding: str = declare(
         "greedy", "how replies are chosen", ("greedy", "sampling", "beam", "contrastive")
     )
-    max_new_tokens: int = declare(80, "of a reply", (1, 4096))
-    min_new_tokens: int = declare(0, "of a reply", (0, 4096))
+    max_new_tokens: int = declare(80, "most tokens of a reply", (1, 4096))
+    min_new_tokens: int = declare(0, "fewest tokens of a reply", (0, 4096))
     placeholder_bias: float | None = declare(
         None,
-        "added to the logits of what opens a placeholder",
+        "added to the logits of tokens that open a placeholder",
         (-100, 100),
         ("response", ("delexicalised",)),
         is_optional=True,
     )
     repetition_penalty: float = declare(
-        1.0, "divides the scores of tokens that were given", (0.1, 10)
+        1.0, "divides the scores of tokens that the text has", (0.1, 10)
     )
     no_repeat_ngram_size: int = declare(
-        0, "n-grams of that size are given once; 0: no rule", (0, 100)
+        0, "n-grams of this size are not repeated; 0: no rule", (0, 100)
     )
     temperature: float | None = declare(
         None, "divides the logits", (1e-3, 100), SAMPLED, is_optional=True
     )
     top_k: int | None = declare(
-        None, "so many likeliest tokens are candidates", (1, 10**6), DRAWN, is_optional=True
+        None, "only the k likeliest tokens are candidates", (1, 10**6), DRAWN, is_optional=True
     )
     top_p: float | None = declare(
         None,
-        "the likeliest tokens of that probability together",
+        "only the likeliest tokens that have this probability together",
         (1e-6, 1),
         SAMPLED,
         is_optional=True,
     )
     typical_p: float | None = declare(
         None,
-        "likewise, the most typical ones (arXiv 2202.00666)",
+        "only the most typical tokens that have it together (arXiv 2202.00666)",
         (1e-6, 1),
         SAMPLED,
         is_optional=True,
     )
-    num_beams: int | None = declare(None, "sequences that are kept", (2, 64), BEAMS)
+    num_beams: int | None = declare(None, "sequences kept at each step", (2, 64), BEAMS)
     length_penalty: float | None = declare(
         None,
-        "exponent of the length that divides a beam's score",
+        "a beam's score is divided by its length to this power",
         (-10, 10),
         BEAMS,
         is_optional=True,
@@ -204,7 +204,7 @@ class TrialConfig:
         ("decoding", ("contrastive",)),
     )
     seed: int = declare(
-        0, "of the data order, the adapter's first weights, dropout and draws", (0, 2**31 - 1)
+        0, "of the data order, the adapter's first weights, dropout and sampling", (0, 2**31 - 1)
     )
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
-"""One adapter of several seeds': python -m tune.average NAME --out FOLDER
+"""Averages the adapters of several seeds into one: python -m tune.average NAME --out FOLDER
 
-The mean of what they add to each weight, (1/n) sum of s B A, which is not the mean of the B times
-the mean of the A: it has their ranks side by side, exactly. With --rank it is the nearest of that
-rank (by singular values).
+It adds to each weight the mean of what the n adapters add, (1/n) sum of s B A. That is exact (the
+mean of the B times the mean of the A would not be), and its rank is the sum of their ranks. With
+--rank it is the nearest adapter of that rank (truncated singular values).
 """
 
 import argparse
@@ -17,10 +17,12 @@ from trainable.trial import ConfigError
 def build_parser() -> Parser:
     parser = Parser("tune.average", __doc__)
     add_names(
-        parser, help="a sweep: the seeds of its best point; or the folders of two adapters and more"
+        parser, help="a sweep (the seeds of its best point), or the folders of two or more adapters"
     )
-    parser.add_argument("--trial", metavar="ID", help="of a sweep: the seeds of this trial's point")
-    parser.add_argument("--rank", type=int, metavar="R", help="the nearest adapter of this rank")
+    parser.add_argument(
+        "--trial", metavar="ID", help="average the seeds of this trial's point, not the best"
+    )
+    parser.add_argument("--rank", type=int, metavar="R", help="rank of the result (default: exact)")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="write it here")
     return parser
 

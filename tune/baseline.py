@@ -1,4 +1,4 @@
-"""The untuned model through the same evaluation: python -m tune.baseline
+"""Scores the untuned model as a sweep scores its trials: python -m tune.baseline
 
 Alone it makes a sweep's folder of one trial; with --sweep it adds the untuned model to a sweep that
 was started without it. --compare A B puts two recorded trials side by side.
@@ -151,11 +151,21 @@ def build_parser() -> Parser:
         metavar=("A", "B"),
         help="compare two trials, each SWEEP (its best) or SWEEP:TRIAL",
     )
-    parser.add_argument("--examples", type=int, default=3, help="dialogues shown by --compare")
-    parser.add_argument("--sweep", help="add the untuned model to this sweep's leaderboard")
+    parser.add_argument(
+        "--examples", type=int, default=3, help="example dialogues that --compare prints"
+    )
+    parser.add_argument(
+        "--sweep", metavar="NAME", help="add the untuned model to this sweep's leaderboard"
+    )
     add_trial_flags(parser)
-    parser.add_argument("--dialogues", type=int, help="to validate on (default: as a sweep's end)")
-    parser.add_argument("--name", help="folder under --storage; default: baseline-NN")
+    parser.add_argument(
+        "--dialogues",
+        type=int,
+        help="validation dialogues to score on (default: as at a sweep's end)",
+    )
+    parser.add_argument(
+        "--name", metavar="NAME", help="folder in --storage (default: baseline, numbered)"
+    )
     add_storage(parser)
     return parser
 

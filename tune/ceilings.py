@@ -1,7 +1,9 @@
-"""How far replies or states alone could go: python -m tune.ceilings --predictions replies.json
+"""Scores a system with perfect replies, or with perfect belief states: how much better it could get
+by either alone: python -m tune.ceilings --predictions replies.json
 
-Replies and states of a system, each also with the corpus's own in the other's place. `tune.evaluate
---responses FILE` makes such a file; of a system with target=state+response it has its states.
+Four rows: the system's replies and the corpus's, each with the system's states and the corpus's.
+`tune.evaluate --responses FILE` writes such a file; the states of a system trained with
+target=state+response are in it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
-from tune.generate import add_corpus
+from tune.plan.system_flags import add_corpus
 from tune.terminal.scores import show_interval
 
 if TYPE_CHECKING:
@@ -43,9 +45,11 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--predictions", type=Path, required=True, metavar="FILE", help="JSON in mwzeval's format"
     )
-    add_corpus(parser)
+    add_corpus(parser, "multiwoz")
     parser.set_defaults(split="validation")
-    parser.add_argument("--partial", action="store_true", help="score the dialogues that are there")
+    parser.add_argument(
+        "--partial", action="store_true", help="allow replies to a part of the split"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Adds a copy of a trial to a sweep, some fields changed, from another terminal or node:
+"""Adds a copy of a trial, with some fields changed, to a sweep, from any terminal or node:
 python -m tune.clone NAME TRIAL --set lora_rank=32
 
 It starts from scratch, or (--warm) from the original's adapter, converted to another rank. Where

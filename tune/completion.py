@@ -1,4 +1,4 @@
-"""Completion in a shell: eval "$(python -m tune.completion bash)"
+"""Prints the code that completes commands in a shell: eval "$(python -m tune.completion bash)"
 
 Commands, flags, fields of --set, spaces, and the names of the sweeps that are there.
 """
@@ -24,7 +24,7 @@ def show(flags: argparse.Namespace) -> Outcome:
 
 def build_parser() -> Parser:
     parser = Parser("tune.completion", __doc__)
-    parser.add_argument("shell", choices=SHELLS, nargs="?", default="bash", help="whose")
+    parser.add_argument("shell", choices=SHELLS, nargs="?", default="bash", help="the shell")
     return parser
 
 

@@ -21,17 +21,9 @@ from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 from tune.endpoint.flags import add_endpoint, check_flags
-from tune.generate import (
-    Replies,
-    System,
-    add_corpus,
-    add_generation,
-    add_system,
-    count_dialogues,
-    make_replies,
-    open_system,
-)
+from tune.generate import Replies, System, count_dialogues, make_replies, open_system
 from tune.plan.checks import tell_notes
+from tune.plan.system_flags import add_corpus, add_generation, add_system
 
 if TYPE_CHECKING:
     from trainable.corpus.corpus import Corpus
@@ -51,15 +43,17 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--states",
         choices=("predicted", "gold"),
-        help="belief states to score with (default: the predictions' where all turns have "
-        "one, else the corpus's)",
+        help="score with these belief states (default: predicted where every turn has one, else "
+        "gold, the corpus's)",
     )
-    parser.add_argument("--partial", action="store_true", help="score a part of the split")
+    parser.add_argument(
+        "--partial", action="store_true", help="allow replies to a part of the split"
+    )
     parser.add_argument(
         "--objective",
         metavar="NAME",
-        help="measure this, too, as a sweep does: rouge, exact, slots, semantic, semantic:MODEL or "
-        "python:FILE:FUNCTION",
+        help="also measure this objective of a sweep: rouge, exact, slots, semantic, "
+        "semantic:MODEL or python:FILE:FUNCTION",
     )
     add_generation(parser.add_argument_group("with --adapter or --model"))
     parser.add_argument("--responses", type=Path, metavar="OUT", help="write the replies here")
@@ -75,7 +69,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--cross-check",
         action="store_true",
-        help="run the installed mwzeval too and fail on any difference",
+        help="score with the installed mwzeval as well; exit code 1 on any difference",
     )
     return parser
 

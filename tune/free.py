@@ -1,4 +1,5 @@
-"""Whole dialogues by the model alone, scored for richness and perplexity: python -m tune.free
+"""Lets a model write both sides of dialogues, and scores richness and perplexity:
+python -m tune.free
 
 A tuned model is given as `--set method=none --set adapter=FOLDER`.
 """
@@ -38,9 +39,9 @@ def run(flags: argparse.Namespace) -> Outcome:
 def build_parser() -> Parser:
     parser = Parser("tune.free", __doc__)
     add_trial_flags(parser)
-    parser.add_argument("--dialogues", type=int, default=16, help="that are written")
-    parser.add_argument("--turns", type=int, default=6, help="of a dialogue at most")
-    parser.add_argument("--show", type=int, default=2, help="dialogues printed")
+    parser.add_argument("--dialogues", type=int, default=16, help="dialogues to write")
+    parser.add_argument("--turns", type=int, default=6, help="turns of a dialogue, at most")
+    parser.add_argument("--show", type=int, default=2, help="dialogues to print")
     return parser
 
 

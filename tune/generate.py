@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.command.flags import add_set, add_trust
+from trainable.command.flags import add_trust
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.result import ValidationRequest
 from trainable.system.hub import settle_network
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
+from tune.plan.system_flags import add_corpus, add_generation, add_system
 from tune.terminal.quiet import quieten
 
 if TYPE_CHECKING:
@@ -71,36 +72,11 @@ def build_parser() -> Parser:
     add_corpus(parser)
     add_generation(parser)
     add_trust(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write them here, not to stdout")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the replies here, not to stdout"
+    )
     parser.set_defaults(cross_check=False)
     return parser
-
-
-def add_system(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--adapter", metavar="FOLDER|ID", help="an exported trial, or any LoRA of peft"
-    )
-    group.add_argument("--model", metavar="FOLDER|ID", help="a whole model")
-
-
-def add_corpus(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--corpus",
-        help="multiwoz (downloaded), cambridge (embedded), a folder or a dataset id "
-        "(default: the adapter's own, else multiwoz)",
-    )
-    group.add_argument(
-        "--split", default="test", choices=("train", "validation", "test"), help="of the corpus"
-    )
-
-
-def add_generation(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--base-model", metavar="FOLDER|ID", help="instead of the adapter's")
-    group.add_argument(
-        "--dialogues", type=int, metavar="N", help="the first N of the fixed order (default: all)"
-    )
-    add_set(group, "a field other than the trial's (decoding, quantisation, context)")
-    group.add_argument("--device", default="auto", help="auto, cpu or cuda")
 
 
 def generate_replies(args: argparse.Namespace) -> Replies:

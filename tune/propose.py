@@ -1,4 +1,4 @@
-"""Submits a point of a person or a program to a sweep, which tries it next:
+"""Has a sweep try a point that you, or a program, propose:
 python -m tune.propose NAME --set learning_rate=3e-4 --why TEXT
 
 The point lies in the sweep's space (tune.clone takes any other); searched fields that --set leaves

@@ -1,4 +1,4 @@
-"""A configuration without a search, from what earlier sweeps saw; and what a search would add:
+"""Recommends a configuration from earlier sweeps, without a search, and says what one would add:
 python -m tune.recommend HuggingFaceTB/SmolLM2-135M --dialogues 2000 --minutes 30
 """
 
@@ -147,30 +147,32 @@ def build_parser() -> Parser:
     parser = Parser("tune.recommend", __doc__)
     parser.add_argument("model", metavar="MODEL", help="the base model: a hub id or a folder")
     parser.add_argument(
-        "--dialogues", type=int, required=True, metavar="N", help="training dialogues"
+        "--dialogues", type=int, required=True, metavar="N", help="training dialogues there are"
     )
     parser.add_argument(
         "--minutes",
         type=float,
         default=30,
         metavar="M",
-        help="of the search it is compared with (default: %(default)s)",
+        help="length of the search it is compared with",
     )
     parser.add_argument(
         "--from",
         dest="sources",
         nargs="+",
         metavar="NAME",
-        help="sweeps to recommend from (default: those that were recorded with this package)",
+        help="recommend from these sweeps (default: the recorded ones that ship with this package)",
     )
-    parser.add_argument("--space", default="qlora", help="its searched fields are recommended")
+    parser.add_argument(
+        "--space", default="qlora", help="recommend the fields that this space searches"
+    )
     parser.add_argument(
         "--profile",
         choices=("auto", "tiny", "lab"),
         default="auto",
-        help="all other fields: auto is lab where there is a GPU, else tiny",
+        help="defaults of all other fields; auto: lab where there is a GPU, else tiny",
     )
-    add_set(parser, "a field whose value is given")
+    add_set(parser, "fix a field instead of having it recommended")
     add_storage(parser)
     return parser
 

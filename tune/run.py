@@ -159,32 +159,38 @@ def build_parser() -> Parser:
 
 def add_what(group: argparse._ActionsContainer) -> None:
     space = group.add_argument(
-        "--space", help="one that ships with the package, or a .py file's path"
+        "--space",
+        metavar="NAME",
+        help="what to search: a space that ships with the package, or the path of a .py file",
     )
     completing(space, complete_spaces)
-    resume = group.add_argument("--resume", metavar="NAME", help="go on with a sweep")
+    resume = group.add_argument("--resume", metavar="NAME", help="go on with this sweep")
     completing(resume, complete_names)
     group.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
-        help="the flags from a YAML file, as every sweep leaves one (sweep.yaml); flags given "
-        "beside it come first",
+        help="read the flags from a YAML file, such as an earlier sweep's sweep.yaml; flags on the "
+        "command line override it",
     )
     group.add_argument(
         "--profile",
         choices=("auto", *BASES),
         default="auto",
-        help="tiny: the embedded model and corpus; colab: SmolLM2-135M on MultiWOZ, for one card "
-        "of 16 GB; lab: LLaMA-7B on MultiWOZ; auto: tiny or lab, by the GPU",
+        help="defaults of everything: tiny (the embedded model and corpus), colab (SmolLM2-135M on "
+        "MultiWOZ, for one GPU of 16 GB), lab (LLaMA-7B on MultiWOZ), or auto (lab where there is "
+        "a GPU, else tiny)",
     )
-    add_set(group, "fix a field of a trial, searched no more (qlora-search fields)")
+    add_set(
+        group,
+        "fix a field of every trial; it is not searched then (qlora-search fields lists them)",
+    )
     earlier = group.add_argument(
         "--warm-start",
         type=parse_names,
         nargs="+",
         metavar="NAME",
-        help="try the best points of these earlier sweeps first, of any model and corpus",
+        help="try the best points of these earlier sweeps first, whatever their models and corpora",
     )
     completing(earlier, complete_names)
     group.add_argument(
@@ -214,14 +220,16 @@ def add_flag(group: argparse._ActionsContainer, name: str, flag: Flag) -> None:
 
 def tell_default(name: str, flag: Flag) -> str:
     """
-    >>> tell_default("trials", FLAGS["trials"])
-    '10 tiny, 16 colab, 48 lab'
+    >>> tell_default("trials", FLAGS["trials"]), tell_default("asha", FLAGS["asha"])
+    ('10 tiny, 16 colab, 48 lab', 'promote')
     """
     if flag.auto:
         return flag.auto
     scaled = {p: scale[name] for p, scale in SCALES.items() if name in scale}
-    if not scaled or len({*map(str, scaled.values())}) == 1:
+    if not scaled:
         return str(SweepConfig.__dataclass_fields__[name].default)
+    if len({*map(str, scaled.values())}) == 1:
+        return show(scaled["tiny"])
     return ", ".join(f"{show(value)} {profile}" for profile, value in scaled.items())
 
 

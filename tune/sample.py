@@ -1,8 +1,9 @@
-"""A model's own replies as a corpus to train on: python -m tune.sample --adapter FOLDER --out NEW
+"""Makes a training corpus of a model's own replies:
+python -m tune.sample --adapter FOLDER --out NEW
 
-Each training turn is replied to several times, by draws. A reply with the very placeholders of
-the corpus's own, in the model's words, takes its place (of several the one likest to it); elsewhere
-the corpus's own stays. Validation and test dialogues are as they were.
+The model replies to each training turn several times (by sampling). Of the replies that have
+exactly the placeholders of the corpus's reply, the one most like it (ROUGE-L) takes its place;
+where there is none, the corpus's reply stays. Validation and test dialogues are copied as they are.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainable.command.flags import add_set, add_trust
+from trainable.command.flags import add_trust
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.trial import CONDITIONS, ConfigError, Setting
-from tune.generate import add_system, open_system
+from tune.generate import open_system
+from tune.plan.system_flags import add_generation, add_system
 
 if TYPE_CHECKING:
     from trainable.corpus.corpus import Corpus
@@ -36,16 +38,18 @@ OTHERS = tuple(
 def build_parser() -> Parser:
     parser = Parser("tune.sample", __doc__)
     add_system(parser.add_mutually_exclusive_group(required=True))
-    parser.add_argument("--base-model", metavar="FOLDER|ID", help="in the place of the adapter's")
-    parser.add_argument("--corpus", help="in MultiWOZ's layout (default: the adapter's own)")
-    parser.add_argument("--samples", type=int, default=8, metavar="K", help="replies to each turn")
     parser.add_argument(
-        "--dialogues", type=int, metavar="N", help="the first N of the fixed order (default: all)"
+        "--corpus",
+        help="a corpus in MultiWOZ's layout (default: the one the adapter was trained on)",
     )
-    add_set(parser, f"a field other than the trial's (beside {' '.join(DRAWN)})")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--samples", type=int, default=8, metavar="K", help="replies drawn for each turn"
+    )
+    add_generation(parser, f"beside {' '.join(DRAWN)}")
     add_trust(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="write it here")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="write the corpus here"
+    )
     parser.set_defaults(cross_check=False)
     return parser
 

@@ -137,7 +137,9 @@ class View:
 def build_parser() -> Parser:
     parser = Parser("tune.status", __doc__)
     add_name(parser)
-    parser.add_argument("--once", action="store_true", help="print it once, for scripts")
+    parser.add_argument(
+        "--once", action="store_true", help="print the table once and end, for scripts"
+    )
     return parser
 
 

@@ -34,7 +34,9 @@ CORPORA = ("cambridge", "multiwoz", "sgd", "spokenwoz")  # of everybody's; any o
 def build_parser() -> Parser:
     parser = Parser("tune.submit", __doc__)
     add_name(parser)
-    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="write it here")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="FOLDER", help="write the record here"
+    )
     return parser
 
 

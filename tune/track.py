@@ -1,7 +1,7 @@
 """Sends an ended sweep to trackers: python -m tune.track NAME --report-to mlflow
 
-As `tune.run --report-to` does while one runs: a run per trial, its config, training and scores
-over turns, its state. What a tracker has already is not sent again.
+`tune.run --report-to` does the same while a sweep runs. Each trial becomes a run with its config,
+its training and scores over turns, and its state. What a tracker already has is not sent again.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
         type=lambda text: text.split(","),
         metavar="A,B",
         required=True,
-        help=f"of {', '.join(BACKENDS)}",
+        help=f"the trackers: {', '.join(BACKENDS)}",
     )
     return parser
 

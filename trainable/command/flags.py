@@ -11,7 +11,9 @@ from trainable.trial import FIELDS, ConfigError
 STORAGE = "runs"
 
 
-def add_name(parser: argparse.ArgumentParser, *, help: str = "the sweep, or its folder") -> None:
+def add_name(
+    parser: argparse.ArgumentParser, *, help: str = "the sweep's name, or its folder"
+) -> None:
     """NAME of a sweep, and --storage."""
     completing(parser.add_argument("name", metavar="NAME", help=help), complete_names)
     add_storage(parser)
@@ -29,6 +31,7 @@ def add_storage(parser: argparse._ActionsContainer) -> None:
         "--storage",
         type=parse_storage,
         default=STORAGE,
+        metavar="FOLDER",
         help="the folder that holds the sweeps, or s3://BUCKET/PREFIX",
     )
 
@@ -41,7 +44,8 @@ def parse_storage(text: str) -> str:
 
 
 def add_set(
-    parser: argparse._ActionsContainer, help: str = "a field of a trial (qlora-search fields)"
+    parser: argparse._ActionsContainer,
+    help: str = "set a field of the trial (qlora-search fields lists them)",
 ) -> None:
     action = parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help=help

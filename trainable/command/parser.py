@@ -23,7 +23,10 @@ def spell_command(module: str, name: str = "") -> str:
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Tells every default that a flag's text does not tell itself."""
+    """Tells every default that a flag's text does not tell itself; a number is spelt N."""
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return "N" if action.type in (int, float) else action.dest.upper()
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""

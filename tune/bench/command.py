@@ -205,21 +205,38 @@ def _show(name: str, value: Any) -> str:
 def build_parser() -> Parser:
     parser = Parser("tune.bench", __doc__)
     add_trial_flags(parser)
-    parser.add_argument("--pack", type=int, default=1, help="trials on one base model")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of training")
-    parser.add_argument("--dialogues", type=int, default=16, help="to reply to")
-    parser.add_argument("--largest-batch", action="store_true", help="replies decoded at once")
-    parser.add_argument("--longest-reply", action="store_true", help="in tokens, forced")
+    parser.add_argument("--pack", type=int, default=1, help="trials that share one base model")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="seconds of training to measure"
+    )
+    parser.add_argument("--dialogues", type=int, default=16, help="dialogues to reply to")
+    parser.add_argument(
+        "--largest-batch",
+        action="store_true",
+        help="instead, find the most replies that can be decoded at once",
+    )
+    parser.add_argument(
+        "--longest-reply",
+        action="store_true",
+        help="instead, find the longest reply that fits, in tokens",
+    )
     parser.add_argument(
         *("--largest-model",),
         metavar="A,B,C",
         nargs="?",
         const=SHAPES,
-        help="which of these base models can be trained; without names: which shapes with random "
-        "weights fit cards of 16 to 141 GB, on this GPU limited to each",
+        help="instead, find which of these base models can be trained here; without names: which "
+        "model sizes (with random weights) GPUs of 16 to 141 GB hold, this one limited to each",
     )
-    parser.add_argument("--prompt-tokens", type=int, default=256, help="of the two searches")
-    parser.add_argument("--limit", type=int, help="the most that the two searches try")
+    parser.add_argument(
+        "--prompt-tokens",
+        type=int,
+        default=256,
+        help="prompt length for --largest-batch and --longest-reply",
+    )
+    parser.add_argument(
+        "--limit", type=int, help="where --largest-batch and --longest-reply stop trying"
+    )
     return parser
 
 

@@ -14,19 +14,20 @@ def add_endpoint(parser: Parser) -> None:
     group.add_argument(
         "--endpoint",
         metavar="URL",
-        help="ask this server of OpenAI's API (vLLM, llama.cpp, Ollama): --adapter or --model "
-        "say which of ours it serves; without either as a chat; key: OPENAI_API_KEY",
+        help="ask the server there, which speaks OpenAI's API (vLLM, llama.cpp, Ollama); --adapter "
+        "or --model say what it serves, without them it is asked as a chat model; the key is read "
+        "from OPENAI_API_KEY",
     )
-    group.add_argument("--served-model", metavar="NAME", help="its name there")
+    group.add_argument("--served-model", metavar="NAME", help="the model's name on the server")
     group.add_argument(
         "--request",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="a further field of every request, such as repeat_penalty=1",
+        help="add a field to every request, such as repeat_penalty=1",
     )
     group.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="requests at a time (%(default)s)"
+        "--concurrency", type=int, default=16, metavar="N", help="requests at a time"
     )
 
 

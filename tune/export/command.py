@@ -38,7 +38,7 @@ def build_parser() -> Parser:
 def add_choice(choice: argparse._ActionsContainer) -> None:
     choice.add_argument("--trial", metavar="ID", help="export this trial (default: the best)")
     choice.add_argument(
-        "--metric", choices=METRICS, default="objective", help="what the best is chosen by"
+        "--metric", choices=METRICS, default="objective", help="choose the best by this score"
     )
     choice.add_argument(
         "--top",
@@ -51,29 +51,37 @@ def add_choice(choice: argparse._ActionsContainer) -> None:
 
 def add_content(content: argparse._ActionsContainer) -> None:
     content.add_argument(
-        "--merged", action="store_true", help="the whole model, with the adapter merged in"
+        "--merged", action="store_true", help="also the whole model, with the adapter merged in"
     )
     content.add_argument(
         "--gguf",
         nargs="*",
         choices=("f16", "q8_0"),
         metavar="KIND",
-        help="the merged model for llama.cpp and Ollama: f16, q8_0 or both (without one: f16)",
+        help="also the merged model for llama.cpp and Ollama: f16, q8_0 or both (alone: f16)",
     )
     content.add_argument(
-        "--base-model-id", metavar="ID", help="the base model's hub id, where it is local"
+        "--base-model-id",
+        metavar="ID",
+        help="the base model's id on the Hub, where the sweep used a local folder",
     )
     content.add_argument(
-        "--dataset-id", metavar="ID", help="the corpus's hub id, where it is local"
+        "--dataset-id",
+        metavar="ID",
+        help="the corpus's id on the Hub, where the sweep used a local folder",
     )
-    content.add_argument("--licence", metavar="ID", help="the base model's (default: its page's)")
+    content.add_argument(
+        "--licence",
+        metavar="ID",
+        help="the base model's licence (default: as its page on the Hub says)",
+    )
     content.add_argument(
         "--scores",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="test scores for the card: tune.evaluate --adapter OUT --json FILE",
+        help="test scores for the model card, which tune.evaluate --adapter OUT --json FILE writes",
     )
 
 
@@ -81,12 +89,18 @@ def add_place(place: argparse._ActionsContainer) -> None:
     place.add_argument("--out", type=Path, metavar="FOLDER", help="write the folder here")
     place.add_argument("--repo", metavar="USER/NAME", help="push it to the Hub")
     place.add_argument(
-        "--dataset-repo", metavar="USER/NAME", help="push leaderboard and report there"
+        "--dataset-repo",
+        metavar="USER/NAME",
+        help="push the leaderboard and the report to this dataset",
     )
-    place.add_argument("--public", action="store_true", help="a new repository is public")
+    place.add_argument(
+        "--public", action="store_true", help="make a new repository public (default: private)"
+    )
     place.add_argument("--revision", metavar="BRANCH", help="push to this branch")
     place.add_argument("--pr", action="store_true", help="open a pull request")
-    place.add_argument("--dry-run", action="store_true", help="send nothing, print what would go")
+    place.add_argument(
+        "--dry-run", action="store_true", help="send nothing, list what would be sent"
+    )
 
 
 def export(flags: argparse.Namespace) -> Outcome:

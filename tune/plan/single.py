@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def add_trial_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--profile", choices=("auto", *BASES), default="auto", help="fields that --set leaves open"
+        "--profile",
+        choices=("auto", *BASES),
+        default="auto",
+        help="defaults of the fields that --set does not name; auto: lab where there is a GPU, "
+        "else tiny",
     )
     add_set(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

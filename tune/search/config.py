@@ -34,29 +34,30 @@ class SweepConfig:
     space: str  # a name under search_spaces, or a file
     profile: str  # tiny | colab | lab
     base: Mapping[str, Any]  # TrialConfig fields under the space's
-    trials: Annotated[int, Flag("trials to propose", SWEEP, low=1, resumable=True)]
+    trials: Annotated[int, Flag("number of trials", SWEEP, low=1, resumable=True)]
     train_turns: Annotated[
-        int, Flag("a trial's length in system turns", SWEEP, low=1, resumable=True)
+        int, Flag("length of a trial's training, in system turns", SWEEP, low=1, resumable=True)
     ]
     rungs_turns: Annotated[
         tuple[int, ...],
         Flag(
-            "where trials are compared, in turns, ascending, the end left out",
+            "the turns, ascending, at which trials are compared and weak ones stop",
             RACE,
             spelt="rungs",
             metavar="A,B",
-            auto="a half, a quarter, an eighth of the training",
+            auto="an eighth, a quarter and a half of the training",
         ),
     ]
     eval_dialogues: Annotated[
         tuple[int, ...],
         Flag("validation dialogues at each rung and at the end", RACE, metavar="A,B,C"),
     ]
-    eta: Annotated[float, Flag("the best 1/eta of a rung go on", RACE)] = 3
+    eta: Annotated[float, Flag("the best 1/eta of the trials at a rung go on", RACE)] = 3
     asha: Annotated[
         str,
         Flag(
-            "stop (at once, as Ray's), promote (who waits at a rung) or off: no trial is stopped",
+            "trials that are not among the best 1/eta: stop (they end at once, as in Ray Tune), "
+            "promote (they wait, and go on once they are), or off (all are trained to the end)",
             RACE,
             choices=ASHA,
         ),
@@ -64,8 +65,8 @@ class SweepConfig:
     idle: Annotated[
         str,
         Flag(
-            "under asha promote: promote (new points first, but for a rung's very best; then no "
-            "worker waits that need not), or wait, the paper's rule",
+            "with --asha promote: whether a worker without work promotes a waiting trial (promote; "
+            "until then only the best 1/eta^2 go on), or waits (wait, the paper's ASHA)",
             RACE,
             choices=IDLE,
         ),
@@ -73,8 +74,8 @@ class SweepConfig:
     sampler: Annotated[
         str,
         Flag(
-            "proposes points after the first: Optuna's tpe or gp (Gaussian process, which learns "
-            "only from trials that reached the end), random, or grid, in random order",
+            "what proposes points: Optuna's tpe, its gp (a Gaussian process, which learns only "
+            "from trials that reached the end), random, or grid (in random order)",
             SWEEP,
             choices=SAMPLERS,
         ),
@@ -82,8 +83,8 @@ class SweepConfig:
     rung_metric: Annotated[
         str,
         Flag(
-            "what a rung compares: loss (nats per word on the last evaluation's dialogues, without "
-            "generating), objective (combined: the same, where that is Combined), or auto",
+            "what a rung compares: loss (validation loss in nats per word, no replies generated), "
+            "objective (as at the end; combined: the same, where that is Combined), or auto",
             RACE,
             choices=RUNG_METRICS,
             auto="the loss wherever all trials' losses are comparable",
@@ -92,33 +93,29 @@ class SweepConfig:
     objective: Annotated[
         str,
         Flag(
-            "what trials are compared by at the end: combined, loss, bleu, rouge, exact, slots, "
+            "what finished trials are compared by: combined, loss, bleu, rouge, exact, slots, "
             "semantic, semantic:MODEL or python:FILE:FUNCTION (docs/corpus.md)",
             RACE,
             metavar="NAME",
-            auto="combined where the corpus has goals, else bleu; of chats the loss",
+            auto="combined where the corpus has goals, else bleu; loss for a corpus of chats",
             resumable=True,
         ),
     ] = "combined"
     direction: Annotated[
         str,
-        Flag("which is better, of a Python objective", RACE, choices=DIRECTIONS, resumable=True),
+        Flag("which value of a Python objective is best", RACE, choices=DIRECTIONS, resumable=True),
     ] = "max"
     objective_sha256: str = ""  # of a Python objective's file
-    seed: Annotated[int, Flag("of the proposals, and of every trial", SWEEP, low=0)] = 0
+    seed: Annotated[int, Flag("seed of the proposals, and of every trial", SWEEP, low=0)] = 0
     seeds: Annotated[
         int,
-        Flag(
-            "trials of every point, from that seed on: pruned and ranked by their mean",
-            SWEEP,
-            low=1,
-        ),
+        Flag("seeds of every point, which is stopped and ranked by their mean", SWEEP, low=1),
     ] = 1
     confirm: Annotated[
         int,
         Flag(
-            "after the race repeat the best K points with fresh seeds on all dialogues, the "
-            "best of every choice first",
+            "after the race train the best K points again, with fresh seeds and scored on all "
+            "validation dialogues; the best of every choice first",
             RACE,
             low=0,
             metavar="K",
@@ -129,8 +126,8 @@ class SweepConfig:
     calibrate: Annotated[
         float | None,
         Flag(
-            "at the end also score every trial under this placeholder_bias (1 where none is "
-            "given), beside the headline",
+            "at the end also score every trial with this placeholder_bias (alone: 1), beside its "
+            "own score",
             RACE,
             metavar="BIAS",
             bare=1.0,
@@ -144,34 +141,34 @@ class SweepConfig:
     pack: Annotated[
         str,
         Flag(
-            "trials on one frozen base model: auto, or a number; 1: each alone",
+            "trials that share one frozen base model on a device: auto, or a number; 1: none do",
             MACHINE,
             resumable=True,
         ),
     ] = "auto"
-    baseline: Annotated[bool, Flag("leave out the untuned model", SWEEP)] = True
-    max_failures: Annotated[int, limit("restarts of one trial whose worker was lost")] = 3
+    baseline: Annotated[bool, Flag("do not score the untuned model", SWEEP)] = True
+    max_failures: Annotated[int, limit("restarts of a trial that has lost its worker")] = 3
     max_failed_trials: Annotated[
-        int, limit("end the sweep when more trials fail; 0: a quarter of the trials, at least 5")
+        int, limit("end the sweep once more trials have failed; 0: a quarter of them, at least 5")
     ] = 0
     max_gpu_hours: Annotated[
-        float, limit("pause the sweep after so many (without a GPU: machine hours); 0: no limit")
+        float, limit("pause the sweep after N GPU hours (or machine hours on CPUs); 0: no limit")
     ] = 0
-    max_hours: Annotated[float, limit("likewise, working hours")] = 0
+    max_hours: Annotated[float, limit("pause the sweep after N hours of work; 0: no limit")] = 0
     parked_gib: Annotated[
         float,
         limit(
-            "disk for the checkpoints of trials that wait at a rung: beyond it who stands lowest "
-            "gives its own up, and trains again should it be promoted"
+            "GiB of disk for the checkpoints of trials that wait at a rung; beyond it the lowest "
+            "trial's is deleted, and it trains again should it be promoted"
         ),
     ] = 12
     stop_if_no_improvement: Annotated[
-        int, limit("likewise, after so many points in a row without a new best")
+        int, limit("pause the sweep after N points in a row without a new best; 0: no limit")
     ] = 0
     report_to: Annotated[
         tuple[str, ...],
         Flag(
-            "send everything to tensorboard, mlflow, wandb (offline) or trackio, too",
+            "also send everything to these trackers: tensorboard, mlflow, wandb (offline), trackio",
             MACHINE,
             metavar="A,B",
             auto="none",
@@ -181,7 +178,7 @@ class SweepConfig:
     deterministic: Annotated[
         bool,
         Flag(
-            "torch's deterministic kernels where there are any: slower, the same every time",
+            "torch's deterministic kernels where there are any: slower, equal every time",
             MACHINE,
             resumable=True,
         ),

@@ -1,8 +1,8 @@
 """ASHA against random search without training anything: python -m tune.simulate
 
 Replays learning curves (the toy's formula, or those that a sweep with --asha off has recorded)
-through the real search on a virtual clock, on any number of GPUs, alone or packed. Prints, and
-with --out writes, one row a method and machine: means over the seeds with 95 % intervals.
+through the real search on a virtual clock, on any number of GPUs, alone or packed. Prints one row
+for each method and machine: means over the seeds with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -194,48 +194,53 @@ def build_parser() -> Parser:
         "--curves",
         default=FORMULA,
         metavar="SWEEP",
-        help="what to replay: a sweep (a name under runs/, or a folder), a pool's folder (there a "
-        "search sees one seed on half of the dialogues, and what it picks is worth the mean of all "
-        "seeds on the other half), or toy, the formula",
+        help="the learning curves to replay: a sweep (a name under runs/, or a folder), the folder "
+        "of a pool (analysis.pool: the search sees one seed on half of the dialogues, and what it "
+        "picks is scored by all seeds on the other half), or toy (a formula)",
     )
     parser.add_argument(
         "--points",
         type=parse_points,
         default="all",
         metavar="even|odd|A-B",
-        help="of a pool, by number: choose on some, confirm on the others; default: all",
+        help="use these points of a pool, by number",
     )
     parser.add_argument(
         "--surrogate",
         action="store_true",
-        help="of a pool: predict points that nobody trained, for methods that propose their own",
+        help="predict the curves of points that the pool lacks, for methods that propose their own",
     )
-    parser.add_argument("--trials", type=parse_count, help="of one sweep")
-    parser.add_argument("--rungs", type=parse_counts, metavar="A,B", help="turns of the rungs")
-    parser.add_argument("--eta", type=float, help="the best 1/eta of a rung go on")
+    parser.add_argument("--trials", type=parse_count, help="trials of a simulated sweep")
+    parser.add_argument(
+        "--rungs", type=parse_counts, metavar="A,B", help="turns at which trials are compared"
+    )
+    parser.add_argument("--eta", type=float, help="the best 1/eta of the trials at a rung go on")
     parser.add_argument(
         "--rung-metric",
-        help="what a rung decides on, loss or combined; default: as the curves were recorded",
+        metavar="NAME",
+        help="what a rung compares, loss or combined (default: as the curves were recorded)",
     )
     parser.add_argument(
         "--slots",
         type=parse_counts,
         default=(1, 8, 16, 64, 1000),
         metavar="A,B,C",
-        help="how many in all",
+        help="trials that run at a time, a row of the table for each number",
     )
     parser.add_argument(
-        "--pack", type=parse_counts, default=(1,), metavar="A,B", help="slots of one GPU"
+        "--pack", type=parse_counts, default=(1,), metavar="A,B", help="trials that share a GPU"
     )
     parser.add_argument(
         "--methods",
         type=parse_names,
         default=("random", "stop", "promote"),
         metavar="A,B",
-        help="compared",
+        help="search methods to compare",
     )
-    parser.add_argument("--seeds", type=parse_count, default=20, help="sweeps a row")
-    parser.add_argument("--out", type=Path, metavar="STEM", help="write STEM.md and STEM.csv")
+    parser.add_argument("--seeds", type=parse_count, default=20, help="simulated sweeps a row")
+    parser.add_argument(
+        "--out", type=Path, metavar="STEM", help="also write the table as STEM.md and STEM.csv"
+    )
     return parser
 
 
