@@ -37,7 +37,8 @@ test-all: setup
 # What only a GPU shows: its kernels, and the packed engine against transformers there. Real models by
 # their folders: MODELS="/path/gemma-3-270m /path/other", an adapter trained on each beside peft.
 test-gpu: setup
-	$(PYTEST) tests/engine/test_on_a_gpu.py tests/engine/test_exact_on_a_gpu.py
+	$(PYTEST) tests/engine/test_on_a_gpu.py tests/engine/test_exact_on_a_gpu.py \
+		tests/engine/test_fp8_on_a_gpu.py
 	for model in $(MODELS); do $(BIN)/python -m tune.bench.trained --device cuda --profile lab \
 		--set corpus=cambridge --set quantisation=bf16 --set lora_rank=16 --set lora_dropout=0 \
 		--set learning_rate=0.001 --set base_model=$$model || exit 1; done

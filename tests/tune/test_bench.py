@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from trainable.engine import throughput as measure
 from trainable.engine.pack import Pack
-from tune.bench import cards, packing
+from tune.bench import cards, packing, paired
 from tune.bench import command as bench
 from tune.plan.single import spell_trial
 
@@ -87,7 +88,23 @@ def test_packing_tells_its_rows_as_json(capsys: pytest.CaptureFixture) -> None:
     assert [row["how"] for row in told["rows"]] == ways
 
 
-@pytest.mark.parametrize("name", ["exactness", "overhead", "packing", "remedies", "same_trial"])
+@pytest.mark.slow
+def test_a_changed_trial_is_compared_with_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """What changes nothing leaves it as it is; what learns nothing does not."""
+    quick = ["--trials", "2", "--slots", "1", "--turns", "24", "--loss-dialogues", "2"]
+    quick += ["--reply-dialogues", "1", "--set", "max_new_tokens=4", "--out", str(tmp_path / "x")]
+    assert paired.main([*TINY, *quick, "--change", "learning_rate=1e-8", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["trial"] for row in rows] == ["0", "1"] * 2
+    assert all(abs(row["apart_nats"]) < 1e-4 and row["equal_replies"] == 1 for row in rows[:2])
+    assert all(row["apart_nats"] > 0.01 for row in rows[2:])
+
+
+@pytest.mark.parametrize(
+    "name", ["exactness", "overhead", "packing", "paired", "remedies", "same_trial"]
+)
 def test_every_benchmark_tells_a_wrong_flag_in_one_line(
     name: str, capsys: pytest.CaptureFixture
 ) -> None:
