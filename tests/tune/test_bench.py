@@ -93,9 +93,9 @@ def test_a_changed_trial_is_compared_with_itself(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     """What changes nothing leaves it as it is; what learns nothing does not."""
-    quick = ["--trials", "2", "--slots", "1", "--turns", "24", "--loss-dialogues", "2"]
+    quick = ["--trials", "2", "--slots", "1", "--turns", "96", "--loss-dialogues", "2"]
     quick += ["--reply-dialogues", "1", "--set", "max_new_tokens=4", "--out", str(tmp_path / "x")]
-    assert paired.main([*TINY, *quick, "--change", "learning_rate=1e-8", "--json"]) == 0
+    assert paired.main([*TINY, *quick, "--change", "learning_rate=1e-7", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["trial"] for row in rows] == ["0", "1"] * 2
     assert all(abs(row["apart_nats"]) < 1e-4 and row["equal_replies"] == 1 for row in rows[:2])
