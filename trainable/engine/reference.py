@@ -107,7 +107,8 @@ class Reference:
 
 
 def adapt(base: Any, x: Tensor, y: Tensor, name: str, adapter: Adapter, weights: Any) -> Tensor:
-    """What one adapter makes of a layer's input x and of the base's result y."""
+    """What one adapter makes of a layer's input x [..., in] and of the base's result y [..., out]:
+    [..., out]."""
     a, b = weights[f"{name}.A"], weights[f"{name}.B"]
     scale, own = adapter.config.scale_at(a.shape[1]), x @ a @ b
     if adapter.frozen:  # PiSSA, arXiv 2404.02948

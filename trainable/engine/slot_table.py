@@ -52,7 +52,8 @@ class SlotTable:
         self.bank.average[row] = params[row]
 
     def _split(self, name: str, rank: int) -> tuple[Tensor, Tensor]:
-        """Kept for the next PiSSA of that rank: all layers' take seconds."""
+        """The layer's principal components, A [in, rank] and B [rank, out]. Kept for the next
+        PiSSA of that rank: all layers' take seconds."""
         if name not in self.components or self.components[name][0].shape[1] != rank:
             self.components[name] = split_weight(self.adapters.layers[name].base, rank, 1.0)
         return self.components[name]

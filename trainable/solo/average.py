@@ -30,8 +30,8 @@ class WeightAverage:
 
     @contextmanager
     def in_place(self) -> Iterator[dict[str, Tensor]]:
-        """The model computes with the average meanwhile. Yields the last weights by name: empty
-        where nothing is averaged."""
+        """The model computes with the average meanwhile. Yields the last weights by name, each of
+        its parameter's shape [...]: empty where nothing is averaged."""
         last = {name: self.trained[name].detach().clone() for name in self.values}
         self.put(self.values)
         try:
@@ -41,7 +41,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def put(self, weights: Mapping[str, Tensor]) -> None:
-        """Overwrites the parameters by that name."""
+        """Overwrites the parameters by that name, each of the same shape [...]."""
         for name, value in weights.items():
             self.trained[name].copy_(value)
 

@@ -133,6 +133,8 @@ def go_on(tuned: Any, folder: Path, scales: Mapping[str, float]) -> None:
 
 
 def load_weights(model: Any, weights: dict[str, Tensor], method: str) -> None:
+    """Overwrites the trained weights by name, each of its parameter's shape [...]; a LoRA's in
+    peft's names."""
     if method == "lora":
         from peft import set_peft_model_state_dict
 

@@ -41,6 +41,7 @@ class Beginning:
                 layer.base_layer.register_forward_hook(partial(self._subtract, path))
 
     def _subtract(self, path: str, _: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """A layer's y [..., out] without the frozen first adapter's part."""
         x = inputs[0]
         a, b = (self.frozen[f"{path}.{side}"].to(x.dtype) for side in "AB")
         return y - self.scales[path] * (x @ a.T @ b.T).to(y.dtype)

@@ -16,6 +16,8 @@ class Seq2SeqPasses(Passes):
     """Every system turn is one example: what stands in front of its reply, and the reply."""
 
     def predict(self, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        """(logits [examples * target tokens, vocabulary], labels [examples * target tokens],
+        IGNORED where padded)"""
         examples = [example for window in windows for example in self._list_examples(window)]
         ids, mask = self.pad([source for source, _ in examples], left=False)
         targets, is_target = self.pad([target for _, target in examples], left=False)

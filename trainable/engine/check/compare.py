@@ -42,6 +42,8 @@ def find_difference(expected: Expected, found: Findings, *, is_exact: bool) -> s
 
 
 def measure(found: Tensor, wanted: Tensor, *, is_exact: bool) -> float:
+    """How far two tensors of one shape [...] are apart: the largest difference, or in 16 bits the
+    mean."""
     apart = (found - wanted).abs()
     return float(apart.max() if is_exact else apart.mean())
 

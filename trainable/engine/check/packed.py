@@ -28,7 +28,8 @@ class Checked(Decodable, Protocol):
     bank: SlotBank
     pads_to_bucket: bool
 
-    def add_gradients(self, load: Load) -> Tensor: ...
+    def add_gradients(self, load: Load) -> Tensor:
+        """See `Pack.add_gradients`."""
 
 
 def find(pack: Checked, samples: Samples, adapter: Adapter, firsts: Sequence[int]) -> Findings:
@@ -75,7 +76,8 @@ def score(pack: Checked, windows: list[Window]) -> Tensor:
 def differentiate(
     pack: Checked, samples: Samples, adapter: Adapter
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of a training pass beside the long dialogue, from which nothing is learnt."""
+    """Layer -> the gradients of A [in, rank] and B [rank, out], of a training pass beside the long
+    dialogue, from which nothing is learnt."""
     tokens = pack_windows(
         [[samples.short, samples.long]], pack.device, pads_to_bucket=pack.pads_to_bucket
     )
@@ -121,4 +123,5 @@ def step(pack: Checked, samples: Samples, firsts: Sequence[int], kind: str) -> T
 
 
 def _predict(pack: Checked, hidden: Tensor) -> Tensor:
+    """Hidden states [rows, width] -> log probabilities [rows, vocabulary]."""
     return pack.output().scores(hidden).log_softmax(-1)

@@ -65,7 +65,8 @@ def is_exact(dtype: torch.dtype, residency: str) -> bool:
 def distance(
     found: dict[str, tuple[Tensor, Tensor]], wanted: dict[str, tuple[Tensor, Tensor]]
 ) -> float:
-    """Relative, over all layers together."""
+    """Of gradients (A [in, rank], B [rank, out]) of each layer: the norm of their difference over
+    that of what is wanted, all layers together."""
     apart = sum(
         float((a - b).square().sum())
         for name, pair in wanted.items()
@@ -114,7 +115,8 @@ def noisy(model: Any, device: torch.device, size: float = NOISE) -> Iterator[Non
 def differentiate(
     model: Any, window: Window, adapter: Adapter
 ) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-    """(gradients of the summed loss, each target's loss)"""
+    """(layer -> gradients of the summed loss in A [in, rank] and B [rank, out]; each target's loss
+    in nats [targets])"""
     nats = score(model, window)
     sides = [side for pair in adapter.layers.values() for side in pair]
     grads = torch.autograd.grad(nats.sum(), sides, allow_unused=True)

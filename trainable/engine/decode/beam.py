@@ -43,8 +43,9 @@ class Beams:
         return replies
 
     def _list_best(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each row, the best 2 * num_beams continuations: scores, the beams they extend, and
-        their tokens. As many may end, at least num_beams always go on."""
+        """Of each row, from hidden states [rows, beams, width], the best 2 * num_beams
+        continuations: scores, the beams they extend, and their tokens, each [rows, 2 * beams]. As
+        many may end, at least num_beams always go on."""
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         step = max(LOGIT_ROWS // hidden.shape[1], 1)
         for start in range(0, len(hidden), step):
@@ -60,7 +61,8 @@ class Beams:
         return scores, origins, tokens
 
     def _extend(self, scores: Tensor, origins: Tensor, tokens: Tensor, depth: int) -> None:
-        """Ends the continuations that end, and goes on with the best of the others."""
+        """Ends the continuations (all [rows, 2 * beams]) that end, and goes on with the best of
+        the others."""
         made = torch.cat([_gather(self.made, origins), tokens[:, :, None]], dim=-1)
         ends = tokens == self.shaper.eos_id
         if depth + 1 == self.max_new:
@@ -73,7 +75,8 @@ class Beams:
         self.is_open &= best > self.ended_scores.min(1).values
 
     def _end(self, scores: Tensor, made: Tensor, ends: Tensor, depth: int) -> None:
-        """Keeps the best `num_beams` finished sequences; only the top half may finish."""
+        """Keeps the best `num_beams` finished sequences; only the top half may finish. `scores`
+        and `ends` [rows, 2 * beams], `made` [rows, 2 * beams, tokens]."""
         is_final = ends & self.is_open[:, None]
         is_final[:, self.n_beams :] = False
         lengths = (depth + 1) ** self.length_penalty
@@ -102,6 +105,7 @@ class Beams:
         return len(alive) == 0
 
     def _collect(self, replies: list[list[int]], chosen: Tensor) -> None:
+        """Each chosen row's best sequence; `chosen` [rows], bool."""
         for origin, tokens in zip(
             self.prefix.origin[chosen].tolist(), self.ended[chosen, 0].tolist(), strict=True
         ):

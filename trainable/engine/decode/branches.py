@@ -76,7 +76,7 @@ class PrefixCache:
         return self.grow(ids, positions, branches)
 
     def keep(self, alive: Tensor) -> None:
-        """Only these rows go on."""
+        """Only these rows go on: their numbers [rows left], int64."""
         self.lengths, self.is_prompt = self.lengths[alive], self.is_prompt[alive]
         self.origin = self.origin[alive]
         for side in (self.keys, self.values):

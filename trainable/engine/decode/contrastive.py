@@ -82,7 +82,8 @@ class ContrastiveSearch:
         return hidden[rows, best]
 
     def _settle(self, best: Tensor, depth: int) -> None:
-        """Moves the keys and values of the chosen candidates into the first one's column."""
+        """Moves the keys and values of the chosen candidates (`best` [rows], each one's number)
+        into the first one's column."""
         rows = torch.arange(len(best), device=best.device)
         column = self.prefix.n_prompt + depth
         for side in (self.prefix.keys, self.prefix.values):
@@ -90,7 +91,8 @@ class ContrastiveSearch:
                 layer[:, :, column] = layer[rows, :, column + best]
 
     def _drop_ended(self, replies: list[list[int]], hidden: Tensor) -> Tensor:
-        """Keeps the rows that go on once they are fewer than half; their hidden states."""
+        """Keeps the rows that go on once they are fewer than half; their hidden states [rows left,
+        width]."""
         alive = (~self.has_ended).nonzero()[:, 0]
         if 2 * len(alive) > len(self.has_ended):
             return hidden
@@ -101,6 +103,7 @@ class ContrastiveSearch:
         return hidden[alive]
 
     def _collect(self, replies: list[list[int]], chosen: Tensor) -> None:
+        """Each chosen row's reply; `chosen` [rows], bool."""
         for origin, tokens in zip(
             self.prefix.origin[chosen].tolist(), self.made[chosen].tolist(), strict=True
         ):

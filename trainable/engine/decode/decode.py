@@ -130,7 +130,8 @@ class Decoder:
         tokens: PackedTokens,
         hidden: Tensor,
     ) -> Beams | ContrastiveSearch:
-        """The beam or contrastive search of one slot's rows."""
+        """The beam or contrastive search of one slot's rows, behind a prefill's hidden states
+        [tokens, width]."""
         slot = batch.rows[0].slot
 
         def grow(ids: Tensor, positions: Tensor, branches: Branches) -> Tensor:
@@ -193,7 +194,8 @@ class Decoder:
     def _score_targets(
         self, tokens: PackedTokens, hidden: Tensor, windows: Sequence[Sequence[Window]]
     ) -> list[list[Scored]]:
-        """Each slot's windows with their targets' loss in nats."""
+        """Each slot's windows with their targets' loss in nats, [targets] a window; `hidden`
+        [tokens, width]."""
         parts = []
         for start in range(0, len(tokens.labels), LOGIT_ROWS):
             part = slice(start, start + LOGIT_ROWS)

@@ -45,7 +45,8 @@ class Decodable(Protocol):
 
     def gather(self, slots: Sequence[Slot]) -> list[Slot]: ...
 
-    def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor: ...
+    def forward(self, ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Tensor:
+        """ids, positions [rows, tokens] -> hidden states [rows, tokens, width]."""
 
     def output(self) -> Output: ...
 

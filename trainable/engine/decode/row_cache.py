@@ -31,7 +31,7 @@ class RowCache(ABC):
 
     @abstractmethod
     def keep(self, rows: Tensor) -> None:
-        """Only these rows go on: their numbers, int64."""
+        """Only these rows go on: their numbers [rows left], int64."""
 
     @abstractmethod
     def view(self, lengths: Tensor) -> Cached:

@@ -113,7 +113,8 @@ class Batch:
 def choose_cache(
     device: torch.device, dtype: torch.dtype
 ) -> Callable[[Tensor, Tensor, int], RowCache]:
-    """For rows that take one token a pass."""
+    """The kind of cache of rows that take one token a pass, made of begins [rows], lengths [rows]
+    and room."""
     if device.type == "cpu":
         return SharedCache
     return FlatCache if lies_flat(device, dtype) else PaddedCache

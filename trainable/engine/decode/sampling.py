@@ -84,6 +84,7 @@ class Chooser:
         return tokens
 
     def _choose_shaped(self, logits: Tensor, rows: slice, slot: int, step: int) -> Tensor:
+        """Logits [rows, vocabulary] of one slot's rows -> a token each [rows]."""
         config, logits = self.configs[slot], logits.float()
         if step < config.min_new_tokens:  # first: what samples must not keep the end alone
             logits = logits.index_fill(1, self.ends[rows][:1], float("-inf"))
@@ -99,7 +100,7 @@ class Chooser:
             self.history = torch.cat([self.history, tokens[:, None]], dim=1)
 
     def keep(self, alive: Tensor) -> None:
-        """Only these rows go on: their numbers, int64."""
+        """Only these rows go on: their numbers [rows left], int64."""
         self.slots = self.slots[alive.cpu().numpy()]
         self.keys, self.last, self.history = self.keys[alive], self.last[alive], self.history[alive]
         self.ends = self.ends[alive]

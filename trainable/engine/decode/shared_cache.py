@@ -95,7 +95,8 @@ class CachedShared(Cached):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, rules: ScoreRules
     ) -> Tensor:
-        """As `Cached.attend`."""
+        """As `Cached.attend`, of one token a row: query [rows, heads, 1, width], key and value
+        [rows, kv_heads, 1, width] -> [rows, 1, heads, width]."""
         keys, values = (side[:, :, : self.n_own] for side in self.cache.own[layer])
         keys[:, :, -1], values[:, :, -1] = key[:, :, 0], value[:, :, 0]
         query, rules = rules.before_products(query)
@@ -109,6 +110,7 @@ class CachedShared(Cached):
         return out.flatten(1, 2)[:, None]
 
     def _find_seen(self, rules: ScoreRules) -> Tensor:
+        """Which columns each row sees, bool [rows, 1, 1, 1, columns]."""
         first = rules.first_seen(self.lengths)
         least = torch.zeros_like(self.lengths) if first is None else first
         return (self.positions >= least[:, None])[:, None, None, None]

@@ -44,12 +44,15 @@ class TokenPass:
         return self.replay(tokens)
 
     def _pass(self, tokens: Tensor) -> Tensor:
+        """Each row's latest token [rows] -> hidden states [rows, width]."""
         batch = self.batch
         hidden = self.forward(tokens[:, None], batch.positions(), batch.cached())[:, 0]
         batch.lengths += 1
         return hidden
 
     def _record(self, tokens: Tensor) -> Callable[[Tensor], Tensor]:
+        """`_pass` as a CUDA graph; as it is where none can be recorded. Tokens [rows] -> hidden
+        states [rows, width]."""
         own = tokens.clone()
         recording = record(lambda: self._pass(own))
         if recording is None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Without waiting for the device, so that the host prepares the next pass meanwhile."""
+    """Of the array's shape [...]. Does not wait for the device: the host prepares the next pass
+    meanwhile."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -18,13 +19,14 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
 
 
 def zeros_to_send(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """On the host, to be filled in and copied to the device without waiting for it."""
+    """[*shape] on the host, to be filled in and copied to the device without waiting for it."""
     return torch.zeros(shape, pin_memory=device.type == "cuda")
 
 
 def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
-    """Copies on the host of what they hold when the device gets there. Whoever calls what is
-    returned waits for that; the thread that feeds the device does not."""
+    """Copies on the host, each of its tensor's shape [...], of what they hold when the device gets
+    there. Whoever calls what is returned waits for that; the thread that feeds the device does
+    not."""
     if tensors[0].device.type != "cuda":
         copies = [tensor.clone() for tensor in tensors]
         return lambda: copies

@@ -101,7 +101,8 @@ class Adapters:
     def _find_magnitudes(
         self, name: str, span: SlotRange, rows: Tensor, grads: Tensor | None
     ) -> Magnitudes | None:
-        """Of that layer, in the bank's precision; None where no slot of the range has any."""
+        """Of that layer, in the bank's precision, out of rows and gradients [slots, row width];
+        None where no slot of the range has any."""
         if not any(name in self.bank.magnified[row] for row in range(span.low, span.high)):
             return None
         find = self.bank.layout.magnitudes

@@ -104,4 +104,5 @@ def multiply_back(ctx: Any, grads: Sequence[Tensor], kept: Tensor) -> Tensor:
 
 
 def list_scales(layers: Sequence[Any]) -> list[Tensor]:
+    """[slots] of each layer that has them."""
     return [layer.scale for layer in layers if layer.scale is not None]

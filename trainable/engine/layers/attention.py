@@ -165,8 +165,9 @@ def packed_attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention signature, and its shapes (`Packing.attend`, `Cached.attend`); the
-    pass is in the keyword argument `packing`."""
+    """transformers' attention signature, for query [rows, heads, tokens, width], key and value
+    [rows, kv_heads, tokens, width] -> [rows, tokens, heads, width]; the pass is in the keyword
+    argument `packing` (`Packing.attend`, `Cached.attend`)."""
     packing = kwargs["packing"]
     rules = read_rules(module, query.shape[-1], scaling, kwargs)
     if isinstance(packing, Cached):

@@ -93,7 +93,8 @@ class Blocks:
 
 
 def has_kernels(x: Tensor) -> bool:
-    """In fp16 it is cuBLAS's products: on a GPU without bf16 Triton's use no tensor cores."""
+    """Whether our kernels multiply x [tokens, features]. In fp16 it is cuBLAS's products: on a GPU
+    without bf16 Triton's use no tensor cores."""
     return x.is_cuda and x.dtype != torch.float16
 
 

@@ -47,7 +47,8 @@ def fuse_norm(module: Any) -> bool:
 
 
 def list_norms(module: Any) -> Iterator[partial[Tensor]]:
-    """The norms that our kernel knows: times the weight, or times one more than it (Gemma)."""
+    """The norms that our kernel knows, [tokens, width] each: times the weight, or times one more
+    than it (Gemma)."""
     from trainable.engine.kernels.norms import Norm
 
     epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
@@ -57,11 +58,13 @@ def list_norms(module: Any) -> Iterator[partial[Tensor]]:
 
 
 def norm_with(norm: Any, weight: Tensor, epsilon: float, x: Tensor) -> Tensor:
+    """x [..., width] normed, times the weight [width]."""
     normed: Tensor = norm.apply(x, weight, epsilon)
     return normed
 
 
 def draw_normed(module: Any) -> Tensor:
+    """A sample [4, width] for the norm of a module."""
     return draw_like(module.weight, 4, *module.weight.shape)
 
 
@@ -97,6 +100,8 @@ def has_our_norms(block: Any) -> bool:
 
 
 def run_block(block: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+    """A block's forward, [rows, tokens, width], with each norm and the sum before it as one
+    kernel."""
     from trainable.engine.kernels.norms import AddNorm
 
     before, behind = block.input_layernorm.forward.args, block.post_attention_layernorm.forward.args
@@ -129,6 +134,7 @@ def fuse_gate(block: Any) -> bool:
 
 
 def multiply_curved(curve: tuple[float, float], gate: Tensor, up: Tensor) -> Tensor:
+    """An activation known to our kernel (`curve`) of gate, times up: each [..., width]."""
     from trainable.engine.kernels.fused import Gate
 
     product: Tensor = Gate.apply(gate, up, *curve)
@@ -136,6 +142,7 @@ def multiply_curved(curve: tuple[float, float], gate: Tensor, up: Tensor) -> Ten
 
 
 def multiply_gated(activation: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
+    """The activation of gate, times up: each [..., width]."""
     product: Tensor = activation(gate) * up
     return product
 
@@ -192,7 +199,7 @@ def watch_turning(library: Any, model: Any, run_backbone: Run) -> tuple[Any, ...
 
 
 def draw_like(weight: Tensor, *shape: int) -> Tensor:
-    """Of its kind and device, whatever its own numbers are."""
+    """[*shape] of the weight's kind and device, whatever its own numbers are."""
     dtype = weight.dtype if weight.is_floating_point() else torch.float32
     drawn = torch.linspace(-2, 2, math.prod(shape)).sin().view(shape)
     return drawn.to(weight.device, dtype)

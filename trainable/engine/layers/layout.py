@@ -86,6 +86,6 @@ class Layout:
 
 
 def multiply_into(x: Tensor, factors: Tensor) -> Tensor:
-    """x times factors in x's dtype, of which factors may be more precise: nothing as large as x is
-    written in theirs."""
+    """x times factors, both [tokens, ...], in x's dtype, of which factors may be more precise:
+    nothing as large as x is written in theirs."""
     return torch.mul(x, factors, out=torch.empty_like(x))

@@ -24,7 +24,7 @@ class ScoreRules:
     sinks: Tensor | None = None  # [heads]: a score that no value belongs to
 
     def first_seen(self, position: Tensor) -> Tensor | None:
-        """The first position that each of these sees, of their shape; None: all of them see 0."""
+        """The first position that each of these sees, both [...]; None: all of them see 0."""
         if self.chunk is not None:
             return position // self.chunk * self.chunk
         return None if self.window is None else (position + 1 - self.window).clamp_min(0)
@@ -54,7 +54,8 @@ class ScoreRules:
         return with_sink.softmax(-1)[..., :-1]
 
     def before_products(self, query: Tensor) -> tuple[Tensor, ScoreRules]:
-        """In fp16 the scale is the queries' already: products of long heads would pass 65504."""
+        """Queries [..., width] as they are to be multiplied, and the rules that are left. In fp16
+        they are scaled already: products of long heads would pass 65504."""
         if query.dtype != torch.float16:
             return query, self
         return query * self.scale, replace(self, scale=1.0)

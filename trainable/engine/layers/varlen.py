@@ -25,7 +25,8 @@ GROUPED: dict[str, Any] = (
 
 
 def fits_kernel(query: Tensor, value: Tensor, rules: ScoreRules, longest: int) -> bool:
-    """Whether one of the kernels computes these rules, of sequences up to that length."""
+    """Whether one of the kernels computes these rules, of sequences up to `longest` tokens; query
+    [tokens, heads, width], value [tokens, kv_heads, width]."""
     width, is_fp16 = query.shape[-1], query.dtype == torch.float16
     if not query.is_cuda or query.dtype == torch.float32 or width != value.shape[-1]:
         return False
@@ -48,6 +49,7 @@ def attend_flat(
 def attend_flash(
     query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, rules: ScoreRules
 ) -> Tensor:
+    """FlashAttention (arXiv 2307.08691); shapes as `attend_flat`."""
     before = -1 if rules.window is None else rules.window - 1
     out = varlen_attn(
         query, key, value, borders, borders, longest, longest,
@@ -60,7 +62,8 @@ def attend_flash(
 def attend_efficiently(
     query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, rules: ScoreRules
 ) -> Tensor:
-    """Rabe and Staats 2021, arXiv 2112.05682. It knows no grouped queries."""
+    """Rabe and Staats 2021, arXiv 2112.05682; shapes as `attend_flat`. It knows no grouped
+    queries."""
     group = query.shape[1] // key.shape[1]
     if group > 1:
         key, value = (side.repeat_interleave(group, 1) for side in (key, value))

@@ -56,7 +56,7 @@ def step_rows(kept: Rows, grads: Tensor, numbers: tuple[Tensor, ...], paces: Ten
 
 
 def bias_correction(beta: float, steps: Tensor) -> Tensor:
-    """1 - beta^steps, without rounding away what is small."""
+    """1 - beta^steps of each slot [slots], without rounding away what is small."""
     return -torch.expm1(steps * math.log(beta))
 
 

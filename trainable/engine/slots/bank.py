@@ -73,6 +73,7 @@ class SlotBank:
         self.modules, self.magnified = self.modules[:slots], self.magnified[:slots]
 
     def _widen(self, rows: Tensor, layout: RowLayout) -> Tensor:
+        """Rows [slots, width] laid out for a higher rank, zeros added: [slots, layout.width]."""
         everyone, rank = SlotRange(0, self.slots), self.layout.rank
         wide = torch.zeros(self.slots, layout.width, device=self.device)
         for name in layout.shapes:

@@ -126,8 +126,9 @@ def name_tensors(
 def put_tensors(
     shape: AdapterShape, bank: SlotBank, rows: Tensor, row: int, values: dict[str, Tensor]
 ) -> None:
-    """Laid out on the host, and sent in one piece, behind what the device has to do. Raises
-    ConfigError where a tensor is not there or of another shape."""
+    """Lays peft's tensors out as a row of `rows` [slots, width]: on the host, and sent in one
+    piece, behind what the device has to do. Raises ConfigError where a tensor is not there or of
+    another shape."""
     line = zeros_to_send((1, bank.layout.width), bank.device)
     for name, parts, axis in view_tensors(shape, bank.layout, line):
         value, wanted = values.get(f"{PREFIX}{name}"), torch.cat(parts, axis).shape

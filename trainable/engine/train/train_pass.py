@@ -79,7 +79,8 @@ class Load:
         )
 
     def tensors(self) -> list[Tensor]:
-        """All that differs between passes of a kind."""
+        """All that differs between passes of a kind; shapes as their classes say, [tokens] and
+        [slots]."""
         tokens, dropout, noise = self.tokens, self.dropout, self.noise
         own = [tokens.ids, tokens.positions, tokens.packing.borders]
         own += [tokens.before_targets, tokens.labels, self.weights]
@@ -109,7 +110,7 @@ class TrainPass:
         self.forget()
 
     def run(self, load: Load) -> Tensor:
-        """What `work` returns, until the next run."""
+        """The losses [slots] that `work` returns, valid until the next run."""
         if not self.is_recorded:
             return self.work(load)
         assert isinstance(load.tokens.layout, Blocks), "the tensors of others are not a load's"
@@ -154,5 +155,6 @@ class TrainPass:
 
 
 def copy_all(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+    """In place; each source and its target have one shape [...]."""
     for source, target in zip(sources, targets, strict=True):
         target.copy_(source)
