@@ -28,6 +28,14 @@ from tune.folder.recorder import Recorder
 NAMES = ("--base-model-id", "me/tiny")
 
 
+@pytest.mark.parametrize(
+    "held", [{"quantisation": "int8"}, {"quantisation": "bf16", "base_products": "fp8"}]
+)
+def test_no_merged_weights_compute_products_of_8_bits(held: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="rounds the activations too"):
+        merge.check_mergeable(TrialConfig(method="none", **held), "--merged")  # type: ignore[arg-type]
+
+
 def seal(checkpoint: Path) -> None:
     """A manifest of what lies there now."""
     path = checkpoint / MANIFEST

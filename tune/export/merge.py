@@ -72,10 +72,11 @@ def write_merged(
 
 def check_mergeable(config: TrialConfig, flag: str) -> None:
     """Raises ConfigError where no merged weights compute what the trial did."""
-    if config.quantisation == "int8":
+    if config.quantisation == "int8" or config.base_products == "fp8":
+        rounds = "int8" if config.quantisation == "int8" else "base_products=fp8"
         raise ConfigError(
-            f"{flag} needs a base in nf4, fp4, bf16 or fp32: int8 rounds the activations too, so "
-            "that no merged weights compute the same"
+            f"{flag} needs a base in nf4, fp4, bf16 or fp32 whose products are not in 8 bits: "
+            f"{rounds} rounds the activations too, so that no merged weights compute the same"
         )
     if is_encoder_decoder(config):
         raise ConfigError(
