@@ -1,4 +1,5 @@
-"""The GPU's kernels compiled for a T4, on any machine: `make kernels`, with Triton installed."""
+"""The GPU's kernels compiled for a T4, and that of FP8 for an H100, on any machine: `make kernels`,
+with Triton installed."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from trainable.engine.kernels import adamw, fused, norms
+from trainable.engine.kernels import adamw, fp8, fused, norms
 from trainable.engine.kernels.dropout_mask import _mask
 from trainable.engine.kernels.row_attention import _attend
 
-T4 = GPUTarget("cuda", 75, 32)
+T4, H100 = GPUTarget("cuda", 75, 32), GPUTarget("cuda", 90, 32)
 SHARED_BYTES = 2**16  # that a T4's block may have
 ROWS = {"WIDTH": 128, "VALUE_WIDTH": 128, "FEATURES": 128, "VALUES": 128}
 RULES = {"GROUP": 1, "BLOCK": 64, "LINES": 16, "HAS_FIRST": True, "HAS_CAP": True}
@@ -66,3 +67,23 @@ def test_a_kernel_runs_where_there_is_no_bf16(kernel: Any) -> None:
     made = triton.compile(source, target=T4, options={"num_warps": 4})
     assert "bf16" not in made.asm["ptx"] and "cp.async" not in made.asm["ptx"]
     assert ".target sm_75" in made.asm["ptx"] and made.metadata.shared <= SHARED_BYTES
+
+
+def test_rows_are_cast_by_the_card_itself() -> None:
+    """In 8 bits, with 16 bytes at a time."""
+    kinds = dict.fromkeys(("x", "second", "third"), "*bf16")
+    kinds |= {"factors": "*fp32", "scales": "*fp32", "values": "*fp8e4nv"}
+    kinds |= {"largest": "fp32", "smallest": "fp32"}
+    constants = {"HAS_FACTORS": True, "BLOCK": fp8.BLOCK}
+    names = fp8._quantise.arg_names
+    signature = {n: "constexpr" if n in constants else kinds.get(n, "i32") for n in names}
+    aligned = [place for place, n in enumerate(names) if signature[n] not in ("fp32", "constexpr")]
+    source = ASTSource(
+        fn=fp8._quantise,
+        signature=signature,
+        constexprs=constants,
+        attrs={(place,): [["tt.divisibility", 16]] for place in aligned},
+    )
+    code = triton.compile(source, target=H100, options={"num_warps": 8}).asm["ptx"]
+    assert "cvt.rn.satfinite.e4m3x2.f32" in code
+    assert "ld.global.v4.b32" in code and "st.global.v4.b32" in code

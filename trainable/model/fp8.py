@@ -45,21 +45,26 @@ class Fp8Linear(nn.Linear):
         self.joint, self.joint_scales = self.turned, self.scales  # of its siblings, side by side
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = Product.apply(x.reshape(-1, x.shape[-1]), self)
-        return y.unflatten(0, x.shape[:-1])
+        return multiply_together([self], x)[0]
 
 
-class Product(torch.autograd.Function):
-    """Of one layer and x [tokens, in]: [tokens, out], with its bias."""
+def multiply_together(layers: Sequence[Fp8Linear], x: Tensor) -> list[Tensor]:
+    """What one layer, or all that were joined, make of x [..., in]: [..., out]."""
+    made: tuple[Tensor, ...] = Products.apply(x.reshape(-1, x.shape[-1]), layers)
+    return [y.unflatten(0, x.shape[:-1]) for y in made]
+
+
+class Products(torch.autograd.Function):
+    """Of x [tokens, in]: [tokens, out] each, with its bias."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Fp8Linear) -> Tensor:
-        ctx.layer = layer
-        return multiply([layer], x)[0]
+    def forward(ctx: Any, x: Tensor, layers: Sequence[Fp8Linear]) -> tuple[Tensor, ...]:
+        ctx.layers = layers
+        return tuple(multiply(layers, x))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return multiply_back([ctx.layer], grads), None
+        return multiply_back(ctx.layers, grads), None
 
 
 def multiply(layers: Sequence[Fp8Linear], x: Tensor) -> list[Tensor]:

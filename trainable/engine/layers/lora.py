@@ -69,7 +69,7 @@ class PackedLinear(nn.Module):
             magnify = self.learn if self.factors is None else self.reply
             return magnify(x.reshape(-1, x.shape[-1])).unflatten(0, x.shape[:-1])
         siblings = self.together if self.together.are_plain() else self.alone
-        if siblings.have_adapters():
+        if siblings.compute_themselves():
             return siblings.compute(self, x)
         out: Tensor = self.base(x)
         return out

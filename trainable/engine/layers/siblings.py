@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.engine.layers.add_adapters import add_adapters
-from trainable.model.fp8 import Fp8Linear, join
+from trainable.model.fp8 import Fp8Linear, join, multiply_together
 
 MOST = 3  # layers together: what a kernel looks up
 
@@ -22,9 +22,10 @@ class Siblings:
 
     def __init__(self, layers: Sequence[Any]) -> None:
         self.layers = tuple(layers)
-        bases = [layer.base for layer in self.layers]
-        if len(bases) > 1 and isinstance(bases[0], Fp8Linear):
-            join(bases)
+        self.bases = [layer.base for layer in self.layers]
+        self.is_joined = len(self.bases) > 1 and isinstance(self.bases[0], Fp8Linear)
+        if self.is_joined:
+            join(self.bases)
         # made ahead: a tensor that is made while a pass is recorded is that recording's
         self.keys = {
             chosen: torch.stack([each.feature_keys for each in pick(self.layers, chosen)])
@@ -45,15 +46,18 @@ class Siblings:
             for each in self.layers
         )
 
-    def have_adapters(self) -> bool:
-        """Whether any of them has."""
-        return any(each.a is not None for each in self.layers)
+    def compute_themselves(self) -> bool:
+        """Whether any of them has adapters, or products are made together without them, too."""
+        return self.is_joined or any(each.a is not None for each in self.layers)
 
     def compute(self, layer: Any, x: Tensor) -> Tensor:
-        """That layer's result [..., out] for x [..., in]; some layer has adapters."""
+        """That layer's result [..., out] for x [..., in], where they do."""
         if x is not self.read or layer not in self.made:
             chosen = tuple(each.a is not None for each in self.layers)
-            results = add_adapters(self.layers, self.keys[chosen], x)
+            if any(chosen):
+                results = add_adapters(self.layers, self.keys[chosen], x)
+            else:
+                results = tuple(multiply_together(self.bases, x))
             self.read, self.made = x, dict(zip(self.layers, results, strict=True))
         result = self.made.pop(layer)
         if not self.made:
