@@ -107,8 +107,7 @@ class Reference:
 
 
 def adapt(base: Any, x: Tensor, y: Tensor, name: str, adapter: Adapter, weights: Any) -> Tensor:
-    """What one adapter makes of a layer's input x [..., in] and of the base's result y [..., out]:
-    [..., out]."""
+    """A layer's output [..., out] with an adapter, of its input x [..., in] and the base's y."""
     a, b = weights[f"{name}.A"], weights[f"{name}.B"]
     scale, own = adapter.config.scale_at(a.shape[1]), x @ a @ b
     if adapter.frozen:  # PiSSA, arXiv 2404.02948

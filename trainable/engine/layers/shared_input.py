@@ -89,5 +89,5 @@ def add_gradients(
 
 
 def spell_mask(dropout: Dropout | None, feature_keys: Tensor) -> Mask | None:
-    """As the kernels read it; `feature_keys` [layers, in]."""
+    """As the kernels read it; `feature_keys` [layers, in features]."""
     return None if dropout is None else (dropout.token_keys, feature_keys, dropout.keep)

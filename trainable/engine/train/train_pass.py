@@ -110,7 +110,7 @@ class TrainPass:
         self.forget()
 
     def run(self, load: Load) -> Tensor:
-        """The losses [slots] that `work` returns, valid until the next run."""
+        """The losses [targets] that `work` returns, valid until the next run."""
         if not self.is_recorded:
             return self.work(load)
         assert isinstance(load.tokens.layout, Blocks), "the tensors of others are not a load's"
