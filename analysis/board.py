@@ -59,7 +59,7 @@ def lay_out(entries: Sequence[Entry]) -> Board:
             is_base=entry.trial.is_base,
             milestone_turns=entry.milestone_turns,
             trials=[t.id for t in entry.trials],
-            cells={c: _make_cell(cells[i].get(c, ""), raw[i].get(c)) for c in names},
+            cells={c: Cell(text=cells[i].get(c, ""), value=raw[i].get(c, "")) for c in names},
         )
         for i, entry in enumerate(entries)
     ]
@@ -74,7 +74,3 @@ def _describe(name: str, values: Sequence[Any], *, is_field: bool, is_more: bool
     return Column(
         name=name, kinds=" ".join(kinds), first="descending" if is_falling else "ascending"
     )
-
-
-def _make_cell(text: str, value: Any) -> Cell:
-    return Cell(text=text, value="" if value is None else value)

@@ -56,10 +56,6 @@ def _spell_row(records: SweepRecords) -> dict[str, Any]:
     return {"folder": records.folder.resolve().name, "name": records.name, "cells": cells}
 
 
-def name_scale(sweeps: Sequence[SweepRecords]) -> str:
-    return ", ".join(dict.fromkeys(label_objective(s.objective) for s in sweeps))
-
-
 def draw_highest(sweeps: Sequence[SweepRecords]) -> go.Figure:
     traces = []
     for records in sweeps:
@@ -75,4 +71,5 @@ def draw_highest(sweeps: Sequence[SweepRecords]) -> go.Figure:
                 line={"shape": "hv"},
             )
         )
-    return make_figure(traces, x="system turns trained, all trials", y=name_scale(sweeps))
+    scale = ", ".join(dict.fromkeys(label_objective(s.objective) for s in sweeps))
+    return make_figure(traces, x="system turns trained, all trials", y=scale)

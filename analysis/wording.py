@@ -60,12 +60,13 @@ def _say_alone(verdict: Verdict, first: Choice) -> str:
 def _say_unsettled(verdict: Verdict) -> str:
     first, *rest = verdict.choices
     seeds = [len(c.entry.trials) for c in verdict.choices]
+    kind = f"the values of {verdict.asked}" if verdict.asked else "trials"
     few = "One seed each" if max(seeds) == 1 else "Too few have two seeds"
     listed = [f"{c.name} ({_show(c)})" for c in rest[: MOST - 1]]
     more = [f"{len(rest) - MOST + 1} more"] if len(rest) >= MOST else []
     best = "highest" if first.entry.evals[0].sign > 0 else "lowest"
     return (
-        f"{few}: {_name_kind(verdict)} cannot be told apart. The {best} is {first.name} "
+        f"{few}: {kind} cannot be told apart. The {best} is {first.name} "
         f"({_show(first)}), then {_enumerate([*listed, *more])}."
     )
 
@@ -81,10 +82,6 @@ def _ask_for_seeds(verdict: Verdict) -> list[str]:
 
 def _show(choice: Choice) -> str:
     return format_score(choice.entry.value, choice.entry.objective)
-
-
-def _name_kind(verdict: Verdict) -> str:
-    return f"the values of {verdict.asked}" if verdict.asked else "trials"
 
 
 def _say_behind(choices: Sequence[Choice]) -> str:

@@ -28,7 +28,7 @@ def check_text(values: Mapping[str, Any]) -> None:
         )
     if values["requests"] and values["context"] == "history" and not is_found:
         raise ConfigError(
-            "requests=true needs a state, in which they stand: give ",
+            "requests=true needs a state, which it adds the user's requests to: give ",
             *(Setting("context", "history+state"), " or ", Setting("target", "state+response")),
         )
 
@@ -77,14 +77,14 @@ def check_start(values: Mapping[str, Any]) -> None:
         return
     if values["dora"]:
         raise ConfigError(
-            "dora=true takes its norms from whole weights, and lora_init=pissa takes a part of "
-            "them away: leave one out (",
+            "dora=true needs the norms of whole weights, and lora_init=pissa takes components out "
+            "of them: leave one out (",
             *(Setting("dora", "false"), ")"),
         )
     if values["adapter"] is not None:
         raise ConfigError(
-            "lora_init=pissa starts from the base model's weights, and adapter= from another's: "
-            "leave one out (",
+            "lora_init=pissa sets an adapter's first weights, and adapter= brings its own: leave "
+            "one out (",
             *(Setting("lora_init", "uniform"), ")"),
         )
     if 2 * max(values["lora_rank"], *ranks, 0) > HIGHEST:

@@ -57,7 +57,7 @@ def write_replies(args: argparse.Namespace) -> Outcome:
 
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise ConfigError(f"--out must lie in a folder that exists, and {args.out.parent} does not")
-    responses = generate_replies(args).responses
+    responses = make_replies(*open_system(args), args).responses
     if args.out is None:
         print(json.dumps(responses, indent=1))
     else:
@@ -77,11 +77,6 @@ def build_parser() -> Parser:
     )
     parser.set_defaults(cross_check=False)
     return parser
-
-
-def generate_replies(args: argparse.Namespace) -> Replies:
-    """Those of the adapter or model that the flags name. Raises ConfigError."""
-    return make_replies(*open_system(args), args)
 
 
 def open_system(args: argparse.Namespace) -> tuple[System, Corpus]:

@@ -139,8 +139,8 @@ def check_trust(flags: argparse.Namespace, given: Sequence[str]) -> None:
     for flag, value in asked.items():
         if value is not None and flag not in own:
             raise ConfigError(
-                "Python runs only where the command itself names it, not its --config: look at "
-                f"what is run, and add {flag} {value}".rstrip()
+                "Python runs only where the command line itself names it, and here --config does: "
+                f"look at what is run, and add {flag} {value}".rstrip()
             )
 
 

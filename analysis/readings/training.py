@@ -12,7 +12,8 @@ from analysis.records import EvalRecord, SweepRecords
 def read_curves(figure: go.Figure, records: SweepRecords) -> str:
     scored = [t for t in records.scored if not t.is_base]
     levels = [records.milestone_turns(t.replied[-1].turns_seen) for t in scored]
-    last, base = max(levels), _find_base(records)
+    last = max(levels)
+    base = next((t.replied[-1].value for t in records.scored if t.is_base), None)
     untuned = f"; the untuned model has {show_score(records, base)}" if base is not None else ""
     first = find_best(records)
     if not last or first is None:
@@ -27,10 +28,6 @@ def read_curves(figure: go.Figure, records: SweepRecords) -> str:
         f"{_tell_rise(records, first.trial.id, first.trial.replied)} "
         f"{counted} trained for {last:,} turns, the longest there was{untuned}."
     )
-
-
-def _find_base(records: SweepRecords) -> float | None:
-    return next((t.replied[-1].value for t in records.scored if t.is_base), None)
 
 
 def _tell_rise(records: SweepRecords, trial: str, evals: tuple[EvalRecord, ...]) -> str:

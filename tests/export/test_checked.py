@@ -55,7 +55,7 @@ def test_a_merged_model_that_says_something_else_is_an_error(
     assert export([str(sweep), "--out", str(tmp_path / "out"), "--merged", *NAMES]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert "--merged must give the trial's replies" in told
-    assert "float32 explains no less than 100.0%" in told
+    assert "fewer than the 100.0% that rounding to float32 leaves" in told
     assert not (tmp_path / "out").exists()
 
 
@@ -75,7 +75,7 @@ def test_a_merge_without_the_adapter_is_not_taken_for_rounding(
     )
     assert export([str(trained), "--out", str(tmp_path / "out"), "--merged", *NAMES]) == 2
     told = capsys.readouterr().err.splitlines()[-1]
-    assert "--merged must predict what the adapter beside its base does" in told
+    assert "--merged must predict as the adapter on its base does" in told
     assert not (tmp_path / "out").exists()
 
 

@@ -87,5 +87,8 @@ def test_a_file_of_flags_gives_no_trust(
     flags = ["--config", str(tmp_path / "sweep.yaml"), "--storage", str(tmp_path), "--dry-run"]
     assert main(flags) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "Python runs only where the command itself names it" in error
+    assert (
+        error.count("\n") == 1
+        and "Python runs only where the command line itself names it" in error
+    )
     assert not mark.exists()

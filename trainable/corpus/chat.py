@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -47,11 +47,7 @@ def read_chat(tokenizer: Any, instruction: str | None, prefix: str) -> Chat:
     except ConfigError:
         told = None
     takes_system = told is not None and told.head.count(TOLD) == 1
-    return Chat(**{**_fields(plain), "told": told if takes_system else None})
-
-
-def _fields(chat: Chat) -> dict[str, Any]:
-    return {name: getattr(chat, name) for name in Chat.__slots__}
+    return replace(plain, told=told if takes_system else None)
 
 
 def _read(tokenizer: Any, system: str | None, prefix: str) -> Chat:

@@ -51,7 +51,7 @@ def find_rows(place: Path, name: str) -> dict[str, list[Path]]:
         by_part.setdefault(part, {}).setdefault(split, []).append(path)
     if len(by_part) > 1 and "" not in by_part:
         raise ConfigError(
-            f"corpus {name} has several parts ({', '.join(sorted(by_part))}): name one, as ",
+            f"corpus {name} has several parts ({', '.join(sorted(by_part))}): name one, such as ",
             Setting("corpus", f"{name}/{min(by_part)}"),
         )
     return by_part.get("") or next(iter(by_part.values()), {})

@@ -36,8 +36,8 @@ def select_paths(paths: Sequence[str], selection: str) -> tuple[str, ...]:
         raise ConfigError(
             f"lora_modules={selection!r} must match a linear layer of the model, and matches none: "
             f"their names end in {suffixes}; a pattern must match the whole path "
-            f"({paths[0] if paths else '-'} is the first), as ",
-            *(Setting("lora_modules", "regexp:.*NAME"), " does"),
+            f"({paths[0] if paths else '-'} is the first), such as ",
+            Setting("lora_modules", "regexp:.*NAME"),
         )
     return chosen
 

@@ -66,7 +66,7 @@ def judge(
 ) -> dict[str, Any]:
     """Figures, JSON-ready. `exact`: peft in 32 bits; `other_replies`: of peft, in batches of
     another size."""
-    nats = [measure_nats(side.nats, exact.nats) for side in (engine, peft)]
+    nats = [float((side.nats - exact.nats).abs().mean()) for side in (engine, peft)]
     gradients = [measure_gradient(side.gradient, exact.gradient) for side in (engine, peft)]
     equal = share_equal(engine.replies, peft.replies)
     floor = share_equal(other_replies, peft.replies)
@@ -87,11 +87,6 @@ def judge(
         "equal_replies": {"engine_and_peft": equal, "peft_and_peft": floor},
         "is_right": is_right,
     }
-
-
-def measure_nats(found: Tensor, exact: Tensor) -> float:
-    """Mean difference of a target's loss."""
-    return float((found - exact).abs().mean())
 
 
 def measure_gradient(found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> float:

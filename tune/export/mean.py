@@ -55,7 +55,9 @@ class Part:
                 "average adapters without dora=true"
             )
         if why := why_peft(folder):
-            raise ConfigError(f"only plain LoRA has a mean here, and {folder} is none ({why})")
+            raise ConfigError(
+                f"only plain LoRA adapters can be averaged, and {folder} is none: {why}"
+            )
         return cls(folder, fields, load_file(folder / WEIGHTS), read_origin(folder))
 
     @property

@@ -59,7 +59,7 @@ def compose_record(choice: Choice, base: str | None) -> dict[str, Any]:
         KEY: read_origin(choice.checkpoint).get(KEY, {}),
         "adapter_sha256": hash_file(choice.checkpoint / ADAPTER),
         "resolved": asdict(trial.resolved) if trial.resolved else None,
-        "evaluation": to_public(asdict(choice.evaluation)),
+        "evaluation": {n: v for n, v in asdict(choice.evaluation).items() if n not in PRIVATE},
         "curve": [
             {
                 "turns_seen": e.turns_seen,
@@ -73,10 +73,6 @@ def compose_record(choice: Choice, base: str | None) -> dict[str, Any]:
         "versions": dict(records.versions),
         "commit": records.commit,
     }
-
-
-def to_public(evaluation: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in evaluation.items() if name not in PRIVATE}
 
 
 def to_portable(config: TrialConfig, base: str | None) -> dict[str, Any]:

@@ -92,9 +92,9 @@ def check_predictions(unmerged: float, shaken: float) -> None:
     most = NOISES * shaken + SLACK_NATS
     if not unmerged <= most:
         raise ConfigError(
-            f"--merged must predict what the adapter beside its base does, and is {unmerged:.2g} "
-            f"nats a token from that, where rounding explains {most:.2g}; export the adapter alone "
-            "(without --merged)"
+            f"--merged must predict as the adapter on its base does, and differs by {unmerged:.2g} "
+            f"nats a token, more than the {most:.2g} that rounding explains; export the adapter "
+            "alone (without --merged)"
         )
 
 
@@ -107,8 +107,8 @@ def check_replies(figures: Mapping[str, Any], *, exact: bool) -> None:
     if share < least:
         raise ConfigError(
             f"--merged must give the trial's replies: of {figures['turns']} validation replies "
-            f"{share:.1%} are the same, and {figures['dtype']} explains no less than {least:.1%}; "
-            "export the adapter alone (without --merged)"
+            f"{share:.1%} are the same, fewer than the {least:.1%} that rounding to "
+            f"{figures['dtype']} leaves; export the adapter alone (without --merged)"
         )
 
 

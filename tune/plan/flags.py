@@ -53,7 +53,9 @@ def parse_counts(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise argparse.ArgumentTypeError(f"takes whole numbers, as 100,300, not {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"takes whole numbers, such as 100,300, not {text!r}"
+        ) from None
 
 
 PARSERS: dict[Any, Any] = {  # where a type does not read its text itself

@@ -57,7 +57,7 @@ def read_flags(path: Path) -> tuple[list[str], dict[str, Any]]:
         why = " ".join(str(error).split())
         raise ConfigError(f"--config {path} cannot be read: {why}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {path} must hold flags and their values, as trials: 16")
+        raise ConfigError(f"--config {path} must hold flags and their values, such as trials: 16")
     mappings = {n: values.pop(n) for n in ("space", "base") if isinstance(values.get(n), dict)}
     fixed = values.pop("set", None) or {}
     if not isinstance(fixed, Mapping):

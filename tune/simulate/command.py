@@ -8,7 +8,6 @@ for each method and machine: means over the seeds with 95 % intervals.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +104,7 @@ def check_methods(methods: Iterable[str], *, has_all_points: bool) -> None:
             raise ConfigError(f"--methods takes {', '.join(METHODS)}, not {method!r}")
         if METHODS[method].sampler in LEARNING and not has_all_points:
             raise ConfigError(
-                f"{method} proposes points of its own, and recorded curves end at those recorded: "
+                f"{method} proposes points of its own, and only those recorded have curves: "
                 f"leave it out of --methods, take --curves {FORMULA}, or --surrogate with a pool"
             )
 
@@ -154,19 +153,17 @@ def render(rows: Sequence[Row]) -> str:
 
 def write(stem: Path, rows: Sequence[Row]) -> None:
     """STEM.md and STEM.csv."""
+    import pandas as pd
+
     stem.parent.mkdir(parents=True, exist_ok=True)
     stem.with_suffix(".md").write_text(render(rows) + "\n", encoding="utf-8")
-    with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    pd.DataFrame(rows).to_csv(stem.with_suffix(".csv"), index=False, float_format="%.6g")
 
 
 def parse_counts(text: str) -> tuple[int, ...]:
     numbers = tuple(int(part) for part in text.split(","))
     if min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"takes whole numbers from 1, as 1,8,64, not {text!r}")
+        raise argparse.ArgumentTypeError(f"takes whole numbers from 1 (1,8,64), not {text!r}")
     return numbers
 
 
@@ -180,7 +177,7 @@ def parse_points(text: str) -> slice:
     if text in POINTS:
         return POINTS[text]
     if not (dash and first.isdecimal() and last.isdecimal()) or int(first) > int(last):
-        raise argparse.ArgumentTypeError(f"takes {', '.join(POINTS)}, or A-B as 0-31, not {text!r}")
+        raise argparse.ArgumentTypeError(f"takes {', '.join(POINTS)}, or A-B (0-31), not {text!r}")
     return slice(int(first), int(last) + 1)
 
 
