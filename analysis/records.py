@@ -6,49 +6,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.header import FORMAT, read_header
-from analysis.ledger import EventKey, Ledger
+from analysis.header import FORMAT as FORMAT  # `X as X`: a reader of records needs it, too
+from analysis.header import read_header as read_header
+from analysis.ledger import EventKey
+from analysis.ledger import Ledger as Ledger
 from analysis.lines import Lines
-from analysis.trials import (
-    BASE_ID,
-    BASE_NUMBER,
-    CONFIRMATION,
-    EARLY_SEEDS,
-    RUNNING,
-    STATES,
-    EvalRecord,
-    RungDecision,
-    TrialRecord,
-    find_milestone,
-    is_unfinished,
-    list_milestones,
-)
+from analysis.trials import BASE_ID as BASE_ID
+from analysis.trials import BASE_NUMBER as BASE_NUMBER
+from analysis.trials import CONFIRMATION as CONFIRMATION
+from analysis.trials import EARLY_SEEDS as EARLY_SEEDS
+from analysis.trials import RUNNING as RUNNING
+from analysis.trials import STATES as STATES
+from analysis.trials import EvalRecord as EvalRecord
+from analysis.trials import RungDecision as RungDecision
+from analysis.trials import TrialRecord as TrialRecord
+from analysis.trials import find_milestone as find_milestone
+from analysis.trials import is_unfinished as is_unfinished
+from analysis.trials import list_milestones as list_milestones
 from trainable.evaluation.objective import name_spelt
 from trainable.result import OBJECTIVE
 from trainable.storage.remote import fetch_sweep, is_remote, locate
 from trainable.trial import ConfigError, nearest
-
-__all__ = [  # with what a reader of records needs beside them
-    "BASE_ID",
-    "BASE_NUMBER",
-    "CONFIRMATION",
-    "EARLY_SEEDS",
-    "FORMAT",
-    "RUNNING",
-    "STATES",
-    "EvalRecord",
-    "Ledger",
-    "RungDecision",
-    "SweepRecords",
-    "TrialRecord",
-    "describe_missing",
-    "find_milestone",
-    "find_sweep",
-    "is_unfinished",
-    "list_milestones",
-    "read_header",
-    "read_sweep",
-]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -105,7 +105,7 @@ def test_partial_and_other_splits(arguments: list[str], tmp_path: Path) -> None:
     [
         ({"sng04": OWN[:1]}, "sng04 has 2 in the corpus, 1 in the predictions"),
         ({"SNG04.json": OWN}, "did you mean sng04?"),
-        ({"sng04": [{"response": None}, OWN[1]]}, "a response must be a string"),
+        ({"sng04": [{"response": None}, OWN[1]]}, "a turn must be {response"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(

@@ -7,12 +7,24 @@ mwzeval's format: {dialogue id: [{"response": str, "state": {domain: {slot: valu
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import ValidationError, convert
 
 from trainable.trial import ConfigError
 
 Responses = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedTurn:
+    """An entry of `Responses`; other keys are not read."""
+
+    response: str
+    state: dict[str, dict[str, str]] = field(default_factory=dict)  # domain -> slot -> value
+    active_domains: list[str | None] = field(default_factory=list)  # None, as mwzeval: of no domain
 
 
 def read_predictions(path: Path) -> Responses:
@@ -82,38 +94,13 @@ def _suggest_id(name: str, turns: Mapping[str, int]) -> str:
 
 
 def _check_turn(turn: Any, place: str) -> None:
-    if not isinstance(turn, Mapping):
-        raise ConfigError(f"a turn must be an object with a response: {place} is {_describe(turn)}")
-    if not isinstance(turn.get("response"), str):
+    try:
+        convert(turn, PredictedTurn)
+    except ValidationError as error:
         raise ConfigError(
-            f"a response must be a string: {place} has {_describe(turn.get('response'))}"
-        )
-    if "state" in turn and not _is_state(turn["state"]):
-        raise ConfigError(
-            "a state must be {domain: {slot: value}}, all strings: "
-            f"{place} has {_describe(turn['state'])}"
-        )
-    if "active_domains" in turn and not _is_domains(turn["active_domains"]):
-        raise ConfigError(
-            f"active_domains must be a list of strings: {place} has "
-            f"{_describe(turn['active_domains'])}"
-        )
-
-
-def _is_state(state: Any) -> bool:
-    return isinstance(state, Mapping) and all(
-        isinstance(domain, str)
-        and isinstance(slots, Mapping)
-        and all(isinstance(x, str) for item in slots.items() for x in item)
-        for domain, slots in state.items()
-    )
-
-
-def _is_domains(values: Any) -> bool:
-    """A null among them is a turn about no domain, which mwzeval takes too."""
-    return isinstance(values, list | tuple) and all(
-        value is None or isinstance(value, str) for value in values
-    )
+            "a turn must be {response, state: {domain: {slot: value}}, active_domains: [domain]}, "
+            f"all of them texts and the last two optional: {place}: {error}"
+        ) from None
 
 
 def _describe(value: Any) -> str:

@@ -10,7 +10,6 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +20,7 @@ from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.storage.adapter import rank_of
 from trainable.trial import TrialConfig
-from tune.bench.scoring import make_replies, measure_losses
+from tune.bench.scoring import add_scoring, make_replies, measure_losses
 from tune.plan.single import add_trial_flags, spell_trial
 
 NEAR_NATS = 0.005
@@ -136,10 +135,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--trials", type=int, default=16, help="in the one pack")
     parser.add_argument("--slots", type=int, default=8, help="of the smaller packs")
-    parser.add_argument("--turns", type=int, default=1600)
-    parser.add_argument("--loss-dialogues", type=int, default=100)
-    parser.add_argument("--reply-dialogues", type=int, default=50)
-    parser.add_argument("--out", type=Path, default=Path("paired.jsonl"))
+    parser.add_argument("--turns", type=int, default=1600, help="system turns a trial trains on")
+    add_scoring(parser, 100, 50, "paired.jsonl")
     return parser
 
 

@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,7 +37,7 @@ from trainable.evaluation.validation import Generated
 from trainable.model.base import BaseSpec, load_base
 from tune.bench.remedy_trials import Trial, leave_out_spelt, list_trials
 from tune.bench.repeats import print_table
-from tune.bench.scoring import make_replies, measure_losses, score_replies
+from tune.bench.scoring import add_scoring, make_replies, measure_losses, score_replies
 
 MEANS = {"mean/9": 1 / 9, "mean/3": 1 / 3}
 GPU_SHARE = 0.3  # of its memory for passes: the rows of so many slots take the rest
@@ -178,20 +177,23 @@ def race_all(options: argparse.Namespace) -> Outcome:
 
 def build_parser() -> Parser:
     parser = Parser("tune.bench.remedies", __doc__, name="bench.remedies")
-    parser.add_argument("--profile", choices=("tiny", "lab"), default="tiny")
-    parser.add_argument("--space", default="qlora")
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--corpus", default="cambridge")
-    parser.add_argument("--quantisation", default="nf4")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--points", type=int, default=6)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--arms", nargs="+", default=["constant", "cosine", "clean"])
-    parser.add_argument("--rungs", type=int, nargs="+", default=[400, 1600], help="in turns")
-    parser.add_argument("--loss-dialogues", type=int, default=50)
-    parser.add_argument("--reply-dialogues", type=int, default=50)
-    parser.add_argument("--processes", type=int, default=2, help="that score replies")
-    parser.add_argument("--out", type=Path, default=Path("remedies.jsonl"))
+    parser.add_argument(
+        "--profile", choices=("tiny", "lab"), default="tiny", help="defaults of all fields"
+    )
+    parser.add_argument("--space", default="qlora", help="the points are drawn from this space")
+    parser.add_argument("--model", default="tiny", help="the base model")
+    parser.add_argument("--corpus", default="cambridge", help="the corpus")
+    parser.add_argument("--quantisation", default="nf4", help="format of the base's weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--points", type=int, default=6, help="random points")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each point")
+    arms = ["constant", "cosine", "clean"]
+    parser.add_argument("--arms", nargs="+", default=arms, help="schedules and targets to train")
+    parser.add_argument(
+        "--rungs", type=int, nargs="+", default=[400, 1600], help="turns at which ways are scored"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="processes that score replies")
+    add_scoring(parser, 50, 50, "remedies.jsonl")
     return parser
 
 

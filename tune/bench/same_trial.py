@@ -8,7 +8,6 @@ ones (--set averaging=) are scored: nats a target token, and greedy replies.
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
@@ -17,7 +16,7 @@ from trainable.engine.slots.slot import SlotState
 from trainable.model.base import BaseSpec, load_base
 from trainable.storage.adapter import rank_of
 from trainable.trial import TrialConfig
-from tune.bench.scoring import make_replies, measure_losses, score_replies
+from tune.bench.scoring import add_scoring, make_replies, measure_losses, score_replies
 from tune.plan.single import add_trial_flags, spell_trial
 
 MINE = "mine"
@@ -81,11 +80,9 @@ def build_parser() -> Parser:
         default=["1", "2", "4", "8", "2+4"],
         help="trials a pack; 2+4: the second half in another pack, of 4",
     )
-    parser.add_argument("--turns", type=int, default=1600)
-    parser.add_argument("--loss-dialogues", type=int, default=50)
-    parser.add_argument("--reply-dialogues", type=int, default=50)
+    parser.add_argument("--turns", type=int, default=1600, help="system turns a trial trains on")
     parser.add_argument("--label", default="", help="where this runs, for the records")
-    parser.add_argument("--out", type=Path, default=Path("same_trial.jsonl"))
+    add_scoring(parser, 50, 50, "same_trial.jsonl")
     return parser
 
 

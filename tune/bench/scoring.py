@@ -1,6 +1,8 @@
 """Losses and replies of slots as they stand, outside an engine: for measurements."""
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from trainable.corpus.losses import Losses
 from trainable.engine.pack import Pack
@@ -42,3 +44,16 @@ def score_replies(generated: Generated) -> dict[str, float]:
         **{"inform": result.inform, "success": result.success},
         "placeholders": sum(text.count("[") for text in texts) / len(texts),
     }
+
+
+def add_scoring(parser: argparse.ArgumentParser, loss: int, replies: int, out: str) -> None:
+    """Flags of what is scored, with their defaults, and of where it is written."""
+    parser.add_argument(
+        "--loss-dialogues", type=int, default=loss, help="validation dialogues of a loss"
+    )
+    parser.add_argument(
+        "--reply-dialogues", type=int, default=replies, help="validation dialogues replied to"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(out), metavar="FILE", help="append a JSON line a row here"
+    )
