@@ -12,7 +12,7 @@ from trainable.trial import nearest
 SCRIPT = "qlora-search"  # the console script
 EXIT_BAD_INPUT = 2
 # defaults that need no word
-UNTOLD: tuple[Any, ...] = (None, False, True, [], (), argparse.SUPPRESS)
+UNTOLD: tuple[Any, ...] = (None, False, True, "", [], (), argparse.SUPPRESS)
 
 
 def spell_command(module: str, name: str = "") -> str:
@@ -30,7 +30,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        if "default" in text or action.default in UNTOLD:
+        if "default:" in text or action.default in UNTOLD:
             return text
         is_list = isinstance(action.default, list | tuple)
         default = ",".join(map(str, action.default)) if is_list else "%(default)s"

@@ -55,5 +55,5 @@ def add_scoring(parser: argparse.ArgumentParser, loss: int, replies: int, out: s
         "--reply-dialogues", type=int, default=replies, help="validation dialogues replied to"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path(out), metavar="FILE", help="append a JSON line a row here"
+        "--out", type=Path, default=Path(out), metavar="FILE", help="write a JSON line a row here"
     )
