@@ -192,7 +192,11 @@ MUTANTS = {
         ('(has_earned or state == "WAITING")', '(state == "WAITING")'),
     ),
     ("tune/search/search.py", "tune/test_search.py"): (('self._next_promoted("idle")', "None"),),
+    ("tune/search/search.py", "tune/test_confirm.py"): (
+        ("is_racing and self.is_decided()", "False"),
+    ),
     ("tune/search/table.py", "tune/test_search.py"): (
+        ("all(map(self._is_past_rungs, racing))", "True"),
         ("return reached[-1] if", "return self.milestones(trial)[len(reached)] if"),
         ("if m.turns <= turns_seen", "if m.turns < turns_seen"),
         (

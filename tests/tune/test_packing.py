@@ -25,7 +25,7 @@ from tune.search.profiles import BASES
 from tune.workers.packing import choose_slots, measure
 from tune.workers.pool import Pool, base_of
 from tune.workers.pool_actor import close_pool, start_pool
-from tune.workers.ray_tune import keep_starting
+from tune.workers.ray_tune import keep_idle, keep_starting
 from tune.workers.shares import Node
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
@@ -186,6 +186,24 @@ def test_a_pool_s_engine_is_built_once_and_tells_what_it_is_at() -> None:
     assert taken.place.pid == ray.get(taken.actor.find_place.remote()).pid
     assert place.slots == slots
     close_pool(pool)
+
+
+def test_workers_without_a_trial_are_kept_until_one_of_another_kind_is_wanted() -> None:
+    from ray.tune.utils.object_cache import _ObjectCache
+
+    with keep_idle():
+        cache = _ObjectCache()
+        assert cache.cache_object("cpu", "first") and cache.cache_object("cpu", "second")
+        assert not list(cache.flush_cached_objects())
+        cache.increase_max("cpu")  # a trial is to come
+        assert cache.pop_cached_object("cpu") == "first" and not list(cache.flush_cached_objects())
+        cache.decrease_max("cpu")
+        assert cache.cache_object("cpu", "first")
+        cache.increase_max("another node's")
+        assert list(cache.flush_cached_objects()) == ["second", "first"]
+        assert cache.num_cached_objects == 0
+    cache = _ObjectCache()
+    assert cache.cache_object("cpu", "first") and not cache.cache_object("cpu", "second")
 
 
 def test_a_worker_that_is_starting_is_kept_while_another_trial_has_none() -> None:

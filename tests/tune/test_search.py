@@ -103,6 +103,20 @@ def test_a_worker_without_work_waits_or_takes_a_trial_where_nobody_is_to_come_an
     assert first is not None and (search.lease() is not None) == taken
 
 
+@pytest.mark.parametrize(("trials", "there"), [(5, [5, 3, 2]), (9, [9, 5, 3])])
+def test_nobody_is_given_up_while_another_is_before_a_rung(
+    tmp_path: Path, trials: int, there: list[int]
+) -> None:
+    """Of five at a rung three go on, the third once the fifth has come."""
+    race = {"asha": "promote", "idle": "promote", "eta": 2, "rungs_turns": (400, 800)}
+    config, space = make_config(tmp_path, trials=trials, baseline=False, race=race)
+    search, _ = open_search(config, space)
+    search.room = 4
+    run_inline(search)
+    proposed = read_sweep(config.folder).proposed
+    assert there == [sum(t.eval_at(n) is not None for t in proposed) for n in (400, 800, 1600)]
+
+
 def test_without_asha_every_trial_reaches_the_end(sweep: Sweep) -> None:
     records = sweep(trials=5, asha="off")
     assert records.count_states() == {"COMPLETE": 5}

@@ -32,6 +32,9 @@ class Rungs(Protocol):
     def drop(self, trial: str) -> None:
         """The trial will not go on, whatever it earns; its values stay."""
 
+    def is_over(self) -> bool:
+        """Whether some wait, and none of them would be promoted if nobody else reported."""
+
     def rank_waiting(self) -> list[str]:
         """Who waits, the least likely to be promoted first: by the place among all who have been
         at its rung, as a share of them."""
@@ -54,6 +57,9 @@ class NoRungs:
 
     def drop(self, trial: str) -> None:
         pass
+
+    def is_over(self) -> bool:
+        return False
 
     def rank_waiting(self) -> list[str]:
         return []
@@ -126,17 +132,24 @@ class PromoteRungs:
         return self._promote(math.ceil)
 
     def _promote(self, rounded: Callable[[float], int]) -> str | None:
+        if (trial := self._find(rounded)) is not None:
+            self.drop(trial)
+        return trial
+
+    def _find(self, rounded: Callable[[float], int]) -> str | None:
         for turns in sorted(self.ranked, reverse=True):  # the highest rung first
             ranked = self.ranked[turns]
             for _, trial in ranked[: rounded(len(ranked) / self.eta)]:
                 if trial in self.waiting[turns]:
-                    self.waiting[turns].discard(trial)
                     return trial
         return None
 
     def drop(self, trial: str) -> None:
         for waiting in self.waiting.values():
             waiting.discard(trial)
+
+    def is_over(self) -> bool:
+        return any(self.waiting.values()) and self._find(math.ceil) is None
 
     def rank_waiting(self) -> list[str]:
         places = {

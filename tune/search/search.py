@@ -128,6 +128,8 @@ class Search(TrialTable):
         is_racing = any(not is_confirmation(t) for t in self.running)
         if trial is None and not is_racing:
             trial = self._next_promoted("last")
+        if trial is None and is_racing and self.is_decided():
+            self.finish()  # so that choices of which nobody is under way may be confirmed
         return trial or self._open_confirmations(is_racing)
 
     def _next_queued(self) -> Progress | None:

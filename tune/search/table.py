@@ -188,8 +188,18 @@ class TrialTable:
         at = f" at {max(trial.scores)} turns" if trial.scores else " before its first evaluation"
         self._end(trial, "PRUNED", ASKED + at)
 
+    def is_decided(self) -> bool:
+        """Whether some wait at a rung and none of them can be promoted any more, where nobody new
+        is to come: who races is past the last rung."""
+        racing = (t for t in self.running if t.number >= 0 and not is_confirmation(t))
+        return self.rungs.is_over() and all(map(self._is_past_rungs, racing))
+
+    def _is_past_rungs(self, trial: Progress) -> bool:
+        *rungs, _ = self.milestones(trial)
+        return not rungs or trial.turns_seen >= rungs[-1].turns
+
     def finish(self) -> None:
-        """Nothing runs and nothing will: whoever still waits at a rung was not promoted."""
+        """Whoever still waits at a rung was not promoted."""
         for trial in self.searched:
             if trial.state == "WAITING":
                 self._end(trial, "PRUNED", f"not promoted from {max(trial.scores)} turns")

@@ -26,6 +26,7 @@ def run_ray_tune(
         tempfile.TemporaryDirectory(prefix="sweep-", dir=folder) as scratch,
         keep_keys(),
         keep_starting(),
+        keep_idle(),
     ):
         ray_tune.Tuner(
             ray_tune.with_resources(DialogueTrial, partial(_ask, share)),
@@ -82,6 +83,37 @@ def keep_starting() -> Iterator[None]:
         yield
     finally:
         controller._maybe_reuse_cached_actor = reuse
+
+
+@contextlib.contextmanager
+def keep_idle() -> Iterator[None]:
+    """Inside the block workers that have no trial are kept while none is wanted. Ray Tune keeps
+    one of them: a search that has nothing to do for two would start the second again, which takes
+    seconds. Where one of another kind is wanted they go, as they did."""
+    from ray.tune.utils.object_cache import _ObjectCache
+
+    cache: Any = _ObjectCache
+    keep, flush = cache.cache_object, cache.flush_cached_objects
+
+    def is_any_wanted(self: Any) -> bool:
+        return any(self._max_num_objects.values())
+
+    def keep_unless_wanted(self: Any, key: Any, worker: Any) -> bool:
+        if is_any_wanted(self):
+            return bool(keep(self, key, worker))
+        self._cached_objects[key].append(worker)
+        self._num_cached_objects += 1
+        return True
+
+    def flush_where_wanted(self: Any, force_all: bool = False) -> Iterator[Any]:
+        if force_all or is_any_wanted(self):
+            yield from flush(self, force_all)
+
+    cache.cache_object, cache.flush_cached_objects = keep_unless_wanted, flush_where_wanted
+    try:
+        yield
+    finally:
+        cache.cache_object, cache.flush_cached_objects = keep, flush
 
 
 def _ask(share: Mapping[str, float], config: Mapping[str, Any]) -> Any:
