@@ -157,7 +157,7 @@ class Resolved:
     modules: tuple[str, ...] = field(default_factory=tuple)  # full paths of the adapted modules
     trainable_params: int = 0
     total_params: int = 0
-    base_residency: str = ""  # nf4 | dequantized | 16 or 32 bit: how the frozen base is held
+    base_residency: str = ""  # nf4 | dequantized | fp8 | 16 or 32 bit: how the frozen base is held
     compute: str = ""  # fp16 | bf16 | fp32; "": recorded before it was told
     execution: str = ""  # packed | solo, and why solo when it could not be packed
     device: str = ""  # GPU model or "cpu"

@@ -23,6 +23,11 @@ def load(export: Export) -> str:
             "bitsandbytes' own 4-bit kernels round differently in the last bits, and now and then "
             "a reply changes."
         )
+    if config.base_products == "fp8":
+        parts.append(
+            "It was trained and scored on a base that multiplies in FP8, which this code does not: "
+            "where two tokens were near, it replies otherwise."
+        )
     return "\n\n".join(parts)
 
 
