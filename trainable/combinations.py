@@ -97,6 +97,7 @@ def check_start(values: Mapping[str, Any]) -> None:
 
 
 def check_decoding(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError."""
     if values["decoding"] == "contrastive" and values["top_k"] is None:
         raise ConfigError("contrastive search needs top_k: give ", Setting("top_k", "4"))
     if values["min_new_tokens"] > values["max_new_tokens"]:

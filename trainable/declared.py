@@ -83,6 +83,7 @@ def check_choice(name: str, value: str | None, allowed: Collection[str]) -> None
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Raises ConfigError."""
     if value is None:
         return
     if not low <= value <= high:

@@ -173,6 +173,7 @@ def _tell(
 
 
 def make_turn(asked: Sequence[tuple[str, str]], words: str, *, is_first: bool) -> Turn:
+    """The user's messages, tools' answers among them, and the reply. Raises Unusable."""
     if not asked and not is_first:
         raise Unusable("roles out of order: two assistant messages in a row")
     read = "\n".join(

@@ -81,6 +81,7 @@ def download_sgd(origin: Origin | None = None) -> Path:
 
 
 def download(folder: Path, names: Sequence[str], origin: Origin) -> Path:
+    """Those files of the official repository, in that folder. Raises ConfigError."""
     if all((folder / name).is_file() for name in names):  # a file appears whole and checked
         return folder
     if is_offline():

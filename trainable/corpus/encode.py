@@ -155,6 +155,7 @@ def grow(segments: Sequence[Segment], chat: Chat) -> Iterator[tuple[str, str]]:
 
 
 def encode_turn(pieces: list[Piece], special: SpecialTokens) -> EncodedTurn:
+    """The pieces' token ids, and which are targets; an end of sequence closes a target."""
     ids: list[int] = []
     is_target: list[bool] = []
     prompt_tokens = 0

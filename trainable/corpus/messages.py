@@ -49,6 +49,7 @@ def name_speaker(message: Any) -> str:
 
 
 def find_role(message: Any) -> str | None:
+    """The message's role under our names; None: it has none of them."""
     return ROLES.get(name_speaker(message))
 
 
@@ -83,6 +84,7 @@ def read_text(content: Any) -> str:
 
 
 def read_part(part: Any) -> str:
+    """A part's text. Raises Unusable."""
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping) or part.get("type") not in TEXT_PARTS:
@@ -97,6 +99,7 @@ def render_calls(message: Mapping[str, Any]) -> str:
 
 
 def list_calls(calls: Any) -> list[Any]:
+    """The calls, several or one. Raises Unusable."""
     if isinstance(calls, Mapping):
         return [calls]
     if not isinstance(calls, list):
@@ -105,6 +108,7 @@ def list_calls(calls: Any) -> list[Any]:
 
 
 def spell_call(call: Any) -> str:
+    """A call in Hermes's tags. Raises Unusable."""
     function = call.get("function", call) if isinstance(call, Mapping) else {}
     if not isinstance(function, Mapping) or "name" not in function:
         raise Unusable("a tool's call without a name")

@@ -120,6 +120,7 @@ def list_context(turn: Turn, config: TrialConfig, database: Database) -> list[st
 
 
 def pick_response(turn: Turn, config: TrialConfig) -> str:
+    """With placeholders, or lexicalised."""
     text = turn.delexicalised if config.response == "delexicalised" else turn.response
     return text.strip()
 

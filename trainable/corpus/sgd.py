@@ -46,6 +46,7 @@ def read_splits(files: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Dialogue
 
 
 def build_dialogues(rows: Iterable[Mapping[str, Any]], split: str) -> tuple[Dialogue, ...]:
+    """Those that have turns. Raises ConfigError where a field is missing."""
     found = []
     for row in rows:
         with expect_fields(f"a dialogue of split {split}", "SGD"):
@@ -117,6 +118,7 @@ def name_placeholder(service: str, slot: str) -> str:
 
 
 def name_domain(service: str) -> str:
+    """`Hotels_2` -> `hotels`"""
     return re.sub(r"_\d+$", "", service).lower()
 
 

@@ -103,6 +103,7 @@ def score(generated: Generated, biased: Generated | None = None) -> Evaluation:
 
 
 def score_replies(generated: Generated) -> Scores:
+    """The replies' scores by their corpus's evaluator."""
     n_dialogues, split = generated.asked.n_dialogues, generated.asked.split
     evaluator = load_evaluator(generated.corpus, split, n_dialogues, generated.response)
     return evaluator.score(generated.responses)

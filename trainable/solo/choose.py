@@ -46,6 +46,7 @@ def open_plain(config: TrialConfig, device: str, start: Path | None = None) -> P
 
 
 def check_plain(config: TrialConfig) -> None:
+    """Raises ConfigError where the trial runs in the engine only, or nowhere."""
     if config.method == "full" and config.quantisation not in ("bf16", "fp32"):
         raise ConfigError(
             f"method=full trains the weights themselves, and quantisation={config.quantisation} "

@@ -32,6 +32,7 @@ KEYS = re.compile(r"[^/]*:[^/]*@|.*[?&][^=]*(secret|password|token|key)[^=]*=", 
 
 
 def is_remote(storage: str) -> bool:
+    """Whether that storage is an address on object storage."""
     return "://" in storage
 
 

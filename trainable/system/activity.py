@@ -29,6 +29,7 @@ def tell(
     key: str = ALONE,
     curve: TrainingCurve | None = None,
 ) -> None:
+    """Notes what this process is at, how far of how much; `key`: for which trial."""
     _now[key] = Activity(what, done, total, curve)
 
 

@@ -37,6 +37,7 @@ def blame(reason: str, *, is_lack: bool = False) -> NodeFault:
 
 
 def find_here() -> str:
+    """Ray's id of this node."""
     import ray
 
     return str(ray.get_runtime_context().get_node_id())

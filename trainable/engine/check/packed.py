@@ -54,6 +54,7 @@ def find(pack: Checked, samples: Samples, adapter: Adapter, firsts: Sequence[int
 
 
 def put_adapter(bank: SlotBank, adapter: Adapter) -> None:
+    """Into the bank's first row, as its last and its averaged weights."""
     bank.clear(0)
     with torch.no_grad():
         for name, (a, b) in adapter.layers.items():

@@ -36,6 +36,7 @@ class Expected:
 
 
 def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
+    """What the untouched model makes of the samples, with that adapter."""
     device, model = base.device, base.model
     with hooked(model, adapter):
         gradients, short = differentiate(model, samples.short, adapter)
@@ -99,6 +100,7 @@ def hooked(model: nn.Module, adapter: Adapter) -> Iterator[None]:
 
 @contextmanager
 def noisy(model: Any, device: torch.device, size: float = NOISE) -> Iterator[None]:
+    """The model with embeddings that are off by that share, at random."""
     generator = torch.Generator().manual_seed(1)
 
     def hook(layer: nn.Module, inputs: Any, out: Tensor) -> Tensor:

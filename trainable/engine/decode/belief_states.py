@@ -68,6 +68,7 @@ def state_window(task: Task, dialogue: Dialogue, number: int) -> Window:
 
 
 def put_state(dialogue: Dialogue, number: int, line: str) -> Dialogue:
+    """The dialogue with the state and requests that the line spells at that turn."""
     turns = list(dialogue.turns)
     found = parse_state(line)
     turns[number] = replace(turns[number], state=found, requested=parse_requests(line))

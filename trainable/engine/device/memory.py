@@ -98,6 +98,7 @@ def afford_cache(sizes: Any, dtype: torch.dtype, device: torch.device, share: fl
 
 
 def count_free_bytes(device: torch.device, share: float) -> float:
+    """For keys and values: of a GPU, a part of this engine's share of what is free."""
     if device.type != "cuda":
         return CPU_CACHE_BYTES
     free, _ = read_free(device)

@@ -188,6 +188,7 @@ class SlotBank:
 
 
 def round_rank(rank: int, device: torch.device) -> int:
+    """Up to a multiple of what the device's products take at once."""
     step = CUDA_RANKS if device.type == "cuda" else 1
     return -(-rank // step) * step
 

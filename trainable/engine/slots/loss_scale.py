@@ -41,6 +41,7 @@ def adapt(scaling: Tensor, wants: Tensor, is_finite: Tensor) -> None:
 
 
 def not_finite(turns_seen: int, learning_rate: float | None) -> TrialFailed:
+    """Why a trial fails whose loss or gradient is not finite."""
     return TrialFailed(
         f"the loss or its gradient is not finite after {turns_seen} turns "
         f"(learning_rate={learning_rate})"
