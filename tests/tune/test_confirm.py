@@ -174,7 +174,7 @@ def test_rungs_decide_by_the_loss_and_the_end_by_combined(tmp_path: Path, asha: 
         assert [e.combined is None for e in trial.evals] == [
             e.turns_seen < 1600 for e in trial.evals
         ]
-        assert {e.n_dialogues for e in trial.evals if e.combined is None} == {30}
+        assert {e.n_dialogues for e in trial.evals if e.combined is None} == {50}
     first = [d for d in records.decisions if d.turns == 400]
     assert len(first) == 12 and {d.metric for d in first} == {"loss"}
     losses = {d.trials[0]: d.value for d in first}

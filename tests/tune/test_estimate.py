@@ -151,7 +151,7 @@ def test_a_dry_run_tells_all_and_leaves_nothing(
         "  learning_rate: 0.0001 to 0.03, logarithmic",
         "  schedule: cosine",
         "  decoding: greedy",
-        "   200 turns, the loss on 30 dialogues: about 9 of 9 trials",
+        "   200 turns, the loss on 50 dialogues: about 9 of 9 trials",
         "  1600 turns, 50 dialogues: about ",
         "minutes of one core, ",
         "disk: about",

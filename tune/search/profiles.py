@@ -71,7 +71,7 @@ BASES: dict[str, dict[str, Any]] = {
 RACE = {"asha": "promote", "idle": "promote", "eta": 2.25}
 # profile -> SweepConfig fields that flags may overrule
 SCALES: dict[str, dict[str, Any]] = {
-    "tiny": {**RACE, "trials": 10, "train_turns": 1600, "eval_dialogues": (30, 30, 30, 50)},
+    "tiny": {**RACE, "trials": 10, "train_turns": 1600, "eval_dialogues": (50, 50, 50, 50)},
     "colab": {**RACE, "trials": 16, "train_turns": 6000, "eval_dialogues": (100, 100, 100, 200)},
     "lab": {**RACE, "trials": 48, "train_turns": 30_000, "eval_dialogues": (100, 100, 100, 1000)},
 }
