@@ -3,7 +3,14 @@
 from dataclasses import dataclass, replace
 
 from analysis.examples import Example, choose_examples
-from analysis.labels import LABELS, format_count, format_score, label_modules, label_objective
+from analysis.labels import (
+    LABELS,
+    format_count,
+    format_rate,
+    format_score,
+    label_modules,
+    label_objective,
+)
 from analysis.noise import DialogueCounts, draw_values, read_counts, score_sums
 from analysis.ranking import rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, read_sweep
@@ -65,14 +72,10 @@ def to_cells(side: Side) -> tuple[str, ...]:
         f"{side.label} ({label_modules(side.trial)})",
         str(side.trial.config.get("base_model", "")),
         format_count(resolved.total_params if resolved else None),
-        *(show(value) for value in (last.bleu, last.success, last.inform)),
+        *(format_rate(value) for value in (last.bleu, last.success, last.inform)),
         "" if richness is None else f"{richness:.2f}",
         f"{format_score(last.value, last.name)}{spread}",
     )
-
-
-def show(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
 
 
 def describe_difference(one: Side, other: Side) -> str:

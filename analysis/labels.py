@@ -121,6 +121,11 @@ def format_hours(hours: float, unit: str) -> str:
     return f"{60 * hours:.1f} {unit.replace('hours', 'minutes')}"
 
 
+def format_rate(value: float | None) -> str:
+    """Of BLEU, Inform or Success; empty where nothing is known."""
+    return "" if value is None else f"{value:.1f}"
+
+
 def format_share(share: float) -> str:
     """A probability or share in percent, never as certain as it is not.
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from analysis.labels import (
     format_count,
+    format_rate,
     format_score,
     format_signed,
     format_value,
@@ -217,10 +218,6 @@ def _markdown_line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _show(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
-
-
 def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
     resolved, params = entry.trial.resolved, entry.trial.params
     richness, spread = entry.mean_richness("msttr"), entry.combined_interval
@@ -237,7 +234,7 @@ def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:
         LOSS: format_cell(LOSS, entry.mean("nats_per_word")),
         label_objective(entry.objective): format_score(entry.value, entry.objective) + half,
         "to first": "" if behind is None else mark + format_signed(behind, digits),
-        **{metric.capitalize(): _show(entry.mean(metric)) for metric in METRICS[:3]},
+        **{metric.capitalize(): format_rate(entry.mean(metric)) for metric in METRICS[:3]},
         "Richness": "" if richness is None else f"{richness:.2f}",
         "searched": "untuned" if entry.trial.is_base else " · ".join(values),
         "trainable": format_count(resolved.trainable_params if resolved else None),

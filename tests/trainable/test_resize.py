@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from trainable.storage.resize import WEIGHTS, copy_adapter, resize
+from trainable.storage.adapter import WEIGHTS
+from trainable.storage.resize import copy_adapter, resize
 from trainable.trial import ConfigError, TrialConfig
 
 A, B = "layers.0.q.lora_A.weight", "layers.0.q.lora_B.weight"

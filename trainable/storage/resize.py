@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainable.storage.adapter import read_adapter_config
+from trainable.storage.adapter import WEIGHTS, read_adapter_config
 from trainable.storage.adapter_ranks import spell_ranks
 from trainable.trial import TrialConfig
 
-WEIGHTS = "adapter_model.safetensors"
 A, B = ".lora_A.", ".lora_B."
 Floats = NDArray[np.floating[Any]]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from trainable.declared import check_choice
+from trainable.evaluation.objective import DIRECTIONS
 from trainable.system.inside import is_below
 from trainable.trial import ConfigError
 from tune.search.flag import Flag
@@ -20,7 +21,6 @@ ASHA = ("stop", "promote", "off")
 IDLE = ("wait", "promote")
 SAMPLERS = ("tpe", "gp", "random", "grid")
 RUNG_METRICS = ("loss", "combined", "objective")  # combined: the objective, where it is Combined
-DIRECTIONS = ("max", "min")
 limit = partial(Flag, group=LIMITS, low=0, resumable=True)
 
 

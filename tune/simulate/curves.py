@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -37,24 +39,34 @@ class Stretch:
     result: EvalResult
 
 
-class Curves(Protocol):
+class Curves(ABC):
+    """Learning curves of a space's points."""
+
     config: SweepConfig  # of which a simulated sweep changes some settings
     space: Space
     best: float  # Combined at the end of the best point there is
+    seed: int = 0
     fixed_share: float = 1.0  # of an engine that trains them: see `clock`
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         """n points at random, no two alike."""
+        return draw(self.space, seed, n)
 
     def to_config(self, point: Point) -> TrialConfig:
         """As a trial's config."""
+        return self.space.to_config(point, self.config.base)
 
-    def repeat(self, seed: int) -> Curves:
+    def repeat(self, seed: int) -> Self:
         """As a sweep with another seed would see them."""
+        other = copy(self)
+        other.seed = seed
+        return other
 
+    @abstractmethod
     def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         """From the evaluation at `seen` turns (-1: none yet) to the milestone's."""
 
+    @abstractmethod
     def true_combined(self, config: TrialConfig) -> float:
         """Combined at the end, as well as it can be known."""
 
@@ -77,15 +89,6 @@ class Formula(Curves):
             for choice in modules.choices:
                 point = {"lora_modules": choice, "learning_rate": float(rate)}
                 yield self.to_config(point)
-
-    def draw(self, seed: int, n: int) -> tuple[Point, ...]:
-        return draw(self.space, seed, n)
-
-    def to_config(self, point: Point) -> TrialConfig:
-        return self.space.to_config(point, self.config.base)
-
-    def repeat(self, seed: int) -> Formula:
-        return self
 
     def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         result = self._evaluate(config, milestone)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ class Recorded(Curves):
         runs: Mapping[TrialConfig, Sequence[TrialRecord]],
         truth: Mapping[TrialConfig, float],
     ) -> None:
-        self.space, self.config, self.seed = space, config, 0
+        self.space, self.config = space, config
         self.runs, self.truth = runs, truth
         self.configs = {frozenset(t[0].params.items()): config for config, t in runs.items()}
         self.best = max(truth.values())
@@ -42,12 +41,6 @@ class Recorded(Curves):
 
     def to_config(self, point: Point) -> TrialConfig:
         return self.configs[frozenset(point.items())]
-
-    def repeat(self, seed: int) -> Recorded:
-        """The same points as another seed trained them."""
-        other = copy(self)
-        other.seed = seed
-        return other
 
     def draw(self, seed: int, n: int) -> tuple[Point, ...]:
         if n > len(self.runs):

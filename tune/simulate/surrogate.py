@@ -7,7 +7,6 @@ import math
 import random
 import warnings
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from trainable.trial import TrialConfig
 from trainable.worker.lease import Milestone
 from tune.plan.evidence import weigh_shape
 from tune.search.proposals import draw
-from tune.simulate.curves import Curves, Point, Stretch
+from tune.simulate.curves import Curves, Stretch
 from tune.simulate.recorded import open_pool
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class HeldOut:
 class Surrogate(Curves):
     def __init__(self, pool: Pool) -> None:
         recorded = open_pool(pool, range(len(pool.params)))
-        self.config, self.seed = recorded.config, 0
+        self.config = recorded.config
         fixed = {n: v for n, v in recorded.space.fixed.items() if n in ("base_model", "corpus")}
         own = find_space(SPACE).fix({"quantisation": "nf4", **fixed})
         self.space = replace(own, searched=recorded.space.searched)
@@ -82,15 +81,6 @@ class Surrogate(Curves):
             )
         return found
 
-    def draw(self, seed: int, n: int) -> tuple[Point, ...]:
-        return draw(self.space, seed, n)
-
-    def repeat(self, seed: int) -> Surrogate:
-        """The same curves; what a search sees of Combined is off by another draw."""
-        other = copy(self)
-        other.seed = seed
-        return other
-
     def advance(self, config: TrialConfig, seen: int, milestone: Milestone) -> Stretch:
         place = self.rungs.index(milestone.turns)
         own = self._predict(config)
@@ -106,9 +96,6 @@ class Surrogate(Curves):
 
     def true_combined(self, config: TrialConfig) -> float:
         return float(self._predict(config)[-1])
-
-    def to_config(self, point: Point) -> TrialConfig:
-        return self.space.to_config(point, self.config.base)
 
     def _predict(self, config: TrialConfig) -> Floats:
         """[rungs + 1]: the logarithm of the loss at each, then Combined at the end."""
