@@ -168,10 +168,14 @@ def test_sampled_replies_depend_on_seed_dialogue_and_turn_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("quantisation", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["recurrent_gemma", "llama_dynamic"])
-def test_a_dialogue_is_read_as_if_it_were_alone(name: str, tmp_path: Path) -> None:
+def test_a_dialogue_is_read_as_if_it_were_alone(
+    name: str, quantisation: str, tmp_path: Path
+) -> None:
     """Where padding would tell, or the longest dialogue so far."""
-    trial = open_plain(TrialConfig(**LORA, base_model=str(write_model(name, tmp_path))), "cpu")
+    held = {**LORA, "quantisation": quantisation, "base_model": str(write_model(name, tmp_path))}
+    trial = open_plain(TrialConfig(**held), "cpu")
     assert trial.passes.is_one_a_time and trial.passes.rows_a_batch == 1
     drawn = [Draw(window, place) for place, window in enumerate(trial.task.train[:6])]
     by_length = sorted(drawn, key=lambda draw: len(draw.window.ids))
@@ -181,6 +185,12 @@ def test_a_dialogue_is_read_as_if_it_were_alone(name: str, tmp_path: Path) -> No
             float(trial.passes.sum_nats(w)[0]) for w in ([short], [long], [short], [short, long])
         ]
     assert sums[0] == sums[2] and sums[3] == pytest.approx(sums[0] + sums[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["tiny", "gpt_neo"])
+def test_rounding_in_16_bits_is_no_padding(name: str, folders: dict[str, Path]) -> None:
+    held = {**LORA, "quantisation": "bf16", "base_model": str(folders.get(name, name))}
+    assert not open_plain(TrialConfig(**held), "cpu").passes.is_one_a_time
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
 from trainable.solo.generate import Prompt, choose_drawn, quiet_dropout, spell_generation
-from trainable.solo.padding import check_order, ignores_padding
+from trainable.solo.padding import ROUGH_NATS, check_order, ignores_padding, in_32_bits
 from trainable.system.activity import tell
 from trainable.trial import TrialConfig
 
@@ -47,11 +47,15 @@ class Passes:
             self.rows_a_batch = 1
 
     def _ignores_padding(self) -> bool:
-        with self.autocast(), quiet_dropout(self.model):
-            windows = self.task.held_out("validation", 4)
-            text = np.concatenate([window.ids for window in windows]).tolist()
-            check_order(self.model, self.pad, text, self.config.base_model)
-            return ignores_padding(self.model, self.pad, text)
+        windows = self.task.held_out("validation", 4)
+        text = np.concatenate([window.ids for window in windows]).tolist()
+        rough = {"near": ROUGH_NATS} if self.config.quantisation == "int8" else {}
+        try:
+            with in_32_bits(self.model), quiet_dropout(self.model):
+                check_order(self.model, self.pad, text, self.config.base_model, **rough)
+                return ignores_padding(self.model, self.pad, text, **rough)
+        except torch.OutOfMemoryError:
+            return False  # it is not known
 
     def autocast(self) -> Any:
         return torch.autocast(self.device.type, self.base.compute_dtype, enabled=self.is_mixed)
