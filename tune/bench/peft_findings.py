@@ -17,6 +17,8 @@ from trainable.model.special_ids import SpecialIds, cut_at
 from trainable.trial import TrialConfig
 from tune.bench.peft_reference import list_nats
 
+REPLIES = 16  # of a batch
+
 
 @dataclass
 class Tuned:
@@ -51,10 +53,8 @@ class Tuned:
         grads = {n.replace(".default", ""): p.grad for n, p in named if p.requires_grad}
         return torch.cat(nats), {name: grad.float().cpu() for name, grad in grads.items()}
 
-    def reply(
-        self, windows: Sequence[Window], config: TrialConfig, size: int
-    ) -> dict[tuple[str, int], str]:
-        """Greedy replies by dialogue and number, so many at a time, padded on the left."""
+    def reply(self, windows: Sequence[Window], config: TrialConfig) -> dict[tuple[str, int], str]:
+        """Greedy replies by dialogue and number, in batches padded on the left."""
         asked = [
             ((w.dialogue_id, number), w.ids[:prefix].tolist())
             for w in windows
@@ -62,8 +62,8 @@ class Tuned:
         ]
         asked.sort(key=lambda prompt: len(prompt[1]))
         replies: dict[tuple[str, int], str] = {}
-        for start in range(0, len(asked), size):
-            places, prompts = zip(*asked[start : start + size], strict=True)
+        for start in range(0, len(asked), REPLIES):
+            places, prompts = zip(*asked[start : start + REPLIES], strict=True)
             made = self._generate(prompts, config)
             replies |= dict(zip(places, made, strict=True))
         return replies

@@ -68,7 +68,8 @@ class Blocks:
             from trainable.engine.kernels.block_products import multiply_blocks
 
             return multiply_blocks(x, w, self.slots, None, add_to=y)
-        return torch.baddbmm(split(y), split(x), w[self.slots]).flatten(0, 1)
+        split(y).baddbmm_(split(x), w[self.slots])
+        return y
 
     def scale_by(self, x: Tensor, factors: Tensor) -> Tensor:
         """x [tokens, n] times its slot's factors [slots, n or 1]."""

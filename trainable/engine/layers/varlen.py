@@ -67,6 +67,7 @@ def attend_efficiently(
     group = query.shape[1] // key.shape[1]
     if group > 1:
         key, value = (side.repeat_interleave(group, 1) for side in (key, value))
+    longest = min(longest, query.shape[0])  # its way back refuses more than there are
     out: Tensor = torch.ops.aten._efficient_attention_forward(
         query[None], key[None], value[None], None, borders, borders, longest, longest,
         0.0, FROM_THE_START, compute_log_sumexp=torch.is_grad_enabled(), scale=rules.scale,
