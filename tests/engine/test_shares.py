@@ -19,5 +19,6 @@ def test_every_part_has_its_share(bases: dict[str, Path]) -> None:
         pack.slots[key].goal_turns = 1000
     shares = measure_shares(pack, lambda: pack.train_pass(list(pack.slots.values())))
     assert set(shares) == {*OPERATORS.values(), "loss", "optimizer", REST}
-    assert all(share > 0 for share in shares.values())
+    shown = {part for part, share in shares.items() if share > 0}
+    assert shown == shares.keys() - {"norms, gates and rotary"}  # these are kernels on a GPU alone
     assert sum(shares.values()) == pytest.approx(1)

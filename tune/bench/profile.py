@@ -1,4 +1,4 @@
-"""Where the time of a step goes: LoRA products, attention, loss, optimizer, host."""
+"""Where the time of a step goes: products, attention, norms, loss, optimizer, host."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,13 +10,15 @@ from trainable.engine.pack import Pack
 from trainable.engine.throughput import synchronise
 
 OPTIMIZER = "engine optimizer"
-# an event within -> part
+# how an event is called, or one that it happened in -> part
 RANGES = {"TargetLoss": "loss", OPTIMIZER: "optimizer"}
-# words in an operator's name -> part; batched products are made for the adapters alone (the masks
-# of their dropout count to the rest)
-OPERATORS = {"bmm": "LoRA", "scaled_dot_product": "attention", "flash": "attention"}
-OPERATORS |= {"varlen": "attention"}
-REST = "base model and the rest"
+# a word in an event's name -> part, the first that fits. An autograd Function's own time is that of
+# the kernels that Triton makes for it; batched products are made for the adapters alone.
+OPERATORS = {"bmm": "LoRA", "AddAdapters": "LoRA", "AddMagnified": "LoRA"}
+OPERATORS |= dict.fromkeys(("scaled_dot_product", "flash", "varlen"), "attention")
+OPERATORS |= dict.fromkeys(("::mm", "::addmm", "::_scaled_mm"), "frozen products")
+OPERATORS |= dict.fromkeys(("Norm", "Gate", "Rotate"), "norms, gates and rotary")
+REST = "the rest"
 HOST = "host"  # a GPU that waits
 
 
@@ -64,7 +66,7 @@ def ranged(work: Callable[..., Any]) -> Callable[..., Any]:
 
 def add_up(events: Any, *, on_gpu: bool) -> dict[str, float]:
     """Microseconds of each part: of the device's kernels where there is one."""
-    times_us = dict.fromkeys(("LoRA", "attention", "loss", "optimizer", REST), 0.0)
+    times_us = dict.fromkeys((*OPERATORS.values(), *RANGES.values(), REST), 0.0)
     for event in events:
         if event.device_type.name != "CPU":
             continue  # a kernel: counted with the operator that launched it
@@ -75,8 +77,9 @@ def add_up(events: Any, *, on_gpu: bool) -> dict[str, float]:
 
 def name_part(event: Any) -> str:
     for name in list_names(event):
-        if name in RANGES:
-            return RANGES[name]
+        for range_, part in RANGES.items():
+            if name.startswith(range_):  # its way back is called so, too
+                return part
     return next((part for word, part in OPERATORS.items() if word in event.name), REST)
 
 
