@@ -71,7 +71,7 @@ class Reference:
                 y = torch.where(is_own, adapt(base, inputs[0], y, name, adapter, weights), y)
         return y
 
-    def _add_noise(self, _: nn.Module, inputs: Any, x: Tensor) -> Tensor:
+    def _add_noise(self, _: nn.Module, inputs: Any, x: Tensor) -> Tensor:  # [..., width]
         return x if self.noise is None else self.noise.add(x)  # NEFTune, arXiv 2310.05914
 
     def train_step(self, goal_turns: int) -> list[float]:

@@ -13,16 +13,16 @@ from torch import Tensor
 
 
 def mix(x: Tensor) -> Tensor:
-    """A bijection of 32 bits whose every output bit depends on every input bit (the `lowbias32`
-    constants of C. Wellons' hash prospector). int32, whose products wrap around: a GPU takes
-    several times as long over 64 bits."""
+    """A bijection of 32 bits, [...] -> [...], whose every output bit depends on every input bit:
+    the `lowbias32` constants of C. Wellons' hash prospector. int32, whose products wrap around: a
+    GPU takes several times as long over 64 bits."""
     x = (x ^ shift(x, 16)) * 0x7FEB352D
     x = (x ^ shift(x, 15)) * (0x846CA68B - 2**32)
     return x ^ shift(x, 16)
 
 
 def shift(x: Tensor, bits: int) -> Tensor:
-    """int32 moved to the right, zeros coming in."""
+    """int32 [...] moved to the right, zeros coming in."""
     return (x >> bits) & ((1 << (32 - bits)) - 1)
 
 
@@ -32,12 +32,12 @@ def combine(*parts: int | str) -> int:
 
 
 def uniform(key: Tensor) -> Tensor:
-    """float32 in [0, 1) of the same shape; of an integer key the lower 32 bits count."""
+    """float32 [...] in [0, 1), of the key's shape; of an integer key the lower 32 bits count."""
     return shift(mix(key.to(torch.int32)), 8).to(torch.float32) * 2.0**-24
 
 
 def uniform_at(keys: Tensor | int, numbers: Tensor) -> Tensor:
-    """float32 in [0, 1): the numbers (int32) under the keys, of the shape that both make."""
+    """float32 [...] in [0, 1), of the shape that both make: the numbers (int32) under the keys."""
     return uniform(mix(numbers).long() + keys)
 
 

@@ -44,7 +44,7 @@ class Fp8Linear(nn.Linear):
         self.turned = values.mT.contiguous()  # [in, out]; part of `joint` where that is of several
         self.joint, self.joint_scales = self.turned, self.scales  # of its siblings, side by side
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # [..., in] -> [..., out]
         return multiply_together([self], x)[0]
 
 

@@ -44,14 +44,14 @@ class DrawnByCounter(TorchDispatchMode):
 
 def draw_uniform(
     key: int, start: int, count: int, device: torch.device, low: float = 0.0, high: float = 1.0
-) -> Tensor:
+) -> Tensor:  # [count]
     return low + (high - low) * draw_numbers(key, start, count, device)
 
 
 def draw_normal(
     key: int, start: int, count: int, device: torch.device, mean: float = 0.0, std: float = 1.0
 ) -> Tensor:
-    """By Box and Muller (Annals of Mathematical Statistics 29, 1958)."""
+    """[count], by Box and Muller (Annals of Mathematical Statistics 29, 1958)."""
     radius = (-2 * torch.log1p(-draw_numbers(key, start, count, device))).sqrt_()
     angle = 2 * math.pi * draw_numbers(combine(key, "angle"), start, count, device)
     return mean + std * radius * angle.cos_()

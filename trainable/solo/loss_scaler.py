@@ -20,7 +20,7 @@ class LossScaler:
         begin(self.scaling[0], is_fp16=self.is_needed)
 
     def backward(self, loss: Tensor) -> None:
-        """Of a loss, a scalar."""
+        """Of a loss []."""
         (loss * self.scaling[0, SCALE] if self.is_needed else loss).backward()
 
     @torch.no_grad()

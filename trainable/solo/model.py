@@ -40,7 +40,7 @@ class Prepared:
             self.beginning.write(folder)
 
     def load(self, weights: dict[str, Tensor]) -> None:
-        """What `save` wrote."""
+        """What `save` wrote: by name, each of its parameter's shape [...]."""
         if self.beginning is not None:
             weights = self.beginning.read(weights)
         load_weights(self.model, weights, "lora" if self.modules else "full")
@@ -101,8 +101,8 @@ def check_as_parameters(config: TrialConfig, as_parameters: Sequence[str]) -> No
 def group_by_rate(
     trained: Mapping[str, Tensor], config: TrialConfig
 ) -> tuple[list[dict[str, Any]], tuple[float, ...]]:
-    """AdamW's groups of parameters, and what each one's rate is multiplied by: B's is another
-    (LoRA+, arXiv 2402.12354)."""
+    """AdamW's groups of parameters, A [rank, in] apart from B [out, rank], and what each one's rate
+    is multiplied by: B's is another (LoRA+, arXiv 2402.12354)."""
     if config.lora_plus_ratio is None:
         return [{"params": list(trained.values())}], (1.0,)
     a = [parameter for name, parameter in trained.items() if LORA_A in name]

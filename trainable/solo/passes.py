@@ -61,7 +61,7 @@ class Passes:
         return torch.autocast(self.device.type, self.base.compute_dtype, enabled=self.is_mixed)
 
     def sum_nats(self, draws: Sequence[Draw]) -> tuple[Tensor, int]:
-        """Of a training pass: the summed loss in nats (a scalar) over the dialogues' targets, and
+        """Of a training pass: the summed loss [] in nats over the dialogues' targets, and
         how many there are."""
         if self.is_one_a_time and len(draws) > 1:
             sums, counts = zip(*(self.sum_nats([draw]) for draw in draws), strict=True)

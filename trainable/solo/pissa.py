@@ -62,7 +62,8 @@ class Beginning:
         (folder / "adapter_config.json").write_text(json.dumps(fields, indent=1) + "\n")
 
     def read(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The trained part of what `write` wrote; the frozen part is taken over."""
+        """Of what `write` wrote the trained part, A [rank, in] and B [out, rank]; the frozen part
+        is taken over."""
         trained = dict(weights)
         for path, rank in self.ranks.items():
             a, b = (f"{PREFIX}{path}.lora_{side}.weight" for side in "AB")

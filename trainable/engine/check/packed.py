@@ -29,7 +29,7 @@ class Checked(Decodable, Protocol):
     pads_to_bucket: bool
 
     def add_gradients(self, load: Load) -> Tensor:
-        """See `Pack.add_gradients`."""
+        """As `Pack.add_gradients`: the losses [targets], in nats."""
 
 
 def find(pack: Checked, samples: Samples, adapter: Adapter, firsts: Sequence[int]) -> Findings:

@@ -85,7 +85,7 @@ def hooked(model: nn.Module, adapter: Adapter) -> Iterator[None]:
         a, b = (side.requires_grad_() for side in adapter.layers[name])
 
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
-            x = inputs[0]
+            x = inputs[0]  # [..., in]; out is [..., out]
             return out + (adapter.scale * (x @ a.to(x.dtype))) @ b.to(x.dtype)
 
         return model.get_submodule(name).register_forward_hook(hook)
@@ -103,7 +103,7 @@ def noisy(model: Any, device: torch.device, size: float = NOISE) -> Iterator[Non
     """The model with embeddings that are off by that share, at random."""
     generator = torch.Generator().manual_seed(1)
 
-    def hook(layer: nn.Module, inputs: Any, out: Tensor) -> Tensor:
+    def hook(layer: nn.Module, inputs: Any, out: Tensor) -> Tensor:  # [..., width]
         noise = torch.randn(out.shape, generator=generator).to(device, out.dtype)
         return out * (1 + size * noise)
 

@@ -67,7 +67,7 @@ class Adapter:
     ) -> Adapter:
         generator = torch.Generator().manual_seed(0)
 
-        def draw(rows: int, columns: int, size: float) -> Tensor:
+        def draw(rows: int, columns: int, size: float) -> Tensor:  # [rows, columns]
             return (size * torch.randn(rows, columns, generator=generator)).to(device)
 
         return cls(

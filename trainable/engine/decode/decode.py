@@ -135,6 +135,7 @@ class Decoder:
         slot = batch.rows[0].slot
 
         def grow(ids: Tensor, positions: Tensor, branches: Branches) -> Tensor:
+            """With this slot's adapter: [rows, branches] -> [rows, branches, width]."""
             counts = [0] * batch.n_slots
             counts[slot] = ids.numel()
             self.relayout(Layout.of(counts, self.device))

@@ -47,18 +47,18 @@ class PaddedCache(RowCache):
         super().__init__()
         self.index, self.room = pad_prefixes(begins, lengths), room
 
-    def copy(self, side: Tensor) -> Tensor:
+    def copy(self, side: Tensor) -> Tensor:  # [rows, kv_heads, columns + room, width]
         (rows, columns), (_, heads, width) = self.index.shape, side.shape
         cache = side.new_zeros(rows, heads, columns + self.room, width)
         cache[:, :, :columns] = side[self.index].transpose(1, 2)
         return cache
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Tensor) -> None:  # [rows left]
         for side in (self.keys, self.values):
             for layer in range(len(side)):
                 side[layer] = side[layer][rows]
 
-    def view(self, lengths: Tensor) -> Cached:
+    def view(self, lengths: Tensor) -> Cached:  # [rows]
         return Cached(self.keys, self.values, lengths)
 
 
@@ -71,22 +71,22 @@ class FlatCache(RowCache):
         self.starts = taken.cumsum(0) - taken  # [rows]
         self.n_columns, n_prefix = int(taken.sum()), int(lengths.sum())
 
-        def spread(rows: Tensor) -> Tensor:
+        def spread(rows: Tensor) -> Tensor:  # [rows] -> [tokens of all prefixes]
             return rows.repeat_interleave(lengths, output_size=n_prefix)
 
         within = torch.arange(n_prefix, device=begins.device)
         within -= spread(lengths.cumsum(0) - lengths)
         self.source, self.target = spread(begins) + within, spread(self.starts) + within
 
-    def copy(self, side: Tensor) -> Tensor:
+    def copy(self, side: Tensor) -> Tensor:  # [columns, kv_heads, width]
         cache = side.new_empty(self.n_columns, *side.shape[1:])
         cache[self.target] = side[self.source]
         return cache
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Tensor) -> None:  # [rows left]
         self.starts = self.starts[rows]  # the others' columns stay where they are
 
-    def view(self, lengths: Tensor) -> Cached:
+    def view(self, lengths: Tensor) -> Cached:  # [rows]
         return CachedFlat(self.keys, self.values, lengths, self.starts)
 
 

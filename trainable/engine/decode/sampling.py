@@ -150,7 +150,7 @@ def draw(scores: Tensor, keys: Tensor, step: int) -> Tensor:
 class Drawn(LogitsProcessor):
     """For transformers' `generate` without do_sample: leaves each row the one token drawn."""
 
-    def __init__(self, config: TrialConfig, keys: Tensor) -> None:
+    def __init__(self, config: TrialConfig, keys: Tensor) -> None:  # keys [rows]
         self.warpers, self.keys, self.step = make_warpers(config), keys, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class SharedCache(RowCache):
         self.own: list[tuple[Tensor, Tensor]] = []  # of each layer
         self.group = Grouping(self.dialogues)
 
-    def add_layer(self, key: Tensor, value: Tensor) -> None:
+    def add_layer(self, key: Tensor, value: Tensor) -> None:  # [tokens, kv_heads, width]
         super().add_layer(key, value)
         rows = len(self.dialogues)
         self.own.append(
@@ -36,10 +36,10 @@ class SharedCache(RowCache):
             )
         )
 
-    def copy(self, side: Tensor) -> Tensor:
+    def copy(self, side: Tensor) -> Tensor:  # [dialogues, kv_heads, columns, width]
         return side[self.index].transpose(1, 2).contiguous()
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Tensor) -> None:  # [rows left]
         alive, self.dialogues = self.dialogues[rows].unique(return_inverse=True)
         self.prefixes = self.prefixes[rows]
         self.own = [(keys[rows], values[rows]) for keys, values in self.own]
@@ -49,7 +49,7 @@ class SharedCache(RowCache):
                 side[layer] = side[layer][alive, :, :columns]
         self.group = Grouping(self.dialogues)
 
-    def view(self, lengths: Tensor) -> Cached:
+    def view(self, lengths: Tensor) -> Cached:  # [rows]
         return CachedShared(self, lengths)
 
 
@@ -79,7 +79,7 @@ class Grouping:
 class CachedShared(Cached):
     """One new token a row against its dialogue's prefix and its own tokens."""
 
-    def __init__(self, cache: SharedCache, lengths: Tensor) -> None:
+    def __init__(self, cache: SharedCache, lengths: Tensor) -> None:  # lengths [rows]
         super().__init__(cache.keys, cache.values, lengths)
         self.cache = cache
         self.n_own = int((lengths[:1] - cache.prefixes[:1]).item()) + 1  # the new one among them

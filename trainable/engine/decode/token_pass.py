@@ -59,7 +59,7 @@ class TokenPass:
             self.is_recorded = False
             return self._pass
 
-        def replay(tokens: Tensor) -> Tensor:
+        def replay(tokens: Tensor) -> Tensor:  # [rows] -> [rows, width]
             own.copy_(tokens)
             hidden: Tensor = recording.replay()
             return hidden

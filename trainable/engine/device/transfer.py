@@ -36,7 +36,7 @@ def fetch(tensors: Sequence[Tensor]) -> Callable[[], list[Tensor]]:
     there = torch.cuda.Event()
     there.record()
 
-    def wait() -> list[Tensor]:
+    def wait() -> list[Tensor]:  # each of its tensor's shape [...]
         there.synchronize()
         return copies
 

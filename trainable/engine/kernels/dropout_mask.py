@@ -16,7 +16,7 @@ TOKENS, FEATURES = 16, 128  # a program's tile
 
 
 def mask_on_gpu(x: Tensor, token_keys: Tensor, feature_keys: Tensor, keep: Tensor) -> Tensor:
-    """As `apply_mask`."""
+    """As `apply_mask`: x [tokens, width], keys [tokens, 1] and [width] -> x's shape."""
     tokens, width = x.shape
     x = x.contiguous()
     out = torch.empty_like(x)

@@ -23,7 +23,8 @@ WIDE = 4096  # logits of a row, at a time
 
 
 class Gate(torch.autograd.Function):
-    """gates * sigmoid(linear * gates + cubic * gates^3) * up: see `SILU` and `GELU_TANH`."""
+    """gates * sigmoid(linear * gates + cubic * gates^3) * up, all [..., width]: see `SILU` and
+    `GELU_TANH`."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, up: Tensor, linear: float, cubic: float) -> Tensor:
@@ -61,7 +62,8 @@ class Rotate(torch.autograd.Function):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
-    """Forward, or the gradient's way back."""
+    """Forward, or the gradient's way back: x [batch, heads, tokens, width], cos and sin [batch,
+    tokens, features] -> x's shape."""
     x = x.transpose(1, 2).contiguous()  # as the projection left it
     out, features = torch.empty_like(x), cos.shape[-1]
     batch, tokens, heads, width = x.shape
@@ -74,7 +76,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
 
 
 def derive_loss_here(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """As `trainable.engine.train.loss.derive_loss`; the gradient takes the logits' place."""
+    """As `trainable.engine.train.loss.derive_loss`: nats [targets], and the gradient [targets,
+    vocabulary], which takes the logits' place."""
     nats = torch.empty(len(logits), device=logits.device)
     vocabulary = logits.shape[1]
     _loss[(len(logits),)](logits, labels, weights, nats, vocabulary, WIDE, num_warps=8)

@@ -54,7 +54,7 @@ class AddNorm(torch.autograd.Function):
 def add_and_norm(
     x: Tensor, more: Tensor | None, weight: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    """x + more, and that normed."""
+    """x + more [..., width], and that normed by the weight [width]."""
     x, width = x.contiguous(), x.shape[-1]
     total = x if more is None else torch.empty_like(x)
     out, block = torch.empty_like(x), triton.next_power_of_2(width)
@@ -68,7 +68,7 @@ def add_and_norm(
 def norm_back(
     x: Tensor, weight: Tensor, grad: Tensor, beside: Tensor | None, epsilon: float
 ) -> Tensor:
-    """The gradient of x from that of its norm, and from what else reads x."""
+    """The gradient of x [..., width] from that of its norm, and from what else reads x."""
     grad, out, width = grad.contiguous(), torch.empty_like(x), x.shape[-1]
     block = triton.next_power_of_2(width)
     _norm_back[(x.numel() // width,)](

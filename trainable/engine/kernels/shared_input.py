@@ -54,7 +54,7 @@ def multiply_kept_blocks(
 def add_kept_blocks(
     y: Tensor, xs: Tensor, ws: Sequence[Tensor], mask: Mask | None, slots: Tensor
 ) -> Tensor:
-    """As `add_kept_products`, in y's place."""
+    """As `add_kept_products`, in y's place: y [tokens, out], xs [layers, tokens, rank]."""
     (layers, tokens, m), n, distances = xs.shape, ws[0].shape[2], find_distances(ws)
     inner, outer = fit(m, TILE * 2 // xs.itemsize), fit(n, WIDE if n > TILE else TILE)
     _add_kept[triton.cdiv(tokens, TILE), triton.cdiv(n, outer)](

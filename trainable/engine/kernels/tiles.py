@@ -19,7 +19,8 @@ SMALLEST = 16  # side of a tensor core's
 
 
 def find_distances(tensors: Sequence[Tensor]) -> tuple[int, int]:
-    """From the first to the second and the third, in numbers: how a kernel finds them (`pick`)."""
+    """From the first to the second and the third of them, each [slots, ...], in numbers: how a
+    kernel finds them (`pick`)."""
     places = [each.data_ptr() // each.itemsize for each in tensors] or [0]
     second, third = (each - places[0] for each in (*places[1:], *places[:1] * 2)[:2])
     return second, third
@@ -34,7 +35,7 @@ def fit(size: int, most: int) -> int:
     return min(most, max(SMALLEST, triton.next_power_of_2(size)))
 
 
-def precision_of(x: Tensor) -> str:
+def precision_of(x: Tensor) -> str:  # [...]
     return "ieee" if x.dtype == torch.float32 else "tf32"
 
 

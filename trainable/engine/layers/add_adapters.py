@@ -62,7 +62,7 @@ class AddAdapters(torch.autograd.Function):
         return tuple(ys)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Given:
+    def backward(ctx: Any, *grads: Tensor) -> Given:  # [tokens, out] each
         kept, lows, keys, *weights = ctx.saved_tensors
         n, layout = len(ctx.adapted), ctx.layers[0].now.layout
         grads = tuple(grad.contiguous() for grad in grads)

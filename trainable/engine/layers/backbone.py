@@ -21,14 +21,14 @@ def open_backbone(model: Any) -> Run:
     if getattr(model, "_supports_attention_backend", False):
         set_attention(model, NAME)
 
-        def run(ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Any:
+        def run(ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Any:  # [1, tokens]
             return backbone(input_ids=ids, position_ids=positions, use_cache=False, packing=packing)
 
         return run
     set_attention(model, "sdpa")
     placeholder = make_placeholder(model.device)
 
-    def run_own(ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Any:
+    def run_own(ids: Tensor, positions: Tensor, packing: Packing | Cached) -> Any:  # [1, tokens]
         with OwnAttention(packing, placeholder):
             return backbone(
                 input_ids=ids, position_ids=positions, use_cache=False, attention_mask=placeholder

@@ -86,7 +86,7 @@ class AddMagnified(torch.autograd.Function):
         return add_magnified(layout, plain, kept, low, b, factors)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # [tokens, out]
         dropped, kept, low, a, b, norms, factors = ctx.saved_tensors
         layer, layout, grad = ctx.layer, ctx.layer.now.layout, grads[0].contiguous()
         grad_a, grad_b = layer.grads

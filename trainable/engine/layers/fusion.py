@@ -116,7 +116,7 @@ def fuse_gate(block: Any) -> bool:
     """down(act(gate(x)) * up(x)), the middle of it as one kernel."""
     from trainable.engine.kernels.fused import GELU_TANH, SILU
 
-    def theirs(gate: Tensor, up: Tensor) -> Tensor:
+    def theirs(gate: Tensor, up: Tensor) -> Tensor:  # [..., width]
         return multiply_gated(block.act_fn, gate, up)
 
     device = next(block.parameters()).device
@@ -125,7 +125,7 @@ def fuse_gate(block: Any) -> bool:
     found = next((ours for ours in known if agree(theirs, ours, *drawn)), None)
     multiply = found or partial(fused(multiply_gated, device), block.act_fn)
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:  # [rows, tokens, width]
         out: Tensor = block.down_proj(multiply(block.gate_proj(x), block.up_proj(x)))
         return out
 
@@ -168,6 +168,7 @@ def rotate_like(theirs: Callable[..., Turned]) -> Callable[..., Turned]:
     from trainable.engine.kernels.fused import Rotate
 
     def turn(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, *others: Any, **named: Any) -> Turned:
+        """q, k [rows, heads, tokens, width]; cos, sin [1 or rows, tokens, features]."""
         if others or named or not q.is_cuda:
             return theirs(q, k, cos, sin, *others, **named)
         return Rotate.apply(q, cos, sin), Rotate.apply(k, cos, sin)
@@ -207,7 +208,7 @@ def draw_like(weight: Tensor, *shape: int) -> Tensor:
 
 @torch.no_grad()
 def agree(theirs: Callable[..., Any], ours: Callable[..., Any], *sample: Tensor) -> bool:
-    """Whether both make the same of it, up to rounding."""
+    """Whether both make the same of it, tensors of any shape [...], up to rounding."""
     wanted, found = theirs(*sample), ours(*sample)
     pairs = zip(wanted, found, strict=True) if isinstance(wanted, tuple) else [(wanted, found)]
     near = 1e-5 if sample[0].dtype == torch.float32 else 2e-2

@@ -105,7 +105,7 @@ class PackedLinear(nn.Module):
         self.b = (b * self.factors[:, None]).to(self.b.dtype)
 
     def multiply_base(self, x: Tensor) -> Tensor:
-        """Without the bias."""
+        """x [..., in] -> [..., out], without the bias."""
         if self.is_plain:
             return F.linear(x, self.base.weight)  # type: ignore[arg-type]
         y: Tensor = self.base(x)
@@ -127,7 +127,7 @@ class PackedLinear(nn.Module):
 def add_noise(model: Any, now: Pass) -> None:
     """In place: embeddings have the noise of the pass, where it has some."""
 
-    def hook(embeddings: nn.Module, inputs: Any, x: Tensor) -> Tensor:
+    def hook(embeddings: nn.Module, inputs: Any, x: Tensor) -> Tensor:  # [..., width]
         return x if now.noise is None else now.noise.add(x)
 
     model.get_input_embeddings().register_forward_hook(hook)

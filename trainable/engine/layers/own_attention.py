@@ -42,7 +42,7 @@ def is_list_of_one(part: object) -> bool:
 
 
 class OwnAttention(TorchFunctionMode):
-    def __init__(self, packing: Packing | Cached, placeholder: Tensor) -> None:
+    def __init__(self, packing: Packing | Cached, placeholder: Tensor) -> None:  # [1, 1, 1, 1]
         super().__init__()
         self.packing, self.placeholder = packing, placeholder
         self.layer = -1

@@ -75,7 +75,7 @@ def find_siblings(layers: Sequence[Any], run: Callable[[], Any]) -> list[list[An
     the very same tensor, and once each; none where it fails (the engine's self-check says why)."""
     calls: list[tuple[Any, Tensor]] = []
 
-    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:  # x [..., in]
         calls.append((layer, given[0]))
 
     hooks = [layer.register_forward_pre_hook(note) for layer in layers]

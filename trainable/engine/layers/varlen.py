@@ -49,7 +49,7 @@ def attend_flat(
 def attend_flash(
     query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, rules: ScoreRules
 ) -> Tensor:
-    """FlashAttention (arXiv 2307.08691); shapes as `attend_flat`."""
+    """FlashAttention (arXiv 2307.08691): [tokens, heads, width], all shapes as `attend_flat`."""
     before = -1 if rules.window is None else rules.window - 1
     out = varlen_attn(
         query, key, value, borders, borders, longest, longest,
@@ -62,8 +62,8 @@ def attend_flash(
 def attend_efficiently(
     query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, rules: ScoreRules
 ) -> Tensor:
-    """Rabe and Staats 2021, arXiv 2112.05682; shapes as `attend_flat`. It knows no grouped
-    queries."""
+    """Rabe and Staats 2021, arXiv 2112.05682: [tokens, heads, width], all shapes as `attend_flat`.
+    It knows no grouped queries."""
     group = query.shape[1] // key.shape[1]
     if group > 1:
         key, value = (side.repeat_interleave(group, 1) for side in (key, value))

@@ -40,7 +40,7 @@ class TargetLoss(torch.autograd.Function):
         return (nats * weights).sum(), nats
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:  # [], [targets]
         (grad,) = ctx.saved_tensors
         return grad * grads[0].to(grad.dtype), None, None, None
 

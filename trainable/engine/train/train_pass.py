@@ -102,8 +102,8 @@ class TrainPass:
     def __init__(
         self, work: Callable[[Load], Tensor], is_recorded: bool, is_compiled: bool
     ) -> None:
-        """`is_compiled`: torch compiles parts of the work, perhaps anew for other shapes, which
-        cannot be recorded."""
+        """`work` returns the losses [targets]. `is_compiled`: torch compiles parts of
+        the work, perhaps anew for other shapes, which cannot be recorded."""
         self.work, self.is_recorded, self.is_compiled = work, is_recorded, is_compiled
         self.n_readied = 0  # passes that compiled or were recorded
         self.recording_s = 0.0  # what recordings have taken
