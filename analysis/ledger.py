@@ -79,6 +79,7 @@ class Ledger:
         self.notes: list[str] = []
         self.exhausted_at: int | None = None
         self.decisions: list[RungDecision] = []
+        self.parked: set[str] = set()  # trials that their last rung did not send on
         self.order: dict[EventKey, None] = {}  # what happened, in the order in which it did
         self.n_numbers = 0  # all below may have been given out, also to trials that are lost
         self.n_told = 0  # events; nothing changes without one
@@ -111,11 +112,16 @@ class Ledger:
         if kind == "note":
             self._note(event)
         elif kind == "rung":
-            self.decisions.append(convert(event, RungDecision))
+            self._rung(convert(event, RungDecision))
         elif kind in ("trial", "resolved", "eval", "end"):
             self._tell_trial(kind, read_id(event), event, line)
         else:
             raise ValueError(f"no event is called {kind!r}")
+
+    def _rung(self, decision: RungDecision) -> None:
+        self.decisions.append(decision)
+        change = self.parked.difference_update if decision.goes_on else self.parked.update
+        change(decision.trials)
 
     def _note(self, event: Mapping[str, Any]) -> None:
         note = convert(event, Note)
@@ -170,6 +176,7 @@ class Ledger:
         kept = [e for e in trial.evals if e.turns_seen != result.turns_seen]
         evals = tuple(sorted([*kept, result], key=lambda e: e.turns_seen))
         self.order.setdefault(("eval", trial.id, result.turns_seen))
+        self.parked.discard(trial.id)
         if ("end", trial.id, 0) in self.order:  # lines changed places: an end is the last
             self._end_last(trial.id)
         return change(trial, evals=evals)

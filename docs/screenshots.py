@@ -22,14 +22,14 @@ from analysis.lines import Lines
 from analysis.records import read_header
 from analysis.report import offline, write_report
 from analysis.serve import open_server
-from tune.terminal.progress import Progress
+from tune.terminal.progress import SweepProgress
 from tune.terminal.table import render
 
 DOCS = Path(__file__).parent
 PICTURES = DOCS / "pictures"
-ANALYSIS = DOCS.parent / "analysis"
-RUNNING, ENDED = ANALYSIS / "example" / "sweep", ANALYSIS / "results" / "layers" / "layers"
-SHOWN_EVENTS = 45  # of the running one's: half of the way
+RESULTS = DOCS.parent / "analysis" / "results"
+RUNNING, ENDED = RESULTS / "small_cards" / "race", RESULTS / "layers" / "layers"
+SHOWN_EVENTS = 90  # of the running one's
 COLUMNS = 96
 SIZE = {"width": 1280, "height": 860}
 
@@ -46,7 +46,7 @@ def cut(source: Path, n_events: int, folder: Path) -> Path:
 
 def draw_table(folder: Path, output: Path) -> None:
     """What the terminal shows meanwhile."""
-    progress = Progress({**read_header(folder), "name": folder.name})
+    progress = SweepProgress({**read_header(folder), "name": folder.name})
     for line, event in Lines(folder).read_on():
         progress.ledger.add(event, line)
     console = Console(record=True, width=COLUMNS, height=40, file=io.StringIO())

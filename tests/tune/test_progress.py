@@ -124,6 +124,19 @@ MANY = {f"field_{letter}": f"value-{letter}" for letter in "abcdefghij"}
 PATTERN = {"lora_modules": r"regexp:.*\.(self_attn\.o_proj|mlp\.down_proj|mlp\.gate_proj)", **MANY}
 
 
+def test_who_waits_at_a_rung_does_not_run() -> None:
+    progress = SweepProgress({**SWEEP, "config": {**SWEEP["config"], "asha": "promote"}})  # type: ignore[dict-item]
+    for number in range(3):
+        decided = {"turns": 100, "trials": [f"{number:04d}"], "metric": "combined", "value": 20.0}
+        for event in (start(number), score(number, 100, 20.0)):
+            progress.on_event(event)
+        progress.on_event({"event": "rung", **decided, "goes_on": number == 2, "time_s": 46.0})
+    assert "1 running, 2 waiting of 4" in show(progress)
+    assert any(line.split()[-3:] == ["0002", "2", "waiting"] for line in show(progress).splitlines())
+    progress.on_event(score(0, 300, 30.0))  # it was promoted
+    assert "2 running, 1 waiting of 4" in show(progress)
+
+
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_the_trial_its_turns_score_and_curve_are_on_every_terminal(width: int) -> None:
     progress = SweepProgress(SWEEP, slots=2)

@@ -74,10 +74,16 @@ class SweepProgress:
     @property
     def at_work(self) -> list[TrialRecord]:
         """The open trials that some process works on, the untuned base among them; without
-        heartbeats all that have not ended."""
-        known = self.heartbeats.activities
+        heartbeats all that do not wait at a rung."""
+        known, parked = self.heartbeats.activities, self.ledger.parked
         is_open = [t for t in list(self.ledger.trials.values()) if t.state == RUNNING]
-        return [t for t in is_open if t.id in known] if known else is_open
+        return [t for t in is_open if (t.id in known if known else t.id not in parked)]
+
+    @property
+    def waiting(self) -> list[TrialRecord]:
+        """The open trials that nobody works on: at a rung, or until a worker is free."""
+        at_work = {t.id for t in self.at_work}
+        return [t for t in self.trials if t.state == RUNNING and t.id not in at_work]
 
     @property
     def turns(self) -> int:

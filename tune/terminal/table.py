@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +14,10 @@ from rich.text import Text
 from analysis.choice import PointResult
 from analysis.curves import Rung, count_gpu_hours, count_rungs, gpu_of, name_hours
 from analysis.labels import format_hours, format_score, label_objective, label_setting
-from analysis.records import RUNNING, STATES, TrialRecord
+from analysis.records import RUNNING, STATES
 from tune.terminal.bars import make_bar
 from tune.terminal.progress import SweepProgress, format_duration
-from tune.terminal.trial_rows import STATE_STYLES, render_trials
+from tune.terminal.trial_rows import STATE_STYLES, WAITING, render_trials
 
 if TYPE_CHECKING:
     from tune.terminal.heartbeats import GpuUse
@@ -82,13 +83,15 @@ def _render_summary(progress: SweepProgress) -> Table:
 
 
 def _count_states(progress: SweepProgress) -> Text:
-    states = [t.state for t in progress.trials]
-    counts = Text(", ").join(
-        Text(f"{n} {state.lower()}", style=STATE_STYLES[state])
-        for state in STATES
-        if (n := states.count(state))
+    counts = Counter(t.state for t in progress.trials)
+    counts[WAITING] = len(progress.waiting)
+    counts[RUNNING] -= counts[WAITING]
+    told = Text(", ").join(
+        Text(f"{counts[state]} {state.lower()}", style=STATE_STYLES[state])
+        for state in (*STATES, WAITING)
+        if counts[state]
     )
-    return Text.assemble(counts, f" of {progress.wanted}" if progress.wanted else "")
+    return Text.assemble(told, f" of {progress.wanted}" if progress.wanted else "")
 
 
 def _describe_best(progress: SweepProgress) -> str:
@@ -163,20 +166,20 @@ def _list_rungs(progress: SweepProgress) -> list[int]:
 def _render_rungs(progress: SweepProgress) -> Table:
     """Who got how far: each rung with the trials that reached it, and those that are on their way
     from there to the next."""
-    milestones, trials = _list_rungs(progress), progress.trials
-    rungs = count_rungs(trials, milestones)
+    milestones = _list_rungs(progress)
+    rungs = count_rungs(progress.trials, milestones)
     widest = max((r.reached for r in rungs), default=0) or 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("rung", justify="right", no_wrap=True, min_width=6)
     table.add_column("reached", no_wrap=True, min_width=18)
     table.add_column("best", justify="right", no_wrap=True, min_width=5)
     table.add_column("on the way from here", no_wrap=True, overflow="ellipsis")
-    table.add_row("0", "", "", _name_those_at(0, milestones, trials))
+    table.add_row("0", "", "", _name_those_at(0, milestones, progress))
     for rung in rungs:
         bar = Table.grid(padding=(0, 1))
         line = make_bar(rung.reached, widest, width=12)
         bar.add_row(line, str(rung.reached))
-        here = _name_those_at(rung.turns, milestones, trials)
+        here = _name_those_at(rung.turns, milestones, progress)
         table.add_row(str(rung.turns), bar, _describe_best_at(rung, progress.objective), here)
     return table
 
@@ -188,11 +191,11 @@ def _describe_best_at(rung: Rung, objective: str) -> str:
     return "" if rung.lowest_loss is None else f"loss {rung.lowest_loss:.3f}"
 
 
-def _name_those_at(turns: int, milestones: Sequence[int], trials: Sequence[TrialRecord]) -> str:
-    here = [
-        t.id
-        for t in trials
-        if t.state == RUNNING and turns == max([s for s in milestones if t.eval_at(s)], default=0)
-    ]
+def _name_those_at(turns: int, milestones: Sequence[int], progress: SweepProgress) -> str:
+    here, waiting = (
+        [t.id for t in trials if turns == max([s for s in milestones if t.eval_at(s)], default=0)]
+        for trials in (progress.at_work, progress.waiting)
+    )
     more = f" +{len(here) - SHOWN_HERE}" if len(here) > SHOWN_HERE else ""
-    return " ".join(here[:SHOWN_HERE]) + more
+    named = " ".join(here[:SHOWN_HERE]) + more
+    return f"{named}  {len(waiting)} waiting".lstrip() if waiting else named

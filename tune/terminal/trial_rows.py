@@ -17,6 +17,8 @@ from tune.terminal.progress import SweepProgress
 
 # legible on dark and on light terminals alike: only what failed has a colour
 STATE_STYLES = {"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bold red"}
+WAITING = "WAITING"
+STATE_STYLES[WAITING] = ""
 NARROW, BROAD = 72, 110  # cells of a terminal: below, gaps are small; from there on bars are shown
 CURVE_POINTS, BAR = 8, 8
 OTHER_DIALOGUES = "┊"
@@ -95,10 +97,7 @@ def choose_rows(progress: SweepProgress, n_rows: int) -> list[TrialRecord]:
 
 def _list_open(progress: SweepProgress) -> list[TrialRecord]:
     """Those at work first."""
-    at_work = progress.at_work
-    known = {t.id for t in at_work}
-    waiting = [t for t in progress.trials if t.state == RUNNING and t.id not in known]
-    return [*at_work, *waiting]
+    return [*progress.at_work, *progress.waiting]
 
 
 def _show_trial(
@@ -161,7 +160,7 @@ def _show_now(trial: TrialRecord, progress: SweepProgress, layout: ColumnLayout)
         return Text(trial.state.lower(), style=STATE_STYLES[trial.state])
     activity = progress.heartbeats.activities.get(trial.id)
     if activity is None:
-        return "" if not progress.heartbeats.activities else "waiting"
+        return "waiting" if any(t.id == trial.id for t in progress.waiting) else ""
     return render_activity(activity, width=BAR) if layout.has_bars else activity.what
 
 

@@ -67,7 +67,8 @@ class Workers:
 
     def describe(self, room: int) -> str:
         packing = f"{self.slots} on one base model" if self.slots else "each in its own process"
-        return f"up to {room} trials at a time, {packing} ({self.why})"
+        most = "one trial" if room == 1 else f"up to {room} trials"
+        return f"{most} at a time, {packing} ({self.why})"
 
 
 def plan_workers(
