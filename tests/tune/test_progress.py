@@ -132,7 +132,8 @@ def test_who_waits_at_a_rung_does_not_run() -> None:
             progress.on_event(event)
         progress.on_event({"event": "rung", **decided, "goes_on": number == 2, "time_s": 46.0})
     assert "1 running, 2 waiting of 4" in show(progress)
-    assert any(line.split()[-3:] == ["0002", "2", "waiting"] for line in show(progress).splitlines())
+    rows = [line.split() for line in show(progress).splitlines()]
+    assert any(row[-3:] == ["0002", "2", "waiting"] for row in rows)
     progress.on_event(score(0, 300, 30.0))  # it was promoted
     assert "2 running, 1 waiting of 4" in show(progress)
 
