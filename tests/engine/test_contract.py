@@ -1,4 +1,4 @@
-"""The engine's contract (design, section 5): what a trial computes does not depend on its company.
+"""The engine's contract (design, section 5): a trial's results do not depend on its neighbours.
 
 L0 isolation to the bit, L1 equality with peft and torch's AdamW, L2 independence of the pack, of
 joining late, parking and migrating, L5 decoding equal to `generate`.
@@ -136,7 +136,7 @@ def test_l1_a_slot_equals_solo_peft(base_folder: Path, tmp_path: Path) -> None:
 
 
 def test_l0_a_neighbour_changes_no_bit(base_folder: Path, tmp_path: Path) -> None:
-    """Same pack shape, other company: an ordinary neighbour, and one whose weights are NaN."""
+    """Same pack shape, another neighbour: an ordinary one, and one whose weights are NaN."""
     results = []
     for spoil in (False, True):
         pack = open_pack(base_folder, slots=2)
@@ -153,19 +153,19 @@ def test_l0_a_neighbour_changes_no_bit(base_folder: Path, tmp_path: Path) -> Non
     assert clean_made == spoilt_made
 
 
-@pytest.mark.parametrize("company", [2, 7])
+@pytest.mark.parametrize("neighbours", [2, 7])
 def test_l2_dropout_and_order_do_not_depend_on_the_pack(
-    bases: dict[str, Path], tmp_path: Path, company: int
+    bases: dict[str, Path], tmp_path: Path, neighbours: int
 ) -> None:
-    """Alone, in company, and joining late: the same trial up to rounding."""
+    """Alone, beside neighbours, and joining late: the same trial up to rounding."""
     folder = bases["llama"]
     config = make_config(folder, seed=5, lora_dropout=0.3, batch_turns=12)
     alone = open_pack(folder, slots=1)
     alone.join("mine", config, None)
     train(alone, {"mine": 60})
     expected = weights(alone, "mine", tmp_path / "alone")
-    crowd = open_pack(folder, slots=company + 1)
-    others = {f"other{i}": 40 + 10 * i for i in range(company)}
+    crowd = open_pack(folder, slots=neighbours + 1)
+    others = {f"other{i}": 40 + 10 * i for i in range(neighbours)}
     for i, key in enumerate(others):
         crowd.join(key, make_config(folder, seed=20 + i, lora_rank=2 + i), None)
     train(crowd, dict.fromkeys(others, 20))

@@ -20,7 +20,7 @@ def to_linear(model: nn.Module) -> None:
     """In place; a bitsandbytes layer that has taken one's place already stays."""
     for path in list_paths(model, Conv1D):
         layer = model.get_submodule(path)
-        model.set_submodule(path, turn(layer, open_linear(layer)))
+        model.set_submodule(path, put_transposed(layer, open_linear(layer)))
 
 
 def open_linear(layer: Any) -> nn.Linear:
@@ -35,11 +35,11 @@ def to_stored(model: nn.Module) -> None:
         empty = AutoModelForCausalLM.from_config(config)
     for path, layer in empty.named_modules():
         if isinstance(layer, Conv1D):
-            model.set_submodule(path, turn(model.get_submodule(path), layer))
+            model.set_submodule(path, put_transposed(model.get_submodule(path), layer))
 
 
-def turn(layer: Any, other: Any) -> Any:
-    """`other` with the layer's weight turned and its bias."""
+def put_transposed(layer: Any, other: Any) -> Any:
+    """`other` with the layer's bias, and its weight with both dimensions swapped."""
     weight = layer.weight
     other.weight = nn.Parameter(weight.data.T.contiguous(), requires_grad=weight.requires_grad)
     other.bias = layer.bias

@@ -57,7 +57,7 @@ def add_gradients(totals: Sequence[Tensor], left: Tensor, right: Tensor, borders
     """As `Blocks.add_gradients`, of up to three layers [slots, m, n] at once, left [layers or 1,
     tokens, m] and right [layers, tokens, n], in float32: chunks of a slot's tokens are summed side
     by side, and their sums one after another. Chunks are counted from the slot's own first token,
-    so that its gradient is the same in any company."""
+    so that its gradient is the same whatever other slots there are."""
     left, right, (slots, m, n) = left.contiguous(), right.contiguous(), totals[0].shape
     (layers, tokens, _), rows, columns = right.shape, fit(m, TILE), fit(n, TILE)
     places = tokens // CHUNK_TOKENS + slots  # enough, wherever the slots' borders lie
