@@ -1,7 +1,7 @@
 """What a whole model makes of some validation dialogues, and whether its trial made the same."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +72,10 @@ def noisy(model: Any) -> Iterator[None]:
         return (out.float() * (1 + ROUNDING * noise)).to(out.dtype)
 
     layers = (m for m in model.modules() if isinstance(m, torch.nn.Linear | Conv1D))
-    handles = [layer.register_forward_hook(shake) for layer in layers]
-    try:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_hook(shake))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def measure_divergence(probe: Probe, other: Probe) -> float:

@@ -1,7 +1,7 @@
 """What the untouched model computes: transformers' own module, before any of its layers changes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,12 +90,10 @@ def hooked(model: nn.Module, adapter: Adapter) -> Iterator[None]:
 
         return model.get_submodule(name).register_forward_hook(hook)
 
-    handles = [add(name) for name in adapter.layers]
-    try:
+    with ExitStack() as hooks:
+        for name in adapter.layers:
+            hooks.enter_context(add(name))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -107,11 +105,8 @@ def noisy(model: Any, device: torch.device, size: float = NOISE) -> Iterator[Non
         noise = torch.randn(out.shape, generator=generator).to(device, out.dtype)
         return out * (1 + size * noise)
 
-    handle = model.get_input_embeddings().register_forward_hook(hook)
-    try:
+    with model.get_input_embeddings().register_forward_hook(hook):
         yield
-    finally:
-        handle.remove()
 
 
 def differentiate(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -79,18 +80,12 @@ def fuse_blocks(model: PreTrainedModel, run_backbone: Run) -> list[nn.Module]:
             block.forward = forward
             found.append(block)
 
-    hooks = [
-        block.register_forward_hook(compare, with_kwargs=True)
-        for block in model.modules()
-        if {name for name, _ in block.named_children()} == BLOCK and has_our_norms(block)
-    ]
-    try:
+    # an unlike block fails; the self-check says why a model's own pass cannot run
+    with ExitStack() as hooks, suppress(Exception):
+        for block in model.modules():
+            if {name for name, _ in block.named_children()} == BLOCK and has_our_norms(block):
+                hooks.enter_context(block.register_forward_hook(compare, with_kwargs=True))
         run_sample(model, run_backbone)
-    except Exception:  # an unlike block; the self-check says why a model's own pass cannot run
-        return found
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 

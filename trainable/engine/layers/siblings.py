@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import product
 from typing import Any
 
@@ -78,14 +79,13 @@ def find_siblings(layers: Sequence[Any], run: Callable[[], Any]) -> list[list[An
     def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:  # x [..., in]
         calls.append((layer, given[0]))
 
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
-    try:
-        run()
-    except Exception:
-        return []
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(note))
+        try:
+            run()
+        except Exception:
+            return []
     times = Counter(layer for layer, _ in calls)
     groups: list[list[Any]] = [[]]
     read: Tensor | None = None
