@@ -111,14 +111,16 @@ def format_signed(value: float, digits: int = 1) -> str:
 
 
 def format_hours(hours: float, unit: str) -> str:
-    """A cost; below an hour in minutes.
+    """A cost; below an hour in minutes, below a minute with two digits that count.
 
-    >>> format_hours(0.045, "GPU-hours"), format_hours(12.34, "hours of one core")
-    ('2.7 GPU-minutes', '12.3 hours of one core')
+    >>> format_hours(0.0045, "GPU-hours"), format_hours(12.34, "hours of one core")
+    ('0.27 GPU-minutes', '12.3 hours of one core')
     """
     if hours >= 1:
         return f"{hours:.1f} {unit}"
-    return f"{60 * hours:.1f} {unit.replace('hours', 'minutes')}"
+    minutes = 60 * hours
+    shown = f"{minutes:.1f}" if minutes >= 1 else f"{minutes:.2g}"
+    return f"{shown} {unit.replace('hours', 'minutes')}"
 
 
 def format_rate(value: float | None) -> str:

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from analysis.curves import name_hours
-from analysis.labels import count_things, format_count
+from analysis.labels import count_things, format_count, format_hours
 from analysis.readings.numbers import show_score, tell_correlation
 from analysis.records import SweepRecords
 
@@ -38,7 +38,7 @@ def read_bleu_success(figure: go.Figure, records: SweepRecords) -> str:
 def read_pareto(figure: go.Figure, records: SweepRecords) -> str:
     every, front = figure.data
     unit = name_hours(records.trials)
-    costs = [_show_cost(hours, unit) for hours in (front.x[0], front.x[-1])]
+    costs = [format_hours(hours, unit) for hours in (front.x[0], front.x[-1])]
     values = [show_score(records, value) for value in (front.y[0], front.y[-1])]
     n = f"{len(front.x)} of {count_things(len(every.x), 'trial')}"
     if len(front.x) == 1:
@@ -52,13 +52,3 @@ def read_pareto(figure: go.Figure, records: SweepRecords) -> str:
         "others one on the line is at least as good and cheaper, or it was scored on other "
         "dialogues."
     )
-
-
-def _show_cost(hours: float, unit: str) -> str:
-    """
-    >>> _show_cost(0.0045, "machine-hours"), _show_cost(2.0, "GPU-hours")
-    ('0.27 machine-minutes', '2 GPU-hours')
-    """
-    if hours >= 1:
-        return f"{hours:.3g} {unit}"
-    return f"{60 * hours:.2g} {unit.replace('hours', 'minutes')}"

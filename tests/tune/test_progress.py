@@ -78,7 +78,7 @@ def test_the_table_shows_states_rungs_curves_and_use() -> None:
     assert "1 pruned, 1 running, 1 fail of 4" in text
     assert "Combined 60.0  (trial 0000, rung 300" in text
     assert "1 of 2 busy (50 %), GPUs: 1" in text
-    assert "0.6 GPU-minutes, about 0.4 GPU-minutes to come" in text
+    assert "0.6 GPU-minutes, about 0.36 GPU-minutes to come" in text
     assert next(line for line in text.splitlines() if line.split()[:1] == ["100"]).split()[-2:] == [
         "2",
         "20.0",
