@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.command.flags import add_trust
 from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 from tune.endpoint.flags import add_endpoint, check_flags
 from tune.generate import Replies, System, count_dialogues, make_replies, open_system
@@ -99,12 +100,12 @@ def evaluate(args: argparse.Namespace) -> Outcome:
         tell_test_use(replies)
     print_scores(scores, replies.corpus, args.split)
     if args.responses:
-        write_json(replies.responses, args.responses, "--responses")
+        write_asked(replies.responses, args.responses, "--responses")
     measured = objective.measure(replies.responses, scores) if objective else None
     record = spell_scores(scores, replies.corpus, args.split, replies.adapter_sha256)
     record |= {"objective": measured} if measured else {}
     if out:
-        write_json(record, out, "--json")
+        write_asked(record, out, "--json")
     has_failed = measured is not None and measured["value"] is None
     code = cross_check(replies.responses, scores) if args.cross_check else 0
     return Outcome(facts=record, code=max(code, int(has_failed)))
@@ -209,11 +210,10 @@ def spell_scores(
     }
 
 
-def write_json(content: Any, path: Path, flag: str) -> None:
-    from trainable.system.whole import write_whole
-
+def write_asked(content: Any, path: Path, flag: str) -> None:
+    """Raises ConfigError, with the flag that asks for the file, where it cannot be written."""
     try:
-        write_whole(path, json.dumps(content, indent=1).encode())
+        write_json(path, content)
     except OSError as error:
         raise ConfigError(f"{flag} must be a file that can be written: {error}") from error
 

@@ -17,6 +17,7 @@ from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.result import ValidationRequest
 from trainable.system.hub import settle_network
+from trainable.system.whole import write_json
 from trainable.trial import CONDITIONS, ConfigError, TrialConfig
 from tune.plan.system_flags import add_corpus, add_generation, add_system
 from tune.terminal.quiet import quieten
@@ -53,15 +54,13 @@ class Replies:
 
 
 def write_replies(args: argparse.Namespace) -> Outcome:
-    from trainable.system.whole import write_whole
-
     if args.out is not None and not args.out.absolute().parent.is_dir():
         raise ConfigError(f"--out must lie in a folder that exists, and {args.out.parent} does not")
     responses = make_replies(*open_system(args), args).responses
     if args.out is None:
         print(json.dumps(responses, indent=1))
     else:
-        write_whole(args.out, json.dumps(responses, indent=1).encode())
+        write_json(args.out, responses)
         print(f"replies to {len(responses)} dialogues: {args.out}")
     return Outcome(facts={"out": args.out, "responses": responses})
 

@@ -20,10 +20,10 @@ from transformers import (
 
 from trainable.engine.slots.peft_format import PREFIX, shape_adapter, spell_config
 from trainable.engine.slots.rows import AdapterShape
-from trainable.engine.slots.slot import write_json
 from trainable.model.modules import list_linear_paths
 from trainable.model.peft_targets import list_as_parameters
 from trainable.solo.adapter import check_whole, load
+from trainable.system.whole import write_json
 from trainable.trial import TrialConfig
 
 WIDTHS: dict[str, Any] = {

@@ -23,7 +23,7 @@ from trainable.corpus.goals import ARCHIVE
 from trainable.corpus.multiwoz import IN_CHECKOUT
 from trainable.dialogue.database import DOMAINS
 from trainable.system.cache import find_cache_folder
-from trainable.system.whole import write_whole
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError, Missing, Setting
 
 # Databases, and MultiWOZ 2.1 for the goals and bookings that 2.2 leaves out
@@ -140,7 +140,7 @@ def _list_repository(folder: Path, origin: Origin) -> dict[str, Any]:
     tree = _ask(f"{origin.api}/git/trees/{commit}?recursive=1")["tree"]
     files = {e["path"]: [e["size"], e["sha"]] for e in tree if e["type"] == "blob"}
     listing = {"commit": commit, "files": files}
-    write_whole(path, json.dumps(listing, indent=1).encode())
+    write_json(path, listing)
     return listing
 
 

@@ -1,6 +1,5 @@
 """A corpus in MultiWOZ 2.2's layout with other replies in its training dialogues."""
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from trainable.corpus.files import read_json
 from trainable.corpus.goals import shorten_id
 from trainable.corpus.layout import recognise
 from trainable.corpus.multiwoz import CorpusFiles, find_files
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError, Setting
 
 TOLD = "replies.json"  # how they came about
@@ -46,7 +46,7 @@ def rewrite(
     try:
         copy_files(files, source, beside)
         put_replies(files, replies, beside)
-        (beside / TOLD).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        write_json(beside / TOLD, told)
         os.replace(beside, out)
     except OSError as error:
         raise ConfigError(f"--out must be a folder that can be written: {error}") from error
@@ -75,7 +75,3 @@ def put_replies(files: CorpusFiles, replies: Mapping[tuple[str, int], str], out:
                     acts[name][turn["turn_id"]]["span_info"] = []
         write_json(out / path.relative_to(files.acts.parent), dialogues)
     write_json(out / files.acts.name, acts)
-
-
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")

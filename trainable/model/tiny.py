@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def make(folder: Path, steps: int, seed: int) -> dict[str, Any]:
         "torch": torch.__version__,
         "sha256": checksums(folder),
     }
-    (folder / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n")
+    write_json(folder / "provenance.json", provenance)
     return provenance
 
 

@@ -3,7 +3,6 @@ the base layer's result, so that the base stays as it is, quantised or not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from trainable.model.principal import split_weight
 from trainable.storage.adapter import WEIGHTS, read_adapter_config
 from trainable.storage.adapter_ranks import as_plain, spell_ranks
+from trainable.system.whole import write_json
 from trainable.trial import TrialConfig
 
 PREFIX = "base_model.model."
@@ -59,7 +59,7 @@ class Beginning:
         fields = read_adapter_config(folder) | spell_ranks(
             ranks, self.scales, as_plain(self.config)
         )
-        (folder / "adapter_config.json").write_text(json.dumps(fields, indent=1) + "\n")
+        write_json(folder / "adapter_config.json", fields)
 
     def read(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of what `write` wrote the trained part, A [rank, in] and B [out, rank]; the frozen part

@@ -33,6 +33,7 @@ from trainable.solo.passes import Passes
 from trainable.solo.seq2seq import Seq2SeqPasses
 from trainable.system.activity import forget, tell
 from trainable.system.gpu import recall_gpu
+from trainable.system.whole import write_json
 from trainable.training_curve import TrainingCurve, TrainingPoint
 from trainable.trial import TrialConfig
 
@@ -204,7 +205,7 @@ class PlainFinetuner:
             "scaling": self.scaler.scaling.tolist(),
             KEY: self.base.identity,
         }
-        (folder / "trainer.json").write_text(json.dumps(state, indent=1) + "\n")
+        write_json(folder / "trainer.json", state)
 
     def _restore(self, folder: Path) -> None:
         kept = json.loads((folder / "trainer.json").read_text())

@@ -1,7 +1,6 @@
 """A checkpoint's adapter alone, in peft's format, at another rank and scale: what a trial starts
 from that is cloned warm."""
 
-import json
 import shutil
 import zlib
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainable.storage.adapter import WEIGHTS, read_adapter_config
 from trainable.storage.adapter_ranks import spell_ranks
+from trainable.system.whole import write_json
 from trainable.trial import TrialConfig
 
 A, B = ".lora_A.", ".lora_B."
@@ -36,7 +36,7 @@ def copy_adapter(source: Path, target: Path, old: TrialConfig, new: TrialConfig)
     for name in ("rank_pattern", "alpha_pattern"):
         values.pop(name, None)
     values |= spell_ranks(ranks, {path: new.scale_at(rank) for path, rank in ranks.items()}, new)
-    (draft / "adapter_config.json").write_text(json.dumps(values, indent=1) + "\n")
+    write_json(draft / "adapter_config.json", values)
     shutil.rmtree(target, ignore_errors=True)
     draft.rename(target)
 

@@ -13,6 +13,7 @@ from typing import Any
 from trainable.model.special_ids import list_silent
 from trainable.storage.adapter import read_adapter_config
 from trainable.storage.checkpoint import read_evaluation
+from trainable.system.whole import write_json
 from trainable.trial import ConfigError, TrialConfig
 from tune.export.card import CURVE, write_card
 from tune.export.choice import Choice
@@ -111,7 +112,7 @@ def write_export(choice: Choice, wanted: Wanted, folder: Path) -> dict[str, Any]
     generation.to_json_file(folder / GENERATION)
     draw_curve(choice, folder / CURVE)
     write_entries(to_entries(scores, data), folder, name=choice.config.corpus.rpartition("/")[2])
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / RECORD, record)
     responses = read_evaluation(choice.checkpoint).responses
     chat = read_special(choice.config, tokens).chat
     export = Export(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from trainable.rank_pattern import parse_rank_pattern
 from trainable.storage.adapter import WEIGHTS, read_adapter_config, read_origin
 from trainable.storage.adapter_ranks import as_plain, read_scale, spell_ranks
 from trainable.storage.resize import shrink
+from trainable.system.whole import write_json
 from trainable.trial import RANGES, ConfigError, TrialConfig
 from tune.export.origin import ADAPTER_CONFIG, FORMAT, RECORD
 
@@ -95,7 +95,7 @@ def write_mean(folders: Sequence[Path], rank: int | None, out: Path) -> float:
     fields = spell_fields(first.fields, ranks, scales)
     record = spell_record(parts, fields, rank, hash_file(out / WEIGHTS))
     for name, content in ((ADAPTER_CONFIG, fields), (RECORD, record)):
-        (out / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(out / name, content)
     return (lost / whole) ** 0.5 if whole else 0.0
 
 

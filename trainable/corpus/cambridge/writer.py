@@ -1,7 +1,5 @@
 """The corpus in the published file layout of MultiWOZ 2.2, and mwzeval's goals and bookings."""
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -12,6 +10,7 @@ from trainable.corpus.cambridge.simulate import simulate
 from trainable.corpus.cambridge.talk import Exchange
 from trainable.corpus.cambridge.venues import AREAS, DAYS, DONTCARE, PRICES, build_tables
 from trainable.corpus.cambridge.wording import Utterance
+from trainable.system.whole import write_json
 
 SPLITS = ("train", "dev", "test")
 DIALOGUES_A_FILE = 500
@@ -25,6 +24,8 @@ EXTRA_SLOTS = {"hotel": ("type", "parking", "internet")}
 def write_corpus(folder: Path, seed: int = 0, sizes: Sequence[int] = (1000, 100, 100)) -> None:
     """Writes train, dev and test dialogues (`sizes` of them), dialog_acts.json, schema.json, db/,
     goals.json and booked_domains.json into `folder`; the same bytes for the same seed and sizes."""
+    for own in (*SPLITS, "db"):
+        (folder / own).mkdir(parents=True, exist_ok=True)
     rng = Random(seed)
     tables = build_tables(rng)
     acts: dict[str, Any] = {}
@@ -50,14 +51,6 @@ def write_corpus(folder: Path, seed: int = 0, sizes: Sequence[int] = (1000, 100,
     write_json(folder / "goals.json", goals)
     write_json(folder / "booked_domains.json", booked)
     write_json(folder / "dialog_acts.json", acts)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """The file appears whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(beside, path)
 
 
 def spell_dialogue(

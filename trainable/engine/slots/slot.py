@@ -21,6 +21,7 @@ from trainable.engine.slots.rows import AdapterShape
 from trainable.engine.slots.task import Task
 from trainable.model.identity import KEY, check_identity
 from trainable.storage.adapter import read_adapter_config
+from trainable.system.whole import write_json
 from trainable.training_curve import TrainingCurve
 from trainable.trial import TrialConfig
 
@@ -144,10 +145,6 @@ class SlotState:
             trainer=json.loads((folder / "trainer.json").read_text()),
             stable_run=cls.read(folder / STABLE_RUN) if (folder / STABLE_RUN).is_dir() else None,
         )
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def copy_rows(slot: Slot, bank: SlotBank, row: int) -> Callable[[], SlotState]:
