@@ -35,6 +35,8 @@ COUNTS = [  # of a dialogue: hits, n-grams that match and in all, tokens of repl
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
+    """Trained points of one space with their learning curves, from a folder (`read_pool`)."""
+
     name: str
     # of the sweep that the points come from: space, config (SweepConfig), versions, commit
     header: Mapping[str, Any]

@@ -104,6 +104,7 @@ def read_tail(content: bytes) -> bytes:
 
 
 def is_event(tail: bytes) -> bool:
+    """Whether what follows the last newline is a whole event."""
     try:
         return bool(parse(tail.removeprefix(BOM)))
     except ValueError:

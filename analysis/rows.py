@@ -181,6 +181,7 @@ def neutralise(value: Any) -> Any:
 
 
 def to_parquet(rows: list[Row]) -> bytes:
+    """The rows as a Parquet file; a field that a row lacks is null there."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -53,6 +53,8 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
+    """What a sweep answers to its question, and how surely."""
+
     question: str
     asked: str  # the field whose values are the choices; "": single points are
     turns: int  # of training, at which the choices are compared

@@ -47,6 +47,7 @@ def add_set(
     parser: argparse._ActionsContainer,
     help: str = "set a field of the trial (qlora-search fields lists them)",
 ) -> None:
+    """Adds --set, which may be given several times; `FIELD=VALUE` is read where it is used."""
     action = parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help=help
     )

@@ -17,6 +17,8 @@ KEPT = "2"  # goes up when more is kept of the same dialogues
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
+    """Dialogues by split and the databases they are about, whatever layout they were read from."""
+
     name: str
     splits: Mapping[str, tuple[Dialogue, ...]]  # train, validation, test
     database: Database  # empty where the corpus brings none

@@ -22,6 +22,8 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialogue:
+    """Its turns in order, and what its user is after."""
+
     id: str  # lower case, without .json
     turns: tuple[Turn, ...]
     # domain -> {"informable": {slot: value}, "requestable": [canonical slot]}; empty if unknown

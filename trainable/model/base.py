@@ -149,6 +149,7 @@ def count_rows(model: PreTrainedModel) -> int:
 
 
 def pick_device(device: str) -> torch.device:
+    """auto: a GPU where there is one. Raises ConfigError where "cuda" has none."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():

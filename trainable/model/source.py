@@ -227,6 +227,7 @@ def explain(base_model: str, error: BaseException) -> tuple[str | Setting, ...]:
 
 
 def walk_causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it came of, what that came of, and so on."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialIds:
+    """The ids of a tokenizer that stand at a text's borders or open a placeholder."""
+
     prefix: tuple[int, ...]  # in front of every sequence: BOS, where the model has one
     eos: int  # ends a reply
     pad: int  # fills masked positions, never equal to eos, always in the vocabulary

@@ -72,6 +72,7 @@ class UnpackedEngine:
 
 
 def open_toy_engine(slots: int) -> UnpackedEngine:
+    """Trials of the toy model, whose results are computed and not trained."""
     from trainable.solo.toy import ToyFinetuner
 
     return UnpackedEngine(

@@ -134,6 +134,7 @@ def find_last_whole(
 
 
 def is_whole(checkpoint: Path) -> bool:
+    """Whether all files of its manifest are there, as they were written."""
     try:
         files = read_object(checkpoint / MANIFEST)["files"]
         return all(
@@ -144,6 +145,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def read_evaluation(checkpoint: Path) -> Evaluation:
+    """What was written with it. Raises OSError, ValueError, KeyError, TypeError on a torn one."""
     values = read_object(checkpoint / EVALUATION)
     result = values["result"]
     result["intervals"] = {k: (low, high) for k, (low, high) in result["intervals"].items()}

@@ -12,6 +12,8 @@ ALONE = "solo"  # the key of whatever has its process to itself
 
 @dataclass(frozen=True)
 class Activity:
+    """One kind of work under way, and how far it is: `done` of `total`, of whatever is counted."""
+
     what: str  # training, validating, loading ...
     done: float = 0.0
     total: float | None = None  # None: nobody knows

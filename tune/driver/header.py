@@ -43,6 +43,7 @@ def write_header(folder: Path, header: Mapping[str, Any]) -> None:
 def compose_header(
     config: SweepConfig, space: Space, records: SweepRecords | None
 ) -> dict[str, Any]:
+    """sweep.json's content; a sweep that goes on keeps the time (Unix, in seconds) of its start."""
     return {
         "name": config.name,
         "space": space.to_dict(),

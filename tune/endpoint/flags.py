@@ -10,6 +10,7 @@ from trainable.trial import ConfigError
 
 
 def add_endpoint(parser: Parser) -> None:
+    """Adds the flags of replies from a server, in a group of their own."""
     group = parser.add_argument_group("replies of a server")
     group.add_argument(
         "--endpoint",

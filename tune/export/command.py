@@ -104,6 +104,7 @@ def add_place(place: argparse._ActionsContainer) -> None:
 
 
 def export(flags: argparse.Namespace) -> Outcome:
+    """Writes what the flags ask for. Facts: what went where. Raises ConfigError."""
     quieten()
     check_flags(flags)
     target, board = aim(flags, flags.repo, "model"), aim(flags, flags.dataset_repo, "dataset")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
+    """A trial's tokenizer, and how its replies are read."""
+
     tokenizer: Any
     special: SpecialIds
     config: TrialConfig  # whose texts they are

@@ -113,6 +113,7 @@ def is_comparable(trial: Any) -> bool:
 def to_recorded(
     ended: Sequence[tuple[Mapping[str, Any], float]], name: str, params: float
 ) -> list[RecordedPoint]:
+    """The points (config, Combined) with their distance to the best; none where they are few."""
     if len(ended) < LEAST:
         return []
     best = max(combined for _, combined in ended)

@@ -109,6 +109,7 @@ def collect(flags: argparse.Namespace, space: Space) -> dict[str, Any]:
 
 
 def announce(plan: Plan) -> None:
+    """Prints what will be searched, how long and on what it is decided."""
     config, space = plan.config, plan.space
     base = {**config.base, **space.fixed}
     print(f"sweep {config.name}: {space.question}")

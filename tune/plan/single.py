@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_trial_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what spells one trial: --profile, --set, --device and --trust-remote-code."""
     parser.add_argument(
         "--profile",
         choices=("auto", *BASES),

@@ -6,6 +6,7 @@ from trainable.command.flags import add_set
 
 
 def add_system(group: argparse._ActionsContainer) -> None:
+    """Adds --adapter and --model, one of which is to be given."""
     group.add_argument(
         "--adapter",
         metavar="FOLDER|ID",
@@ -18,6 +19,7 @@ def add_corpus(
     group: argparse._ActionsContainer,
     default: str = "the one the adapter was trained on, else multiwoz",
 ) -> None:
+    """Adds --corpus and --split."""
     group.add_argument(
         "--corpus",
         help="multiwoz (downloaded), cambridge (embedded), a folder or a dataset id "

@@ -187,6 +187,7 @@ class HalvingRungs(PromoteRungs):
 
 
 def open_rungs(asha: str, idle: str, rungs_turns: Sequence[int], eta: float) -> Rungs:
+    """Those of `asha` (stop, promote, or none); one of `eta` trials goes on at each."""
     if asha == "stop":
         return StopRungs(rungs_turns, eta)
     if asha == "promote":

@@ -35,6 +35,8 @@ from tune.search.trials import (
 
 
 class Search(TrialTable):
+    """A sweep's search: proposes points, takes reports, and says who trains on."""
+
     def __init__(
         self,
         config: SweepConfig,

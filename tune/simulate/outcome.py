@@ -98,6 +98,7 @@ def repeat(curves: Curves, method: str, machine: tuple[int, int], seeds: int) ->
 
 
 def compare_with(outcome: Outcome, run_out: Outcome) -> Beside:
+    """`run_out`: the same points, all trained to their end."""
     clock = outcome.makespan_h / run_out.makespan_h
     return Beside(
         more_regret=outcome.regret - run_out.regret,

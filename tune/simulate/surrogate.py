@@ -47,6 +47,8 @@ class HeldOut:
 
 
 class Surrogate(Curves):
+    """A pool's curves at any point of the space, as Gaussian processes predict them."""
+
     def __init__(self, pool: Pool) -> None:
         recorded = open_pool(pool, range(len(pool.params)))
         self.config = recorded.config

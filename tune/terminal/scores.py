@@ -26,6 +26,7 @@ WIDTH = 100  # characters
 
 
 def print_scores(scores: Scores, corpus: Corpus, split: str) -> None:
+    """Tables of the scores, of domains and of placeholders, with intervals where there are some."""
     from rich.console import Console
 
     console = Console()

@@ -64,6 +64,8 @@ class LeaseSearcher(Unpickled, Searcher):
 
 
 class ReportScheduler(Unpickled, FIFOScheduler):
+    """Ray Tune's scheduler: the search decides of each report whether its lease goes on."""
+
     def __init__(self, search: Search, release: Callable[[str], None]) -> None:
         super().__init__()
         self.search, self.release = search, release
@@ -77,6 +79,8 @@ class ReportScheduler(Unpickled, FIFOScheduler):
 
 
 class FaultCallback(Unpickled, ray_tune.Callback):
+    """Ray Tune's callback: a lease that failed is told to the search, and its slot is released."""
+
     def __init__(
         self, search: Search, release: Callable[[str], None], check: Callable[[], None]
     ) -> None:

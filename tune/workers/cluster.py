@@ -25,6 +25,8 @@ ONE_CPU = {"cpu": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
+    """The machines of a sweep: what they hold, and how the driver hears that Ray is gone."""
+
     nodes: Sequence[Node]
     check: Callable[[], None] = lambda: None  # ends the driver if Ray is gone
     explain: Callable[[BaseException], None] = lambda error: None  # the same, after an error

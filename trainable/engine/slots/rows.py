@@ -10,6 +10,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ModuleShape:
+    """Of a linear layer, which maps [..., in_features] to [..., out_features]."""
+
     in_features: int
     out_features: int
 

@@ -26,6 +26,7 @@ def name_file(kind: str) -> str:
 
 
 def check_package() -> None:
+    """Raises ConfigError where the package gguf is not installed."""
     try:
         import gguf  # noqa: F401
     except ImportError as error:
