@@ -3,7 +3,7 @@ by either alone: python -m tune.ceilings --predictions replies.json
 
 Four rows: the system's replies and the corpus's, each with the system's states and the corpus's.
 `tune.evaluate --responses FILE` writes such a file; the states of a system trained with
-target=state+response are in it.
+target=state+response are in it. Without a system: the corpus's own replies and states alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class Row:
 def build_parser() -> Parser:
     parser = Parser("tune.ceilings", __doc__)
     parser.add_argument(
-        "--predictions", type=Path, required=True, metavar="FILE", help="JSON in mwzeval's format"
+        "--predictions",
+        type=Path,
+        metavar="FILE",
+        help="JSON in mwzeval's format (default: no system, the corpus's own replies alone)",
     )
     add_corpus(parser, "multiwoz")
     parser.set_defaults(split="validation")
@@ -57,7 +60,7 @@ def run(flags: argparse.Namespace) -> Outcome:
     from trainable.corpus.load import load_corpus
     from trainable.evaluation.predictions import read_predictions
 
-    responses = read_predictions(flags.predictions)
+    responses = read_predictions(flags.predictions) if flags.predictions else None
     corpus = load_corpus(flags.corpus or "multiwoz")
     if corpus.kind != "multiwoz":
         raise ConfigError(f"ceilings need goals and a database, and corpus {corpus.name} has none")
@@ -66,20 +69,23 @@ def run(flags: argparse.Namespace) -> Outcome:
     return Outcome(facts={"corpus": corpus.name, "split": flags.split, "rows": [*map(spell, rows)]})
 
 
-def list_rows(responses: Responses, corpus: Corpus, split: str, *, is_partial: bool) -> list[Row]:
-    """The system's replies and states, each paired with the corpus's. Raises ConfigError."""
+def list_rows(
+    responses: Responses | None, corpus: Corpus, split: str, *, is_partial: bool
+) -> list[Row]:
+    """The system's replies and states, each paired with the corpus's; of no system, the corpus's
+    alone. Raises ConfigError."""
     from trainable.evaluation.evaluator import Evaluator
 
     dialogues = corpus.get_split(split)
-    if is_partial:
+    if is_partial and responses:
         dialogues = tuple(d for d in dialogues if d.id in responses) or dialogues
     evaluator = Evaluator(dialogues, corpus.database)
-    said = evaluator.score(responses, states="gold", partial=is_partial)
     own = evaluator.score(quote_corpus(dialogues), states="gold")
-    rows = [
-        Row(replies=OWN, states=OWN, scores=own),
-        Row(replies=SYSTEM, states=OWN, scores=said),
-    ]
+    rows = [Row(replies=OWN, states=OWN, scores=own)]
+    if responses is None:
+        return rows
+    said = evaluator.score(responses, states="gold", partial=is_partial)
+    rows.append(Row(replies=SYSTEM, states=OWN, scores=said))
     if all("state" in turn for turns in responses.values() for turn in turns):
         quoted = quote_corpus(dialogues, responses)
         for whose, replies in ((OWN, quoted), (SYSTEM, responses)):
@@ -131,6 +137,7 @@ def spell(row: Row) -> Mapping[str, Any]:
         "states": row.states,
         **{name: getattr(scores, name) for name in METRICS},
         "intervals": scores.intervals,
+        "placeholders": scores.placeholders,
         "success_by_domain": scores.per_domain["success"],
     }
 

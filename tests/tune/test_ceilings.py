@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tune.ceilings import main
+from trainable.corpus.load import load_corpus
+from trainable.evaluation.evaluator import Evaluator
+from tune.ceilings import main, quote_corpus
 
 FOUND = {"restaurant": {"food": "italian"}}
 OTHER = {"restaurant": {"food": "indian"}}
@@ -40,6 +42,22 @@ def test_what_is_lost_by_states_and_what_by_replies(
     assert "restaurant" in captured.err
     assert main([*tell(tmp_path, replies, None), *corpus]) == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+
+
+def test_the_corpus_alone(
+    small_folder: Path, own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a system one row, which says what its own states as predictions say, too."""
+    corpus = load_corpus(str(small_folder))
+    assert main(["--corpus", str(small_folder), "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["rows"]
+    dialogues = corpus.get_split("validation")
+    states = {d.id: [{"state": turn.state} for turn in d.turns] for d in dialogues}
+    scores = Evaluator(dialogues, corpus.database).score(
+        quote_corpus(dialogues, states), states="predicted"
+    )
+    assert scores.board == "end-to-end" and scores.combined == row["combined"]
+    assert row["placeholders"]["f1"] == 100
 
 
 def test_where_there_is_no_goal(
