@@ -8,10 +8,13 @@ from analysis.ranking import find_best
 from analysis.records import find_sweep, read_sweep
 from search_spaces.space import Space
 
-best = find_best(read_sweep(find_sweep(os.environ["SEARCH"])))
+records = read_sweep(find_sweep(os.environ["SEARCH"]))
+best = find_best(records)
 assert best is not None, "the search has no evaluation yet"
-FOUND = dict(best.trial.params)
+FOUND = {**records.space["fixed"], **best.trial.params}
 RATE = {"learning_rate": FOUND.pop("learning_rate")}
+for name in ("corpus", "base_model"):  # a stage's own
+    FOUND.pop(name, None)
 
 SPACE = Space(
     name="best",

@@ -2,28 +2,31 @@
 # Makes what this folder records, stage by stage, in the working folder's runs/, for every model:
 #   MODELS="NAME=FOLDER_OR_ID ..." CORPUS=FOLDER_OR_NAME SGD=FOLDER analysis/results/models/run.sh STAGE...
 # untuned   as they are: lines and chat, without and with an instruction
-# search    TRIALS settings of the space qlora, ASHA's promotion of the best third
+# search    TRIALS settings of the space qlora with state and matches in the prompt and a decaying rate
 # tuned     the best of them with three seeds, replies greedy and under one fixed bias
-# levers    from the best setting, with state and matches in the prompt: as it is, a plan, what was asked, both
+# levers    the same with a plan, with what was asked, with both
 # average   the three seeds of `tuned` as one adapter
 # sgd       Schema-Guided Dialogue first, then the corpus from that adapter
 # sampled   the corpus with the model's own replies where they say what the corpus's say
-# states    the model finds the states itself; how far replies and states alone could go
-# test      the sweep TEST_OF (NAME of a stage: levers, tuned ...), once, on test
-# table     all of it as table.md and table.csv
+# states    the model finds the states itself
+# gold      the same, trained on the dialogues alone whose states are not a model's
+# final     what goes on to test: the best setting with the flags FINAL (the levers that stay), for longer
+# test      `final` (or the sweep of the stage TEST_OF) once, on test, greedy and under the bias
+# ceilings  how far replies alone and states alone could go, from the replies of average, states and gold (no GPU)
+# check     the replies of `test` scored by mwzeval, too (no GPU)
+# table     all of it as table.md and table.csv (no GPU)
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
-instruction=${INSTRUCTION:-"You are the system in a task-oriented dialogue: help the user find and book places, and write every name, number and address as a placeholder in brackets."}
 shared=(--profile "${PROFILE:-lab}" --set "corpus=${CORPUS:?}")
 [ "${PROFILE:-lab}" = lab ] && shared+=(--set quantisation=nf4)
-ended=(--asha off --rungs "" --confirm 0 --no-baseline --pack "${PACK:-4}")
-validated=(--eval-dialogues "${DIALOGUES:-1000}")
+ended=(--asha off --rungs "" --confirm 0 --no-baseline --pack "${PACK:-8}")
+validated=(--eval-dialogues "${DIALOGUES:-500}")
 
 train() {  # NAME SPACE TRIALS SEEDS FLAG...: from the best setting of the model's search
   SEARCH="search-$model" python3 -m tune.run --space "$here/$2.py" --name "$1-$model" \
     "${shared[@]}" "${base[@]}" "${ended[@]}" --trials "$3" --seeds "$4" \
-    --train-turns "${TURNS:-36000}" "${@:5}"
+    --train-turns "${TURNS:-18000}" "${@:5}"
 }
 
 checkpoint() {  # SWEEP: the adapter of its best trial
@@ -31,41 +34,47 @@ checkpoint() {  # SWEEP: the adapter of its best trial
 }
 
 untuned() {
-  local layout
-  for layout in lines chat; do
-    for told in null "\"$instruction\""; do
-      python3 -m tune.baseline --name "untuned-$model-$layout-$([ "$told" = null ] && echo bare || echo told)" \
-        "${shared[@]}" "${base[@]}" --set "layout=$layout" --set "instruction=$told" \
-        --dialogues "${DIALOGUES:-1000}" || [ $layout = chat ]  # a base model has no chat template
-    done
-  done
+  try_untuned "lines chat" 4 || try_untuned lines 2  # a base model has no chat template
+}
+
+try_untuned() {  # LAYOUTS TRIALS
+  LAYOUTS=$1 python3 -m tune.run --space "$here/untuned.py" --name "untuned-$model" \
+    "${shared[@]}" "${base[@]}" "${ended[@]}" --trials "$2" --calibrate \
+    --eval-dialogues "${UNTUNED_DIALOGUES:-400}"
 }
 
 search() {
   python3 -m tune.run --space qlora --name "search-$model" "${shared[@]}" "${base[@]}" \
-    --pack "${PACK:-4}" --trials "${TRIALS:-24}" --asha promote --eta 3 --confirm 0 --no-baseline \
+    --set context=history+state+db --set schedule=cosine --warm-start "$here/../smollm2/qlora" \
+    --pack "${PACK:-8}" --trials "${TRIALS:-16}" --asha promote --eta 3 --confirm 0 --no-baseline \
     --train-turns "${SEARCH_TURNS:-12000}" --rungs "${RUNGS:-1500,4500}" \
-    --eval-dialogues "${SEARCH_DIALOGUES:-200,200,400}"
+    --eval-dialogues "${SEARCH_DIALOGUES:-100,100,200}"
 }
 
 tuned() { train tuned best 3 3 "${validated[@]}" --calibrate; }
 
-levers() { train levers levers 12 3 "${validated[@]}" --calibrate; }
+levers() { train levers levers 9 3 "${validated[@]}" --calibrate; }
 
 average() {
   rm -rf "runs/average-$model"
   python3 -m tune.average "tuned-$model" --out "runs/average-$model"
-  score "runs/average-$model" "runs/average-$model.json"
+  score "runs/average-$model" average validation 0 "${DIALOGUES:-500}"
 }
 
-score() {  # ADAPTER FILE FLAG...: on validation
-  python3 -m tune.evaluate --adapter "$1" --base-model "$place" --corpus "$CORPUS" \
-    --split validation --dialogues "${DIALOGUES:-1000}" --json "$2" "${@:3}"
+score() {  # ADAPTER NAME SPLIT SEED DIALOGUES: in all WAYS, greedy and under one fixed bias, with the replies
+  local way flags out=runs/scored/$2/$model
+  mkdir -p "$out/replies"
+  for way in ${WAYS:-greedy bias}; do
+    flags=()
+    [ $way = bias ] && flags+=(--set placeholder_bias=1)
+    python3 -m tune.evaluate --adapter "$1" --base-model "$place" --corpus "$CORPUS" --split "$3" \
+      ${5:+--dialogues "$5"} "${flags[@]}" --json "$out/$way-$4.json" --responses "$out/replies/$way-$4.json"
+  done
 }
 
 sgd() {
-  CORPUS="${SGD:?}" train sgd-first best 1 1 --eval-dialogues "${SGD_DIALOGUES:-200}" \
-    --set "corpus=$SGD" --set "context=${SGD_CONTEXT:-history+state}" --train-turns "${SGD_TURNS:-30000}"
+  train sgd-first best 1 1 --eval-dialogues "${SGD_DIALOGUES:-100}" \
+    --set "corpus=${SGD:?}" --set "context=${SGD_CONTEXT:-history+state}" --train-turns "${SGD_TURNS:-30000}"
   train sgd best 3 3 "${validated[@]}" --calibrate --set "adapter=$(checkpoint "sgd-first-$model")"
 }
 
@@ -73,25 +82,50 @@ sampled() {
   local corpus=$PWD/runs/own-$model
   rm -rf "$corpus"
   python3 -m tune.sample --adapter "$(checkpoint "tuned-$model")" --base-model "$place" \
-    --corpus "$CORPUS" --samples "${SAMPLES:-8}" ${SAMPLED_DIALOGUES:+--dialogues "$SAMPLED_DIALOGUES"} \
+    --corpus "$CORPUS" --samples "${SAMPLES:-4}" ${SAMPLED_DIALOGUES:+--dialogues "$SAMPLED_DIALOGUES"} \
     --out "$corpus"
   train sampled best 3 3 "${validated[@]}" --calibrate --set "corpus=$corpus"
 }
 
-states() {
-  train states best 3 3 "${validated[@]}" --set target=state+response --set context=history+state+db
-  score "$(checkpoint "states-$model")" "runs/states-$model.json" --responses "runs/states-$model-replies.json"
-  python3 -m tune.ceilings --predictions "runs/states-$model-replies.json" --corpus "$CORPUS" --partial \
-    --json >"runs/ceilings-$model.json"
+states() { find_states states "$CORPUS"; }
+
+gold() {
+  [ -d "$PWD/runs/gold" ] || python3 "$here/gold.py" "$CORPUS" "$PWD/runs/gold"
+  find_states gold "$PWD/runs/gold"
+}
+
+find_states() {  # NAME CORPUS
+  train "$1" best 3 3 "${validated[@]}" --calibrate --set target=state+response --set "corpus=$2"
+  WAYS=greedy score "$(checkpoint "$1-$model")" "$1" validation 0 "${DIALOGUES:-500}"
+}
+
+final() {
+  train final best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
+    --train-turns "${FINAL_TURNS:-110000}" ${FINAL:-}
 }
 
 test() {
-  local check=() trial
-  python3 -c "import mwzeval" 2>/dev/null && check=(--cross-check)
-  for trial in $(python3 "$here/checkpoint.py" --seeds "${TEST_OF:?}-$model"); do
-    python3 -m tune.evaluate --adapter "$trial" --base-model "$place" --corpus "$CORPUS" --split test \
-      ${TEST_DIALOGUES:+--dialogues "$TEST_DIALOGUES"} "${check[@]}" \
-      --json "runs/test-$model-$(basename "$(dirname "$trial")").json"
+  local trial seed=0 sweep=${TEST_OF:-final}
+  for trial in $(python3 "$here/checkpoint.py" --seeds "$sweep-$model"); do
+    score "$trial" "test-$sweep" test $((seed++)) "${TEST_DIALOGUES:-}"
+  done
+}
+
+ceilings() {
+  local stage replies
+  mkdir -p runs/ceilings
+  for stage in average states gold; do
+    replies=runs/scored/$stage/$model/replies/greedy-0.json
+    [ ! -f "$replies" ] || python3 -m tune.ceilings --predictions "$replies" --corpus "$CORPUS" --partial \
+      --json >"runs/ceilings/$stage-$model.json"
+  done
+}
+
+check() {
+  local replies
+  for replies in runs/scored/test-*/"$model"/replies/*.json; do
+    python3 -m tune.evaluate --predictions "$replies" --corpus "$CORPUS" --split test \
+      ${TEST_DIALOGUES:+--partial} --cross-check
   done
 }
 

@@ -1,114 +1,151 @@
-"""What run.sh made, as table.md and table.csv: python analysis/results/models/table.py RUNS
+"""What run.sh made, as table.csv, and with fewer columns as table.md:
+python analysis/results/models/table.py RUNS
 
-A line an arm: means over its seeds, and of Combined the lowest and the highest seed. Of what was
-scored by tune.evaluate alone (averaged seeds, test) there are scores and no training.
+A line an arm: means over its seeds. Of what was scored by tune.evaluate alone (averaged seeds,
+test) there are scores and no training. Below it the ceilings.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.records import SweepRecords, TrialRecord, read_sweep
+sys.path.insert(0, str(Path(__file__).parent))
 
-STAGES = ("untuned", "tuned", "levers", "average", "sgd", "sampled", "states", "test")
-# what tells an arm of a stage from another
-TOLD = {"untuned": ("layout", "instruction"), "levers": ("target", "requests")}
-SCORED = ("average", "test")  # stages whose scores are files of tune.evaluate
+from arms import Arm, Row, list_arms
+from paired import find_gaps, find_intervals, read_combined, read_f1
+
+MODELS = {  # family, parameters in millions, tuning, MB of the GGUF file
+    "smollm2-135m": ("Llama", 135, "instruct", 98),
+    "gemma3-270m": ("Gemma 3", 268, "base", 253),
+    "qwen2.5-coder-0.5b": ("Qwen2", 494, "instruct (code)", 491),
+    "qwen2.5-coder-1.5b": ("Qwen2", 1544, "instruct (code)", 1117),
+}
+ABOUT = ("family", "M", "made for", "bits a weight in its file")
+SCORES = ("BLEU", "Inform", "Success", "Combined")
 COLUMNS: tuple[str, ...] = (
-    *("model", "arm", "split", "seeds", "nats a word", "BLEU", "Inform", "Success", "Combined"),
-    *("seeds from", "to", "under a bias", "placeholders", "F1", "steps/s", "GiB", "minutes"),
+    *("model", *ABOUT, "arm", "split", "states", "dialogues", "seeds", "nats a word"),
+    *(*SCORES, "±", "seeds from", "to", "richness", "placeholders", "F1"),
+    *("Combined under a bias", "placeholders under it", "Combined from tuned", "F1 from tuned"),
+    *("held as", "steps/s", "replies/s", "GiB", "GPU minutes"),
 )
-Row = dict[str, Any]
+SHORT = tuple(  # of table.md
+    name for name in COLUMNS if name not in ("dialogues", "seeds from", "to", "held as")
+)
+DOMAINS = ("attraction", "hotel", "restaurant", "taxi", "train")
 
 
 def main(runs: Path) -> None:
-    rows = [row for stage in STAGES for row in list_rows(runs, stage)]
-    lines = [COLUMNS, ("---",) * len(COLUMNS)]
-    lines += [tuple(show(row.get(name)) for name in COLUMNS) for row in rows]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    (runs / "table.md").write_text(f"{text}\n", encoding="utf-8")
+    rows = sorted(list_rows(list_arms(runs)), key=lambda row: row["model"])
     with (runs / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    print(text)
+    text = write_table(SHORT, rows)
+    if ceilings := list(list_ceilings(runs)):
+        text += "\n" + write_table(tuple(ceilings[0]), ceilings)
+    (runs / "table.md").write_text(text, encoding="utf-8")
+    print(text, end="")
 
 
-def list_rows(runs: Path, stage: str) -> Iterator[Row]:
-    for folder in sorted(runs.glob(f"{stage}-*/evals.jsonl")):
-        if folder.parent.name.startswith("sgd-first-"):
-            continue
-        yield from read_arms(read_sweep(folder.parent), stage)
-    scored = defaultdict(list)
-    for path in sorted(runs.glob(f"{stage}-*.json")) if stage in SCORED else ():
-        content = json.loads(path.read_text())
-        if "combined" in content:
-            name = path.stem.removeprefix(f"{stage}-")
-            scored[name.rpartition("-")[0] if stage == "test" else name].append(content)
-    for model, contents in scored.items():
-        arm = {"model": model, "arm": stage, "split": contents[0]["split"]}
-        yield {**arm, **average(contents)}
+def list_rows(arms: Sequence[Arm]) -> Iterator[Row]:
+    alike: dict[tuple[str, str, int], list[Arm]] = defaultdict(list)  # what can be compared
+    for arm in arms:
+        alike[arm.model, arm.states, arm.values[0]["n_dialogues"]].append(arm)
+    for own in alike.values():
+        intervals = find_intervals(own)
+        combined, f1 = find_gaps(own, read_combined), find_gaps(own, read_f1)
+        for arm in own:
+            yield {
+                "model": arm.model,
+                **dict(zip(ABOUT, describe_model(arm.model), strict=True)),
+                **{"arm": arm.name, "split": arm.split, "states": arm.states},
+                **average_scores(arm),
+                "±": intervals.get(arm.name),
+                "Combined from tuned": spell_gap(combined.get(arm.name)),
+                "F1 from tuned": spell_gap(f1.get(arm.name)),
+                **measure_costs(arm),
+            }
 
 
-def read_arms(records: SweepRecords, stage: str) -> Iterator[Row]:
-    """The sweep's points, all seeds of one together."""
-    model, names = records.name.removeprefix(f"{stage}-"), TOLD.get(stage, ())
-    arms: dict[tuple[Any, ...], list[TrialRecord]] = defaultdict(list)
-    for trial in records.trials:
-        if trial.replied:
-            arms[tuple(trial.config.get(name) for name in names)].append(trial)
-    for told, trials in arms.items():
-        values = [asdict(trial.replied[-1]) for trial in trials]
-        own = dict(zip(names, told, strict=True))
-        words = [f"{name}={v}" for name, v in own.items() if v and name != "instruction"]
-        words += ["instruction"] * bool(own.get("instruction"))
-        yield {
-            "model": re.sub("-(lines|chat)-(bare|told)$", "", model),
-            "arm": " ".join((stage, *words)),
-            "split": "validation",
-            **average(values),
-            **measure_costs(trials),
-        }
+def describe_model(name: str) -> tuple[Any, ...]:
+    if name not in MODELS:
+        return ("", "", "", "")
+    family, millions, made_for, megabytes = MODELS[name]
+    return family, millions, made_for, round(8 * megabytes / millions, 1)
 
 
-def average(values: Sequence[Row]) -> Row:
+def average_scores(arm: Arm) -> Row:
     """Over the seeds."""
+    values = arm.values
     combined = [v["combined"] for v in values]
     placeholders = [v["placeholders"] or {} for v in values]
-    biased = [(v.get("calibrated") or {}).get("combined") for v in values]
+    biased = [v.get("calibrated") or {} for v in values]
     return {
-        "seeds": len(values),
-        "nats a word": mean(v.get("nats_per_word") for v in values),
-        **{name: mean(v[name.lower()] for v in values) for name in COLUMNS[5:9]},
-        "seeds from": min(combined),
-        "to": max(combined),
-        "under a bias": mean(biased),
-        "placeholders": mean(p.get("per_reply") for p in placeholders),
-        "F1": mean(p.get("f1") for p in placeholders),
+        **{"dialogues": values[0]["n_dialogues"], "seeds": len(values)},
+        "nats a word": average(v.get("nats_per_word") for v in values),
+        **{name: average(v[name.lower()] for v in values) for name in SCORES},
+        **{"seeds from": min(combined), "to": max(combined)},
+        "richness": average(v["richness"].get("msttr") for v in values),
+        "placeholders": average(p.get("per_reply") for p in placeholders),
+        "F1": average(p.get("f1") for p in placeholders),
+        "Combined under a bias": average(b.get("combined") for b in biased),
+        "placeholders under it": average(b.get("per_reply") for b in biased),
     }
 
 
-def measure_costs(trials: Sequence[TrialRecord]) -> Row:
-    last = [trial.replied[-1] for trial in trials]
-    eval_s = [sum(e.eval_s for e in trial.evals) for trial in trials]
+def measure_costs(arm: Arm) -> Row:
+    """Rates of the device: a trial's seconds are its share of passes that several trials share."""
+    last = [trial.replied[-1] for trial in arm.trials]
+    replies = [e.n_turns * (2 if e.calibrated else 1) for e in last]
+    made = [n / e.generate_s if e.generate_s else None for n, e in zip(replies, last, strict=True)]
+    held = [trial.resolved.base_residency for trial in arm.trials if trial.resolved]
     return {
-        "steps/s": mean(e.steps / e.train_s if e.train_s else None for e in last),
-        "GiB": max(e.peak_gib for e in last),
-        "minutes": mean((e.train_s + s) / 60 for e, s in zip(last, eval_s, strict=True)),
+        "held as": held[0] if held else None,
+        "steps/s": average(e.steps / e.train_s if e.train_s else None for e in last),
+        "replies/s": average(made),
+        "GiB": max((e.peak_gib for e in last), default=None),
+        "GPU minutes": arm.minutes,
     }
 
 
-def mean(values: Any) -> float | None:
+def list_ceilings(runs: Path) -> Iterator[Row]:
+    for path in sorted(runs.glob("ceilings/*.json")):
+        content = json.loads(path.read_text())
+        for row in content["rows"]:
+            yield {
+                **{"system": path.stem, "split": content["split"]},
+                **{"replies": row["replies"], "states": row["states"]},
+                **{name: row[name.lower()] for name in SCORES},
+                **{f"Success, {d}": row["success_by_domain"].get(d) for d in DOMAINS},
+            }
+
+
+def average(values: Iterable[float | None]) -> float | None:
     found = [value for value in values if value is not None]
     return sum(found) / len(found) if found else None
+
+
+def spell_gap(gap: tuple[float, float | None] | None) -> str | None:
+    """The difference with its interval; ~: not significant."""
+    if gap is None:
+        return None
+    middle, half = gap
+    if half is None:
+        return f"{middle:+.1f}"
+    mark = "~ " if abs(middle) <= half else ""
+    return f"{mark}{middle:+.1f} [{middle - half:+.1f}, {middle + half:+.1f}]"
+
+
+def write_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    lines = [tuple(columns), ("---",) * len(columns)]
+    lines += [tuple(show(row.get(name)) for name in columns) for row in rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def show(value: Any) -> str:

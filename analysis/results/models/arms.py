@@ -1,0 +1,101 @@
+"""What run.sh made, arm by arm: one setting of one stage with all its seeds."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.ranking import find_best
+from analysis.records import SweepRecords, TrialRecord, read_sweep
+
+STAGES = ("untuned", "search", "tuned", "levers", "sgd", "sampled", "states", "gold", "final")
+# what tells an arm of a stage from another
+TOLD = {"untuned": ("layout", "instruction"), "levers": ("target", "requests")}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    model: str
+    stage: str
+    name: str  # the stage, and what tells the arm from its others
+    values: tuple[Row, ...]  # one a seed: the fields of an EvalResult, as far as there are any
+    trials: tuple[TrialRecord, ...] = ()  # of those; none where a stage trains nothing
+    folder: Path | None = None  # the sweep's
+    minutes: float | None = None  # of the GPU, a seed; of a search the whole of it
+
+    @property
+    def split(self) -> str:
+        return str(self.values[0]["split"])
+
+    @property
+    def states(self) -> str:
+        """gold (policy optimisation board) or predicted (end-to-end board)"""
+        return str(self.values[0]["states"])
+
+
+def list_arms(runs: Path) -> list[Arm]:
+    """In the order of the stages, then what was scored by tune.evaluate alone."""
+    arms: list[Arm] = []
+    for stage in STAGES:
+        for path in sorted(runs.glob(f"{stage}-*/evals.jsonl")):
+            if not path.parent.name.startswith("sgd-first-"):
+                arms += read_arms(read_sweep(path.parent), stage)
+    for folder in sorted(path for path in runs.glob("scored/*/*") if path.is_dir()):
+        if folder.parent.name not in STAGES:
+            arms.append(read_scored(folder))
+    return arms
+
+
+def read_arms(records: SweepRecords, stage: str) -> Iterator[Arm]:
+    """The sweep's points, all seeds of one together; of a search its best alone."""
+    groups: dict[str, list[TrialRecord]] = defaultdict(list)
+    for trial in choose_trials(records, stage):
+        groups[" ".join((stage, *tell(trial, stage)))].append(trial)
+    for arm, trials in groups.items():
+        yield Arm(
+            model=records.name.removeprefix(f"{stage}-"),
+            stage=stage,
+            name=arm,
+            values=tuple(asdict(trial.replied[-1]) for trial in trials),
+            trials=tuple(trials),
+            folder=records.folder,
+            minutes=sum(map(count_minutes, records.trials)) / (len(trials) * len(groups)),
+        )
+
+
+def choose_trials(records: SweepRecords, stage: str) -> list[TrialRecord]:
+    if stage != "search":
+        return [trial for trial in records.trials if trial.replied]
+    best = find_best(records)
+    return [best.trial] if best else []
+
+
+def tell(trial: TrialRecord, stage: str) -> Iterator[str]:
+    for name in TOLD.get(stage, ()):
+        value = trial.config.get(name)
+        if value and value != "response":
+            yield str(value) if isinstance(value, str) and name != "instruction" else name
+
+
+def count_minutes(trial: TrialRecord) -> float:
+    """Its share of the GPU, for training and evaluations."""
+    train_s = trial.evals[-1].train_s if trial.evals else 0.0
+    return (train_s + sum(e.eval_s for e in trial.evals)) / 60
+
+
+def read_scored(folder: Path) -> Arm:
+    """What `score` of run.sh wrote: STAGE/MODEL/greedy-SEED.json, and bias-SEED.json beside it."""
+    values = []
+    for path in sorted(folder.glob("greedy-*.json")):
+        biased = json.loads(path.with_name(path.name.replace("greedy", "bias")).read_text())
+        calibrated = {"combined": biased["combined"], **(biased["placeholders"] or {})}
+        values.append({**json.loads(path.read_text()), "calibrated": calibrated})
+    stage = folder.parent.name
+    return Arm(
+        model=folder.name, stage=stage, name=stage.replace("-", " of "), values=tuple(values)
+    )
