@@ -36,12 +36,14 @@ def read_counts(folder: Path, trial: str, objective: str = OBJECTIVE) -> Dialogu
     are none to read."""
     try:
         content = read_object(folder / "trials" / trial / "dialogues.json")
-        return _build_counts(content, objective) if content else None
+        return build_counts(content, objective) if content else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged
         return None
 
 
-def _build_counts(dialogues: dict[str, Any], objective: str) -> DialogueCounts | None:
+def build_counts(dialogues: dict[str, Any], objective: str = OBJECTIVE) -> DialogueCounts | None:
+    """From dialogue id -> its counts, as `Scores.dialogues` has them; None: there are none. Raises
+    ValueError or KeyError where they are not whole."""
     turns = int(dialogues.pop("turns_seen", -1))
     if not dialogues:
         return None

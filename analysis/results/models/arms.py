@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.noise import DialogueCounts, build_counts, read_counts
 from analysis.ranking import find_best
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 
@@ -24,8 +25,9 @@ class Arm:
     stage: str
     name: str  # the stage, and what tells the arm from its others
     values: tuple[Row, ...]  # one a seed: the fields of an EvalResult, as far as there are any
-    trials: tuple[TrialRecord, ...] = ()  # of those; none where a stage trains nothing
-    folder: Path | None = None  # the sweep's
+    seeds: tuple[int, ...]  # of those
+    counts: tuple[DialogueCounts, ...]  # of those, dialogue by dialogue
+    trials: tuple[TrialRecord, ...] = ()  # of those; none of what tune.evaluate alone scored
     minutes: float | None = None  # of the GPU, a seed; of a search the whole of it
 
     @property
@@ -62,8 +64,9 @@ def read_arms(records: SweepRecords, stage: str) -> Iterator[Arm]:
             stage=stage,
             name=arm,
             values=tuple(asdict(trial.replied[-1]) for trial in trials),
+            seeds=tuple(int(trial.config["seed"]) for trial in trials),
+            counts=tuple(keep_known(read_counts(records.folder, trial.id) for trial in trials)),
             trials=tuple(trials),
-            folder=records.folder,
             minutes=sum(map(count_minutes, records.trials)) / (len(trials) * len(groups)),
         )
 
@@ -90,12 +93,23 @@ def count_minutes(trial: TrialRecord) -> float:
 
 def read_scored(folder: Path) -> Arm:
     """What `score` of run.sh wrote: STAGE/MODEL/greedy-SEED.json, and bias-SEED.json beside it."""
-    values = []
-    for path in sorted(folder.glob("greedy-*.json")):
+    paths = sorted(folder.glob("greedy-*.json"))
+    values = [json.loads(path.read_text()) for path in paths]
+    for path, value in zip(paths, values, strict=True):
         biased = json.loads(path.with_name(path.name.replace("greedy", "bias")).read_text())
-        calibrated = {"combined": biased["combined"], **(biased["placeholders"] or {})}
-        values.append({**json.loads(path.read_text()), "calibrated": calibrated})
+        value["calibrated"] = {"combined": biased["combined"], **(biased["placeholders"] or {})}
     stage = folder.parent.name
     return Arm(
-        model=folder.name, stage=stage, name=stage.replace("-", " of "), values=tuple(values)
+        model=folder.name,
+        stage=stage,
+        name=stage.replace("-", " of "),
+        values=tuple(values),
+        seeds=tuple(int(path.stem.removeprefix("greedy-")) for path in paths),
+        counts=tuple(keep_known(build_counts(dict(value["dialogues"])) for value in values)),
     )
+
+
+def keep_known(counts: Iterable[DialogueCounts | None]) -> Iterator[DialogueCounts]:
+    for own in counts:
+        assert own is not None, "an arm has replies without counts"
+        yield own

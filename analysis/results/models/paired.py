@@ -12,7 +12,7 @@ from arms import Arm
 from analysis.claims.quantiles import t_quantile
 from analysis.claims.variance import Design, Noise, find_half_width
 from analysis.claims.variance import estimate_noise as estimate
-from analysis.noise import draw_values, read_counts
+from analysis.noise import draw_values
 
 PLAIN = "tuned"
 Read = Callable[[Mapping[str, Any]], float]
@@ -27,13 +27,15 @@ def read_f1(values: Mapping[str, Any]) -> float:
 
 
 def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
-    """arm -> half of the interval of its Combined, over seeds and dialogues; of one model's arms
-    on one board."""
-    arms = [arm for arm in arms if len(arm.trials) > 1]
-    if not arms:
-        return {}
-    halves = estimate_noise(arms, read_combined).half_widths()
-    return {arm.name: float(half) for arm, half in zip(arms, halves, strict=True)}
+    """arm -> half of the interval of its Combined, over seeds and dialogues, of one system over
+    dialogues; of arms that were asked the same dialogues."""
+    single = {a.name: a.values[0]["intervals"]["combined"] for a in arms if len(a.seeds) == 1}
+    halves = {name: (high - low) / 2 for name, (low, high) in single.items()}
+    repeated = [arm for arm in arms if len(arm.seeds) > 1]
+    if repeated:
+        found = estimate_noise(repeated, read_combined).half_widths()
+        halves |= {arm.name: float(half) for arm, half in zip(repeated, found, strict=True)}
+    return halves
 
 
 def find_gaps(arms: Sequence[Arm], read: Read) -> dict[str, tuple[float, float | None]]:
@@ -43,9 +45,9 @@ def find_gaps(arms: Sequence[Arm], read: Read) -> dict[str, tuple[float, float |
     if plain is None:
         return {}
     own = float(np.mean([*map(read, plain.values)]))
-    single = (a for a in arms if not a.trials and a.split == plain.split)
+    single = (a for a in arms if not a.trials)
     gaps = {a.name: (float(np.mean([*map(read, a.values)])) - own, None) for a in single}
-    return {**gaps, **compare_seeds([arm for arm in arms if len(arm.trials) > 1], read)}
+    return {**gaps, **compare_seeds([arm for arm in arms if len(arm.seeds) > 1], read)}
 
 
 def compare_seeds(arms: Sequence[Arm], read: Read) -> dict[str, tuple[float, float]]:
@@ -64,24 +66,16 @@ def compare_seeds(arms: Sequence[Arm], read: Read) -> dict[str, tuple[float, flo
 
 def estimate_noise(arms: Sequence[Arm], read: Read) -> Noise:
     """The dialogues' part is known of Combined alone."""
-    own = [(place, trial) for place, arm in enumerate(arms) for trial in arm.trials]
     design = Design(
-        points=tuple(place for place, _ in own),
-        seeds=tuple(int(trial.config["seed"]) for _, trial in own),
+        points=tuple(place for place, arm in enumerate(arms) for _ in arm.seeds),
+        seeds=tuple(seed for arm in arms for seed in arm.seeds),
     )
     scores = np.array([read(values) for arm in arms for values in arm.values])
-    nothing = np.zeros((len(own), len(own)))
+    nothing = np.zeros((len(scores), len(scores)))
     covariance = draw_covariance(arms) if read is read_combined else nothing
     return estimate(scores, covariance, design)
 
 
 def draw_covariance(arms: Sequence[Arm]) -> Any:
     """[trials, trials]: of Combined over resampled dialogues."""
-    drawn = []
-    for arm in arms:
-        for trial in arm.trials:
-            assert arm.folder is not None
-            counts = read_counts(arm.folder, trial.id)
-            assert counts is not None, f"{arm.folder} has no counts of trial {trial.id}"
-            drawn.append(draw_values(counts))
-    return np.cov(np.array(drawn))
+    return np.cov(np.array([draw_values(counts) for arm in arms for counts in arm.counts]))

@@ -37,6 +37,7 @@ COLUMNS: tuple[str, ...] = (
 SHORT = tuple(  # of table.md
     name for name in COLUMNS if name not in ("dialogues", "seeds from", "to", "held as")
 )
+DIGITS = {"nats a word": 3, "richness": 3, "placeholders": 2, "placeholders under it": 2}
 DOMAINS = ("attraction", "hotel", "restaurant", "taxi", "train")
 
 
@@ -54,9 +55,9 @@ def main(runs: Path) -> None:
 
 
 def list_rows(arms: Sequence[Arm]) -> Iterator[Row]:
-    alike: dict[tuple[str, str, int], list[Arm]] = defaultdict(list)  # what can be compared
+    alike: dict[tuple[Any, ...], list[Arm]] = defaultdict(list)  # what can be compared
     for arm in arms:
-        alike[arm.model, arm.states, arm.values[0]["n_dialogues"]].append(arm)
+        alike[arm.model, arm.states, arm.split, arm.values[0]["n_dialogues"]].append(arm)
     for own in alike.values():
         intervals = find_intervals(own)
         combined, f1 = find_gaps(own, read_combined), find_gaps(own, read_f1)
@@ -144,13 +145,13 @@ def spell_gap(gap: tuple[float, float | None] | None) -> str | None:
 
 def write_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
     lines = [tuple(columns), ("---",) * len(columns)]
-    lines += [tuple(show(row.get(name)) for name in columns) for row in rows]
+    lines += [tuple(show(name, row.get(name)) for name in columns) for row in rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
-def show(value: Any) -> str:
+def show(name: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+        return f"{value:.{DIGITS.get(name, 1)}f}"
     return "" if value is None else str(value)
 
 
