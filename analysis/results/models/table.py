@@ -31,7 +31,8 @@ SCORES = ("BLEU", "Inform", "Success", "Combined")
 COLUMNS: tuple[str, ...] = (
     *("model", *ABOUT, "arm", "split", "states", "dialogues", "seeds", "nats a word"),
     *(*SCORES, "±", "seeds from", "to", "richness", "placeholders", "F1"),
-    *("Combined under a bias", "placeholders under it", "Combined from tuned", "F1 from tuned"),
+    *("joint accuracy", "Combined under a bias", "placeholders under it"),
+    *("Combined from tuned", "F1 from tuned"),
     *("held as", "steps/s", "replies/s", "GiB", "GPU minutes"),
 )
 SHORT = tuple(  # of table.md
@@ -95,6 +96,7 @@ def average_scores(arm: Arm) -> Row:
         "richness": average(v["richness"].get("msttr") for v in values),
         "placeholders": average(p.get("per_reply") for p in placeholders),
         "F1": average(p.get("f1") for p in placeholders),
+        "joint accuracy": average((v["dst"] or {}).get("joint_accuracy") for v in values),
         "Combined under a bias": average(b.get("combined") for b in biased),
         "placeholders under it": average(b.get("per_reply") for b in biased),
     }
