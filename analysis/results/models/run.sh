@@ -116,8 +116,9 @@ ceilings() {
   mkdir -p runs/ceilings
   for stage in average states gold; do
     replies=runs/scored/$stage/$model/replies/greedy-0.json
-    [ ! -f "$replies" ] || python3 -m tune.ceilings --predictions "$replies" --corpus "$CORPUS" --partial \
-      --json >"runs/ceilings/$stage-$model.json"
+    [ -f "$replies" ] || continue
+    python3 -m tune.ceilings --predictions "$replies" --corpus "$CORPUS" --partial --json >runs/ceilings/part
+    mv runs/ceilings/part "runs/ceilings/$stage-$model.json"
   done
 }
 
