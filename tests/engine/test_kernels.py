@@ -173,8 +173,7 @@ def test_blocks_of_tokens_meet_their_slot_s_matrix(counts: tuple[int, ...], m: i
     scale = torch.tensor([[9.0, 0.5], [9.0, 2.0], [9.0, 1.0]])[:, 1, None, None]  # of many modules
     near(multiply_blocks(x, w, blocks.slots, scale), blocks.multiply(x, w, scale))
     near(multiply_blocks(y, w.mT, blocks.slots, None), blocks.multiply(y, w.mT))
-    wanted = blocks.add_product(y, x, w)
-    there = y.clone()
+    wanted, there = blocks.add_product(y.clone(), x, w), y.clone()
     assert multiply_blocks(x, w, blocks.slots, None, add_to=there) is there
     near(there, wanted)
     wanted = w.clone()
