@@ -32,7 +32,7 @@ def build_random() -> None:
     "room, replace, build",
     [
         (quantise, "to_quantised", quantise_llama),
-        (conv1d, "turn", turn_gpt2),
+        (conv1d, "put_transposed", turn_gpt2),
         (random_models, "to_quantised", build_random),
     ],
 )
