@@ -7,7 +7,6 @@ loss on validation dialogues, and its greedy replies, word for word.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -20,7 +19,7 @@ from trainable.engine.pack import Pack
 from trainable.model.base import BaseSpec, load_base
 from trainable.storage.adapter import rank_of
 from trainable.trial import TrialConfig
-from tune.bench.scoring import add_scoring, make_replies, measure_losses
+from tune.bench.scoring import add_scoring, make_replies, measure_losses, write_rows
 from tune.plan.single import add_trial_flags, spell_trial
 
 NEAR_NATS = 0.005
@@ -122,8 +121,7 @@ def compare_ways(options: argparse.Namespace) -> Outcome:
     ):
         rows += compare(way, train_all(group, slots, options), wanted)
         print(render(rows), flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(options.out, rows)
     return Outcome(facts={"out": options.out, "rows": rows})
 
 

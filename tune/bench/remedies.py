@@ -17,7 +17,6 @@ clean       mean/9 of trials whose targets leave out replies that still spell a 
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -37,7 +36,13 @@ from trainable.evaluation.validation import Generated
 from trainable.model.base import BaseSpec, load_base
 from tune.bench.remedy_trials import Trial, leave_out_spelt, list_trials
 from tune.bench.repeats import print_table
-from tune.bench.scoring import add_scoring, make_replies, measure_losses, score_replies
+from tune.bench.scoring import (
+    add_scoring,
+    make_replies,
+    measure_losses,
+    score_replies,
+    write_rows,
+)
 
 MEANS = {"mean/9": 1 / 9, "mean/3": 1 / 3}
 GPU_SHARE = 0.3  # of its memory for passes: the rows of so many slots take the rest
@@ -168,8 +173,7 @@ def race_all(options: argparse.Namespace) -> Outcome:
             race.to_score, pool.map(score_replies, [g for _, g in race.to_score]), strict=True
         ):
             line |= scores
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text("".join(json.dumps(line) + "\n" for line in race.lines))
+    write_rows(options.out, race.lines)
     print_table(race.lines)
     print(f"{time.perf_counter() - started_s:.0f} s")
     return Outcome(facts={"out": options.out, "rows": race.lines})

@@ -1,8 +1,10 @@
 """Losses and replies of slots as they stand, outside an engine: for measurements."""
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trainable.corpus.losses import Losses
 from trainable.engine.pack import Pack
@@ -44,6 +46,12 @@ def score_replies(generated: Generated) -> dict[str, float]:
         **{"inform": result.inform, "success": result.success},
         "placeholders": sum(text.count("[") for text in texts) / len(texts),
     }
+
+
+def write_rows(out: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """A JSON line each."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def add_scoring(parser: argparse.ArgumentParser, loss: int, replies: int, out: str) -> None:

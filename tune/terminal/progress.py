@@ -73,17 +73,19 @@ class SweepProgress:
 
     @property
     def at_work(self) -> list[TrialRecord]:
-        """The open trials that some process works on, the untuned base among them; without
-        heartbeats all that do not wait at a rung."""
-        known, parked = self.heartbeats.activities, self.ledger.parked
-        is_open = [t for t in list(self.ledger.trials.values()) if t.state == RUNNING]
-        return [t for t in is_open if (t.id in known if known else t.id not in parked)]
+        """The open trials that some process works on, the untuned base among them."""
+        known = list(self.ledger.trials.values())
+        return [t for t in known if t.state == RUNNING and self.is_at_work(t)]
 
     @property
     def waiting(self) -> list[TrialRecord]:
         """The open trials that nobody works on: at a rung, or until a worker is free."""
-        at_work = {t.id for t in self.at_work}
-        return [t for t in self.trials if t.state == RUNNING and t.id not in at_work]
+        return [t for t in self.trials if t.state == RUNNING and not self.is_at_work(t)]
+
+    def is_at_work(self, trial: TrialRecord) -> bool:
+        """Of an open trial: as heartbeats tell; without any, whether it does not wait at a rung."""
+        known = self.heartbeats.activities
+        return trial.id in known if known else trial.id not in self.ledger.parked
 
     @property
     def turns(self) -> int:

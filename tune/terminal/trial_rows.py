@@ -15,10 +15,12 @@ from analysis.records import RUNNING, EvalRecord, TrialRecord
 from tune.terminal.bars import render_activity
 from tune.terminal.progress import SweepProgress
 
-# legible on dark and on light terminals alike: only what failed has a colour
-STATE_STYLES = {"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bold red"}
 WAITING = "WAITING"
-STATE_STYLES[WAITING] = ""
+# legible on dark and on light terminals alike: only what failed has a colour
+STATE_STYLES = {
+    **{"COMPLETE": "", "PRUNED": "dim", "RUNNING": "bold", "FAIL": "bold red"},
+    WAITING: "",
+}
 NARROW, BROAD = 72, 110  # cells of a terminal: below, gaps are small; from there on bars are shown
 CURVE_POINTS, BAR = 8, 8
 OTHER_DIALOGUES = "┊"
@@ -160,7 +162,7 @@ def _show_now(trial: TrialRecord, progress: SweepProgress, layout: ColumnLayout)
         return Text(trial.state.lower(), style=STATE_STYLES[trial.state])
     activity = progress.heartbeats.activities.get(trial.id)
     if activity is None:
-        return "waiting" if any(t.id == trial.id for t in progress.waiting) else ""
+        return "" if progress.is_at_work(trial) else "waiting"
     return render_activity(activity, width=BAR) if layout.has_bars else activity.what
 
 
