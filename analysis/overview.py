@@ -44,7 +44,7 @@ def _spell_row(records: SweepRecords) -> dict[str, Any]:
     entries = rank_trials(records)
     first = next((e for e in entries if not e.trial.is_base), None)
     base = next((e for e in entries if e.trial.is_base), None)
-    counts = ", ".join(f"{n} {state.lower()}" for state, n in records.count_states().items())
+    counts = records.describe_states()
     verdict = find_verdict(records)
     cells = (
         f"{counts or 'no trials'} of {records.config.get('trials') or '?'}",

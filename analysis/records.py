@@ -46,6 +46,7 @@ class SweepRecords:
     exhausted_at: int | None = None  # so many proposals left no point of the space
     decisions: tuple[RungDecision, ...] = ()  # in their order
     order: tuple[EventKey, ...] = ()  # what happened, in the order in which it did
+    parked: frozenset[str] = frozenset()  # trials that their last rung did not send on
     n_numbers: int = 0  # all below may have been given out, also to trials that are lost
     n_events: int = 0  # lines that could be read
 
@@ -98,6 +99,14 @@ class SweepRecords:
         """The number of trials by state, the untuned base left out, in the order of STATES."""
         states = [t.state for t in self.searched]
         return {state: states.count(state) for state in STATES if state in states}
+
+    def describe_states(self) -> str:
+        """`3 complete, 1 running, 12 waiting`: who waits at a rung does not run."""
+        counts = self.count_states()
+        n_waiting = sum(t.state == RUNNING and t.id in self.parked for t in self.searched)
+        counts[RUNNING] = counts.get(RUNNING, 0) - n_waiting
+        told = {**counts, "waiting": n_waiting}
+        return ", ".join(f"{n} {state.lower()}" for state, n in told.items() if n)
 
 
 def name_objective(config: Mapping[str, Any]) -> str:
@@ -157,6 +166,7 @@ def read_sweep(folder: Path) -> SweepRecords:
         exhausted_at=ledger.exhausted_at,
         decisions=tuple(ledger.decisions),
         order=tuple(ledger.order),
+        parked=frozenset(ledger.parked),
         n_numbers=ledger.n_numbers,
         n_events=lines.n_events,
     )

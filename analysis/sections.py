@@ -51,7 +51,7 @@ def list_warnings(
     """What to know before reading on; `reload_s`: how often the page is written anew."""
     lines = []
     if records.is_running:
-        counts = ", ".join(f"{n} {state.lower()}" for state, n in records.count_states().items())
+        counts = records.describe_states()
         wanted = records.config.get("trials") or "?"
         written = time.strftime("%H:%M:%S")
         current = (

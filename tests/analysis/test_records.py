@@ -1,6 +1,7 @@
 """Reading a sweep's folder: what is there, what is torn, what is no sweep."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,14 @@ def test_a_line_is_one_object_of_finite_numbers_and_valid_text(text: bytes) -> N
     with pytest.raises(ValueError):
         parse(text)
     assert parse(b' {"b": "\\u001b"} ') == {"b": "\N{REPLACEMENT CHARACTER}"}
+
+
+def test_who_waits_at_a_rung_is_not_told_as_running(tmp_path: Path) -> None:
+    """Of a recorded race, as it was after two thirds of its events."""
+    source = Path(__file__).parents[2] / "analysis" / "results" / "small_cards" / "race"
+    shutil.copy(source / "sweep.json", tmp_path)
+    lines = (source / "evals.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "evals.jsonl").write_text("".join(lines[:90]))
+    records = read_sweep(tmp_path)
+    assert records.describe_states() == "3 complete, 1 running, 12 waiting"
+    assert read_sweep(source).describe_states() == "4 complete, 12 pruned"
