@@ -6,12 +6,14 @@
 # kill    `fixed` again; an engine is killed with SIGKILL on the way
 # seven   llama-7b's shape with random weights for ten minutes, then paused
 # table   what they come to, beside the simulator's prediction
-# Without a stage: all of them. GPUS="1 2": on these numbers of GPUs alone. Without a GPU, engines on
-# the CPU stand for GPUs (PROFILE=tiny MODEL=tiny CORPUS=cambridge).
+# Without a stage: all of them. GPUS="1 2": on these numbers of GPUs alone. CUDA_VISIBLE_DEVICES=2,3:
+# with these alone. Without a GPU, engines on the CPU stand for GPUs (PROFILE=tiny MODEL=tiny
+# CORPUS=cambridge).
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
-n_gpus=$(nvidia-smi -L 2>/dev/null | wc -l || true)
+there=${CUDA_VISIBLE_DEVICES-$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null | paste -sd, || true)}
+n_gpus=$(tr ',' '\n' <<<"$there" | grep -c . || true)
 profile=(--profile "${PROFILE:-lab}")
 base=(--set "base_model=${MODEL:?}" --set "corpus=${CORPUS:?}" --pack "${PACK:-8}")
 export NCCL_NVLS_ENABLE=0
@@ -22,7 +24,7 @@ on_each() {  # WORK: on each number of GPUs that this host has
     if ((n_gpus == 0)); then
       RAY_OVERRIDE_RESOURCES="{\"CPU\": 8, \"GPU\": $n}" "$1" "$n"
     elif ((n <= n_gpus)); then
-      CUDA_VISIBLE_DEVICES=$(seq -s, 0 $((n - 1))) "$1" "$n"
+      CUDA_VISIBLE_DEVICES=$(cut -d, -f1-"$n" <<<"$there") "$1" "$n"
     else
       echo "$1 on $n GPUs: left out, there are $n_gpus"
     fi
