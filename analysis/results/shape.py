@@ -3,11 +3,11 @@
 import os
 import sys
 
-from transformers import AutoTokenizer
-
+from trainable.model.source import locate
+from trainable.model.unpacked import open_tokenizer
 from tune.bench.random_models import SHAPES, make_sizes
 
 shape, folder = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(os.environ["MODEL"])
+tokenizer = open_tokenizer(locate(os.environ["MODEL"]))
 make_sizes(SHAPES[shape] | {"vocab_size": len(tokenizer)}).save_pretrained(folder)
 tokenizer.save_pretrained(folder)
