@@ -37,15 +37,13 @@ def draw(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("widths", [(64,), (4096,), (576, 192, 192), (11008, 11008)])
 def test_rows_are_quantised_as_by_the_formula(widths: tuple[int, ...]) -> None:
-    """Scales bit for bit; the numbers were not, on the one H200 that this has run on."""
     parts = [draw(300, width) for width in widths]
     for factors in (None, torch.rand(sum(widths), device="cuda")):
         values, scales = quantise_rows(parts, factors)
         on_cpu = None if factors is None else factors.cpu()
         wanted, of_tokens = quantise_rows([part.cpu() for part in parts], on_cpu)
         assert torch.equal(scales.cpu(), of_tokens)
-        found, wanted = values.cpu().float(), wanted.float()
-        assert (found - wanted).norm() < 1e-3 * wanted.norm()
+        assert torch.equal(values.cpu().float(), wanted.float())
 
 
 @pytest.mark.parametrize("tokens", [1, 5, 37, 300, 2048])

@@ -106,7 +106,8 @@ def quantise_rows(parts: Sequence[Tensor], factors: Tensor | None = None) -> Row
     numbers = torch.cat([part.float() for part in parts], 1)
     numbers = numbers if factors is None else numbers * factors
     most = numbers.abs().amax(1, keepdim=True).clamp(min=LARGEST * SMALLEST)
-    return (numbers * (LARGEST / most)).to(torch.float8_e4m3fn), most / LARGEST
+    times = torch.full_like(most, LARGEST) / most  # torch rounds LARGEST / most twice
+    return (numbers * times).to(torch.float8_e4m3fn), most / LARGEST
 
 
 def multiply_rows(rows: Rows, weight: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
