@@ -1,4 +1,4 @@
-"""What a sweep's answer cost, and what the baselines would have cost:
+"""What a sweep cost, and what the same would have cost in other ways:
 `python -m analysis.cost NAME --rates FILE`.
 
 FILE holds what `python -m tune.bench.baselines --checkpoint ...` printed on the same machine. Only
@@ -7,17 +7,17 @@ the sweep itself was run whole; the other rows are worked out from measured rate
 
 import argparse
 import json
-import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from analysis.curves import trained_turns
-from analysis.labels import count_points, format_score, label_objective
 from analysis.machines import (
+    all_evals,
     count_engines,
     count_gpus,
-    count_room,
     share_time,
     sum_reply_s,
     worked_until,
@@ -28,109 +28,124 @@ from trainable.command.outcome import Outcome, make_main, start_command
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 
-NEAR = 1.0  # points (see `count_points`) below the highest: good enough an answer
 LAB_REPLIES = "reply, batch 16"
+FORWARD = 1 / 3  # of training's work: 2 operations a weight and token of 6
+WAYS = {
+    "lab": "the lab's way, a trial at a time",
+    "engine": "our engine, a trial at a time",
+    "stock": "Ray Tune and peft, several a GPU, the same race",
+    "careful": "peft with care, the same race",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
     """Of one way of working, all of its processes together."""
 
-    train_turns_per_s: float
+    train_turns_per_s: Mapping[int, float]  # by dialogues a step; of one measured alone: by 1
     reply_turns_per_s: float
     tokens_a_turn: float  # of the trial that they were measured with
 
-
-@dataclass(frozen=True, kw_only=True)
-class NearAnswer:
-    """The first evaluation, as thorough as any, that came near the highest of those."""
-
-    trial: TrialRecord
-    evaluation: EvalRecord
-    highest: float  # value of the objective
+    def train_tokens_per_s(self, dialogues: float) -> float:
+        """At the largest batch that so many dialogues a step allow, else at the smallest."""
+        allowed = [n for n in self.train_turns_per_s if n <= dialogues]
+        batch = max(allowed, default=min(self.train_turns_per_s))
+        return self.train_turns_per_s[batch] * self.tokens_a_turn
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingWork:
-    """What was trained on and replied to."""
+class TrialWork:
+    """What a trial was trained on, scored on and replied to."""
 
-    tokens: float
+    tokens: float  # trained on
+    loss_tokens: float  # of dialogues whose loss was computed
     replies: int
+    dialogues: float  # a step
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostRow:
     way: str
-    seconds: float
+    train_s: float
+    validation_s: float  # replies and losses
+    other_s: float  # starting, waiting, idle
     gpus: int
     is_measured: bool
 
+    @property
+    def seconds(self) -> float:
+        return self.train_s + self.validation_s + self.other_s
 
-def find_answer(sweep: SweepRecords) -> NearAnswer:
-    """Raises ConfigError where nothing was evaluated to the end."""
-    evals = [(e, t) for t in sweep.searched for e in t.replied]
-    most = max((e.n_dialogues for e, _ in evals), default=0)
-    finals = [(e, t) for e, t in evals if e.n_dialogues == most and is_final(e, t)]
-    if not finals:
-        raise ConfigError(f"{sweep.name} has no trial that was trained to its end")
+
+def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[CostRow]:
+    """Without a race all trials are trained to the end and scored once, there, as thoroughly as
+    any; the stock and the careful way stop them where the sweep did, by the same losses. Raises
+    ConfigError where nothing was trained, or none to its end."""
+    last = find_last(sweep)
+    whole = [finish(t, last) for t in sweep.searched]
+    spent = [sum_up(t) for t in sweep.searched if t.evals]
+    works = {"lab": whole, "engine": whole, "stock": spent, "careful": spent}
+    rows = [estimate(WAYS[way], works[way], rates[way]) for way in WAYS if way in rates]
+    unraced = estimate("ours, without a race", whole, own_rates(sweep))
+    return [*rows, replace(unraced, gpus=count_gpus(sweep)), measure(sweep)]
+
+
+def find_last(sweep: SweepRecords) -> EvalRecord:
+    """An evaluation as thorough as any."""
     if not trained_turns(sweep.searched):
         raise ConfigError(f"{sweep.name} trains nothing, so that no training has a cost")
-    highest = max(e.score for e, _ in finals)
-    least = highest - NEAR * count_points(sweep.objective, highest)
-    near = [(e, t) for e, t in finals if e.score >= least]
-    evaluation, trial = min(near, key=lambda pair: pair[0].time_s)
-    return NearAnswer(trial=trial, evaluation=evaluation, highest=evaluation.sign * highest)
+    evals = [e for t in sweep.searched for e in t.replied if is_final(e, t)]
+    if not evals:
+        raise ConfigError(f"{sweep.name} has no trial that was trained to its end")
+    return max(evals, key=lambda e: e.n_dialogues)
 
 
 def is_final(evaluation: EvalRecord, trial: TrialRecord) -> bool:
     return evaluation.turns_seen >= int(trial.config.get("train_turns") or 0)
 
 
-def cost(sweep: SweepRecords, rates: dict[str, Rates]) -> list[CostRow]:
-    """Time to the answer: the lab's way and the solo engine train trial after trial to the end, in
-    the order in which they were proposed, up to the one that gave it; the stock way prunes as the
-    sweep did; ours without pruning trains them all to the end, as many at a time as the sweep."""
-    answer = find_answer(sweep)
-    spent = count_until(sweep, answer.evaluation.time_s)
-    whole = [finish(t, answer) for t in sweep.searched if t.number <= answer.trial.number]
-    rows = []
-    if "lab" in rates:
-        rows.append(estimate("the lab's way, a trial at a time", add(whole), rates["lab"]))
-    if "engine" in rates:
-        rows.append(estimate("our engine, a trial at a time", add(whole), rates["engine"]))
-    if "stock" in rates:
-        rows.append(estimate("Ray Tune and peft, several a GPU, pruned", spent, rates["stock"]))
-    own = own_rates(sweep)
-    waves = [t for t in sweep.searched if t.number < complete_wave(sweep, answer.trial.number)]
-    unpruned = estimate("ours, nothing pruned", add([finish(t, answer) for t in waves]), own)
-    rows.append(replace(unpruned, gpus=count_gpus(sweep)))
-    seconds = worked_until(sweep, answer.evaluation.time_s)
-    return [*rows, CostRow(way="ours", seconds=seconds, gpus=count_gpus(sweep), is_measured=True)]
+def measure(sweep: SweepRecords) -> CostRow:
+    seconds = worked_until(sweep, max(e.time_s for e in all_evals(sweep)))
+    train_s, validation_s, other_s = (seconds * share for share in share_time(sweep).values())
+    return CostRow(
+        way="ours", train_s=train_s, validation_s=validation_s, other_s=other_s,
+        gpus=count_gpus(sweep), is_measured=True,
+    )  # fmt: skip
 
 
-def estimate(way: str, work: TrainingWork, rates: Rates) -> CostRow:
-    seconds = work.tokens / (rates.train_turns_per_s * rates.tokens_a_turn)
-    seconds += work.replies / rates.reply_turns_per_s
-    return CostRow(way=way, seconds=seconds, gpus=1, is_measured=False)
+def estimate(way: str, works: Sequence[TrialWork], rates: Rates) -> CostRow:
+    train_s = sum(w.tokens / rates.train_tokens_per_s(w.dialogues) for w in works)
+    loss_s = sum(w.loss_tokens / rates.train_tokens_per_s(w.dialogues) for w in works)
+    reply_s = sum(w.replies for w in works) / rates.reply_turns_per_s
+    return CostRow(
+        way=way, train_s=train_s, validation_s=reply_s + FORWARD * loss_s, other_s=0.0,
+        gpus=1, is_measured=False,
+    )  # fmt: skip
 
 
-def count_until(sweep: SweepRecords, time_s: float) -> TrainingWork:
-    """The work behind all evaluations up to a moment."""
-    works = []
-    for trial in sweep.searched:
-        done = [e for e in trial.evals if e.time_s <= time_s]
-        if done:
-            replies = sum(e.n_turns for e in done if e.bleu is not None)
-            works.append(TrainingWork(tokens=count_tokens(done[-1]), replies=replies))
-    return add(works)
+def sum_up(trial: TrialRecord) -> TrialWork:
+    """As far as it came."""
+    last = trial.evals[-1]
+    tokens = count_tokens(last)
+    return TrialWork(
+        tokens=tokens,
+        loss_tokens=tokens / max(last.turns_seen, 1) * sum(e.n_turns for e in trial.evals),
+        replies=sum(e.n_turns for e in trial.evals if e.bleu is not None),
+        dialogues=dialogues_a_step(trial, last),
+    )
 
 
-def finish(trial: TrialRecord, answer: NearAnswer) -> TrainingWork:
-    """The trial trained to its end and evaluated once, there, as the answer was."""
+def finish(trial: TrialRecord, last: EvalRecord) -> TrialWork:
+    """The trial trained to its end and evaluated once, there, as `last` was."""
     turns = float(trial.config.get("train_turns") or 0)
-    seen = next((e for e in reversed(trial.evals) if e.turns_seen), answer.evaluation)
-    tokens = turns * count_tokens(seen) / seen.turns_seen
-    return TrainingWork(tokens=tokens, replies=answer.evaluation.n_turns)
+    seen = next((e for e in reversed(trial.evals) if e.turns_seen), last)
+    tokens_a_turn = count_tokens(seen) / seen.turns_seen
+    return TrialWork(
+        tokens=turns * tokens_a_turn,
+        loss_tokens=last.n_turns * tokens_a_turn,
+        replies=last.n_turns,
+        dialogues=dialogues_a_step(trial, last),
+    )
 
 
 def count_tokens(evaluation: EvalRecord) -> float:
@@ -138,11 +153,10 @@ def count_tokens(evaluation: EvalRecord) -> float:
     return evaluation.tokens_per_s * evaluation.train_s
 
 
-def add(works: Iterable[TrainingWork]) -> TrainingWork:
-    listed = list(works)
-    return TrainingWork(
-        tokens=sum(w.tokens for w in listed), replies=sum(w.replies for w in listed)
-    )
+def dialogues_a_step(trial: TrialRecord, evaluation: EvalRecord) -> float:
+    """As long as the validation dialogues."""
+    turns = float(trial.config.get("batch_turns") or 1)
+    return turns * evaluation.n_dialogues / max(evaluation.n_turns, 1)
 
 
 def own_rates(sweep: SweepRecords) -> Rates:
@@ -152,37 +166,19 @@ def own_rates(sweep: SweepRecords) -> Rates:
     turns = trained_turns(sweep.searched)
     evals = [e for t in sweep.searched for e in t.replied]
     return Rates(
-        train_turns_per_s=engines * turns / sum(e.train_s for e in lasts),
+        train_turns_per_s={1: engines * turns / sum(e.train_s for e in lasts)},
         reply_turns_per_s=engines * sum(e.n_turns for e in evals) / sum_reply_s(evals),
         tokens_a_turn=sum(count_tokens(e) for e in lasts) / turns,
     )
 
 
-def complete_wave(sweep: SweepRecords, number: int) -> int:
-    """How many trials have been started when as many as run at a time are whole again."""
-    room = count_room(sweep)
-    return math.ceil((number + 1) / room) * room
-
-
 def read_rates(path: Path) -> dict[str, Rates]:
-    """Raises ConfigError where the file is not what `tune.bench.baselines` prints."""
-    found: dict[str, dict[str, float]] = {}
+    """The fastest replies of a way; of the lab's, as it replied. Raises ConfigError where the file
+    is not what `tune.bench.baselines` prints."""
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            kept = found.setdefault(row["way"], {"tokens": float(row["tokens_a_turn"])})
-            if row["work"] == "train":
-                kept["train"] = float(row["turns_per_s"])
-            elif row["way"] != "lab" or row["work"] == LAB_REPLIES:
-                kept["reply"] = float(row["turns_per_s"])
-        return {
-            way: Rates(
-                train_turns_per_s=kept["train"],
-                reply_turns_per_s=kept["reply"],
-                tokens_a_turn=kept["tokens"],
-            )
-            for way, kept in found.items()
-        }
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        by_way = {way: [row for row in rows if row["way"] == way] for way in WAYS}
+        return {way: choose_rates(found) for way, found in by_way.items() if found}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"--rates must be a file of the lines that tune.bench.baselines prints, and {path} is "
@@ -190,33 +186,58 @@ def read_rates(path: Path) -> dict[str, Rates]:
         ) from error
 
 
+def choose_rates(rows: Sequence[dict[str, Any]]) -> Rates:
+    trained = [row for row in rows if row["work"].startswith("train")]
+    replied = [row for row in rows if row["work"].startswith("reply")]
+    replied = [row for row in replied if row["way"] != "lab" or row["work"] == LAB_REPLIES]
+    by_batch: dict[int, float] = {}
+    for row in trained:
+        batch = count_dialogues(row["work"])
+        by_batch[batch] = max(by_batch.get(batch, 0.0), float(row["turns_per_s"]))
+    return Rates(
+        train_turns_per_s=by_batch,
+        reply_turns_per_s=max(float(row["turns_per_s"]) for row in replied),
+        tokens_a_turn=float(rows[0]["tokens_a_turn"]),
+    )
+
+
+def count_dialogues(work: str) -> int:
+    """ "train, 16 dialogues": 16; "train": 1"""
+    found = re.search(r"(\d+) dialogues", work)
+    return int(found[1]) if found else 1
+
+
 def render(sweep: SweepRecords, rows: Sequence[CostRow]) -> str:
-    answer, ours = find_answer(sweep), rows[-1].seconds
-    lines = [
-        f"To within {NEAR:g} point of the highest {label_objective(sweep.objective)} of a trial "
-        f"({format_score(answer.highest, sweep.objective)}; trial {answer.trial.id}: "
-        f"{format_score(answer.evaluation.value, sweep.objective)}):",
-        "",
-        "| way | minutes | GPU-minutes | against ours |",
-        "|---" * 4 + "|",
-    ]
-    for row in rows:
-        minutes = row.seconds / 60
-        note = "" if row.is_measured else " (worked out)"
-        lines.append(
-            f"| {row.way}{note} | {minutes:.1f} | {minutes * row.gpus:.1f} | "
-            f"{row.seconds / ours:.1f}x |"
-        )
-    shares = share_time(sweep).items()
-    parts = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares)
-    return "\n".join([*lines, "", f"Where the sweep's GPU time went: {parts}."])
+    turns = max(int(t.config.get("train_turns") or 0) for t in sweep.searched)
+    return "\n".join(
+        [
+            f"{len(sweep.searched)} trials of up to {turns:,} turns, in minutes:",
+            "",
+            "| way | training | validation | the rest | in all | GPU-minutes | against ours |",
+            "|---" * 7 + "|",
+            *(render_row(row, rows[-1]) for row in rows),
+            "",
+            "Worked out from rates: without starting, waiting and idle time.",
+        ]
+    )
+
+
+def render_row(row: CostRow, ours: CostRow) -> str:
+    way = row.way if row.is_measured else f"{row.way} (worked out)"
+    rest = f"{row.other_s / 60:.1f}" if row.is_measured else "-"
+    return (
+        f"| {way} | {row.train_s / 60:.1f} | {row.validation_s / 60:.1f} | {rest} | "
+        f"{row.seconds / 60:.1f} | {row.seconds * row.gpus / 60:.1f} | "
+        f"{row.seconds / ours.seconds:.1f}x |"
+    )
 
 
 def compare_costs(flags: argparse.Namespace) -> Outcome:
     sweep = read_sweep(find_sweep(flags.name, flags.storage))
     rows = cost(sweep, read_rates(flags.rates))
     print(render(sweep, rows))
-    return Outcome(facts={"name": sweep.name, "rows": [asdict(row) for row in rows]})
+    facts = [asdict(row) | {"seconds": row.seconds} for row in rows]
+    return Outcome(facts={"name": sweep.name, "rows": facts})
 
 
 def build_parser() -> Parser:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cost import Rates, cost, find_answer, main, read_rates
+from analysis.cost import WAYS, Rates, cost, main, read_rates
 from analysis.machines import count_engines, count_room, share_time, worked_until
 from analysis.records import EvalRecord, read_sweep
 from trainable.trial import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "analysis" / "example" / "sweep"
-RATES = Rates(train_turns_per_s=10.0, reply_turns_per_s=5.0, tokens_a_turn=30.0)
+RATES = Rates(train_turns_per_s={1: 10.0}, reply_turns_per_s=5.0, tokens_a_turn=30.0)
 
 
 def write_rates(path: Path, **changes: object) -> Path:
@@ -24,68 +24,74 @@ def write_rates(path: Path, **changes: object) -> Path:
         {"way": "lab", "work": "reply, batch 16", "turns_per_s": 1.0, "tokens_a_turn": 30.0},
         {"way": "stock", "work": "train", "turns_per_s": 8.0, "tokens_a_turn": 30.0},
         {"way": "stock", "work": "reply, batch 64", "turns_per_s": 4.0, "tokens_a_turn": 30.0},
+        {"way": "careful", "work": "train, 5 dialogues", "turns_per_s": 6.0, "tokens_a_turn": 30.0},
+        {
+            "way": "careful",
+            "work": "train, 16 dialogues",
+            "turns_per_s": 9.0,
+            "tokens_a_turn": 30.0,
+        },
+        {"way": "careful", "work": "reply, batch 256", "turns_per_s": 7.0, "tokens_a_turn": 30.0},
+        {"way": "careful", "work": "reply, batch 1024", "turns_per_s": 8.0, "tokens_a_turn": 30.0},
     ]
     path.write_text("\n".join(json.dumps({**row, **changes}) for row in rows))
     return path
 
 
-def test_the_answer_is_the_first_that_comes_near_the_best() -> None:
-    sweep = read_sweep(EXAMPLE)
-    answer = find_answer(sweep)
-    finals = [e for t in sweep.searched for e in t.evals if e.turns_seen >= t.config["train_turns"]]
-    assert answer.highest == max(e.combined for e in finals)
-    assert answer.evaluation.combined >= answer.highest - 1
-    earlier = [e for e in finals if e.time_s < answer.evaluation.time_s]
-    assert all(e.combined < answer.highest - 1 for e in earlier)
-
-
 def test_ours_is_measured_and_the_others_follow_from_their_rates() -> None:
     sweep = read_sweep(EXAMPLE)
-    double = Rates(train_turns_per_s=20.0, reply_turns_per_s=10.0, tokens_a_turn=30.0)
-    rows, faster = (
-        cost(sweep, {"lab": rates, "stock": rates, "engine": rates}) for rates in (RATES, double)
-    )
-    lab, engine, stock, unpruned, ours = rows
-    assert [row.is_measured for row in rows] == [False] * 4 + [True]
-    wall_s = find_answer(sweep).evaluation.time_s - sweep.created_s
+    double = replace(RATES, train_turns_per_s={1: 20.0}, reply_turns_per_s=10.0)
+    rows, faster = (cost(sweep, dict.fromkeys(WAYS, rates)) for rates in (RATES, double))
+    lab, engine, stock, careful, unraced, ours = rows
+    assert [row.is_measured for row in rows] == [False] * 5 + [True]
+    wall_s = max(e.time_s for t in sweep.trials for e in t.evals) - sweep.created_s
     assert 0.9 * wall_s < ours.seconds <= wall_s + 1e-6  # it was driven all the time
     assert lab.seconds == engine.seconds == pytest.approx(2 * faster[0].seconds)
-    assert stock.seconds == pytest.approx(2 * faster[2].seconds)
-    # what was pruned is less work than all trials to the end
-    assert stock.seconds < lab.seconds
-    assert unpruned.seconds == faster[3].seconds
+    assert stock.seconds == careful.seconds == pytest.approx(2 * faster[2].seconds)
+    assert stock.train_s < lab.train_s  # what was stopped is less than all trials to the end
+    assert unraced.seconds == faster[4].seconds
 
 
 def test_the_work_is_counted_in_tokens() -> None:
     sweep = read_sweep(EXAMPLE)
-    long_turns = Rates(train_turns_per_s=10.0, reply_turns_per_s=5.0, tokens_a_turn=60.0)
-    short, long = (cost(sweep, {"lab": rates})[0].seconds for rates in (RATES, long_turns))
-    assert long < short < 2 * long
+    long_turns = replace(RATES, tokens_a_turn=60.0)
+    short, long = (cost(sweep, {"lab": rates})[0] for rates in (RATES, long_turns))
+    assert long.train_s == pytest.approx(short.train_s / 2)
 
 
-def test_replies_cost_what_their_rate_says() -> None:
-    """One evaluation a trial where all are trained to the end; all that were made, where pruned."""
+def test_validation_costs_its_replies_and_a_third_of_training_its_losses() -> None:
+    """Once a trial where all are trained to the end; each time that it was made, in a race."""
     sweep = read_sweep(EXAMPLE)
-    answer = find_answer(sweep)
     endless = replace(RATES, reply_turns_per_s=float("inf"))
     slow, fast = (cost(sweep, dict.fromkeys(("lab", "stock"), r)) for r in (RATES, endless))
-    replies_s = [one.seconds - other.seconds for one, other in zip(slow, fast, strict=True)]
-    made = [e for t in sweep.searched for e in t.evals if e.time_s <= answer.evaluation.time_s]
-    n_trials = answer.trial.number + 1
-    assert replies_s == pytest.approx(
-        [n_trials * answer.evaluation.n_turns / 5, sum(e.n_turns for e in made) / 5, 0, 0]
+    made = [e for t in sweep.searched for e in t.evals]
+    end = max(made, key=lambda e: (e.turns_seen, e.n_dialogues))
+    replies = (
+        len(sweep.searched) * end.n_turns,
+        sum(e.n_turns for e in made if e.bleu is not None),
     )
+    for row, without, n in zip(slow, fast, replies, strict=False):
+        assert row.validation_s - without.validation_s == pytest.approx(n / 5)
+    lab = fast[0]
+    turns = {t.config["train_turns"] for t in sweep.searched}
+    assert lab.validation_s == pytest.approx(lab.train_s * end.n_turns / turns.pop() / 3)
 
 
 def test_training_costs_what_its_rate_says() -> None:
     sweep = read_sweep(EXAMPLE)
-    answer = find_answer(sweep)
-    lab, *_ = cost(sweep, {"lab": replace(RATES, reply_turns_per_s=float("inf"))})
-    whole = [t for t in sweep.searched if t.number <= answer.trial.number]
-    tokens_a_turn = [t.evals[-1].tokens_per_s / t.evals[-1].train_turns_per_s for t in whole]
-    turns = [t.config["train_turns"] for t in whole]
+    lab, *_ = cost(sweep, {"lab": RATES})
+    tokens_a_turn = [
+        t.evals[-1].tokens_per_s / t.evals[-1].train_turns_per_s for t in sweep.searched
+    ]
+    turns = [t.config["train_turns"] for t in sweep.searched]
     tokens = sum(n * each for n, each in zip(turns, tokens_a_turn, strict=True))
-    assert lab.seconds == pytest.approx(tokens / (10 * 30))
+    assert lab.train_s == pytest.approx(tokens / (10 * 30))
+
+
+def test_a_step_is_made_at_the_largest_batch_that_it_allows() -> None:
+    rates = replace(RATES, train_turns_per_s={5: 10.0, 16: 30.0, 64: 70.0})
+    found = [rates.train_tokens_per_s(dialogues) for dialogues in (4.3, 5.0, 63.9, 64.0, 100.0)]
+    assert found == [300.0, 300.0, 900.0, 2100.0, 2100.0]
 
 
 def test_time_shares_add_up() -> None:
@@ -96,7 +102,10 @@ def test_time_shares_add_up() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_rates(tmp_path / "rates.jsonl")
-    assert read_rates(path)["lab"].reply_turns_per_s == 1.0  # as the lab's trainer replied
+    rates = read_rates(path)
+    assert rates["lab"].reply_turns_per_s == 1.0  # as the lab's trainer replied
+    assert rates["careful"].train_turns_per_s == {5: 6.0, 16: 9.0}
+    assert rates["careful"].reply_turns_per_s == 8.0
     assert main([str(EXAMPLE), "--rates", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "| ours | " in shown and "(worked out)" in shown and "1.0x" in shown
