@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from trainable.dialogue.dialogue import Dialogue
 
 SAMPLE = 200  # training dialogues that the length of a turn is read from
-# Floating point operations a second. GPU: on one H200 eight packed trials reached 1.2e14 (135M) to
-# 4.4e14 (7B, compiled); one core of a CPU: 0.4e11 (1.2M). Generating: a tenth of that.
+# Floating point operations a second in training. One core: of a model of 1.2M parameters. GPU: of
+# 200M on an H200, growing with the cube root of the size: sweeps there reached 1.2 to 1.9e14 with
+# SmolLM2-135M (197M, its embedding counted twice), 2e14 with 0.5B and 3.2e14 with 7B
+# (analysis/results/hosts, models). Generating: a tenth of that.
 FLOPS = {"GPU": 1.2e14, "core": 4e10}
+PARAMS_OF_GPU = 2e8
 GENERATING = 0.1
 CHARS_A_TOKEN = 3.6  # of MultiWOZ, in SmolLM2's tokens
 RECENT = 20  # earlier sweeps looked at
@@ -97,15 +100,26 @@ def assume_pace(trial: TrialConfig, unit: str) -> Pace:
     params = read_sizes(trial.base_model).total_params
     turn, reply, context, turns = measure_text(trial)
     flops = 6 if trial.method == "full" else 4  # a frozen weight needs no gradient of its own
-    written_s = 2 * params * reply / (GENERATING * FLOPS[unit])
-    read_s = 2 * params * context / FLOPS[unit]
+    speed = assume_speed(params, unit)
+    written_s = 2 * params * reply / (GENERATING * speed)
+    read_s = 2 * params * context / speed
     return Pace(
-        turn_s=flops * params * (context if trial.format == "turns" else turn) / FLOPS[unit],
+        turn_s=flops * params * (context if trial.format == "turns" else turn) / speed,
         dialogue_s=turns * (written_s + read_s),
         why=f"{trial.base_model}: {params / 1e6:,.0f}M parameters, {turn:.0f} tokens a turn "
-        f"({CHARS_A_TOKEN} characters each), {FLOPS[unit]:.1g} operations/s a {unit} in training "
+        f"({CHARS_A_TOKEN} characters each), {speed:.1g} operations/s a {unit} in training "
         f"and {GENERATING:g} of it in generating",
     )
+
+
+def assume_speed(params: int, unit: str) -> float:
+    """Operations a second.
+
+    >>> [f"{assume_speed(params, 'GPU'):.1e}" for params in (197_000_000, 6_900_000_000)]
+    ['1.2e+14', '3.9e+14']
+    """
+    grown = (params / PARAMS_OF_GPU) ** (1 / 3) if unit == "GPU" else 1.0
+    return FLOPS[unit] * grown
 
 
 def measure_text(trial: TrialConfig) -> tuple[float, float, float, float]:
