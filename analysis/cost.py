@@ -7,6 +7,7 @@ the sweep itself was run whole; the other rows are worked out from measured rate
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -115,7 +116,7 @@ def measure(sweep: SweepRecords) -> CostRow:
 
 def estimate(way: str, works: Sequence[TrialWork], rates: Rates) -> CostRow:
     train_s = sum(w.tokens / rates.train_tokens_per_s(w.dialogues) for w in works)
-    loss_s = sum(w.loss_tokens / rates.train_tokens_per_s(w.dialogues) for w in works)
+    loss_s = sum(w.loss_tokens for w in works) / rates.train_tokens_per_s(math.inf)
     reply_s = sum(w.replies for w in works) / rates.reply_turns_per_s
     return CostRow(
         way=way, train_s=train_s, validation_s=reply_s + FORWARD * loss_s, other_s=0.0,
