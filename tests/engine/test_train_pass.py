@@ -90,6 +90,17 @@ def test_filling_changes_no_gradient(pack: Pack) -> None:
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_filled_passes_are_of_few_kinds(pack: Pack) -> None:
+    """Each kind is recorded once, which takes as long as several passes."""
+    for slot in pack.slots.values():
+        assert slot.order is not None
+        slot.order.batch_turns = 60
+    loads = [next_load(pack) for _ in range(30)]
+    assert len({load.tokens.target_slots.numel() for load in loads}) > 10  # all unlike
+    assert {len(load.tokens.packing.sizes) for load in loads} == {32}
+    assert len({load.kind() for load in loads}) < 10
+
+
 def test_the_pieces_of_a_step_add_up_to_the_mean_over_its_targets(pack: Pack) -> None:
     slot, span = pack.slots["a"], SlotRange(0, 1)
     assert slot.order is not None and pack.rows[0] == "a"

@@ -24,7 +24,7 @@ from trainable.trial import TrialConfig
 FINENESS = 8  # sizes that passes are filled up to: so many from a power of two to the next
 FEWEST = 512  # tokens of a pass that is filled up
 TARGET_PARTS = 8  # its targets are filled up to a multiple of this part of its tokens
-SEQUENCE_PARTS = 512  # and its sequences of this
+FEWEST_SEQUENCES = 32  # it has, and else a power of two
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def pack_windows(
     )
     before, labels = targets - 1, ids[targets]
     if pads_to_bucket:
-        lengths += [0] * (-len(lengths) % max(8, len(ids) // SEQUENCE_PARTS))
+        lengths += [0] * (round_up_sequences(len(lengths)) - len(lengths))
         idle = np.arange(
             -len(labels) % max(32, len(ids) // TARGET_PARTS)
         )  # each at a token of its own
@@ -98,6 +98,15 @@ def round_up(tokens: int) -> int:
     """
     step = max(FEWEST, 2 ** (max(tokens - 1, 1).bit_length() - 1) // FINENESS)
     return -(-tokens // step) * step
+
+
+def round_up_sequences(n: int) -> int:
+    """To one of few numbers; attention leaves an empty one at once.
+
+    >>> [round_up_sequences(n) for n in (3, 33, 64)]
+    [32, 64, 64]
+    """
+    return max(FEWEST_SEQUENCES, 1 << (n - 1).bit_length())
 
 
 def make_filler(tokens: int, longest: int) -> list[Window]:
