@@ -97,8 +97,8 @@ def list_columns(records: SweepRecords, entries: Sequence[Entry], width: int) ->
 def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
     """What the figures mean: one sentence a line."""
     if not entries:
-        states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
-        lines = [f"{records.name}: no trial has a score yet ({states or 'no trials'})."]
+        states = records.describe_states() or "no trials"
+        lines = [f"{records.name}: no trial has a score yet ({states})."]
         return "\n".join([*lines, *show_warnings(records)])
     first = entries[0].evals[0]
     lines = [

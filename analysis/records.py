@@ -100,12 +100,16 @@ class SweepRecords:
         states = [t.state for t in self.searched]
         return {state: states.count(state) for state in STATES if state in states}
 
+    @property
+    def n_waiting(self) -> int:
+        """Of those whose state is RUNNING, how many wait at a rung."""
+        return sum(t.state == RUNNING and t.id in self.parked for t in self.searched)
+
     def describe_states(self) -> str:
         """`3 complete, 1 running, 12 waiting`: who waits at a rung does not run."""
         counts = self.count_states()
-        n_waiting = sum(t.state == RUNNING and t.id in self.parked for t in self.searched)
-        counts[RUNNING] = counts.get(RUNNING, 0) - n_waiting
-        told = {**counts, "waiting": n_waiting}
+        counts[RUNNING] = counts.get(RUNNING, 0) - self.n_waiting
+        told = {**counts, "waiting": self.n_waiting}
         return ", ".join(f"{n} {state.lower()}" for state, n in told.items() if n)
 
 

@@ -45,7 +45,8 @@ def describe(folder: Path) -> dict[str, Any]:
         fetch_events(folder)
         return summarise(read_sweep(folder))
     except ConfigError as error:
-        nothing = dict.fromkeys(("space", "state", "driver", "trials", "best", "created_s"))
+        unknown = ("space", "state", "driver", "trials", "waiting", "best", "created_s")
+        nothing = dict.fromkeys(unknown)
         return {"name": folder.name, **nothing, "state": "unreadable", "error": str(error)}
 
 
@@ -61,6 +62,7 @@ def summarise(records: SweepRecords) -> dict[str, Any]:
         "state": state,
         "driver": driver,
         "trials": {"wanted": records.config.get("trials"), **records.count_states()},
+        "waiting": records.n_waiting,
         "best": best and {"trial": best.trial.id, "score": best.value},
         "objective": records.objective,
         "created_s": records.created_s,

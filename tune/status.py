@@ -47,6 +47,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         "question": records.space.get("question"),
         "is_running": records.is_running,
         "trials": records.count_states(),
+        "waiting": records.n_waiting,
         **to_dict(verdict, state(verdict) if verdict else ()),
     }
 

@@ -69,7 +69,7 @@ def test_without_scores_it_says_so(tmp_path: Path, failing: tuple[int, ...]) -> 
         kept = [line for line in lines if '"base"' not in line]
         (tmp_path / "evals.jsonl").write_text("\n".join(kept) + "\n")
     write_leaderboard(tmp_path)
-    expected = "2 FAIL" if failing else "no trials"
+    expected = "2 fail" if failing else "no trials"
     assert f"no trial has a score yet ({expected})" in render(tmp_path)
     assert pq.read_table(tmp_path / "leaderboard.parquet").num_rows == 0
 

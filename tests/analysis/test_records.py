@@ -10,6 +10,8 @@ from synthetic import START_S, write_header, write_sweep
 from analysis.lines import parse
 from analysis.records import Ledger, find_sweep, read_sweep
 from trainable.trial import ConfigError, TrialConfig
+from tune.list import list_sweeps
+from tune.status import summarise
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +151,16 @@ def test_a_line_is_one_object_of_finite_numbers_and_valid_text(text: bytes) -> N
 
 
 def test_who_waits_at_a_rung_is_not_told_as_running(tmp_path: Path) -> None:
-    """Of a recorded race, as it was after two thirds of its events."""
+    """Of a recorded race, as it was after two thirds of its events. In JSON such a trial is
+    RUNNING, as it has always been, and counted beside."""
     source = Path(__file__).parents[2] / "analysis" / "results" / "small_cards" / "race"
-    shutil.copy(source / "sweep.json", tmp_path)
+    folder = tmp_path / "race"
+    folder.mkdir()
+    shutil.copy(source / "sweep.json", folder)
     lines = (source / "evals.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "evals.jsonl").write_text("".join(lines[:90]))
-    records = read_sweep(tmp_path)
+    (folder / "evals.jsonl").write_text("".join(lines[:90]))
+    records = read_sweep(folder)
     assert records.describe_states() == "3 complete, 1 running, 12 waiting"
+    for facts in (summarise(folder), *list_sweeps(tmp_path)):
+        assert facts["trials"]["RUNNING"] == 13 and facts["waiting"] == 12
     assert read_sweep(source).describe_states() == "4 complete, 12 pruned"

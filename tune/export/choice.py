@@ -33,10 +33,9 @@ def choose_trials(
         return [open_choice(records, find_trial(records, trial))]
     points = [p for p in rank_points(records) if any(is_exportable(t) for t in p.trials)]
     if not points:
-        states = ", ".join(f"{n} {state}" for state, n in records.count_states().items())
         raise ConfigError(
             f"an export needs a finished trial with an adapter, and {records.name} has none "
-            f"({states or 'no trials'}): finish it with "
+            f"({records.describe_states() or 'no trials'}): finish it with "
             f"{spell_resume(records.folder, str(records.config.get('objective')))}"
         )
     if metric not in ("objective", records.objective):  # else the leaderboard's own order
