@@ -9,7 +9,7 @@ from trainable.evaluation.objective import name_spelt
 
 
 def label_modules(trial: TrialRecord) -> str:
-    """The adapted modules by name, for a narrow column.
+    """The selection as it was asked for, and the adapted modules by name.
 
     >>> from trainable.result import Resolved
     >>> modules = ("layers.0.q_proj", "layers.0.v_proj", "layers.1.q_proj", "layers.1.v_proj")
@@ -91,14 +91,36 @@ def label_setting(number: int, params: Mapping[str, Any]) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A searched value for a reader: four significant digits.
+    """A searched value for a reader: four significant digits, a pattern by the names in it.
 
     >>> format_value(0.00031622776), format_value(True), format_value(8)
     ('0.0003162', 'yes', '8')
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else shorten_pattern(str(value))
+
+
+PATTERN = re.compile(r"regexp:\.\*(?:\\\.)?\(?([^():]+)\)?(?=:|$)")
+
+
+def shorten_pattern(text: str) -> str:
+    r"""A pattern on module paths without what most of them begin with; others as they are.
+
+    >>> shorten_pattern(r"regexp:.*\.(o_proj|mlp\.down_proj)"), shorten_pattern("ffn")
+    ('o_proj|mlp.down_proj', 'ffn')
+    >>> shorten_pattern(r"regexp:.*\.(q_proj): q_proj"), shorten_pattern("regexp:(a|b).*")
+    ('q_proj: q_proj', 'regexp:(a|b).*')
+    """
+    return PATTERN.sub(lambda found: found[1].replace(r"\.", "."), text)
+
+
+def abbreviate(text: str, n_characters: int) -> str:
+    """
+    >>> abbreviate("history+state+db", 14), abbreviate("ffn", 14)
+    ('history+state…', 'ffn')
+    """
+    return text if len(text) <= n_characters else f"{text[: n_characters - 1]}…"
 
 
 def format_signed(value: float, digits: int = 1) -> str:
@@ -159,15 +181,3 @@ def format_count(count: float | None) -> str:
         if count >= size:
             return f"{count / size:.1f}{unit}"
     return f"{count:.0f}"
-
-
-def shorten_pattern(value: str) -> str:
-    r"""A pattern on module paths by the names in it.
-
-    >>> shorten_pattern(r"regexp:.*\.(o_proj|down_proj)"), shorten_pattern("ffn")
-    ('o_proj|down_proj', 'ffn')
-    """
-    if not value.startswith("regexp:"):
-        return value
-    names = re.findall(r"[a-z]\w+", value.removeprefix("regexp:"))
-    return "|".join(names) or value

@@ -27,7 +27,10 @@ STEPS_SHOWN = 60  # points of a curve
 def show_trial(records: SweepRecords, trial: TrialRecord) -> Markup:
     """What its button in the leaderboard opens."""
     reason = f": {trial.reason}" if trial.reason else ""
-    known = {"state": f"{trial.state.lower()}{reason}", "adapted": label_modules(trial)}
+    known = {
+        "state": f"{trial.state.lower()}{reason}",
+        "adapted": format_value(label_modules(trial)),
+    }
     if trial.origin:
         known["comes from"] = f"trial {trial.origin.get('trial')}"
     objective = label_objective(trial.evals[0].name) if trial.evals else ""
@@ -118,7 +121,7 @@ def list_commands(records: SweepRecords, trial: TrialRecord) -> dict[str, str]:
         commands["stop it"] = f"python -m tune.stop {name} {trial.id}"
     if trial.id != BASE_ID:
         field, value = next(iter(trial.params.items()), ("learning_rate", 0.001))
-        change = shlex.quote(f"{field}={format_value(value)}")
+        change = shlex.quote(f"{field}={value}")
         commands["try it with another value"] = (
             f"python -m tune.clone {name} {trial.id} --set {change}"
         )

@@ -21,7 +21,6 @@ from analysis.labels import (
     format_value,
     label_objective,
     label_params,
-    shorten_pattern,
 )
 from analysis.ranking import Entry, Interval, rank
 from analysis.records import SweepRecords
@@ -130,7 +129,7 @@ def _name(entry: Entry, asked: str) -> str:
         return f"trial {entry.trial.id}"
     if asked not in entry.trial.params:
         return f"without {asked}"
-    return shorten_pattern(format_value(entry.trial.params[asked]))
+    return format_value(entry.trial.params[asked])
 
 
 def _judge(name: str, group: Sequence[Entry], first: Entry) -> Choice:

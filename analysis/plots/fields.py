@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 
 from analysis.curves import are_alike, common_turns, is_lower_better, name_scores, scores_at
 from analysis.importance import MIN_TRIALS, measure_importance, varying_fields
-from analysis.labels import count_things, format_value, label_objective, label_params
+from analysis.labels import abbreviate, count_things, format_value, label_objective, label_params
 from analysis.plots.style import BLUE, PALETTE, SCALE, NothingToPlot, make_figure
 from analysis.records import SweepRecords, TrialRecord
 
-MOST_CHARACTERS = 13
+MOST_CHARACTERS = 13  # of a value, as many as stand beside the first axis
 ABSENT = "–"
 
 
@@ -89,7 +89,7 @@ def _make_axis(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     present = [t.params[name] for t in trials if name in t.params]
     if not is_numeric(present):
         choices = _sort_choices(present)
-        labels = [shorten(format_value(v)) for v in choices]
+        labels = [abbreviate(format_value(v), MOST_CHARACTERS) for v in choices]
         places: dict[Any, float] = {v: float(i) for i, v in enumerate(choices)}
         ticks = list(places.values())
     else:
@@ -106,15 +106,6 @@ def _make_axis(name: str, trials: Sequence[TrialRecord]) -> dict[str, Any]:
         absent = 0.0
     values = [places[t.params[name]] if name in t.params else absent for t in trials]
     return {"label": name, "values": values, "tickvals": ticks, "ticktext": labels}
-
-
-def shorten(label: str) -> str:
-    """As much as stands beside the first axis.
-
-    >>> shorten("all-linear"), shorten("regexp:.*(o_proj|down_proj)")
-    ('all-linear', 'regexp:.*(o_…')
-    """
-    return label if len(label) <= MOST_CHARACTERS else f"{label[: MOST_CHARACTERS - 1]}…"
 
 
 def plot_slices(records: SweepRecords) -> go.Figure:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.curves import common_turns, name_scores, scores_at
 from analysis.importance import varying_fields
-from analysis.labels import format_value, label_objective, label_params, shorten_pattern
+from analysis.labels import format_value, label_objective, label_params
 from analysis.plots.style import BLUE, GREY, ORANGE, NothingToPlot, make_figure
 from analysis.ranking import rank_trials
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
@@ -67,7 +67,7 @@ def _group_by_choice(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecor
     groups: dict[str, list[TrialRecord]] = defaultdict(list)
     for trial in trials:
         value = trial.params.get(chosen, "none") if chosen else "trials"
-        groups[shorten_pattern(format_value(value))].append(trial)
+        groups[format_value(value)].append(trial)
     return dict(sorted(groups.items()))
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.curves import common_turns, is_lower_better, scores_at
 from analysis.importance import measure_importance, varying_fields
-from analysis.labels import count_things, format_signed, format_value, shorten_pattern
+from analysis.labels import count_things, format_signed, format_value
 from analysis.readings.numbers import (
     CHANCE,
     correlate,
@@ -74,7 +74,7 @@ def _tell_spread(trace: Any, records: SweepRecords) -> str:
 def _average(trace: Any) -> dict[str, float]:
     groups: dict[str, list[float]] = defaultdict(list)
     for value, score in zip(trace.x, trace.y, strict=True):
-        groups[shorten_pattern(value)].append(score)
+        groups[value].append(score)
     return {value: float(np.mean(scores)) for value, scores in groups.items()}
 
 
@@ -141,6 +141,6 @@ def _tell_values(field: str, trials: Sequence[TrialRecord]) -> str:
         return f"no {field}"
     if len(set(values)) > 1 and all(isinstance(v, int | float) for v in values):
         return f"{field} {format_value(min(values))} to {format_value(max(values))}"
-    counts = Counter(shorten_pattern(format_value(v)) for v in values).most_common(SHOWN)
+    counts = Counter(map(format_value, values)).most_common(SHOWN)
     told = [f"{value} ({n})" if len(counts) > 1 else value for value, n in counts]
     return f"{field} {enumerate_texts(told)}"

@@ -2,20 +2,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from synthetic import write_header
 
 from analysis.answers import answer
+from analysis.board import lay_out
 from analysis.compose import compose_page
 from analysis.leaderboard import render, render_markdown
 from analysis.ranking import rank_trials
-from analysis.records import CONFIRMATION, SweepRecords, find_sweep, read_sweep
-from analysis.verdict import find_verdict, tabulate
+from analysis.records import CONFIRMATION, Ledger, SweepRecords, find_sweep, read_sweep
+from analysis.rows import to_csv, to_row
+from analysis.verdict import find_verdict, tabulate, to_dict
 from analysis.wording import state
+from tune.status import View
+from tune.terminal.live import describe_event
 
 CLAIMS = (" best", "beats", "gains", "clear", "ahead", "behind")  # not for one seed
 MODULES = ("ffn", "all-linear", "attention", "qv")
@@ -102,6 +108,33 @@ def test_the_same_words_everywhere(tmp_path: Path) -> None:
     assert said in render_markdown(records, rank_trials(records))
     assert said.partition(": ")[2] in compose_page(records)
     assert said == answer(records, rank_trials(records))[0]
+
+
+def test_a_pattern_has_one_short_name_for_a_reader_and_stays_whole_for_machines(
+    tmp_path: Path,
+) -> None:
+    pattern, name = r"regexp:.*\.(o_proj|down_proj)", "o_proj|down_proj"
+    scores = {pattern: (100, 104, 102), "qv": (70, 75, 73)}
+    records = write_scores(tmp_path / "s", scores)
+    entries = rank_trials(records)
+    shown = [cell.text for row in lay_out(entries).rows for cell in row.cells.values()]
+    event = {"event": "trial", "trial": "0003", "number": 3, "params": {"lora_modules": pattern}}
+    assert describe_event(event, Ledger()) == f"trial 0003 starts: lora_modules {name}"
+    for text in (
+        *(say(records), render(records), show(records), "\n".join(shown)),
+        render_markdown(records, entries).replace("\\|", "|"),
+    ):
+        assert name in text and "regexp" not in text.partition("Note: ")[0]
+    assert pattern in to_csv([to_row(entry) for entry in entries])
+    assert to_dict(find_verdict(records), ())["choices"][0]["params"]["lora_modules"] == pattern
+
+
+def show(records: SweepRecords) -> str:
+    """The live table, as `status` draws it."""
+    console, view = Console(file=StringIO(), width=120), View(records.folder)
+    view.look()
+    console.print(view.render())
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_trains_nothing_needs_no_seeds(tmp_path: Path) -> None:

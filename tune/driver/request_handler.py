@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from analysis.labels import label_params
 from trainable.trial import ConfigError, TrialConfig
 from tune.folder.requests import ANSWER, FOLDER, Answer, Request, answer, read_requests
 from tune.folder.resume_command import spell_resume
@@ -138,8 +139,7 @@ class RequestHandler:
         made = next((t for t in known if t.proposal["request"] == request.id), None)  # type: ignore[index]
         if made is None:
             made = search.take(values["set"], {"why": values["why"], "request": request.id})
-        told = ", ".join(f"{name}={value}" for name, value in made.params.items())
-        return made.id, f"trial {made.id} is proposed: {told}"
+        return made.id, f"trial {made.id} is proposed: {label_params(made.params)}"
 
     def _check(self, config: TrialConfig, warm: bool) -> None:
         """Raises ConfigError where the clone would repeat a trial, or nobody can carry it out."""

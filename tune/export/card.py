@@ -129,7 +129,7 @@ def configure(export: Export) -> str:
         for name, value in shown.items()
     ]
     if resolved:
-        rows.append(["adapted layers", label_modules(choice.trial)])
+        rows.append(["adapted layers", format_value(label_modules(choice.trial))])
         rows.append(["trainable parameters", format_count(resolved.trainable_params)])
     return "## Configuration\n\n" + table([["Field", "Value"], *rows])
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.curves import draw_sparkline, split_by_dialogues
-from analysis.labels import format_score, format_value, label_objective, shorten_pattern
+from analysis.labels import abbreviate, format_score, format_value, label_objective
 from analysis.records import RUNNING, EvalRecord, TrialRecord
 from tune.terminal.bars import render_activity
 from tune.terminal.progress import SweepProgress
@@ -180,15 +180,7 @@ def list_fields(trials: Sequence[TrialRecord], asked: str, n_cells: int) -> list
 def _show_value(trial: TrialRecord, name: str, n_cells: int) -> str:
     if name not in trial.params:
         return ""
-    return abbreviate(shorten_pattern(format_value(trial.params[name])), n_cells)
-
-
-def abbreviate(text: str, n_cells: int) -> str:
-    """
-    >>> abbreviate("history+state+db", 14), abbreviate("ffn", 14)
-    ('history+state…', 'ffn')
-    """
-    return text if len(text) <= n_cells else f"{text[: n_cells - 1]}…"
+    return abbreviate(format_value(trial.params[name]), n_cells)
 
 
 def fit_fields(fields: Sequence[Field], room: int, gap: int) -> tuple[list[Field], int]:
