@@ -155,6 +155,30 @@ def test_slots_whose_steps_do_not_fit_are_not_chosen(monkeypatch: pytest.MonkeyP
     assert [*find_best_slots(pack, TINY).tokens_per_s] == [1]
 
 
+@pytest.mark.parametrize(
+    ("rates", "chosen"),
+    [
+        ({1: 9161, 2: 12507, 4: 14609, 8: 14285}, 4),
+        ({1: 148866, 2: 168976, 4: 191802, 8: 195691}, 4),  # no doubling brings 14 % or more
+        ({1: 97899, 2: 99384, 4: 140000, 8: 141000}, 4),  # a disturbed measurement ends nothing
+        ({1: 97899, 2: 99384, 4: 99000}, 1),
+        ({1: 338226, 2: 527184, 4: 821708, 8: 992942, 16: 1130978, 32: 1148611}, 16),
+    ],
+)
+def test_the_fewest_slots_that_read_about_as_fast_as_any(
+    rates: dict[int, float], chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of rates such as GPUs had."""
+
+    def measure(pack: Pack, budget_s: float) -> SimpleNamespace:
+        return SimpleNamespace(tokens_per_s=rates[len(pack.slots)])
+
+    monkeypatch.setattr("trainable.engine.throughput.measure_training", measure)
+    pack = Pack(load_base(BaseSpec.of(TINY, device="cpu")), None, 16)
+    best = find_best_slots(pack, TINY)
+    assert best.slots == chosen and best.tokens_per_s == rates
+
+
 def test_engines_start_before_anyone_asks_for_the_bases_in_turn() -> None:
     started: list[str] = []
 

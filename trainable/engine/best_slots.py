@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from trainable.finetuner import BestSlots
@@ -17,7 +16,8 @@ from trainable.trial import TrialConfig
 if TYPE_CHECKING:
     from trainable.engine.pack import Pack
 
-MIN_SPEEDUP = 1.15  # twice the slots must read so many times the tokens a second
+ENOUGH = 0.95  # of the most tokens a second
+NOT_BEFORE = 4  # slots: two doublings may bring together what each alone does not
 EACH_S = 3.0  # for a number of slots
 MOST_S = 60.0  # for all of them
 ENGINE = "engine."  # the key of what an engine is at before it holds trials
@@ -25,8 +25,8 @@ ENGINE = "engine."  # the key of what an engine is at before it holds trials
 
 def find_best_slots(pack: Pack, config: TrialConfig) -> BestSlots:
     """Trains ever more copies of the trial in the empty pack, each number for about EACH_S, until
-    half of MOST_S is over: the next number takes no longer than those before. Raises what one slot
-    alone raises."""
+    more bring nothing or half of MOST_S is over: the next number takes no longer than those before.
+    Raises what one slot alone raises."""
     from trainable.engine.throughput import measure_training
 
     fitting, rates, started_s = pack.bank.slots, dict[int, float](), time.perf_counter()
@@ -42,19 +42,16 @@ def find_best_slots(pack: Pack, config: TrialConfig) -> BestSlots:
             if not rates or not is_out_of_memory(error):
                 raise
             break  # as many as went before are what fits
-        if pick_slots(rates) < slots:
+        if slots >= NOT_BEFORE and pick_slots(rates) < slots:
             break
     return BestSlots(slots=pick_slots(rates), tokens_per_s=rates, fitting=fitting)
 
 
 def pick_slots(tokens_per_s: Mapping[int, float]) -> int:
-    """The first number of slots that the next one measured does not beat by enough.
+    """The fewest slots that read about as fast as the fastest.
 
     >>> pick_slots({1: 100, 2: 190, 4: 300, 8: 310}), pick_slots({1: 100, 2: 200})
     (4, 2)
     """
-    counts = sorted(tokens_per_s)
-    for few, many in pairwise(counts):
-        if tokens_per_s[many] < MIN_SPEEDUP * tokens_per_s[few]:
-            return few
-    return counts[-1]
+    most = max(tokens_per_s.values())
+    return min(slots for slots, rate in tokens_per_s.items() if rate >= ENOUGH * most)
