@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 
 from analysis.answers import answer
 from analysis.curves import measure_gpu_hours, name_hours, worked_s
+from analysis.figures import CATALOGUE, Plot
 from analysis.labels import format_hours, format_score, label_objective, label_params
-from analysis.plots import CATALOGUE, NothingToPlot, Plot
+from analysis.plots.style import NothingToPlot
 from analysis.ranking import Entry
-from analysis.readings import read_figure
 from analysis.records import SweepRecords, TrialRecord
 from analysis.rows import format_value_of
 from analysis.templates import embed
@@ -161,7 +161,7 @@ def _draw(plot: Plot, records: SweepRecords) -> DrawnFigure:
         caption=plot.caption,
         data=embed(figure.to_json()),
         is_broad=plot.is_broad,
-        reading=read_figure(plot, figure, records),
+        reading=plot.read(figure, records),
     )
 
 

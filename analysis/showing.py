@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.examples import choose_examples
-from analysis.plots import CATALOGUE, NothingToPlot, Plot
+from analysis.figures import CATALOGUE, Plot
+from analysis.plots.style import NothingToPlot
 from analysis.ranking import rank_trials
-from analysis.readings import read_figure
 from analysis.records import SweepRecords
 from analysis.topics import (
     find_topics_of,
@@ -44,7 +44,7 @@ def show_plot(plot: Plot, records: SweepRecords) -> None:
         return
     show_text(f"**{plot.title}.** {plot.caption}")
     show_figure(figure)
-    show_text(read_figure(plot, figure, records))
+    show_text(plot.read(figure, records))
 
 
 def show_topics(records: SweepRecords) -> None:

@@ -193,7 +193,8 @@ def draw(flags: argparse.Namespace) -> Outcome:
 
 def save_figure(folder: Path, figure: str, output: Path) -> None:
     """Raises ConfigError on an unknown figure or kind of file."""
-    from analysis.plots import CATALOGUE, NothingToPlot
+    from analysis.figures import CATALOGUE
+    from analysis.plots.style import NothingToPlot
     from analysis.records import read_sweep
 
     plots = {plot.id: plot for plot in CATALOGUE}

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from made_sgd import bring_sgd
 
+from analysis.figures import CATALOGUE
 from analysis.notebook import NAME_CELL, NOTEBOOKS
-from analysis.plots import CATALOGUE, NothingToPlot
-from analysis.readings import READINGS, read_figure
+from analysis.plots.style import NothingToPlot
 from analysis.records import find_sweep, read_sweep
 from analysis.static import DRAWN, draw_static
 from analysis.submission import check_submission
@@ -54,7 +54,7 @@ def test_the_notebooks_that_search_are_the_documentation(name: str, page: str) -
 
 def test_the_notebook_that_reads_shows_every_figure() -> None:
     shown = re.findall(r"sweep\.show\((.*)\)", "\n".join(list_code(read_notebook("sweep"))))
-    assert sorted(json.loads(f"[{','.join(shown)}]")) == sorted(READINGS)
+    assert sorted(json.loads(f"[{','.join(shown)}]")) == sorted(plot.id for plot in CATALOGUE)
 
 
 SWEEPS = ("example/sweep", "example/decoding", "analysis/results/smollm2/modules")
@@ -70,15 +70,15 @@ def test_every_figure_is_drawn_without_a_browser_and_read_in_two_sentences(name:
             continue
         if all(trace.type in DRAWN for trace in figure.data):
             draw_static(figure)
-        told = read_figure(plot, figure, records)
+        told = plot.read(figure, records)
         n_sentences = told.count(". ") + told.endswith(".")
-        assert plot.id not in READINGS or n_sentences == 2, told
+        assert n_sentences == 2, told
         assert not re.search(r"\bnan\b|None|\[|-0\.0\b|\{", told), told
 
 
 def test_readings_say_what_the_records_hold() -> None:
     records = read_sweep(find_sweep("example/sweep"))
-    told = {p.id: READINGS[p.id](p.draw(records), records) for p in CATALOGUE[:3]}
+    told = {p.id: p.read(p.draw(records), records) for p in CATALOGUE[:3]}
     assert "trial 0015" in told["curves"].lower() and "103.1" in told["curves"]
     assert "5 of 16 trials trained for 1,600 turns" in told["curves"]
     assert told["history"].startswith("The best of those that trained longest, 103.1,")

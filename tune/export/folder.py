@@ -181,7 +181,7 @@ def check_loads(config: TrialConfig, folder: Path) -> None:
 
 def draw_curve(choice: Choice, path: Path) -> None:
     """The sweep's learning curves, the exported trial's among those by name."""
-    from analysis.plots import plot_curves
+    from analysis.plots.training import plot_curves
     from analysis.static import draw_static
 
     figure = plot_curves(choice.records)
