@@ -77,26 +77,10 @@ def add_gradients(totals: Sequence[Tensor], left: Tensor, right: Tensor, borders
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x,
-    w,
-    out,
-    slots,
-    scale,
-    m,
-    n,
-    w_slot,
-    w_row,
-    w_column,
-    out_row,
-    scale_slot,
-    IS_SCALED: tl.constexpr,
-    IS_ADDED: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    INNER: tl.constexpr,
-    OUTER: tl.constexpr,
-):
+    x, w, out, slots, scale, m, n, w_slot, w_row, w_column, out_row, scale_slot,
+    IS_SCALED: tl.constexpr, IS_ADDED: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, INNER: tl.constexpr, OUTER: tl.constexpr,
+):  # fmt: skip
     """Some tokens of a block, some columns."""
     slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
     total = multiply_tile(
@@ -112,22 +96,10 @@ def _multiply(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    sums,
-    left,
-    right,
-    borders,
-    m,
-    n,
-    slots,
-    left_layer,
-    right_layer,
-    PRECISION: tl.constexpr,
-    TOKENS: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    CHUNK: tl.constexpr,
-    SLOTS: tl.constexpr,
-):
+    sums, left, right, borders, m, n, slots, left_layer, right_layer,
+    PRECISION: tl.constexpr, TOKENS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    CHUNK: tl.constexpr, SLOTS: tl.constexpr,
+):  # fmt: skip
     """A tile of one chunk's sum of a layer. The chunks of slot s lie from place borders[s] // CHUNK
     + s on: no two slots' meet."""
     place, tiles = tl.program_id(2), (n + COLUMNS - 1) // COLUMNS
@@ -160,21 +132,10 @@ def _sum_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 @triton.jit(do_not_specialize=["places", "second_total", "third_total"])  # type: ignore[untyped-decorator]
 def _add_chunks(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    total,
-    sums,
-    borders,
-    m,
-    n,
-    places,
-    total_slot,
-    total_row,
-    total_column,
-    second_total,
+    total, sums, borders, m, n, places, total_slot, total_row, total_column, second_total,
     third_total,
-    STEP: tl.constexpr,
-    CHUNK: tl.constexpr,
-    NUMBERS: tl.constexpr,
-):
+    STEP: tl.constexpr, CHUNK: tl.constexpr, NUMBERS: tl.constexpr,
+):  # fmt: skip
     """Some numbers of a slot's gradient: its chunks' sums, the first one first."""
     slot, layer = tl.program_id(1), tl.program_id(2)
     begin, end = tl.load(borders + slot), tl.load(borders + slot + 1)

@@ -36,16 +36,9 @@ def is_kept_here(token_key, feature_key, kept_share):  # type: ignore[no-untyped
 
 @triton.jit(do_not_specialize=["tokens"])  # type: ignore[untyped-decorator]
 def _mask(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x,
-    token_keys,
-    feature_keys,
-    keep,
-    out,
-    tokens,
-    width,
-    TOKENS: tl.constexpr,
-    FEATURES: tl.constexpr,
-):
+    x, token_keys, feature_keys, keep, out, tokens, width,
+    TOKENS: tl.constexpr, FEATURES: tl.constexpr,
+):  # fmt: skip
     token = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     feature = tl.program_id(1) * FEATURES + tl.arange(0, FEATURES)
     is_token, is_feature = token < tokens, feature < width

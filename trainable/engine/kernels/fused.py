@@ -115,19 +115,10 @@ def _gate_back(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _rotate(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x,
-    cos,
-    sin,
-    out,
-    heads,
-    width,
-    features,
-    BACK: tl.constexpr,
-    HEADS: tl.constexpr,
-    HALF: tl.constexpr,
-    REST: tl.constexpr,
+    x, cos, sin, out, heads, width, features,
+    BACK: tl.constexpr, HEADS: tl.constexpr, HALF: tl.constexpr, REST: tl.constexpr,
     IS_WHOLE: tl.constexpr,
-):
+):  # fmt: skip
     """A token. The halves of the features turn against each other (RoFormer, arXiv 2104.09864)."""
     token = tl.program_id(0).to(tl.int64)
     head, one = tl.arange(0, HEADS)[:, None], tl.arange(0, HALF)[None]

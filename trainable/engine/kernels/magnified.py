@@ -54,24 +54,10 @@ def magnify_gradient_blocks(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _add_magnified(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    plain,
-    kept,
-    low,
-    b,
-    factors,
-    slots,
-    out,
-    rank,
-    n,
-    b_slot,
-    b_row,
-    b_column,
-    PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    INNER: tl.constexpr,
+    plain, kept, low, b, factors, slots, out, rank, n, b_slot, b_row, b_column,
+    PRECISION: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, INNER: tl.constexpr,
     OUTER: tl.constexpr,
-):
+):  # fmt: skip
     """Some tokens of a block, some columns."""
     slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
     change = multiply_tile(
@@ -87,16 +73,9 @@ def _add_magnified(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _magnify_gradient(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    grad,
-    kept,
-    shares,
-    slots,
-    scaled,
-    sums,
-    n,
-    BLOCK: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
+    grad, kept, shares, slots, scaled, sums, n,
+    BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
     """A block, some columns."""
     block = tl.program_id(0)
     slot = tl.load(slots + block).to(tl.int64)

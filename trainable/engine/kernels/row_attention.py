@@ -48,27 +48,11 @@ def attend_rows(  # noqa: PLR0913
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _attend(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    query,
-    keys,
-    values,
-    starts,
-    lengths,
-    out,
-    scale,
-    cap,
-    firsts,
-    sinks,
-    GROUP: tl.constexpr,
-    WIDTH: tl.constexpr,
-    VALUE_WIDTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-    LINES: tl.constexpr,
-    FEATURES: tl.constexpr,
-    VALUES: tl.constexpr,
-    HAS_FIRST: tl.constexpr,
-    HAS_CAP: tl.constexpr,
-    HAS_SINKS: tl.constexpr,
-):
+    query, keys, values, starts, lengths, out, scale, cap, firsts, sinks,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, VALUE_WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    LINES: tl.constexpr, FEATURES: tl.constexpr, VALUES: tl.constexpr, HAS_FIRST: tl.constexpr,
+    HAS_CAP: tl.constexpr, HAS_SINKS: tl.constexpr,
+):  # fmt: skip
     """A row and a key's head; softmax as it goes (flash attention, arXiv 2205.14135)."""
     row, head, kv_heads = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     line, feature = tl.arange(0, LINES)[:, None], tl.arange(0, FEATURES)[None]

@@ -71,35 +71,11 @@ DISTANCES = ["second_w", "third_w", "second_scale", "third_scale"]  # compiled f
 
 @triton.jit(do_not_specialize=DISTANCES)  # type: ignore[untyped-decorator]
 def _multiply_kept(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x,
-    token_keys,
-    feature_keys,
-    keep,
-    w,
-    kept,
-    out,
-    slots,
-    scale,
-    tokens,
-    m,
-    n,
-    w_slot,
-    w_row,
-    w_column,
-    scale_slot,
-    second_w,
-    third_w,
-    second_scale,
-    third_scale,
-    STEP: tl.constexpr,
-    IS_DROPPED: tl.constexpr,
-    IS_SCALED: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    INNER: tl.constexpr,
-    OUTER: tl.constexpr,
-):
+    x, token_keys, feature_keys, keep, w, kept, out, slots, scale, tokens, m, n, w_slot, w_row,
+    w_column, scale_slot, second_w, third_w, second_scale, third_scale,
+    STEP: tl.constexpr, IS_DROPPED: tl.constexpr, IS_SCALED: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, INNER: tl.constexpr, OUTER: tl.constexpr,
+):  # fmt: skip
     """Some tokens of a block, some columns, a layer; whoever has other columns of these tokens
     keeps the same."""
     slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
@@ -129,31 +105,11 @@ def _multiply_kept(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 @triton.jit(do_not_specialize=["second_w", "third_w", "layers"])  # type: ignore[untyped-decorator]
 def _add_kept(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x,
-    w,
-    y,
-    token_keys,
-    feature_keys,
-    keep,
-    slots,
-    tokens,
-    m,
-    n,
-    w_slot,
-    w_row,
-    w_column,
-    y_row,
-    second_w,
-    third_w,
-    layers,
-    STEP: tl.constexpr,
-    IS_DROPPED: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    INNER: tl.constexpr,
-    OUTER: tl.constexpr,
-):
+    x, w, y, token_keys, feature_keys, keep, slots, tokens, m, n, w_slot, w_row, w_column, y_row,
+    second_w, third_w, layers,
+    STEP: tl.constexpr, IS_DROPPED: tl.constexpr, PRECISION: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, INNER: tl.constexpr, OUTER: tl.constexpr,
+):  # fmt: skip
     """Some tokens of a block, some columns: all layers' parts, one after another."""
     slot, token, column = find_tile(slots, BLOCK, ROWS, OUTER)
     place = y + token * y_row + column

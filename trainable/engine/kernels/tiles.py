@@ -59,21 +59,9 @@ def find_tile(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def multiply_tile(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x,
-    w,
-    slot,
-    token,
-    column,
-    m,
-    n,
-    w_slot,
-    w_row,
-    w_column,
-    PRECISION: tl.constexpr,
-    ROWS: tl.constexpr,
-    INNER: tl.constexpr,
-    OUTER: tl.constexpr,
-):
+    x, w, slot, token, column, m, n, w_slot, w_row, w_column,
+    PRECISION: tl.constexpr, ROWS: tl.constexpr, INNER: tl.constexpr, OUTER: tl.constexpr,
+):  # fmt: skip
     """float32 [ROWS, OUTER]: tokens of one slot [ROWS, 1] of x [tokens, m] times columns [1, OUTER]
     of its matrix in w [slots, m, n]."""
     inner = tl.arange(0, INNER)
