@@ -25,19 +25,13 @@ SIZE_INCHES = (7.2, 3.8)
 
 
 class Picture:
-    """A drawn figure: shows itself in a notebook, saves itself as SVG or PNG."""
+    """A drawn figure, to be saved as SVG or PNG."""
 
     def __init__(self, drawn: Any) -> None:
         self.drawn = drawn
 
     def save(self, path: Path) -> None:
         path.write_bytes(self._render(path.suffix.lstrip(".")))
-
-    def __repr__(self) -> str:
-        return "Picture()"
-
-    def _repr_png_(self) -> bytes:
-        return self._render("png")
 
     def _render(self, kind: str) -> bytes:
         import matplotlib
@@ -77,7 +71,7 @@ def _draw_panel(axes: Any, traces: Sequence[Any], figure: go.Figure, name: str) 
     layout = figure.layout[f"xaxis{name[1:]}"]
     if layout.type == "log":
         axes.set_xscale("log")
-    bars = Bars(mode=figure.layout.barmode or "", count=len(traces))
+    bars = Bars(is_stacked=figure.layout.barmode == "stack")
     for i, trace in enumerate(traces):
         colour = _colour(trace, PALETTE[i % len(PALETTE)])
         if trace.type == "scatter":
@@ -85,7 +79,7 @@ def _draw_panel(axes: Any, traces: Sequence[Any], figure: go.Figure, name: str) 
         elif trace.type == "bar" and trace.orientation != "h":
             axes.bar([str(x) for x in trace.x], trace.y, color=colour, label=trace.name)
         elif trace.type == "bar":
-            bars.draw(axes, trace, i, colour)
+            bars.draw(axes, trace, colour)
         else:
             _draw_field(axes, trace)
     for shape in figure.layout.shapes:
@@ -122,24 +116,23 @@ def _draw_scatter(axes: Any, trace: Any, colour: Any) -> None:
 
 
 class Bars:
-    """Horizontal bars of several traces: side by side, stacked, or over one another."""
+    """Horizontal bars of several traces: stacked, or over one another."""
 
-    def __init__(self, *, mode: str, count: int) -> None:
-        self.mode, self.height = mode, 0.8 / count if mode == "group" else 0.75
+    def __init__(self, *, is_stacked: bool) -> None:
+        self.is_stacked = is_stacked
         self.ends: dict[str, float] = {}  # where the next stacked bar starts
         self.places: dict[str, int] = {}
 
-    def draw(self, axes: Any, trace: Any, index: int, colour: Any) -> None:
+    def draw(self, axes: Any, trace: Any, colour: Any) -> None:
         names, lengths = [str(v) for v in trace.y], [float(v) for v in trace.x]
         starts = list(trace.base or [])
         if not starts:
-            starts = [self.ends.get(n, 0.0) if self.mode == "stack" else 0.0 for n in names]
+            starts = [self.ends.get(n, 0.0) if self.is_stacked else 0.0 for n in names]
         for name, start, length in zip(names, starts, lengths, strict=True):
             self.places.setdefault(name, len(self.places))
             self.ends[name] = start + length
-        shift = index * self.height if self.mode == "group" else 0.0
-        rows = [self.places[n] + shift for n in names]
-        axes.barh(rows, lengths, left=starts, height=self.height, color=colour, label=trace.name)
+        rows = [self.places[n] for n in names]
+        axes.barh(rows, lengths, left=starts, height=0.75, color=colour, label=trace.name)
         axes.set_yticks(list(self.places.values()), list(self.places))
 
 

@@ -22,7 +22,7 @@ from trainable.command.parser import Parser
 from trainable.system.whole import write_json
 from trainable.trial import ConfigError
 from tune.endpoint.flags import add_endpoint, check_flags
-from tune.generate import Replies, System, count_dialogues, make_replies, open_system
+from tune.generate import Replies, make_replies, open_system
 from tune.plan.checks import tell_notes
 from tune.plan.system_flags import add_corpus, add_generation, add_system
 
@@ -93,7 +93,7 @@ def evaluate(args: argparse.Namespace) -> Outcome:
         objective = open_objective(
             args.objective, corpus, args.split, config.response, config.base_model
         )
-        replies = (ask_replies if args.endpoint else make_replies)(system, corpus, args)
+        replies = make_replies(system, corpus, args)
     tell_notes(replies.corpus)
     scores = score_replies(replies, args)
     if args.split == "test":
@@ -109,20 +109,6 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     has_failed = measured is not None and measured["value"] is None
     code = cross_check(replies.responses, scores) if args.cross_check else 0
     return Outcome(facts=record, code=max(code, int(has_failed)))
-
-
-def ask_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Replies:
-    """What a server says in the place of our own engine. Raises ConfigError."""
-    from tune.endpoint.asking import ask_endpoint
-
-    n_dialogues, there = count_dialogues(corpus, args)
-    return Replies(
-        responses=ask_endpoint(system.config, corpus, n_dialogues, args),
-        corpus=corpus,
-        response=system.config.response,
-        is_partial=n_dialogues < there,
-        adapter_sha256=system.adapter_sha256,
-    )
 
 
 def read_replies(args: argparse.Namespace) -> Replies:

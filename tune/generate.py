@@ -74,7 +74,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write the replies here, not to stdout"
     )
-    parser.set_defaults(cross_check=False)
+    parser.set_defaults(cross_check=False, endpoint=None)
     return parser
 
 
@@ -103,10 +103,16 @@ def open_system(args: argparse.Namespace) -> tuple[System, Corpus]:
 
 
 def make_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Replies:
-    """Raises ConfigError."""
+    """What our own engine says, or a server in its place. Raises ConfigError."""
     n_dialogues, there = count_dialogues(corpus, args)
+    if args.endpoint:
+        from tune.endpoint.asking import ask_endpoint
+
+        responses: Responses = ask_endpoint(system.config, corpus, n_dialogues, args)
+    else:
+        responses = generate(system, args.split, n_dialogues, args.device)
     return Replies(
-        responses=generate(system, args.split, n_dialogues, args.device),
+        responses=responses,
         corpus=corpus,
         response=system.config.response,
         is_partial=n_dialogues < there,

@@ -187,7 +187,10 @@ def test_a_server_alone_is_asked_in_a_chat(
         (["--endpoint", "URL", "--set", "decoding=beam", "--set", "num_beams=2"], "decoding=beam"),
         (["--endpoint", "URL", "--set", "no_repeat_ngram_size=3"], "no_repeat_ngram_size=3"),
         (["--endpoint", "URL", "--set", "max_new_tokens=2"], "set OPENAI_API_KEY"),
-        (["--endpoint", "URL", "--model", "tiny", "--request", "top_k"], "of the form FIELD=VALUE"),
+        (
+            ["--endpoint", "URL", "--model", "tiny", "--request", "top_k"],
+            "--request takes FIELD=VALUE",
+        ),
         ([], "there is nothing to score"),
         (["--served-model", "x", "--model", "tiny"], "no meaning without --endpoint"),
     ],

@@ -18,7 +18,6 @@ from trainable.trial import ConfigError, Missing, Setting, nearest
 
 READER = "4"  # goes up when the same files would give other dialogues
 CHATS = "chats-3"  # likewise, of the reader of chats alone
-RECENT: dict[tuple[str, str], Corpus] = {}  # (name, fingerprint): the one read last is kept
 
 
 def load_corpus(name: str) -> Corpus:

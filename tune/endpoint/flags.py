@@ -1,9 +1,6 @@
 """The flags of `tune.evaluate --endpoint`."""
 
 import argparse
-import json
-from collections.abc import Sequence
-from typing import Any
 
 from trainable.command.parser import Parser
 from trainable.trial import ConfigError
@@ -46,17 +43,3 @@ def check_flags(args: argparse.Namespace) -> None:
         if getattr(args, name) and not args.endpoint:
             flag = name.replace("_", "-")
             raise ConfigError(f"--{flag} has no meaning without --endpoint: leave it out")
-
-
-def parse_request(given: Sequence[str]) -> dict[str, Any]:
-    """Field -> value, read as JSON where it is that. Raises ConfigError."""
-    fields: dict[str, Any] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not (name and sign):
-            raise ConfigError(f"--request must be of the form FIELD=VALUE, not {text!r}")
-        try:
-            fields[name] = json.loads(value)
-        except ValueError:
-            fields[name] = value
-    return fields

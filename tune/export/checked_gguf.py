@@ -11,7 +11,7 @@ from tune.export.choice import Choice
 from tune.export.gguf.vocabulary import Reading
 from tune.export.gguf.write import check_package, name_file, write_gguf
 from tune.export.merge import add_up, check_mergeable
-from tune.export.probe import Probe, measure, pick_windows, share_equal
+from tune.export.probe import Probe, measure, measure_divergence, pick_windows, share_equal
 from tune.export.tokens import Tokens, read_special
 
 # nats a token that rounding the weights explains; a tensor in a wrong place costs whole nats
@@ -51,9 +51,8 @@ def to_reading(choice: Choice, tokens: Tokens) -> Reading:
 
 
 def set_apart(probe: Probe, other: Probe) -> dict[str, float]:
-    divergence = (probe.log_probs.exp() * (probe.log_probs - other.log_probs)).sum(-1)
     return {
-        "kl_nats_per_token": round(float(divergence.mean()), 6),
+        "kl_nats_per_token": round(measure_divergence(probe, other), 6),
         "same_replies": share_equal(probe.replies, other.replies),
     }
 

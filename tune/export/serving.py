@@ -5,6 +5,7 @@ from typing import Any
 
 from tune.export.content import Export
 from tune.export.gguf.write import name_file
+from tune.export.snippets import fence
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # choices of --max-lora-rank
 VLLM_PATTERNS = "0.33"  # the first known to read a layer's own rank and scale
@@ -20,11 +21,12 @@ def serve_gguf(export: Export) -> str:
     config, first = export.choice.config, name_file(export.gguf[0])
     context = config.max_length_tokens + config.max_new_tokens
     name = export.where.rpartition("/")[2].lower()
-    lines = [
+    commands = fence(
         f"$ ollama create {name} -f Modelfile && ollama run {name}",
         f"$ llama-server -m {first} --jinja -c {context}",
         spell_scoring(export, "http://localhost:8080/v1"),
-    ]
+        language="console",
+    )
     figures = export.record["gguf"]
     apart = "; ".join(
         f"`{file}` is {found['kl_nats_per_token']:.6f} nats a token (KL) from it and gives "
@@ -32,7 +34,7 @@ def serve_gguf(export: Export) -> str:
         for file, found in figures["files"].items()
     )
     return (
-        f"{fence(lines)}\n\nThe files hold the adapter merged into the weights that it was trained "
+        f"{commands}\n\nThe files hold the adapter merged into the weights that it was trained "
         "on, the tokenizer, the template, and whether a text begins with a token of its own, so "
         "that llama.cpp reads what the trial read. Read back and set against the merged model in "
         f"fp32, on {figures['turns']} validation turns: {apart}."
@@ -65,7 +67,7 @@ def serve_by_vllm(export: Export) -> str:
             "\n\nIts layers have ranks of their own, which vLLM reads from version "
             f"{VLLM_PATTERNS} on; an older one would take one scale for all."
         )
-    return fence(lines) + note
+    return fence(*lines, language="console") + note
 
 
 def why_not_vllm(fields: Mapping[str, Any]) -> str | None:
@@ -96,7 +98,3 @@ def largest_rank(fields: Mapping[str, Any]) -> int:
 
 def spell_scoring(export: Export, url: str) -> str:
     return f"$ python -m tune.evaluate --endpoint {url} --adapter {export.where} --split validation"
-
-
-def fence(lines: list[str]) -> str:
-    return "\n".join(["```console", *lines, "```"])

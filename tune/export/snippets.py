@@ -177,5 +177,5 @@ def mark_first_target(segments: tuple[Segment, ...]) -> list[tuple[Segment, bool
     return [(s, i == first) for i, s in enumerate(segments)]
 
 
-def fence(*lines: str) -> str:
-    return "\n".join(["```python", *lines, "```"])
+def fence(*lines: str, language: str = "python") -> str:
+    return "\n".join([f"```{language}", *lines, "```"])

@@ -18,22 +18,28 @@ def pick_name(storage: Path, space: str) -> str:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """FIELD=VALUE pairs; a value is JSON where it reads as such (8, 1e-4, true), else text.
+    """What --set gives, folders by their whole paths. Raises ConfigError."""
+    values = parse_pairs(settings, "--set")
+    places = {n: find_place(v) for n, v in values.items() if n in PLACES and isinstance(v, str)}
+    return values | places
 
-    >>> parse_settings(["lora_rank=8", "response=lexicalised"])
+
+def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
+    """FIELD=VALUE pairs; a value is JSON where it reads as such (8, 1e-4, true), else text. Raises
+    ConfigError.
+
+    >>> parse_pairs(["lora_rank=8", "response=lexicalised"], "--set")
     {'lora_rank': 8, 'response': 'lexicalised'}
     """
     values: dict[str, Any] = {}
-    for setting in settings:
-        name, separator, text = setting.partition("=")
+    for pair in given:
+        name, separator, text = pair.partition("=")
         if not separator or not name:
-            raise ConfigError(f"--set takes FIELD=VALUE, not {setting!r}")
+            raise ConfigError(f"{flag} takes FIELD=VALUE, not {pair!r}")
         try:
             values[name] = json.loads(text)
         except ValueError:
             values[name] = text
-        if name in PLACES and isinstance(values[name], str):
-            values[name] = find_place(values[name])
     return values
 
 

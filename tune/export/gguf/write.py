@@ -18,8 +18,6 @@ from tune.export.gguf.vocabulary import Reading, add_vocabulary, read_vocabulary
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-KINDS = ("f16", "q8_0")
-
 
 def name_file(kind: str) -> str:
     return f"model-{kind}.gguf"
