@@ -10,6 +10,7 @@ from analysis.labels import (
     format_score,
     label_modules,
     label_objective,
+    to_markdown,
 )
 from analysis.noise import DialogueCounts, draw_values, read_counts, score_sums
 from analysis.ranking import rank_trials
@@ -53,10 +54,9 @@ def compare(one: Side, other: Side, *, examples: int = 3) -> str:
     """Markdown: both trials in the lab's columns, the difference in their objective with its 95 %
     interval over the dialogues that both answered, and `examples` of those dialogues."""
     columns = (*COLUMNS, label_objective(other.last.name))
-    table = [columns, ("---",) * len(columns), to_cells(one), to_cells(other)]
     sides = {side.label: (side.records, side.trial) for side in (one, other)}
     blocks = [
-        "\n".join("| " + " | ".join(cells) + " |" for cells in table),
+        to_markdown([columns, to_cells(one), to_cells(other)]),
         describe_difference(one, other),
         *map(render_example, choose_examples(sides, count=examples)),
     ]

@@ -1,7 +1,7 @@
 """How values, parameters and modules are spelt for a reader."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.records import TrialRecord
@@ -113,6 +113,27 @@ def shorten_pattern(text: str) -> str:
     ('q_proj: q_proj', 'regexp:(a|b).*')
     """
     return PATTERN.sub(lambda found: found[1].replace(r"\.", "."), text)
+
+
+def enumerate_texts(texts: Sequence[str]) -> str:
+    """
+    >>> enumerate_texts(["a", "b", "c"]), enumerate_texts(["a"])
+    ('a, b and c', 'a')
+    """
+    *before, last = texts
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def to_markdown(rows: Iterable[Sequence[str]]) -> str:
+    """A table; the first row is its head.
+
+    >>> print(to_markdown([["field", "value"], ["layers", "q|v"]]))
+    | field | value |
+    | --- | --- |
+    | layers | q\\|v |
+    """
+    head, *rest = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest))
 
 
 def abbreviate(text: str, n_characters: int) -> str:

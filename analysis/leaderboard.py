@@ -14,6 +14,7 @@ from analysis.labels import (
     format_signed,
     format_value,
     label_objective,
+    to_markdown,
 )
 from analysis.ranking import METRICS, Entry, rank_trials, searched_fields
 from analysis.records import EvalRecord, SweepRecords, read_sweep
@@ -169,13 +170,13 @@ def render_markdown(records: SweepRecords, entries: Sequence[Entry]) -> str:
     """The whole leaderboard as Markdown."""
     rows = [to_cells(entry) for entry in entries]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
+    table = [columns, *([row.get(c, "") for c in columns] for row in rows)]
     failed = [f"Failed: {t.id}: {t.reason}" for t in records.trials if t.state == "FAIL"]
     blocks = [
         f"# {records.name}",
         str(records.space.get("question") or ""),
         *render_verdict(records),
-        "\n".join(_markdown_line(cells) for cells in table) if rows else "",
+        to_markdown(table) if rows else "",
         *describe(records, entries).splitlines(),
         *failed,
     ]
@@ -188,14 +189,8 @@ def render_verdict(records: SweepRecords) -> list[str]:
     if verdict is None:
         return []
     rows = tabulate(verdict)
-    names = list(rows[0])
-    table = [names, ["---"] * len(names), *([row[n] for n in names] for row in rows)]
-    return [
-        "## The answer",
-        *state(verdict),
-        "\n".join(_markdown_line(cells) for cells in table),
-        "## The leaderboard",
-    ]
+    table = to_markdown([list(rows[0]), *(list(row.values()) for row in rows)])
+    return ["## The answer", *state(verdict), table, "## The leaderboard"]
 
 
 def _print_verdict(console: Console, verdict: Verdict) -> None:
@@ -212,10 +207,6 @@ def _print_verdict(console: Console, verdict: Verdict) -> None:
             table.add_row(*row.values())
         console.print(table)
     console.print()
-
-
-def _markdown_line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _terminal_cells(entry: Entry, fields: list[str]) -> dict[str, str]:

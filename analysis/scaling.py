@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from analysis.curves import Gpu, gpu_of, trained_turns
+from analysis.labels import to_markdown
 from analysis.machines import all_evals, count_room, share_time, worked_until
 from analysis.ranking import Entry, find_best
 from analysis.records import EvalRecord, SweepRecords, find_sweep, read_sweep
@@ -139,7 +140,7 @@ def describe_score(entry: Entry) -> str:
 
 def render(runs: Sequence[Run]) -> str:
     """A Markdown table."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    rows: list[Sequence[str]] = [COLUMNS]
     for run in runs:
         start = "unknown" if run.start_s is None else f"{run.start_s:.0f}"
         later = run.efficiency_later(runs[0])
@@ -151,8 +152,8 @@ def render(runs: Sequence[Run]) -> str:
             *(f"{run.slots_busy:.0%}", f"{run.slots_busy_last_quarter:.0%}", f"{run.busy:.0%}"),
             *(", ".join(map(str, run.evals_a_gpu)), str(run.engines), run.highest),
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return to_markdown(rows)
 
 
 def compare_runs(flags: argparse.Namespace) -> Outcome:

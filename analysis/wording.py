@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.labels import count_points, count_things, format_score
+from analysis.labels import count_points, count_things, enumerate_texts, format_score
 from analysis.standing import DIALOGUES
 from analysis.verdict import MARGIN, MORE_TRIALS, Choice, Verdict, find_margin
 from trainable.result import OBJECTIVE
@@ -67,7 +67,7 @@ def _say_unsettled(verdict: Verdict) -> str:
     best = "highest" if first.entry.evals[0].sign > 0 else "lowest"
     return (
         f"{few}: {kind} cannot be told apart. The {best} is {first.name} "
-        f"({_show(first)}), then {_enumerate([*listed, *more])}."
+        f"({_show(first)}), then {enumerate_texts([*listed, *more])}."
     )
 
 
@@ -93,7 +93,7 @@ def _say_behind(choices: Sequence[Choice]) -> str:
     spans = [f"{-high:.{digits}f} to {-low:.{digits}f}" for low, high in gaps]
     told = [f"{choices[0].name} is {spans[0]}"]
     told += [f"{c.name} {span}" for c, span in zip(choices[1:], spans[1:], strict=True)]
-    return f"{_enumerate(told)} points behind"
+    return f"{enumerate_texts(told)} points behind"
 
 
 def _rest_on(verdict: Verdict) -> list[str]:
@@ -149,12 +149,7 @@ def _join(choices: Sequence[Choice]) -> str:
     names = [c.name for c in choices]
     if len(names) > MOST:
         names = [*names[: MOST - 1], f"{len(names) - MOST + 1} others"]
-    return _enumerate(names)
-
-
-def _enumerate(texts: Sequence[str]) -> str:
-    """`a, b and c`"""
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+    return enumerate_texts(names)
 
 
 def _be(choices: Sequence[Choice]) -> str:

@@ -13,6 +13,7 @@ from tune.plan.single import add_trial_flags, open_pack, spell_trial
 
 
 def run(flags: argparse.Namespace) -> Outcome:
+    from analysis.labels import to_markdown
     from trainable.engine.decode.free import write_dialogues
     from trainable.evaluation.richness import measure_richness
     from tune.terminal.quiet import quieten
@@ -27,11 +28,10 @@ def run(flags: argparse.Namespace) -> Outcome:
     for number, dialogue in enumerate(made.dialogues[: flags.show], start=1):
         print(f"### {number}\n" + "\n".join(f"user> {text}" for text in dialogue) + "\n")
     richness = measure_richness(made.replies)
-    print("| LLM model | dialogues | replies | perplexity | " + " | ".join(richness) + " |")
-    print("| " + " | ".join(["---"] * (4 + len(richness))) + " |")
+    columns = ["LLM model", "dialogues", "replies", "perplexity", *richness]
     cells = [config.base_model, str(len(made.dialogues)), str(len(made.replies))]
     cells += [f"{made.perplexity:.2f}", *(f"{value:.2f}" for value in richness.values())]
-    print("| " + " | ".join(cells) + " |")
+    print(to_markdown([columns, cells]))
     facts = {"base_model": config.base_model, "dialogues": made.dialogues}
     return Outcome(facts={**facts, "perplexity": made.perplexity, "richness": richness})
 

@@ -9,11 +9,10 @@ import plotly.graph_objects as go
 
 from analysis.curves import common_turns, is_lower_better, scores_at
 from analysis.importance import measure_importance, varying_fields
-from analysis.labels import count_things, format_signed, format_value
+from analysis.labels import count_things, enumerate_texts, format_signed, format_value
 from analysis.readings.numbers import (
     CHANCE,
     correlate,
-    enumerate_texts,
     name_compared,
     show_compared,
 )

@@ -53,12 +53,3 @@ def tell_correlation(pair: str, one: Sequence[float], other: Sequence[float]) ->
     more = "more than chance makes" if chance < CHANCE else "which chance can make"
     told = f"{pair} have a rank correlation of {format_signed(rho, 2)}, {more}"
     return f"Over {len(one):,} points, {told}."
-
-
-def enumerate_texts(texts: Sequence[str]) -> str:
-    """
-    >>> enumerate_texts(["a", "b", "c"]), enumerate_texts(["a"])
-    ('a, b and c', 'a')
-    """
-    *before, last = texts
-    return f"{', '.join(before)} and {last}" if before else last

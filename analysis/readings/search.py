@@ -6,9 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.curves import common_turns, is_lower_better
-from analysis.labels import count_things, format_signed
+from analysis.labels import count_things, enumerate_texts, format_signed
 from analysis.readings.numbers import (
-    enumerate_texts,
     name_compared,
     show_compared,
     show_score,

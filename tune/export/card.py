@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from analysis.labels import (
@@ -11,6 +11,7 @@ from analysis.labels import (
     format_value,
     label_modules,
     label_objective,
+    to_markdown,
 )
 from analysis.ranking import METRICS, rank_trials
 from analysis.rows import to_cells
@@ -94,7 +95,7 @@ def score(export: Export) -> str:
     return "\n\n".join(
         [
             "## Scores",
-            table([header, *rows]),
+            to_markdown([header, *rows]),
             *filter(None, [tell_placeholders(export.scores)]),
             "In brackets: 95 % intervals over dialogues (bootstrap). "
             + ("Combined = (Inform + Success)/2 + BLEU. " if "combined" in names else "")
@@ -131,7 +132,7 @@ def configure(export: Export) -> str:
     if resolved:
         rows.append(["adapted layers", format_value(label_modules(choice.trial))])
         rows.append(["trainable parameters", format_count(resolved.trainable_params)])
-    return "## Configuration\n\n" + table([["Field", "Value"], *rows])
+    return "## Configuration\n\n" + to_markdown([["Field", "Value"], *rows])
 
 
 def rank(export: Export) -> str:
@@ -145,7 +146,7 @@ def rank(export: Export) -> str:
     return "\n\n".join(
         [
             f"## The {first}search's {len(entries)} configurations",
-            table([columns, *rows]),
+            to_markdown([columns, *rows]),
             "`~`: not significant (95 %, corrected for the number of comparisons).",
         ]
     )
@@ -195,13 +196,4 @@ def license_(export: Export) -> str:
         f"## Licence\n\nThe base model {base}: {of_base}; its terms hold for what is "
         f"built on it. The data, {export.data.name} ({export.data.source}): "
         f"{export.data.licence or 'see there'}."
-    )
-
-
-def table(rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    head, *rest = [list(row) for row in rows]
-    lines = [head, ["---"] * len(head), *rest]
-    return "\n".join(
-        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
     )
