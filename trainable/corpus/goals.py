@@ -66,8 +66,9 @@ def read_aims(paths: list[Path]) -> Aims:
 
 
 def _derive_aims(paths: list[Path], goals: Any, booked: Any) -> Aims:
-    if paths[0].name != "goals.json":
-        goals = {shorten_id(name): derive_goal(_get_goal(entry)) for name, entry in goals.items()}
+    if paths[0].name != "goals.json":  # data.json keeps the log beside it, goals_2.1.json it alone
+        alone = {name: e["goal"] if "log" in e else e for name, e in goals.items()}
+        goals = {shorten_id(name): derive_goal(goal) for name, goal in alone.items()}
     if paths[-1].name != "booked_domains.json":
         booked = {shorten_id(name): derive_booked(entry["log"]) for name, entry in booked.items()}
     return Aims(goals=goals, booked=booked)
@@ -79,11 +80,6 @@ def shorten_id(name: str) -> str:
     'sng0073'
     """
     return name.split(".")[0].lower()
-
-
-def _get_goal(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """data.json keeps the goal beside the log, goals_2.1.json has nothing else."""
-    return entry["goal"] if "log" in entry else entry
 
 
 def derive_goal(goal: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -37,11 +37,9 @@ def recall_difference(config: TrialConfig) -> str | None:
 
 
 def is_encoder_decoder(config: TrialConfig) -> bool:
-    return not is_embedded(config) and bool(read_shape(config.base_model).get("is_encoder_decoder"))
-
-
-def is_embedded(config: TrialConfig) -> bool:
-    return config.base_model == "tiny" or is_toy(config)
+    if is_toy(config) or config.base_model == "tiny":
+        return False
+    return bool(read_shape(config.base_model).get("is_encoder_decoder"))
 
 
 @lru_cache(maxsize=64)

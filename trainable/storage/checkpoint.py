@@ -67,10 +67,11 @@ def write_checkpoint(folder: Path, finetuner: Finetuner, evaluation: Evaluation)
 def _write_draft(draft: Path, finetuner: Finetuner, evaluation: Evaluation) -> None:
     finetuner.save(draft)
     (draft / EVALUATION).write_text(json.dumps(asdict(evaluation)), encoding="utf-8")
-    files = _list_files(draft)
+    files = sorted(p for p in draft.rglob("*") if p.is_file())
     if sum(path.stat().st_size for path in files) > LARGE_BYTES:
         for path in files:
-            _sync(path)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
     manifest = {
         "format": FORMAT,
         "turns_seen": evaluation.result.turns_seen,
@@ -81,11 +82,6 @@ def _write_draft(draft: Path, finetuner: Finetuner, evaluation: Evaluation) -> N
         json.dump(manifest, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def read_score(manifest: Mapping[str, Any]) -> Any:
-    """Manifests of earlier versions have Combined alone."""
-    return manifest["score"] if "score" in manifest else manifest["combined"]
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
@@ -101,7 +97,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
 
 def spell_checkpoint(path: Path, manifest: Mapping[str, Any]) -> Checkpoint:
     """What the manifest tells of the checkpoint there."""
-    score = read_score(manifest)
+    score = manifest["score"] if "score" in manifest else manifest["combined"]  # earlier versions'
     return Checkpoint(
         path=path,
         turns_seen=int(manifest["turns_seen"]),
@@ -184,15 +180,6 @@ def strip(checkpoint: Path) -> None:
     write_whole(checkpoint / MANIFEST, json.dumps(bare).encode())
     for name in gone:
         (checkpoint / name).unlink(missing_ok=True)
-
-
-def _list_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file())
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Heartbeat(threading.Thread):
             is_due = time.monotonic() - sent_s >= UNCHANGED_S
             if is_due:
                 use, sent_s = measure_gpu(self.gpu), time.monotonic()
-            now = {"trials": self._list_trials(), "node": os.uname().nodename, "gpu": use}
+            trials = {name: [a.what, a.done, a.total] for name, a in name_trials(self.trial)}
+            now = {"trials": trials, "node": os.uname().nodename, "gpu": use}
             if is_due or now != last:
                 self.send(json.dumps({**now, "time_s": time.time()}).encode())
                 last = now
@@ -62,10 +63,6 @@ class Heartbeat(threading.Thread):
                 self.sent_steps[trial] = curve.points[-1].steps
         if grown:
             self.send_curves(json.dumps(grown).encode())
-
-    def _list_trials(self) -> dict[str, list[Any]]:
-        """Trial -> what, done, total."""
-        return {name: [a.what, a.done, a.total] for name, a in name_trials(self.trial)}
 
 
 def name_trials(alone: str) -> Iterator[tuple[str, Activity]]:

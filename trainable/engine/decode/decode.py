@@ -22,7 +22,7 @@ from trainable.engine.decode.beam import Beams
 from trainable.engine.decode.branches import LOGIT_ROWS, Branches, PrefixCache, Shaper
 from trainable.engine.decode.contrastive import ContrastiveSearch
 from trainable.engine.decode.row_cache import pad_prefixes
-from trainable.engine.decode.rows import BRANCHING, Batch, Row, count_columns, group_rows, list_rows
+from trainable.engine.decode.rows import BRANCHING, Batch, count_columns, group_rows, list_rows
 from trainable.engine.decode.sampling import Chooser, RowKey
 from trainable.engine.decode.token_pass import Forward, TokenPass
 from trainable.engine.layers.blocks import Blocks
@@ -106,7 +106,10 @@ class Decoder:
             extra = max(count_columns(configs[row.reader]) for row in rows)
             is_branching = configs[rows[0].reader].decoding in BRANCHING
             batch = Batch.start(rows, tokens, hidden, kept, extra, is_branching=is_branching)
-            keys = [_row_key(row, flat) for row in rows]
+            keys = [
+                RowKey(r.reader, r.dialogue_id, r.turn, flat[r.window].ids[: r.prefix])
+                for r in rows
+            ]
             if is_branching:
                 reader = rows[0].reader
                 shaping = configs[reader], specials[reader]
@@ -207,7 +210,3 @@ class Decoder:
         ends = np.cumsum([len(window.targets) for group in windows for window in group])
         of_windows = iter(np.split(nats, ends[:-1]))
         return [[(window, next(of_windows)) for window in group] for group in windows]
-
-
-def _row_key(row: Row, windows: Sequence[Window]) -> RowKey:
-    return RowKey(row.reader, row.dialogue_id, row.turn, windows[row.window].ids[: row.prefix])

@@ -42,7 +42,7 @@ class PackedLinear(nn.Module):
         self.is_plain = type(base) is nn.Linear  # not quantised
         self.is_known = self.is_plain or type(base) is Fp8Linear  # its product is made here
         self.feature_keys: Tensor
-        keys = make_feature_keys(name, shape_of(base).in_features, device_of(base))
+        keys = make_feature_keys(name, shape_of(base).in_features, next(base.parameters()).device)
         self.register_buffer("feature_keys", keys, persistent=False)
         self.alone = Siblings([self])
         self.together = self.alone  # with those that read the same input
@@ -142,10 +142,6 @@ def install(model: nn.Module, names: tuple[str, ...], now: Pass) -> dict[str, Pa
         packed[name] = PackedLinear(getattr(owner, leaf), name, now)
         setattr(owner, leaf, packed[name])
     return packed
-
-
-def device_of(layer: nn.Module) -> torch.device:
-    return next(layer.parameters()).device
 
 
 def shape_of(layer: nn.Module) -> ModuleShape:
