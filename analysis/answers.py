@@ -100,11 +100,7 @@ def _tell_fields(records: SweepRecords) -> list[str | None]:
 
 
 def _locate_highest(
-    field: str,
-    trials: Sequence[TrialRecord],
-    scores: dict[str, float],
-    where: str,
-    chance: float,
+    field: str, trials: Sequence[TrialRecord], scores: dict[str, float], where: str, chance: float
 ) -> str | None:
     """Where the highest quarter of the trials lies, if it lies closer together than chance would
     have it."""

@@ -18,15 +18,7 @@ from analysis.labels import (
 )
 from analysis.ranking import METRICS, Entry, rank_trials, searched_fields
 from analysis.records import EvalRecord, SweepRecords, read_sweep
-from analysis.rows import (
-    BOARDS,
-    PLACEHOLDERS,
-    format_cell,
-    to_cells,
-    to_csv,
-    to_parquet,
-    to_row,
-)
+from analysis.rows import BOARDS, PLACEHOLDERS, format_cell, to_cells, to_csv, to_parquet, to_row
 from analysis.standing import DIALOGUES
 from analysis.verdict import Verdict, find_verdict, tabulate
 from analysis.wording import state

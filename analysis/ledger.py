@@ -11,14 +11,7 @@ from typing import Any, Literal
 from msgspec import convert
 
 from analysis.lines import Numbered, name_line
-from analysis.trials import (
-    BASE_ID,
-    BASE_NUMBER,
-    RUNNING,
-    EvalRecord,
-    RungDecision,
-    TrialRecord,
-)
+from analysis.trials import BASE_ID, BASE_NUMBER, RUNNING, EvalRecord, RungDecision, TrialRecord
 from trainable.result import Resolved
 from trainable.system.inside import is_trial_id
 

@@ -10,12 +10,7 @@ import plotly.graph_objects as go
 from analysis.curves import common_turns, is_lower_better, scores_at
 from analysis.importance import measure_importance, varying_fields
 from analysis.labels import count_things, enumerate_texts, format_signed, format_value
-from analysis.readings.numbers import (
-    CHANCE,
-    correlate,
-    name_compared,
-    show_compared,
-)
+from analysis.readings.numbers import CHANCE, correlate, name_compared, show_compared
 from analysis.records import SweepRecords, TrialRecord
 
 SHOWN = 3  # fields, choices of a field

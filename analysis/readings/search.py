@@ -7,12 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.curves import common_turns, is_lower_better
 from analysis.labels import count_things, enumerate_texts, format_signed
-from analysis.readings.numbers import (
-    name_compared,
-    show_compared,
-    show_score,
-    tell_correlation,
-)
+from analysis.readings.numbers import name_compared, show_compared, show_score, tell_correlation
 from analysis.records import SweepRecords
 
 SHOWN = 3  # groups

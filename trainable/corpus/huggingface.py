@@ -79,9 +79,7 @@ def _names_split(path: Path, names: tuple[str, ...]) -> bool:
     return path.parent.name in names or path.stem.split("-")[0] in names
 
 
-def read_dialogues(
-    tables: Mapping[str, list[Path]],
-) -> dict[str, list[tuple[str, list[Exchange]]]]:
+def read_dialogues(tables: Mapping[str, list[Path]]) -> dict[str, list[tuple[str, list[Exchange]]]]:
     """Dialogue ids with their exchanges, by split. Raises ConfigError where the layout differs."""
     for split in SPLITS:
         if split not in tables:

@@ -236,10 +236,5 @@ class Pack(SlotTable):
             self.train_together.forget()
             self.bank.grow(shape)
         return Slot(
-            key=key,
-            config=config,
-            task=task,
-            shape=shape,
-            order=order,
-            base=self.base.identity,
+            key=key, config=config, task=task, shape=shape, order=order, base=self.base.identity
         )

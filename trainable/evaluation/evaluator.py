@@ -99,9 +99,7 @@ class Evaluator:
         if states == "predicted":
             summary["dst"], summary["intervals"]["joint_accuracy"] = self._score_states(tracked)
         return Scores(
-            **summary,
-            **describe_replies(responses, texts, self._dialogues),
-            states=states,
+            **summary, **describe_replies(responses, texts, self._dialogues), states=states
         )
 
     def _judge(

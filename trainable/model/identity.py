@@ -10,12 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainable.model.fingerprint import (
-    fingerprint,
-    fingerprint_if_here,
-    is_same,
-    is_same_place,
-)
+from trainable.model.fingerprint import fingerprint, fingerprint_if_here, is_same, is_same_place
 from trainable.model.special_ids import SpecialIds
 from trainable.trial import ConfigError, Setting, TrialConfig
 

@@ -63,7 +63,4 @@ def draw_numbers(key: int, start: int, count: int, device: torch.device) -> Tens
     return uniform_at(key, counter)
 
 
-DRAWS = {
-    torch.ops.aten.uniform_.default: draw_uniform,
-    torch.ops.aten.normal_.default: draw_normal,
-}
+DRAWS = {torch.ops.aten.uniform_.default: draw_uniform, torch.ops.aten.normal_.default: draw_normal}

@@ -73,11 +73,7 @@ def search(  # noqa: PLR0913 (each is one question a user answers)
 
 
 def resume(
-    name: str,
-    *,
-    storage: str | Path = "runs",
-    callbacks: Sequence[Callback] = (),
-    **changes: Any,
+    name: str, *, storage: str | Path = "runs", callbacks: Sequence[Callback] = (), **changes: Any
 ) -> SweepResult:
     """Goes on with a sweep, after any end; `changes`: what `--resume` may change (`trials`,
     `max_hours`, ...). Raises ConfigError."""

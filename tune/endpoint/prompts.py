@@ -94,8 +94,5 @@ def spell_chat(
     known = replace(dialogue, turns=dialogue.turns[start : turn + 1])
     messages = list_messages(known, config, corpus.database, takes_system=takes_system)[:-1]
     return Question(
-        dialogue=dialogue.id,
-        turn=turn,
-        path="/chat/completions",
-        prompt={"messages": messages},
+        dialogue=dialogue.id, turn=turn, path="/chat/completions", prompt={"messages": messages}
     )

@@ -68,10 +68,7 @@ def find_end(config: TrialConfig, tokens: Tokens) -> str:
 
 
 def ask_all(
-    endpoint: Endpoint,
-    questions: Sequence[Question],
-    common: Mapping[str, Any],
-    concurrency: int,
+    endpoint: Endpoint, questions: Sequence[Question], common: Mapping[str, Any], concurrency: int
 ) -> dict[str, list[dict[str, Any]]]:
     """The answers to all questions, so many requests at a time; `common`: the fields of each.
     Raises ConfigError."""

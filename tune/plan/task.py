@@ -171,8 +171,7 @@ def check_task(configs: Iterable[TrialConfig]) -> None:
             )
         if corpus.kind != "multiwoz" and config.context == "history+state+db":
             raise ConfigError(
-                f"corpus {corpus.name} has no database: give ",
-                Setting("context", "history+state"),
+                f"corpus {corpus.name} has no database: give ", Setting("context", "history+state")
             )
 
 

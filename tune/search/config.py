@@ -108,8 +108,7 @@ class SweepConfig:
     objective_sha256: str = ""  # of a Python objective's file
     seed: Annotated[int, Flag("seed of the proposals, and of every trial", SWEEP, low=0)] = 0
     seeds: Annotated[
-        int,
-        Flag("seeds of every point, which is stopped and ranked by their mean", SWEEP, low=1),
+        int, Flag("seeds of every point, which is stopped and ranked by their mean", SWEEP, low=1)
     ] = 1
     confirm: Annotated[
         int,

@@ -50,10 +50,7 @@ def find_race(records: SweepRecords) -> SweepRecords:
 
 
 def _list_missing(
-    records: SweepRecords,
-    config: SweepConfig,
-    points: Sequence[PointResult],
-    counts: Sequence[int],
+    records: SweepRecords, config: SweepConfig, points: Sequence[PointResult], counts: Sequence[int]
 ) -> list[tuple[TrialRecord, Origin]]:
     there = [dict(t.config) for t in records.trials if t.is_confirmation]
     missing = []

@@ -16,15 +16,7 @@ from tune.search.nodes import Nodes
 from tune.search.parking import Parking
 from tune.search.points import Race
 from tune.search.rungs import open_rungs
-from tune.search.trials import (
-    ASKED,
-    ENDED,
-    FAULT,
-    Progress,
-    find_wrong,
-    is_confirmation,
-    judge,
-)
+from tune.search.trials import ASKED, ENDED, FAULT, Progress, find_wrong, is_confirmation, judge
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,12 +66,7 @@ def spell_dialogue(
 
 
 def spell_turn(number: int, speaker: str, said: Utterance, frames: list[Any]) -> dict[str, Any]:
-    return {
-        "turn_id": str(number),
-        "speaker": speaker,
-        "utterance": said.text,
-        "frames": frames,
-    }
+    return {"turn_id": str(number), "speaker": speaker, "utterance": said.text, "frames": frames}
 
 
 def spell_user_frame(service: str, exchange: Exchange) -> dict[str, Any]:

@@ -157,11 +157,7 @@ class Decoder:
         chosen: list[tuple[Tensor, Tensor]] = []  # (original rows, their tokens) of each pass
         hidden = batch.hidden
         token_pass = TokenPass(
-            self.forward,
-            batch,
-            self.relayout,
-            is_recorded=self.is_recorded,
-            is_ready=self.is_ready,
+            self.forward, batch, self.relayout, is_recorded=self.is_recorded, is_ready=self.is_ready
         )
         while True:
             self._choose(hidden, batch.step, chooser)

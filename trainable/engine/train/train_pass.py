@@ -15,12 +15,7 @@ from trainable.engine.device.recording import Recording, record
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.dropout import Dropout
 from trainable.engine.layers.noise import Noise, make_noise
-from trainable.engine.layers.passes import (
-    PackedTokens,
-    make_dropout,
-    pack_windows,
-    target_weights,
-)
+from trainable.engine.layers.passes import PackedTokens, make_dropout, pack_windows, target_weights
 from trainable.engine.slots.bank import SlotBank
 from trainable.engine.slots.data_order import Piece
 from trainable.engine.slots.loss_scale import SCALE
