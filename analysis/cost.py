@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curves import trained_turns
+from analysis.labels import to_markdown
 from analysis.machines import (
     all_evals,
     count_engines,
@@ -30,6 +31,7 @@ from trainable.command.parser import Parser
 from trainable.trial import ConfigError
 
 LAB_REPLIES = "reply, batch 16"
+COLUMNS = ("way", "training", "validation", "the rest", "in all", "GPU-minutes", "against ours")
 FORWARD = 1 / 3  # of training's work: 2 operations a weight and token of 6
 WAYS = {
     "lab": "the lab's way, a trial at a time",
@@ -210,27 +212,17 @@ def count_dialogues(work: str) -> int:
 
 def render(sweep: SweepRecords, rows: Sequence[CostRow]) -> str:
     turns = max(int(t.config.get("train_turns") or 0) for t in sweep.searched)
-    return "\n".join(
-        [
-            f"{len(sweep.searched)} trials of up to {turns:,} turns, in minutes:",
-            "",
-            "| way | training | validation | the rest | in all | GPU-minutes | against ours |",
-            "|---" * 7 + "|",
-            *(render_row(row, rows[-1]) for row in rows),
-            "",
-            "Worked out from rates: without starting, waiting and idle time.",
-        ]
-    )
+    told = f"{len(sweep.searched)} trials of up to {turns:,} turns, in minutes:"
+    table = to_markdown([COLUMNS, *(list_cells(row, rows[-1]) for row in rows)])
+    return f"{told}\n\n{table}\n\nWorked out from rates: without starting, waiting and idle time."
 
 
-def render_row(row: CostRow, ours: CostRow) -> str:
+def list_cells(row: CostRow, ours: CostRow) -> list[str]:
     way = row.way if row.is_measured else f"{row.way} (worked out)"
-    rest = f"{row.other_s / 60:.1f}" if row.is_measured else "-"
-    return (
-        f"| {way} | {row.train_s / 60:.1f} | {row.validation_s / 60:.1f} | {rest} | "
-        f"{row.seconds / 60:.1f} | {row.seconds * row.gpus / 60:.1f} | "
-        f"{row.seconds / ours.seconds:.1f}x |"
-    )
+    spent = (row.train_s, row.validation_s, row.other_s, row.seconds, row.seconds * row.gpus)
+    train, validation, rest, whole, of_gpus = (f"{seconds / 60:.1f}" for seconds in spent)
+    rest = rest if row.is_measured else "-"
+    return [way, train, validation, rest, whole, of_gpus, f"{row.seconds / ours.seconds:.1f}x"]
 
 
 def compare_costs(flags: argparse.Namespace) -> Outcome:

@@ -213,10 +213,10 @@ MUTANTS = {
         ("(sums[:, 0] + sums[:, 1]) / n_dialogues", "(sums[:, 0] + sums[:, 0]) / n_dialogues"),
     ),
     ("analysis/cost.py", "analysis/test_cost.py"): (
-        ("work.replies / rates.reply_turns_per_s", "2 * work.replies / rates.reply_turns_per_s"),
-        ("sum(e.n_turns for e in done if e.bleu is not None)", "done[-1].n_turns"),
-        ("rates.train_turns_per_s * rates.tokens_a_turn", "rates.train_turns_per_s"),
-        ("t.number <= answer.trial.number", "t.number < answer.trial.number"),
+        ("sum(w.replies for w in works)", "2 * sum(w.replies for w in works)"),
+        ("sum(e.n_turns for e in trial.evals if e.bleu is not None)", "trial.evals[-1].n_turns"),
+        ("self.train_turns_per_s[batch] * self.tokens_a_turn", "self.train_turns_per_s[batch]"),
+        ("self.train_turns_per_s if n <= dialogues]", "self.train_turns_per_s]"),
     ),
     ("analysis/curves.py", "analysis/test_importance.py"): (
         ('if t.state != "FAIL" and not t.is_confirmation', 'if t.state != "FAIL"'),
@@ -230,6 +230,16 @@ MUTANTS = {
     ),
     ("trainable/storage/checkpoint.py", "trainable/test_checkpoint.py"): (
         ("elif to_train and there.is_bare:", "elif False:"),
+    ),
+    ("trainable/engine/best_slots.py", "tune/test_packing.py"): (
+        ("slots >= NOT_BEFORE and ", ""),
+        ("rate >= ENOUGH * most", "rate >= most"),
+    ),
+    ("analysis/labels.py", "analysis/test_verdict.py"): (
+        ("else shorten_pattern(str(value))", "else str(value)"),
+    ),
+    ("analysis/records.py", "analysis/test_records.py"): (
+        ("t.state == RUNNING and t.id in self.parked", "t.id in self.parked"),
     ),
     ("tune/workers/pool.py", "tune/test_packing.py"): (("min(slots, own.slots)", "slots"),),
     ("tune/search/live_ledger.py", "tune/test_driver_memory.py"): (
