@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from inline import RACE as STOP
 from inline import Killed, Settings, make_config, open_search, run_inline
-from test_resume import KillAfter, finish
+from test_resume import KillAfter, finish, outlive
 from test_search import summarise
 
 from analysis.choice import choose_best, rank_points
@@ -64,12 +64,7 @@ def test_killed_again_and_again_the_same_are_confirmed(tmp_path: Path, every: in
     settings: dict[str, Any] = {"trials": 9, "confirm": 2}
     reference = finish(*make_config(tmp_path, name="whole", **settings))
     config, space = make_config(tmp_path, name="killed", **settings)
-    for _ in range(300):
-        try:
-            run_inline(open_search(config, space, (KillAfter(every),))[0])
-            break
-        except Killed:
-            continue
+    assert outlive(config, space, every) > 0
     assert summarise(read_sweep(config.folder)) == reference
 
 

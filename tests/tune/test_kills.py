@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from drivers import PATIENCE_S, Sweep
+from soak import WORKERS
 from test_search import summarise
 
 from analysis.leaderboard import render
@@ -19,14 +20,6 @@ from tune.workers.watchdog import find_session
 SOLO = ("--set", "base_model=toy:0.001", "--trials", "14", "--concurrent", "1")
 PACKED = ("--set", "base_model=toy:0.002", "--trials", "8", "--pack", "2", "--asha", "off")
 FATAL = ("driver", "raylet", "gcs_server")  # the sweep has to be resumed
-NAMES = {  # how a process is called -> what a kill of it is
-    "ray::ResourceTr": "worker",
-    "ray::DialogueTr": "worker",
-    "ray::EngineActo": "engine",
-    "ray::Pool": "pool",
-    "raylet": "raylet",
-    "gcs_server": "gcs_server",
-}
 
 
 def torture(sweep: Sweep, kills: list[str], seed: int) -> None:
@@ -56,7 +49,7 @@ def kill(driver: subprocess.Popen, kind: str) -> bool:
             return True
         try:
             family = psutil.Process(driver.pid).children(recursive=True)
-            victims = [p for p in family if kind == NAMES.get(p.name().partition(".")[0][:15])]
+            victims = [p for p in family if kind == WORKERS.get(p.name().partition(".")[0][:15])]
             if victims:
                 random.choice(victims).kill()
                 return True

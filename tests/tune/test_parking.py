@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from drivers import Sweep
-from inline import Killed, make_config, open_search, run_inline
-from test_resume import KillAfter
+from inline import make_config
+from test_resume import outlive
 from test_search import summarise
 
 from analysis.records import SweepRecords, read_sweep
@@ -24,14 +24,8 @@ FEW_BYTES = 3 * 23_500  # three checkpoints of the toy, scored on 50 dialogues
 def run(storage: Path, name: str, n_bytes: float, every: int = 0) -> tuple[SweepRecords, int]:
     """A sweep, four trials at a time, killed after so many events again and again; the kills."""
     config, space = make_config(storage, name=name, concurrent=4, parked_gib=n_bytes / GIB, **RACE)
-    kills = 0
-    while True:
-        try:
-            run_inline(open_search(config, space, (KillAfter(every),))[0])
-            return read_sweep(config.folder), kills
-        except Killed:
-            kills += 1
-            assert kills < 500
+    kills = outlive(config, space, every)
+    return read_sweep(config.folder), kills
 
 
 def list_again(records: SweepRecords) -> list[str]:

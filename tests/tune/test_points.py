@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from inline import Killed, make_config, open_search, run_inline
-from test_resume import KillAfter, finish
+from inline import make_config, open_search, run_inline
+from test_resume import finish, outlive
 from test_search import summarise
 
 from analysis.records import SweepRecords, TrialRecord, read_sweep
@@ -71,12 +71,7 @@ def test_killed_again_and_again_the_points_are_the_undisturbed_ones(
     whole, space = make_config(tmp_path, name="whole", **settings)
     reference = finish(whole, space)
     config, _ = make_config(tmp_path, name="killed", **settings)
-    for _ in range(300):
-        try:
-            run_inline(open_search(config, space, (KillAfter(every),))[0])
-            break
-        except Killed:
-            continue
+    assert outlive(config, space, every) > 0
     records = read_sweep(config.folder)
     assert summarise(records) == reference
     told = [(d.turns, d.trials, d.value, d.goes_on) for d in records.decisions]

@@ -1,5 +1,6 @@
 """A sweep killed at any write goes on to what the undisturbed one would have been."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,18 @@ def finish(config: Any, space: Any) -> list[tuple]:
     return summarise(read_sweep(config.folder))
 
 
+def outlive(config: Any, space: Any, every: int, then: Callable[[], object] = lambda: None) -> int:
+    """The sweep to its end, killed after so many events again and again, `then` done each time; the
+    kills."""
+    for kills in range(500):
+        try:
+            run_inline(open_search(config, space, (KillAfter(every),))[0])
+            return kills
+        except Killed:
+            then()
+    raise AssertionError("it gets nowhere")
+
+
 @pytest.mark.parametrize("asha", ["stop", "promote", "off"])
 @pytest.mark.parametrize("every", [1, 4, 11])
 def test_killed_again_and_again_gives_the_undisturbed_sweep(
@@ -43,17 +56,12 @@ def test_killed_again_and_again_gives_the_undisturbed_sweep(
     settings = {"asha": asha, "trials": 9}
     reference = finish(*make_config(tmp_path, name="whole", **settings))
     config, space = make_config(tmp_path, name="killed", **settings)
-    kills = 0
-    while True:
-        try:
-            run_inline(open_search(config, space, (KillAfter(every),))[0])
-            break
-        except Killed:
-            kills += 1
-            with (config.folder / "evals.jsonl").open("a") as file:
-                file.write('{"event": "eval", "tri')  # torn by the same death
-            assert kills < 500
-    assert kills > 2
+
+    def tear() -> None:
+        with (config.folder / "evals.jsonl").open("a") as file:
+            file.write('{"event": "eval", "tri')  # by the same death
+
+    assert outlive(config, space, every, tear) > 2
     assert summarise(read_sweep(config.folder)) == reference
     for trial in read_sweep(config.folder).searched:
         points = [read_training(tmp_path / name, trial.id) for name in ("whole", "killed")]
