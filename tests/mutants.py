@@ -30,6 +30,10 @@ MUTANTS = {
         ("min(CHUNK_BYTES, end - at), at", "64, at"),
         ("all(a == b for a, b in zip(then, now, strict=False))", "then == now"),
     ),
+    ("trainable/model/unpacked.py", "export/test_gguf.py"): (
+        ("if whole and ids[-1] not in whole", "if False"),
+        ("is not None and not is_beside", "is not None"),
+    ),
     ("trainable/training_curve.py", "trainable/test_training_curve.py"): (
         ("self.stride *= 2", "self.stride *= 1"),
         ("if self.points and self.points[-1].n_steps < self.stride", "if False"),

@@ -4,6 +4,7 @@ is installed, by llama.cpp itself."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from analysis.records import read_sweep
@@ -19,6 +21,7 @@ from trainable.corpus.encode import find_special
 from trainable.model.base import BaseSpec, load_base
 from trainable.model.source import EMBEDDED_FOLDER, locate
 from trainable.model.special_ids import read_special_ids
+from trainable.model.unpacked import open_tokenizer
 from trainable.storage.checkpoint import read_evaluation
 from trainable.trial import ConfigError, TrialConfig
 from tune.evaluate import main as evaluate
@@ -163,6 +166,23 @@ def test_a_file_is_read_once_and_its_model_kept(
     recalled = load_base(spec).model.state_dict()
     assert read_anew.keys() == recalled.keys()
     assert all(torch.equal(values, recalled[name]) for name, values in read_anew.items())
+
+
+def test_a_vocabulary_that_is_read_wrongly_is_refused(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its merges a vocabulary writes letter by letter."""
+    write(draw_model("llama", {}), tmp_path)
+    source = locate(str(tmp_path))
+    bare = open_tokenizer(source)
+    content = json.loads(bare.backend_tokenizer.to_str())
+    content["model"]["merges"] = []
+    bare.backend_tokenizer.model = Tokenizer.from_str(json.dumps(content)).model
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: bare)
+    with pytest.raises(ConfigError, match="it cuts 'the', which is one token there"):
+        open_tokenizer(source)
+    shutil.copy(EMBEDDED_FOLDER / "tokenizer.json", tmp_path)
+    assert open_tokenizer(source) is bare
 
 
 @pytest.mark.parametrize("kind", REFUSED)

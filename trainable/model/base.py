@@ -242,7 +242,7 @@ def load_tokenizer(spec: BaseSpec) -> PreTrainedTokenizerBase:
     try:
         return open_tokenizer(locate(spec.base_model), trust_remote_code=spec.trust_remote_code)
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        if "custom code" in str(error) or "gated" in str(error):
+        if isinstance(error, ConfigError) or any(t in str(error) for t in ("custom code", "gated")):
             raise
         raise ConfigError(
             f"a base model needs a tokenizer, and {spec.base_model!r} has none that loads "

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
@@ -21,6 +22,10 @@ from trainable.model.loaded import check_loaded
 from trainable.model.quantise import drop_quantiser
 from trainable.model.source import Source, explained
 from trainable.system.cache import find_cache_folder
+from trainable.trial import ConfigError, Setting
+
+COMMON = ("the", "for", "with", "have", "about", "there", "which")
+SPACES = "Ġ▁"  # in front of a word, as byte-level BPE and SentencePiece write one in a vocabulary
 
 
 def unpack(source: Source) -> Source:
@@ -70,9 +75,32 @@ def make_folder(source: Source, folder: Path) -> None:
 
 def open_tokenizer(source: Source, **options: Any) -> PreTrainedTokenizerBase:
     """One that lies beside a GGUF file goes before what transformers makes of the file's
-    vocabulary, which cuts texts in its own way."""
+    vocabulary, which cuts texts in its own way. Raises ConfigError where that way is wrong."""
     is_beside = (Path(source.name) / "tokenizer.json").is_file()
     found = Source(name=source.name) if is_beside else unpack(source)
     tokenizer: PreTrainedTokenizerBase
     tokenizer = AutoTokenizer.from_pretrained(found.name, **options, **found.arguments)
+    if source.gguf_file is not None and not is_beside:
+        check_words(tokenizer, source.name)
     return tokenizer
+
+
+def check_words(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """transformers 5.17 writes Gemma's texts letter by letter."""
+    if (word := next(find_cut_words(tokenizer), None)) is not None:
+        raise ConfigError(
+            f"transformers {version('transformers')} reads the vocabulary of {name!r} wrongly: it "
+            f"cuts {word!r}, which is one token there. Install another version, or put the model's "
+            "tokenizer.json and tokenizer_config.json beside the file (",
+            *(Setting("base_model"), ")"),
+        )
+
+
+def find_cut_words(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Common words that the vocabulary holds whole, and that are yet written in pieces."""
+    vocabulary = tokenizer.get_vocab()
+    for word in COMMON:
+        whole = {vocabulary[mark + word] for mark in SPACES if mark + word in vocabulary}
+        ids = tokenizer(f"a {word}", add_special_tokens=False)["input_ids"]
+        if whole and ids[-1] not in whole:
+            yield word
