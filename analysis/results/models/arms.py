@@ -13,7 +13,10 @@ from analysis.noise import DialogueCounts, build_counts, read_counts
 from analysis.ranking import find_best
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 
-STAGES = ("untuned", "search", "tuned", "levers", "sgd", "sampled", "states", "gold", "final")
+STAGES = (
+    *("untuned", "search", "tuned", "levers", "sgd", "sampled"),
+    *("states", "gold", "final", "planned"),
+)
 # what tells an arm of a stage from another
 TOLD = {"untuned": ("layout", "instruction"), "levers": ("target", "requests")}
 Row = dict[str, Any]
@@ -47,10 +50,8 @@ def list_arms(runs: Path) -> list[Arm]:
         for path in sorted(runs.glob(f"{stage}-*/evals.jsonl")):
             if not path.parent.name.startswith("sgd-first-"):
                 arms += read_arms(read_sweep(path.parent), stage)
-    for folder in sorted(path for path in runs.glob("scored/*/*") if path.is_dir()):
-        if folder.parent.name not in STAGES:
-            arms.append(read_scored(folder))
-    return arms
+    folders = sorted(path for path in runs.glob("scored/*/*") if path.is_dir())
+    return [*arms, *map(read_scored, folders)]
 
 
 def read_arms(records: SweepRecords, stage: str) -> Iterator[Arm]:

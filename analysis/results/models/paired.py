@@ -1,5 +1,5 @@
-"""How far arms with several seeds are from `tuned`, the same without a lever: paired by seed and by
-dialogue, with 95 % intervals corrected (Bonferroni) for all arms that are held against it."""
+"""How far an arm is from the same without a lever: paired by seed and by dialogue, with 95 %
+intervals corrected (Bonferroni) for all that is compared on those dialogues with those states."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from analysis.claims.variance import Design, Noise, find_half_width
 from analysis.claims.variance import estimate_noise as estimate
 from analysis.noise import draw_values
 
-PLAIN = "tuned"
-Read = Callable[[Mapping[str, Any]], float]
+Values = Mapping[str, Any]
+Read = Callable[[Values], float]
+Gap = tuple[float, float]  # the difference of two means, half of its interval
 
 
-def read_combined(values: Mapping[str, Any]) -> float:
+def read_combined(values: Values) -> float:
     return float(values["combined"])
 
 
-def read_f1(values: Mapping[str, Any]) -> float:
-    return float((values["placeholders"] or {}).get("f1") or 0.0)
+GAPS: dict[str, Read] = {  # column of the table -> what two arms are compared by
+    "nats from it": lambda values: float(values.get("nats_per_word") or 0.0),
+    "Combined from it": read_combined,
+    "biased from it": lambda values: float((values.get("calibrated") or {}).get("combined") or 0.0),
+    "F1 from it": lambda values: float((values["placeholders"] or {}).get("f1") or 0.0),
+}
 
 
 def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
     """arm -> half of the interval of its Combined, over seeds and dialogues, of one system over
-    dialogues; of arms that were asked the same dialogues."""
+    dialogues; of one model's arms that were asked the same dialogues."""
     single = {a.name: a.values[0]["intervals"]["combined"] for a in arms if len(a.seeds) == 1}
     halves = {name: (high - low) / 2 for name, (low, high) in single.items()}
     repeated = [arm for arm in arms if len(arm.seeds) > 1]
@@ -38,30 +43,33 @@ def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
     return halves
 
 
-def find_gaps(arms: Sequence[Arm], read: Read) -> dict[str, tuple[float, float | None]]:
-    """arm -> its mean minus that of `tuned`, and half of the interval; None: it is one system, of
-    which there are no seeds."""
-    plain = next((arm for arm in arms if arm.name == PLAIN), None)
-    if plain is None:
-        return {}
-    own = float(np.mean([*map(read, plain.values)]))
-    single = (a for a in arms if not a.trials)
-    gaps = {a.name: (float(np.mean([*map(read, a.values)])) - own, None) for a in single}
-    return {**gaps, **compare_seeds([arm for arm in arms if len(arm.seeds) > 1], read)}
+def find_plain(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
+    """What an arm is held against: `tuned` of its model, or `states` where states are predicted;
+    `tuned` itself is held against that of the first model."""
+    for plain in ("tuned", "states"):
+        found = [other for other in arms if other.name == plain]
+        own = found if arm.name == plain else [o for o in found if o.model == arm.model]
+        if own and own[0] is not arm:
+            return own[0]
+    return None
 
 
-def compare_seeds(arms: Sequence[Arm], read: Read) -> dict[str, tuple[float, float]]:
-    names = [arm.name for arm in arms]
-    if PLAIN not in names or len(arms) < 2:
+def find_gaps(arms: Sequence[Arm], read: Read) -> dict[int, Gap]:
+    """Place of an arm with several seeds -> how far it is from what it is held against."""
+    repeated = [place for place, arm in enumerate(arms) if len(arm.seeds) > 1]
+    several = [arms[place] for place in repeated]
+    plain = [find_plain(arm, several) for arm in several]
+    pairs = [(i, several.index(own)) for i, own in enumerate(plain) if own is not None]
+    if not pairs:
         return {}
-    place = names.index(PLAIN)
-    noise = estimate_noise(arms, read)
-    sure = 1 - 0.025 / (len(arms) - 1)
-    parts = noise.differ_from(np.asarray(place))
-    halves = find_half_width(parts, lambda df: t_quantile(df, sure))
-    gaps = noise.levels - noise.levels[place]
-    found = zip(arms, gaps, halves, strict=True)
-    return {arm.name: (float(g), float(half)) for arm, g, half in found if arm.name != PLAIN}
+    noise = estimate_noise(several, read)
+    sure = 1 - 0.025 / len(pairs)
+    gaps = {}
+    for i, against in pairs:
+        parts = noise.differ_from(np.asarray(against))
+        half = find_half_width(parts, lambda df: t_quantile(df, sure))[i]
+        gaps[repeated[i]] = (float(noise.levels[i] - noise.levels[against]), float(half))
+    return gaps
 
 
 def estimate_noise(arms: Sequence[Arm], read: Read) -> Noise:

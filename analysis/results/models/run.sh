@@ -10,9 +10,10 @@
 # sampled   the corpus with the model's own replies where they say what the corpus's say
 # states    the model finds the states itself
 # gold      the same, trained on the dialogues alone whose states are not a model's
-# final     what goes on to test: the best setting with the flags FINAL (the levers that stay), for longer
+# final     what goes on to test: the best setting, for longer
+# planned   the same with a plan before the reply, the lever that stays
 # test      `final` (or the sweep of the stage TEST_OF) once, on test, greedy and under the bias
-# ceilings  how far replies alone and states alone could go, from the replies of average, states and gold (no GPU)
+# ceilings  how far replies alone and states alone could go, from a seed's replies of tuned, states and gold (no GPU)
 # check     the replies of `test` scored by mwzeval, too (no GPU)
 # table     all of it as table.md and table.csv (no GPU)
 set -euo pipefail
@@ -61,10 +62,10 @@ average() {
   score "runs/average-$model" average validation 0 "${DIALOGUES:-500}"
 }
 
-score() {  # ADAPTER NAME SPLIT SEED DIALOGUES: in all WAYS, greedy and under one fixed bias, with the replies
+score() {  # ADAPTER NAME SPLIT SEED DIALOGUES: greedy and under one fixed bias, with the replies
   local way flags out=runs/scored/$2/$model
   mkdir -p "$out/replies"
-  for way in ${WAYS:-greedy bias}; do
+  for way in greedy bias; do
     flags=()
     [ $way = bias ] && flags+=(--set placeholder_bias=1)
     python3 -m tune.evaluate --adapter "$1" --base-model "$place" --corpus "$CORPUS" --split "$3" \
@@ -96,12 +97,15 @@ gold() {
 
 find_states() {  # NAME CORPUS
   train "$1" best 3 3 "${validated[@]}" --calibrate --set target=state+response --set "corpus=$2"
-  WAYS=greedy score "$(checkpoint "$1-$model")" "$1" validation 0 "${DIALOGUES:-500}"
 }
 
-final() {
-  train final best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
-    --train-turns "${FINAL_TURNS:-110000}" ${FINAL:-}
+final() { train_longer final; }
+
+planned() { train_longer planned --set target=plan+response; }
+
+train_longer() {  # NAME FLAG...
+  train "$1" best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
+    --train-turns "${FINAL_TURNS:-110000}" "${@:2}"
 }
 
 test() {
@@ -114,8 +118,8 @@ test() {
 ceilings() {
   local stage replies
   mkdir -p runs/ceilings
-  for stage in average states gold; do
-    replies=runs/scored/$stage/$model/replies/greedy-0.json
+  for stage in tuned states gold; do
+    replies=runs/$stage-$model/trials/0000/responses.json
     [ -f "$replies" ] || continue
     python3 -m tune.ceilings --predictions "$replies" --corpus "$CORPUS" --partial --json >runs/ceilings/part
     mv runs/ceilings/part "runs/ceilings/$stage-$model.json"

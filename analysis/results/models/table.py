@@ -1,8 +1,8 @@
-"""What run.sh made, as table.csv, and with fewer columns as table.md:
+"""What run.sh made, as table.csv, and in parts with fewer columns as table.md:
 python analysis/results/models/table.py RUNS
 
 A line an arm: means over its seeds. Of what was scored by tune.evaluate alone (averaged seeds,
-test) there are scores and no training. Below it the ceilings.
+test) there are scores and no training.
 """
 
 from __future__ import annotations
@@ -11,75 +11,105 @@ import csv
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from arms import Arm, Row, list_arms
-from paired import find_gaps, find_intervals, read_combined, read_f1
+from paired import GAPS, find_gaps, find_intervals, find_plain
 
-MODELS = {  # family, parameters in millions, tuning, MB of the GGUF file
-    "smollm2-135m": ("Llama", 135, "instruct", 98),
-    "gemma3-270m": ("Gemma 3", 268, "base", 253),
-    "qwen2.5-coder-0.5b": ("Qwen2", 494, "instruct (code)", 491),
-    "qwen2.5-coder-1.5b": ("Qwen2", 1544, "instruct (code)", 1117),
+MODELS = {  # family, tuning, MB of the GGUF file
+    "smollm2-135m": ("Llama", "instruct", 98),
+    "gemma3-270m": ("Gemma 3", "base", 253),
+    "qwen2.5-coder-0.5b": ("Qwen2", "instruct (code)", 491),
+    "qwen2.5-coder-1.5b": ("Qwen2", "instruct (code)", 1117),
 }
-ABOUT = ("family", "M", "made for", "bits a weight in its file")
+ABOUT = ("family", "made for", "M", "bits a weight in its file")
 SCORES = ("BLEU", "Inform", "Success", "Combined")
+BIASED = ("Combined under a bias", "placeholders under it")
+COSTS = ("steps/s", "replies/s", "GiB", "GPU minutes")
 COLUMNS: tuple[str, ...] = (
-    *("model", *ABOUT, "arm", "split", "states", "dialogues", "seeds", "nats a word"),
-    *(*SCORES, "±", "seeds from", "to", "richness", "placeholders", "F1"),
-    *("joint accuracy", "Combined under a bias", "placeholders under it"),
-    *("Combined from tuned", "F1 from tuned"),
-    *("held as", "steps/s", "replies/s", "GiB", "GPU minutes"),
+    *("model", *ABOUT, "held as", "arm", "split", "states", "dialogues", "seeds", "nats a word"),
+    *(*SCORES, "±", "seeds from", "to", "richness", "placeholders", "F1", "joint accuracy"),
+    *(*BIASED, "held against", *GAPS, *COSTS),
 )
-SHORT = tuple(  # of table.md
-    name for name in COLUMNS if name not in ("dialogues", "seeds from", "to", "held as")
-)
-DIGITS = {"nats a word": 3, "richness": 3, "placeholders": 2, "placeholders under it": 2}
+TABLES: dict[str, tuple[str, ...]] = {  # of table.md
+    "Scores": (
+        *("model", "arm", "split", "states", "dialogues", "seeds", "nats a word", *SCORES, "±"),
+        *("richness", "placeholders", "F1", "joint accuracy", *BIASED),
+    ),
+    "Differences": ("model", "arm", "held against", *GAPS),
+    "Costs": ("model", "arm", *COSTS),
+    "Models": ("model", *ABOUT),
+}
+KEY = ("model", "arm")
+DIGITS = {
+    **{"nats a word": 3, "nats from it": 3, "richness": 3},
+    **{"placeholders": 2, "placeholders under it": 2},
+}
 DOMAINS = ("attraction", "hotel", "restaurant", "taxi", "train")
 
 
 def main(runs: Path) -> None:
-    rows = sorted(list_rows(list_arms(runs)), key=lambda row: row["model"])
+    arms = list_arms(runs)
+    sizes = {arm.model: t.resolved.total_params for arm in arms for t in arm.trials if t.resolved}
+    arms.sort(key=lambda arm: sizes[arm.model])
+    rows = list(list_rows(arms, sizes))
     with (runs / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    text = write_table(SHORT, rows)
+    parts = [write_table(title, columns, rows) for title, columns in TABLES.items()]
     if ceilings := list(list_ceilings(runs)):
-        text += "\n" + write_table(tuple(ceilings[0]), ceilings)
+        parts.append(write_table("Ceilings", tuple(ceilings[0]), ceilings))
+    text = "\n".join(parts)
     (runs / "table.md").write_text(text, encoding="utf-8")
     print(text, end="")
 
 
-def list_rows(arms: Sequence[Arm]) -> Iterator[Row]:
-    alike: dict[tuple[Any, ...], list[Arm]] = defaultdict(list)  # what can be compared
-    for arm in arms:
-        alike[arm.model, arm.states, arm.split, arm.values[0]["n_dialogues"]].append(arm)
-    for own in alike.values():
-        intervals = find_intervals(own)
-        combined, f1 = find_gaps(own, read_combined), find_gaps(own, read_f1)
-        for arm in own:
-            yield {
-                "model": arm.model,
-                **dict(zip(ABOUT, describe_model(arm.model), strict=True)),
-                **{"arm": arm.name, "split": arm.split, "states": arm.states},
-                **average_scores(arm),
-                "±": intervals.get(arm.name),
-                "Combined from tuned": spell_gap(combined.get(arm.name)),
-                "F1 from tuned": spell_gap(f1.get(arm.name)),
-                **measure_costs(arm),
-            }
+def list_rows(arms: Sequence[Arm], sizes: Mapping[str, int]) -> Iterator[Row]:
+    gaps, intervals = compare(arms)
+    for place, arm in enumerate(arms):
+        held = [trial.resolved.base_residency for trial in arm.trials if trial.resolved]
+        yield {
+            "model": arm.model,
+            **dict(zip(ABOUT, describe_model(arm.model, sizes[arm.model]), strict=True)),
+            "held as": held[0] if held else None,
+            **{"arm": arm.name, "split": arm.split, "states": arm.states},
+            **average_scores(arm),
+            "±": intervals[place],
+            **gaps[place],
+            **measure_costs(arm),
+        }
 
 
-def describe_model(name: str) -> tuple[Any, ...]:
-    if name not in MODELS:
-        return ("", "", "", "")
-    family, millions, made_for, megabytes = MODELS[name]
-    return family, millions, made_for, round(8 * megabytes / millions, 1)
+def compare(arms: Sequence[Arm]) -> tuple[dict[int, Row], dict[int, float]]:
+    """Of each place: how far the arm is from what it is held against; half of its interval."""
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)  # what can be compared
+    for place, arm in enumerate(arms):
+        alike[arm.states, arm.split, arm.values[0]["n_dialogues"]].append(place)
+    gaps: dict[int, Row] = defaultdict(dict)
+    intervals: dict[int, float] = {}
+    for places in alike.values():
+        own = [arms[place] for place in places]
+        for name, read in GAPS.items():
+            for i, (middle, half) in find_gaps(own, read).items():
+                gaps[places[i]][name] = spell_gap(middle, half, DIGITS.get(name, 1))
+        for place, arm in zip(places, own, strict=True):
+            if place in gaps and (plain := find_plain(arm, own)):
+                against = plain.name if plain.model == arm.model else f"{plain.model}'s"
+                gaps[place]["held against"] = against
+        for model in {arm.model for arm in own}:
+            found = find_intervals([arm for arm in own if arm.model == model])
+            intervals |= {p: found[arms[p].name] for p in places if arms[p].model == model}
+    return gaps, intervals
+
+
+def describe_model(name: str, params: int) -> tuple[Any, ...]:
+    family, made_for, megabytes = MODELS.get(name, ("", "", 0))
+    return family, made_for, round(params / 1e6), round(8e6 * megabytes / params, 1)
 
 
 def average_scores(arm: Arm) -> Row:
@@ -107,9 +137,7 @@ def measure_costs(arm: Arm) -> Row:
     last = [trial.replied[-1] for trial in arm.trials]
     replies = [e.n_turns * (2 if e.calibrated else 1) for e in last]
     made = [n / e.generate_s if e.generate_s else None for n, e in zip(replies, last, strict=True)]
-    held = [trial.resolved.base_residency for trial in arm.trials if trial.resolved]
     return {
-        "held as": held[0] if held else None,
         "steps/s": average(e.steps / e.train_s if e.train_s else None for e in last),
         "replies/s": average(made),
         "GiB": max((e.peak_gib for e in last), default=None),
@@ -134,21 +162,20 @@ def average(values: Iterable[float | None]) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def spell_gap(gap: tuple[float, float | None] | None) -> str | None:
+def spell_gap(middle: float, half: float, digits: int) -> str:
     """The difference with its interval; ~: not significant."""
-    if gap is None:
-        return None
-    middle, half = gap
-    if half is None:
-        return f"{middle:+.1f}"
     mark = "~ " if abs(middle) <= half else ""
-    return f"{mark}{middle:+.1f} [{middle - half:+.1f}, {middle + half:+.1f}]"
+    told, low, high = (f"{value:+.{digits}f}" for value in (middle, middle - half, middle + half))
+    return f"{mark}{told} [{low}, {high}]"
 
 
-def write_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    lines = [tuple(columns), ("---",) * len(columns)]
-    lines += [tuple(show(name, row.get(name)) for name in columns) for row in rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+def write_table(title: str, columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """Each line once, and none that has nothing beside its key."""
+    shown = [tuple(show(name, row.get(name)) for name in columns) for row in rows]
+    told = [n for n, name in enumerate(columns) if name not in KEY]
+    lines = [line for line in dict.fromkeys(shown) if any(line[n] for n in told)]
+    lines = [tuple(columns), ("---",) * len(columns), *lines]
+    return f"### {title}\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def show(name: str, value: Any) -> str:
