@@ -25,7 +25,7 @@ from tune.search.profiles import BASES
 from tune.workers.packing import choose_slots, measure
 from tune.workers.pool import Pool, base_of
 from tune.workers.pool_actor import close_pool, start_pool
-from tune.workers.ray_tune import keep_idle, keep_starting
+from tune.workers.ray_tune import keep_idle, keep_starting, keep_variables
 from tune.workers.shares import Node
 
 TINY = TrialConfig(**{**BASES["tiny"], "warmup_turns": 0, "train_turns": 400})
@@ -210,6 +210,25 @@ def test_a_pool_s_engine_is_built_once_and_tells_what_it_is_at() -> None:
     assert taken.place.pid == ray.get(taken.actor.find_place.remote()).pid
     assert place.slots == slots
     close_pool(pool)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_workers_of_a_ray_of_our_own_are_handed_no_variables(
+    is_own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a worker is one of those that Ray has ready, and imports it once."""
+    from ray.tune.execution import class_cache
+
+    def list_handed() -> set[str]:
+        worker = class_cache._ActorClassCache().get(type("Worker", (), {}))
+        return {*worker._default_options["runtime_env"].get("env_vars", {})}
+
+    for name in ("AWS_SESSION_TOKEN", "RAY_CHDIR_TO_TRIAL_DIR"):
+        monkeypatch.setenv(name, "1")
+    before = list_handed()
+    with keep_variables(is_own):
+        assert list_handed() == (set() if is_own else before - {"AWS_SESSION_TOKEN"})
+    assert list_handed() == before > {"AWS_SESSION_TOKEN", "RAY_CHDIR_TO_TRIAL_DIR"}
 
 
 def test_workers_without_a_trial_are_kept_until_one_of_another_kind_is_wanted() -> None:

@@ -6,31 +6,21 @@ for them loads the whole compiler: half of its import's three seconds, in every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 
+from trainable.system.replaced import replaced
+
 T = TypeVar("T", bound=Callable[..., Any])
-
-
-@contextmanager
-def without_compiler() -> Iterator[None]:
-    """What is decorated to be compiled stays as it is."""
-    compiler = torch.compile
-    torch.compile = leave  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.compile = compiler
 
 
 def leave(function: T, **_: Any) -> T:
     return function
 
 
-with without_compiler():
+with replaced(torch, compile=leave):  # what is decorated to be compiled stays as it is
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn.modules import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 

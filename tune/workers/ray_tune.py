@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from trainable.system.replaced import replaced
 from tune.workers.shares import avoid
 
 
@@ -24,7 +25,8 @@ def run_ray_tune(
     searcher, scheduler, *callbacks = adapters
     with (
         tempfile.TemporaryDirectory(prefix="sweep-", dir=folder) as scratch,
-        keep_keys(),
+        keep_variables(is_own=folder is not None),
+        keep_uncounted(),
         keep_starting(),
         keep_idle(),
     ):
@@ -48,22 +50,28 @@ def run_ray_tune(
         ).fit()
 
 
-@contextlib.contextmanager
-def keep_keys() -> Iterator[None]:
+def keep_variables(is_own: bool) -> AbstractContextManager[None]:
     """Inside the block Ray Tune hands no key of this environment to its workers, for whatever it
-    hands over is in Ray's logs in clear text: they have those that their node was started with."""
+    hands over is in Ray's logs in clear text: they have those that their node was started with.
+    Workers of a Ray of our own have all of it, and are handed nothing: who asks for variables gets
+    none of the processes that Ray has ready, but one that imports Ray twice."""
     from ray.tune.execution import class_cache
 
-    before = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {n for n in before if not n.startswith("AWS_")}
-    try:
-        yield
-    finally:
-        class_cache.ENV_VARS_TO_PROPAGATE = before
+    if is_own:
+        return replaced(class_cache, DEFAULT_ENV_VARS={}, ENV_VARS_TO_PROPAGATE=())
+    names = {n for n in class_cache.ENV_VARS_TO_PROPAGATE if not n.startswith("AWS_")}
+    return replaced(class_cache, ENV_VARS_TO_PROPAGATE=names)
 
 
-@contextlib.contextmanager
-def keep_starting() -> Iterator[None]:
+def keep_uncounted() -> AbstractContextManager[None]:
+    """Inside the block Ray Tune does not look whose callbacks it is given: to know those of
+    trackers it imports each that is installed, seconds, for statistics that are off."""
+    from ray.air._internal import usage
+
+    return replaced(usage, tag_callbacks=lambda callbacks: None)
+
+
+def keep_starting() -> AbstractContextManager[None]:
     """Inside the block the worker of a trial that has ended goes to a trial for which none is
     starting yet. Ray Tune would give it to one that waits for its own, and throw that one away:
     where trials end more often than processes start, the room would never be filled."""
@@ -76,17 +84,12 @@ def keep_starting() -> Iterator[None]:
         has_own, others = trial in self._trial_to_actor, self._pending_trials
         if has_own and any(other not in self._trial_to_actor for other in others):
             return False
-        return reuse(self, trial)
+        return bool(reuse(self, trial))
 
-    controller._maybe_reuse_cached_actor = reuse_unless_starting
-    try:
-        yield
-    finally:
-        controller._maybe_reuse_cached_actor = reuse
+    return replaced(controller, _maybe_reuse_cached_actor=reuse_unless_starting)
 
 
-@contextlib.contextmanager
-def keep_idle() -> Iterator[None]:
+def keep_idle() -> AbstractContextManager[None]:
     """Inside the block workers that have no trial are kept while none is wanted. Ray Tune keeps
     one of them: a search that has nothing to do for two would start the second again, which takes
     seconds. Where one of another kind is wanted they go, as they did."""
@@ -109,11 +112,7 @@ def keep_idle() -> Iterator[None]:
         if force_all or is_any_wanted(self):
             yield from flush(self, force_all)
 
-    cache.cache_object, cache.flush_cached_objects = keep_unless_wanted, flush_where_wanted
-    try:
-        yield
-    finally:
-        cache.cache_object, cache.flush_cached_objects = keep, flush
+    return replaced(cache, cache_object=keep_unless_wanted, flush_cached_objects=flush_where_wanted)
 
 
 def _ask(share: Mapping[str, float], config: Mapping[str, Any]) -> Any:
