@@ -200,7 +200,9 @@ def test_no_key_is_in_what_ray_writes_and_nothing_of_it_stays(
         (folder,) = Path(short).glob("ray-*")
         assert folder.stat().st_mode & 0o777 == 0o700
         assert not list(find_text(folder, "planted-"))
-        assert list(find_text(folder, "RAY_CHDIR_TO_TRIAL_DIR"))  # such would have been found
+        assert list(find_text(folder, "DialogueTrial"))  # such would have been found
+        assert not list(find_text(folder, "RAY_CHDIR_TO_TRIAL_DIR"))  # workers are handed nothing
+        assert not [*folder.rglob("dashboard.log"), *folder.rglob("*monitor.log")]
         if is_killed:
             driver.kill()
         assert driver.wait(timeout=100) == (-9 if is_killed else 0), sweep.console

@@ -14,11 +14,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from trainable.system.cache import find_cache_folder
 from trainable.system.environment import list_variables
+from trainable.system.replaced import replaced
 from trainable.trial import ConfigError
 from tune.folder.versions import list_packages
 from tune.terminal import stderr
@@ -78,7 +80,7 @@ def _start(ray: Any, folder: Path) -> None:
 
     for left in reversed(range(TRIES)):
         try:
-            with ours_found():
+            with ours_found(), without_extras():
                 ray.init(
                     "local",
                     job_config=Job(),
@@ -95,6 +97,16 @@ def _start(ray: Any, folder: Path) -> None:
                     f"Ray did not start in {TRIES} tries ({describe(error)}): check free memory, "
                     f"processes and disk (below {folder.parent}), or give RAY_ADDRESS"
                 ) from error
+
+
+def without_extras() -> AbstractContextManager[None]:
+    """Inside the block Ray starts none of its processes that nobody here asks anything of: the
+    dashboard's, for which it waits a second even where none is wanted, the autoscaler's, and the
+    one that sends workers' output to drivers."""
+    from ray._private.node import Node
+
+    extras = ("start_api_server", "start_monitor", "start_log_monitor")
+    return replaced(Node, **dict.fromkeys(extras, lambda self, **_: None))
 
 
 def _join(ray: Any, address: str, say: Say) -> None:
