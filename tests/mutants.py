@@ -25,8 +25,18 @@ MUTANTS = {
     ("trainable/evaluation/evaluator.py", "evaluation/test_validation.py"): (
         ("100 * len(set(said)) / len(said)", "100 * len(said) / len(said)"),
     ),
-    ("trainable/model/fingerprint.py", "model/test_identity.py"): (
+    ("trainable/system/cache.py", "model/test_identity.py"): (
         ("is_now.st_mtime_ns, is_now.st_ctime_ns, is_now.st_ino", "is_now.st_mtime_ns"),
+    ),
+    ("tune/workers/ray_tune.py", "tune/test_packing.py"): (
+        ("DEFAULT_ENV_VARS={}, ", ""),
+        ('if not n.startswith("AWS_")', ""),
+    ),
+    ("tune/plan/corpora.py", "tune/test_corpora.py"): (
+        ("[*map(name_content, files)], text,", "text,"),
+        ("[*map(name_content, files)], text,", "[*map(name_content, files)],"),
+    ),
+    ("trainable/model/fingerprint.py", "model/test_identity.py"): (
         ("min(CHUNK_BYTES, end - at), at", "64, at"),
         ("all(a == b for a, b in zip(then, now, strict=False))", "then == now"),
     ),

@@ -63,11 +63,12 @@ def fetch_storage(flags: argparse.Namespace) -> None:
 def start(flags: argparse.Namespace, listeners: Iterable[Listener]) -> Outcome:
     from tune.driver.sweep import run_sweep
     from tune.plan.checks import check_materials, fetch_bases, make_folder
+    from tune.plan.corpora import describe_corpora
     from tune.plan.disk import tell_disk
     from tune.plan.dry_run import describe_plan, summarise
     from tune.plan.estimate import estimate
     from tune.plan.new import announce, plan_sweep
-    from tune.plan.task import describe_corpora, rehearse_objective
+    from tune.plan.task import rehearse_objective
 
     plan = plan_sweep(flags)
     config, space = plan.config, plan.space

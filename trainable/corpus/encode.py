@@ -17,6 +17,11 @@ from trainable.trial import ConfigError, Setting, TrialConfig
 
 Tokenise = Callable[[list[str]], list[list[int]]]  # texts -> token ids, no special tokens added
 Piece = tuple[Segment, list[int]]  # and its tokens
+# what of a trial's config decides its windows, beside the tokenizer
+TEXT_FIELDS = (
+    *("corpus", "format", "layout", "context", "response", "target"),
+    *("requests", "instruction", "max_length_tokens"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from trainable.model.source import (
     locate,
     open_headers,
 )
-from trainable.system.cache import recall
+from trainable.system.cache import name_content, recall
 from trainable.trial import ConfigError
 
 HEAD_BYTES = 64  # of every tensor: all that a fingerprint told in former versions
@@ -77,18 +77,11 @@ def _digest(entries: Iterable[Any]) -> str:
 
 def _recall_tensors(path: Path) -> Sequence[Sequence[str]]:
     """The file's tensors; read once, until the file changes."""
-    return recall(f"weights-{_name_content(path)}", lambda: list(read_tensors(path)))
+    return recall(f"weights-{name_content(path)}", lambda: list(read_tensors(path)))
 
 
 def _recall_file(path: Path) -> str:
-    return str(recall(f"weights-{_name_content(path)}", partial(hash_file, path)))
-
-
-def _name_content(path: Path) -> str:
-    """Another one wherever the file's content may be another."""
-    place, is_now = path.resolve(), path.stat()
-    facts = (str(place), is_now.st_size, is_now.st_mtime_ns, is_now.st_ctime_ns, is_now.st_ino)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:DIGITS]
+    return str(recall(f"weights-{name_content(path)}", partial(hash_file, path)))
 
 
 def hash_file(path: Path) -> str:

@@ -84,8 +84,6 @@ def check_positions(config: TrialConfig) -> str | None:
     from transformers import AutoConfig
 
     source = locate(config.base_model)
-    if source.gguf_file is not None:
-        return None
     with explained(config.base_model):
         trust = trusts_remote_code()
         sizes = AutoConfig.from_pretrained(source.name, trust_remote_code=trust)

@@ -137,6 +137,15 @@ def list_weight_files(base_model: str) -> list[Path]:
     return sorted(folder.glob("*.safetensors")) if folder.is_dir() else find_cached(source.name)
 
 
+def list_files(base_model: str) -> list[Path]:
+    """All that are here; none of a hub id whose weights are not."""
+    folder = Path(locate(base_model).name)
+    if not folder.is_dir():
+        cached = find_cached(base_model)
+        return sorted(cached[0].parent.iterdir()) if cached else []
+    return sorted(folder.iterdir())
+
+
 def list_other_files(base_model: str) -> list[Path]:
     """Those of a folder that has none in safetensors: a GGUF file, or pickles."""
     source = locate(base_model)

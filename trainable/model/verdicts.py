@@ -39,19 +39,21 @@ def key_of(base: Any) -> str:
     files += [folder / name for name in (source.gguf_file, "config.json") if name is not None]
     sizes = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.is_file()]
     held = tuple(getattr(base, name) for name in BASE_FIELDS[1:])
-    return hashlib.sha256(repr((source, sizes, held, read_code())).encode()).hexdigest()[:16]
+    parts = (source, sizes, held, read_code("engine", "model"))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=1)
-def read_code() -> tuple[str, ...]:
-    rooms = [Path(trainable.__path__[0]) / room for room in ("engine", "model")]
+@lru_cache(maxsize=4)
+def read_code(*rooms: str) -> tuple[str, ...]:
+    """Of the code in these rooms, and the versions of what it stands on."""
+    folder = Path(trainable.__path__[0])
     versions = []
     for package in PACKAGES:
         try:
             versions.append(version(package))
         except PackageNotFoundError:
             versions.append("-")
-    files = (path for room in rooms for path in room.rglob("*.py"))
+    files = (path for room in rooms for path in (folder / room).rglob("*.py"))
     return (fingerprint_files(sorted(files)), *versions)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,21 @@ def fingerprint_files(paths: Iterable[Path], *salts: str) -> str:
     """16 hexadecimal digits of the files' names and contents, and of the salts."""
     digest = hashlib.sha256("\n".join(salts).encode())
     for path in paths:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = _hash(path, name_content(path))
         digest.update(f"\n{path.parent.name}/{path.name} {content}".encode())
     return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=256)  # a plan asks for the same corpus half a dozen times
+def _hash(path: Path, name: str) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def name_content(path: Path) -> str:
+    """Another one wherever the file's content may be another, without reading it."""
+    place, is_now = path.resolve(), path.stat()
+    facts = (str(place), is_now.st_size, is_now.st_mtime_ns, is_now.st_ctime_ns, is_now.st_ino)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def recall(key: str, build: Callable[[], Any]) -> Any:

@@ -76,8 +76,10 @@ def check_materials(configs: Iterable[TrialConfig]) -> None:
 def tell_positions(config: TrialConfig) -> None:
     """Raises ConfigError where the longest dialogues do not fit the base model's positions."""
     from trainable.model.sizes import names_positions
+    from trainable.model.source import locate
 
-    if names_positions(config.base_model, config.max_length_tokens):
+    is_gguf = locate(config.base_model).gguf_file is not None  # long to read
+    if is_gguf or names_positions(config.base_model, config.max_length_tokens):
         return
     from trainable.model.positions import check_positions
 

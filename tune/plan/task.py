@@ -3,15 +3,13 @@ Checks raise ConfigError in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.space import Space
 from trainable.evaluation.objective import Objective, read_objective
 from trainable.model.packable import is_toy, names_toy
 from trainable.trial import ConfigError, Setting, TrialConfig
-from trainable.worker.objective import open_metrics
 from tune.plan.defaults import why_no_loss
 from tune.plan.flags import EMBEDDED
 from tune.search.config import SweepConfig
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from trainable.corpus.corpus import Corpus
     from trainable.dialogue.dialogue import Dialogue
 
-LONGEST = 200  # dialogues that are encoded, to see whether all fit the context
-SAMPLE = 300  # dialogues whose tokens tell those of all
 REHEARSED = 3  # dialogues that a Python objective is tried on
 # kind of a corpus -> what trials are compared by where nothing is said
 OBJECTIVES = {"multiwoz": "combined", "sgd": "bleu", "chats": "loss"}
@@ -49,7 +45,7 @@ def has_template(base_model: str) -> bool:
     return bool(load_tokens(config).tokenizer.chat_template)
 
 
-def _is_own(config: TrialConfig) -> bool:
+def is_own(config: TrialConfig) -> bool:
     """Whether the corpus has to be looked at to know what it is."""
     return not is_toy(config) and config.corpus not in EMBEDDED
 
@@ -65,7 +61,7 @@ def choose_objective(
 ) -> Objective:
     """What `--objective` and `--direction` say; without, what the corpora allow: Combined, BLEU
     where they have no goals, the loss where they are chats."""
-    corpora = {c.corpus if _is_own(c) else "" for c in configs}
+    corpora = {c.corpus if is_own(c) else "" for c in configs}
     kinds = {_load(name).kind if name else "multiwoz" for name in corpora}
     if text is None:
         kind = next((k for k in ("chats", "sgd") if k in kinds), "multiwoz")
@@ -130,6 +126,8 @@ def rehearse_objective(objective: Objective, config: TrialConfig) -> None:
         from tune.terminal.quiet import quieten
 
         quieten()
+        from trainable.worker.objective import open_metrics
+
         print(f"loading {objective.encoder}, by which replies are compared", flush=True)
         open_metrics(objective, config.base_model)
     if not objective.is_python:
@@ -154,7 +152,7 @@ def list_rehearsed(config: TrialConfig) -> tuple[Dialogue, ...]:
 
 def check_task(configs: Iterable[TrialConfig]) -> None:
     """What the configs read of a corpus is there."""
-    own = filter(_is_own, configs)
+    own = filter(is_own, configs)
     for config in {(c.corpus, c.context, c.target, c.requests): c for c in own}.values():
         corpus = _load(config.corpus)
         if corpus.kind == "chats" and (config.context != "history" or config.target != "response"):
@@ -173,60 +171,6 @@ def check_task(configs: Iterable[TrialConfig]) -> None:
             raise ConfigError(
                 f"corpus {corpus.name} has no database: give ", Setting("context", "history+state")
             )
-
-
-def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
-    """Of corpora that are not embedded: dialogues, turns and tokens of each split, and what was
-    dropped and why. Raises ConfigError where a dialogue does not fit the context."""
-    own = list(filter(_is_own, configs))
-    lines = []
-    for config in {(c.corpus, c.layout, c.max_length_tokens): c for c in own}.values():
-        corpus = _load(config.corpus)
-        count = count_tokens(config, corpus)
-        for split, dialogues in corpus.splits.items():
-            turns = sum(len(d.turns) for d in dialogues)
-            tokens = sum(map(count, dialogues))
-            lines.append(
-                f"corpus {corpus.name}, {split}: {len(dialogues):,} dialogues, {turns:,} turns, "
-                f"about {tokens:,.0f} tokens (layout {config.layout})"
-            )
-    return list(dict.fromkeys(lines))
-
-
-def count_tokens(config: TrialConfig, corpus: Corpus) -> Callable[[Dialogue], float]:
-    """What estimates a dialogue's tokens, from those of some. Raises ConfigError where one of the
-    longest exchanges does not fit."""
-    from trainable.corpus.encode import encode
-    from tune.export.tokens import load_tokens, read_special
-
-    every = [d for dialogues in corpus.splits.values() for d in dialogues]
-    longest = sorted(every, key=lambda d: max(map(_measure_turn, d.turns)), reverse=True)
-    step = max(len(every) // SAMPLE, 1)
-    tokens = load_tokens(config)
-
-    def write(dialogues: Sequence[Dialogue]) -> int:
-        windows = encode(
-            dialogues,
-            replace(config, format="dialogues"),
-            corpus.database,
-            lambda texts: list(tokens.tokenizer(texts, add_special_tokens=False)["input_ids"]),
-            read_special(config, tokens),
-        )
-        return sum(len(window.ids) for window in windows)
-
-    write(longest[:LONGEST])
-    sample = every[::step]
-    share = write(sample) / max(sum(map(_measure, sample)), 1)
-    return lambda dialogue: share * _measure(dialogue)
-
-
-def _measure_turn(turn: Any) -> int:
-    return len(turn.user) + len(turn.response)
-
-
-def _measure(dialogue: Dialogue) -> int:
-    """Characters."""
-    return len(dialogue.system) + sum(map(_measure_turn, dialogue.turns))
 
 
 def spell(objective: Objective, text: str | None) -> Mapping[str, Any]:

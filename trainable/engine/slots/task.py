@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from trainable.corpus.corpus import Corpus
-from trainable.corpus.encode import Window, encode, find_special
+from trainable.corpus.encode import TEXT_FIELDS, Window, encode, find_special
 from trainable.corpus.load import load_corpus
 from trainable.corpus.losses import Brackets, Losses, Scored, measure_losses
 from trainable.corpus.prompt import cut_plan
@@ -20,12 +20,6 @@ from trainable.model.base import Base, count_rows
 from trainable.model.positions import check_replies, check_window
 from trainable.model.special_ids import check_ids, decode_reply
 from trainable.trial import TrialConfig
-
-# The fields of a config that decide its text.
-FIELDS = (
-    *("corpus", "format", "layout", "context", "response", "target"),
-    *("requests", "instruction", "max_length_tokens"),
-)
 
 
 class Task:
@@ -134,7 +128,7 @@ class Tasks:
 
     def of(self, config: TrialConfig) -> Task:
         """Raises ConfigError when the corpus is not there."""
-        key = tuple(getattr(config, name) for name in FIELDS)
+        key = tuple(getattr(config, name) for name in TEXT_FIELDS)
         if key not in self._tasks:
             with self._lock:
                 if key not in self._tasks:
