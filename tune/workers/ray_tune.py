@@ -53,8 +53,8 @@ def run_ray_tune(
 def keep_variables(is_own: bool) -> AbstractContextManager[None]:
     """Inside the block Ray Tune hands no key of this environment to its workers, for whatever it
     hands over is in Ray's logs in clear text: they have those that their node was started with.
-    Workers of a Ray of our own have all of it, and are handed nothing: who asks for variables gets
-    none of the processes that Ray has ready, but one that imports Ray twice."""
+    Those of a Ray of our own (`is_own`) have them all, and are handed none: a worker with variables
+    of its own is none of the processes that Ray has ready, but a new one that imports Ray twice."""
     from ray.tune.execution import class_cache
 
     if is_own:
