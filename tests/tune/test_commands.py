@@ -73,7 +73,7 @@ def test_a_packed_sweep_takes_clones_its_engines_can_hold_and_stops(tmp_path: Pa
         ("clone", "s", "0000", "--set", "quantisation=fp4"),
         ("stop", "s"),
     )
-    asker = Asker(tmp_path, 2, *questions)
+    asker = Asker(tmp_path, 6, *questions)  # 0000 is among them, whoever starts first
     flags = ("--trials", "9", "--pack", "2", "--asha", "off", "--train-turns", "1000")
     code, folder = run(tmp_path, *flags, base_model="toy:0.004")
     warm, full, other_base, stopped = asker.join()
