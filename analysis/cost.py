@@ -17,6 +17,7 @@ from typing import Any
 from analysis.curves import trained_turns
 from analysis.labels import to_markdown
 from analysis.machines import (
+    FORWARD,
     all_evals,
     count_engines,
     count_gpus,
@@ -32,7 +33,6 @@ from trainable.trial import ConfigError
 
 LAB_REPLIES = "reply, batch 16"
 COLUMNS = ("way", "training", "validation", "the rest", "in all", "GPU-minutes", "against ours")
-FORWARD = 1 / 3  # of training's work: 2 operations a weight and token of 6
 WAYS = {
     "lab": "the lab's way, a trial at a time",
     "engine": "our engine, a trial at a time",

@@ -8,6 +8,8 @@ from dataclasses import replace
 from analysis.curves import find_lanes, gpu_of, worked_s
 from analysis.records import EvalRecord, SweepRecords
 
+FORWARD = 1 / 3  # of the time of a training pass, which is forward and back
+
 
 def count_room(sweep: SweepRecords) -> int:
     """The most trials that were at work at a time; one that waited at its rung was not."""

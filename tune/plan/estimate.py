@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
+from analysis.machines import FORWARD
 from search_spaces.space import Space
 from trainable.model.packable import why_alone
 from trainable.result import ValidationRequest
@@ -24,7 +25,6 @@ from tune.search.proposals import Tried, propose
 from tune.workers.packing import UNMEASURED_SLOTS
 
 SAMPLED = 16  # trials that a sweep is judged by
-FORWARD = 1 / 3  # of the time of a training pass, which is forward and back
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from analysis.machines import FORWARD
 from analysis.records import EvalRecord, SweepRecords, TrialRecord
 from search_spaces.space import Space
 from trainable.result import ReplyScores
 from trainable.trial import ConfigError, TrialConfig
 from trainable.worker.lease import Milestone
-from tune.plan.estimate import FORWARD
 from tune.search.config import SweepConfig
 from tune.simulate.curves import Curves, Point, Stretch
 
