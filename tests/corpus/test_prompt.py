@@ -69,11 +69,11 @@ def test_what_else_is_read_and_learnt() -> None:
 def test_a_plan_is_the_reply_s_placeholders_in_front_of_it() -> None:
     config = make_config(target="plan+response")
     text, learnt = read(config)
-    assert text.startswith("user> ask 0\nplan> n\nbot> it is [n] 0\nuser> ask 1\nplan> ")
-    assert learnt == [" n\nbot> it is [n] 0", " n\nbot> it is [n] 1"]
+    assert text.startswith("user> ask 0\nplan> [n]\nbot> it is [n] 0\nuser> ask 1\nplan> ")
+    assert learnt == [" [n]\nbot> it is [n] 0", " [n]\nbot> it is [n] 1"]
     assert [cut_plan(each.strip(), config) for each in learnt] == ["it is [n] 0", "it is [n] 1"]
     _, learnt = read(make_config(target="state+plan+response", response="lexicalised"))
-    assert learnt[:2] == [" hotel pricerange = cheap", " n\nbot> it is 0"]
+    assert learnt[:2] == [" hotel pricerange = cheap", " [n]\nbot> it is 0"]
     (window,) = cut(target="plan+response")
     assert [reply.words for reply in window.replies] == [4, 4]
     assert spell(window.ids[: window.prompts[0]]) == "<s>user> ask 0\nplan>"

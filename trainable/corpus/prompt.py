@@ -9,7 +9,7 @@ One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted
 
 With a plan the target begins with the placeholders that the reply will hold, and `plan>` opens it:
 
-    plan> choice
+    plan> [choice]
     bot> there are [choice] hotels . which area ?<eos>
 
 Under layout=chat the base model's own template takes the place of `user>` and `bot>`.
@@ -141,12 +141,12 @@ def spell_opening(config: TrialConfig) -> str:
 
 
 def spell_target(turn: Turn, config: TrialConfig) -> str:
-    """The reply, behind its plan where there is one. Its placeholders stand there without brackets,
-    so that what counts or favours placeholders sees those of the reply alone."""
+    """The reply, behind its plan where there is one: its placeholders in brackets, as in the reply,
+    so that `placeholder_bias` adds some to the plan, too."""
     reply = pick_response(turn, config)
     if not has_plan(config):
         return reply
-    plan = " , ".join(PLACEHOLDER.findall(turn.delexicalised)) or "none"
+    plan = " ".join(f"[{name}]" for name in PLACEHOLDER.findall(turn.delexicalised)) or "none"
     return f"{plan}{REPLY}{reply}"
 
 
@@ -154,7 +154,7 @@ def cut_plan(text: str, config: TrialConfig) -> str:
     """What a model wrote without its plan; a plan that no reply follows leaves nothing.
 
     >>> config = TrialConfig(quantisation="fp32", method="none", target="plan+response")
-    >>> cut_plan("name , area\\nbot> it is [name] .", config), cut_plan("name", config)
+    >>> cut_plan("[name]\\nbot> it is [name] .", config), cut_plan("[name]", config)
     ('it is [name] .', '')
     """
     return text.partition(REPLY.rstrip())[2].strip() if has_plan(config) else text
