@@ -24,8 +24,8 @@ shared=(--profile "${PROFILE:-lab}" --set "corpus=${CORPUS:?}")
 ended=(--asha off --rungs "" --confirm 0 --no-baseline --pack "${PACK:-8}")
 validated=(--eval-dialogues "${DIALOGUES:-500}")
 
-train() {  # NAME SPACE TRIALS SEEDS FLAG...: from the best setting of the model's search
-  SEARCH="search-$model" python3 -m tune.run --space "$here/$2.py" --name "$1-$model" \
+train() {  # NAME SPACE TRIALS SEEDS FLAG...: from the best setting of the model's search, or of SEARCH
+  SEARCH="${SEARCH:-search-$model}" python3 -m tune.run --space "$here/$2.py" --name "$1-$model" \
     "${shared[@]}" "${base[@]}" "${ended[@]}" --trials "$3" --seeds "$4" \
     --train-turns "${TURNS:-18000}" "${@:5}"
 }
@@ -101,7 +101,7 @@ find_states() {  # NAME CORPUS
 
 final() { train_longer final; }
 
-planned() { train_longer planned --set target=plan+response; }
+planned() { train_longer planned --set target=plan+response --set max_new_tokens=100; }
 
 train_longer() {  # NAME FLAG...
   train "$1" best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
