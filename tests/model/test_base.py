@@ -11,6 +11,8 @@ import pytest
 import torch
 from architectures import build_tokenizer
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from trainable.model.base import Base, BaseSpec, load_base
 from trainable.model.source import check_base
@@ -86,20 +88,40 @@ def test_tied_heads_count_once(make_checkpoint: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("special", "prefix", "pad"),
+    ("special", "added", "prefix", "pad"),
     [
-        ({"bos_token": "<bos>", "pad_token": "<pad>"}, (1,), 0),
-        ({"bos_token": "<eos>", "pad_token": "<eos>"}, (), 0),  # pythia's and many others' way
-        ({}, (), 0),
-        ({"eos_token": "<pad>"}, (), 1),
+        (
+            {"bos_token": "<bos>", "pad_token": "<pad>"},
+            ["<bos>"],
+            (1,),
+            0,
+        ),  # Llama's and Gemma's way
+        ({"bos_token": "<bos>", "pad_token": "<pad>"}, [], (), 0),  # Qwen's and SmolLM's
+        ({"bos_token": "<eos>", "pad_token": "<eos>"}, [], (), 0),  # pythia's and many others'
+        ({}, [], (), 0),
+        ({"eos_token": "<pad>"}, [], (), 1),
     ],
 )
-def test_borders(
-    make_checkpoint: Make, special: dict[str, str], prefix: tuple[int, ...], pad: int
+def test_a_sequence_begins_with_what_the_tokenizer_itself_puts_in_front(
+    make_checkpoint: Make,
+    special: dict[str, str],
+    added: list[str],
+    prefix: tuple[int, ...],
+    pad: int,
 ) -> None:
-    base = load(make_checkpoint("llama", **special), quantisation="fp32")
+    folder = make_checkpoint("llama", **special)
+    put_in_front(folder, added)
+    base = load(folder, quantisation="fp32")
     assert base.special.prefix == prefix
     assert base.special.pad == pad != base.special.eos
+
+
+def put_in_front(folder: str, added: list[str]) -> None:
+    path = Path(folder) / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    ids = [(token, tokenizer.token_to_id(token)) for token in added]
+    tokenizer.post_processor = TemplateProcessing(single=[*added, "$A"], special_tokens=ids)
+    tokenizer.save(str(path))
 
 
 def test_model_without_eos(make_checkpoint: Make, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class SpecialIds:
     """The ids of a tokenizer that stand at a text's borders or open a placeholder."""
 
-    prefix: tuple[int, ...]  # in front of every sequence: BOS, where the model has one
+    prefix: tuple[int, ...]  # in front of every sequence: BOS, where the tokenizer adds one
     eos: int  # ends a reply
     pad: int  # fills masked positions, never equal to eos, always in the vocabulary
     openers: tuple[int, ...] = ()  # a placeholder begins with one of these: "[name]"
@@ -44,9 +44,9 @@ def read_special_ids(tokenizer: PreTrainedTokenizerBase, base_model: str) -> Spe
 def read_borders(
     tokenizer: PreTrainedTokenizerBase, base_model: str
 ) -> tuple[tuple[int, ...], int]:
-    """(tokens in front of every sequence, the token that ends a reply): what the tokenizer puts in
-    front of a text, or else its BOS where that is not also its EOS."""
-    eos_id, bos_id = tokenizer.eos_token_id, tokenizer.bos_token_id
+    """(tokens in front of every sequence, the token that ends a reply). In front stands what the
+    tokenizer itself puts there: Qwen and SmolLM know a BOS that their models never began with."""
+    eos_id = tokenizer.eos_token_id
     if eos_id is None:
         raise ConfigError(
             f"a base model needs an end-of-sequence token, and the tokenizer of {base_model!r} has "
@@ -56,8 +56,6 @@ def read_borders(
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
     prefix = whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)]
-    if not prefix and bos_id is not None and bos_id != eos_id:
-        prefix = [bos_id]
     return tuple(prefix), int(eos_id)
 
 

@@ -123,7 +123,7 @@ def add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary, reading: Reading)
     writer.add_eos_token_id(special.eos)
     writer.add_eot_token_id(special.eos)
     writer.add_pad_token_id(reading.ids.pad)
-    writer.add_add_bos_token(special.chat is None and begin is not None)
+    writer.add_add_bos_token(special.chat is None and bool(special.prefix))
     writer.add_add_eos_token(False)
 
 
