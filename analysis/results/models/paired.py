@@ -44,9 +44,9 @@ def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
 
 
 def find_plain(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    """What an arm is held against: `tuned` of its model, or `states` where states are predicted;
-    `tuned` itself is held against that of the first model."""
-    for plain in ("tuned", "states"):
+    """What an arm is held against: `tuned` of its model, or `states` where states are predicted, or
+    `final` where training was long; each of these against that of the first model."""
+    for plain in ("tuned", "states", "final"):
         found = [other for other in arms if other.name == plain]
         own = found if arm.name == plain else [o for o in found if o.model == arm.model]
         if own and own[0] is not arm:

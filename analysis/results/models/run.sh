@@ -13,7 +13,7 @@
 # final     what goes on to test: the best setting, for longer
 # planned   the same with a plan before the reply, the lever that stays
 # test      `final` (or the sweep of the stage TEST_OF) once, on test, greedy and under the bias
-# ceilings  how far replies alone and states alone could go, from a seed's replies of tuned, states and gold (no GPU)
+# ceilings  how far replies alone and states alone could go, from a seed's replies of each stage (no GPU)
 # check     the replies of `test` scored by mwzeval, too (no GPU)
 # table     all of it as table.md and table.csv (no GPU)
 set -euo pipefail
@@ -118,7 +118,7 @@ test() {
 ceilings() {
   local stage replies
   mkdir -p runs/ceilings
-  for stage in tuned states gold; do
+  for stage in tuned states gold final planned; do
     replies=runs/$stage-$model/trials/0000/responses.json
     [ -f "$replies" ] || continue
     python3 -m tune.ceilings --predictions "$replies" --corpus "$CORPUS" --partial --json >runs/ceilings/part
