@@ -18,6 +18,7 @@ from analysis.records import EvalRecord, SweepRecords, TrialRecord, find_sweep, 
 from trainable.evaluation.bootstrap import find_interval
 from trainable.trial import ConfigError
 
+EARLIER = {"corpus": "the corpus's", "own": "its own"}
 COLUMNS = ("", "LLM model", "params", "Bleu", "Success", "Inform", "Richness")
 
 
@@ -80,10 +81,12 @@ def to_cells(side: Side) -> tuple[str, ...]:
 
 def describe_difference(one: Side, other: Side) -> str:
     counts = [read_counts(s.records.folder, s.trial.id, s.last.name) for s in (one, other)]
+    configs = [s.trial.config for s in (one, other)]
     for what, values in (
         ("objective", [s.last.name for s in (one, other)]),
         ("states", [s.last.states for s in (one, other)]),
-        ("replies", [s.trial.config.get("response", "delexicalised") for s in (one, other)]),
+        ("replies", [c.get("response", "delexicalised") for c in configs]),
+        ("earlier replies", [EARLIER[c.get("earlier_replies", "corpus")] for c in configs]),
     ):
         if values[0] != values[1]:
             return (

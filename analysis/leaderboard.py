@@ -101,6 +101,8 @@ def describe(records: SweepRecords, entries: Sequence[Entry]) -> str:
         "are taken at the same number of turns.",
         *_describe_intervals(entries),
     ]
+    if all(e.trial.config.get("earlier_replies") == "own" for e in entries):
+        lines.insert(1, "Every reply follows the model's own earlier ones, not the corpus's.")
     if any(e.is_confirmed for e in entries):
         lines.append(
             "Confirmed: scored again with fresh seeds on all validation dialogues, which the "

@@ -181,6 +181,13 @@ MUTANTS = {
         ("2 * block < n_blocks", "2 * block <= n_blocks"),
         ("block % 2 == 1", "block % 2 == 0"),
     ),
+    ("trainable/engine/decode/own_replies.py", "engine/test_own_replies.py"): (
+        ("put_reply)", "lambda task, dialogue, *written: dialogue)"),
+        ("response=reply, delexicalised=text", "response=reply"),
+    ),
+    ("trainable/engine/decode/replies.py", "engine/test_own_replies.py"): (
+        (" or follows_own(slot.config)", ""),
+    ),
     ("trainable/engine/decode/rows.py", "engine/test_contract.py"): (
         ("Layout.of(counts.tolist()", "Layout.of(counts.tolist()[::-1]"),
     ),

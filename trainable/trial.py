@@ -65,9 +65,7 @@ class TrialConfig:
     alpha_over_rank: float | None = declare(
         None, "scale of B A x, which the adapter adds", (1e-3, 1e3), LORA
     )
-    rslora: bool | None = declare(
-        None, "scale alpha/sqrt(rank) in place of alpha/rank", only_with=LORA
-    )
+    rslora: bool | None = declare(None, "scale alpha/sqrt(rank), not alpha/rank", only_with=LORA)
     lora_modules: str | None = declare(
         None, "all-linear, attention, ffn, qv or regexp:PATTERN", only_with=LORA
     )
@@ -153,6 +151,9 @@ class TrialConfig:
     # decoding
     decoding: str = declare(
         "greedy", "how replies are chosen", ("greedy", "sampling", "beam", "contrastive")
+    )
+    earlier_replies: str = declare(
+        "corpus", "whose replies prompts show: the corpus's, or the model's own", ("corpus", "own")
     )
     max_new_tokens: int = declare(80, "most tokens of a reply", (1, 4096))
     min_new_tokens: int = declare(0, "fewest tokens of a reply", (0, 4096))

@@ -99,11 +99,14 @@ def evaluate(args: argparse.Namespace) -> Outcome:
     if args.split == "test":
         tell_test_use(replies)
     print_scores(scores, replies.corpus, args.split)
+    if replies.earlier == "own":
+        print("every reply follows the model's own earlier ones, not the corpus's")
     if args.responses:
         write_asked(replies.responses, args.responses, "--responses")
     measured = objective.measure(replies.responses, scores) if objective else None
     record = spell_scores(scores, replies.corpus, args.split, replies.adapter_sha256)
     record |= {"objective": measured} if measured else {}
+    record |= {"earlier_replies": replies.earlier} if replies.earlier == "own" else {}
     if out:
         write_asked(record, out, "--json")
     has_failed = measured is not None and measured["value"] is None

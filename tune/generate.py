@@ -49,6 +49,7 @@ class Replies:
     responses: Responses
     corpus: Corpus
     response: str = "delexicalised"  # or lexicalised
+    earlier: str = "corpus"  # or own: see TrialConfig.earlier_replies
     is_partial: bool = False  # not to all dialogues of the split
     adapter_sha256: str | None = None
 
@@ -115,6 +116,7 @@ def make_replies(system: System, corpus: Corpus, args: argparse.Namespace) -> Re
         responses=responses,
         corpus=corpus,
         response=system.config.response,
+        earlier=system.config.earlier_replies,
         is_partial=n_dialogues < there,
         adapter_sha256=system.adapter_sha256,
     )

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
     from tune.generate import System
 
 DRAWN = ("decoding=sampling", "temperature=0.7")
-# what an adapter's own decoding may have besides, and sampling has not
-OTHERS = tuple(
-    f"{name}=null"
-    for decider, values, names in CONDITIONS
-    if decider == "decoding" and "sampling" not in values
-    for name in names
+# what an adapter's own decoding may have besides, and sampling has not; samples are compared with
+# the corpus's reply, and so stand behind its earlier ones
+OTHERS = (
+    "earlier_replies=corpus",
+    *(
+        f"{name}=null"
+        for decider, values, names in CONDITIONS
+        if decider == "decoding" and "sampling" not in values
+        for name in names
+    ),
 )
 
 

@@ -129,12 +129,12 @@ def test_a_join_without_room_fails_alone(
 def test_replies_come_in_smaller_chunks(
     engine: Engine, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import trainable.engine.decode.replies as replies
+    import trainable.engine.decode.chunks as chunks
 
     engine.join("a", make_config(bases["llama"], max_new_tokens=4), None)
     expected = engine.generate("a", ValidationRequest(4)).responses
     monkeypatch.setattr("trainable.engine.device.memory.CPU_CACHE_BYTES", 2**23)
-    take = replies.take_chunk
+    take = chunks.take_chunk
 
     def limited(pack: Any, queues: Any, readers: Any) -> Any:
         chunk = take(pack, queues, readers)
@@ -142,6 +142,6 @@ def test_replies_come_in_smaller_chunks(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return chunk
 
-    monkeypatch.setattr(replies, "take_chunk", limited)
+    monkeypatch.setattr(chunks, "take_chunk", limited)
     assert engine.generate("a", ValidationRequest(4)).responses == expected
     assert engine.pack.memory.cache_cut > 1

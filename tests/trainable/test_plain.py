@@ -259,6 +259,27 @@ def test_an_adapter_of_theirs_is_evaluated_as_its_trial_was(
     assert inherit(str(tmp_path))["context"] == "history+state"
 
 
+@pytest.mark.slow
+def test_an_encoder_reads_the_model_s_own_earlier_replies(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = TrialConfig(**LORA, base_model=str(folders["t5"]), earlier_replies="own")
+    finetuner: Any = open_finetuner(replace(own, learning_rate=1e-2), "cpu")
+    finetuner.train_until(80)
+    read: list[str] = []
+    say = finetuner.passes.say
+
+    def listen(prompts: Any, config: TrialConfig) -> list[list[int]]:
+        made = say(prompts, config)
+        read.extend(finetuner.task.tokenizer.decode(ids) for _, turn, ids in prompts if turn == 1)
+        return made
+
+    monkeypatch.setattr(finetuner.passes, "say", listen)
+    made = finetuner.generate(ValidationRequest(2)).responses
+    first = [turns[0]["response"] for turns in made.values()]
+    assert len(read) == 2 and all(any(f"bot> {reply}" in text for text in read) for reply in first)
+
+
 def test_what_runs_in_the_engine_only_is_refused(folders: dict[str, Path]) -> None:
     contrastive = {"decoding": "contrastive", "top_k": 4, "penalty_alpha": 0.6}
     with pytest.raises(ConfigError, match="contrastive runs in the engine only"):
@@ -270,6 +291,8 @@ def test_what_runs_in_the_engine_only_is_refused(folders: dict[str, Path]) -> No
             TrialConfig(**{**FULL, "quantisation": "nf4", "double_quantisation": True}), "cpu"
         )
     config = TrialConfig(**{**LORA, "base_model": str(folders["gpt_neo"])})
+    with pytest.raises(ConfigError, match=r"1024 tokens .* of 1024 positions .*_tokens=1016"):
+        open_finetuner(replace(config, earlier_replies="own"), "cpu")
     open_finetuner(config, "cpu")
     assert (
         why_alone(config) == "GPTNeoForCausalLM computes attention in a way that cannot be packed"

@@ -186,6 +186,7 @@ def test_a_server_alone_is_asked_in_a_chat(
         (["--endpoint", "URL", "--set", "layout=lines"], "how the model's texts end"),
         (["--endpoint", "URL", "--set", "decoding=beam", "--set", "num_beams=2"], "decoding=beam"),
         (["--endpoint", "URL", "--set", "no_repeat_ngram_size=3"], "no_repeat_ngram_size=3"),
+        (["--endpoint", "URL", "--set", "earlier_replies=own"], "earlier_replies=corpus"),
         (["--endpoint", "URL", "--set", "max_new_tokens=2"], "set OPENAI_API_KEY"),
         (
             ["--endpoint", "URL", "--model", "tiny", "--request", "top_k"],

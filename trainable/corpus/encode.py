@@ -92,8 +92,11 @@ def encode(
     database: Database,
     tokenise: Tokenise,
     special: SpecialTokens,
+    *,
+    is_last_alone: bool = False,
 ) -> list[Window]:
-    """Every dialogue's windows, in order. Each system turn is a target in exactly one of them.
+    """Every dialogue's windows, in order. Each system turn is a target in exactly one of them;
+    `is_last_alone`: the last turn is one, and the others are not learnt.
 
     With format "dialogues" a dialogue that fits is one window, which costs a third of the tokens
     of one window a turn and yields the same loss. A longer one continues in further windows that
@@ -111,7 +114,8 @@ def encode(
             for number, group in groupby(pieces, key=lambda piece: piece[0].turn)
             if number >= 0
         ]
-        windows += split_windows(dialogue.id, head, turns, config)
+        learnt = len(turns) - 1 if is_last_alone else 0
+        windows += split_windows(dialogue.id, head, turns, config, learnt)
     return windows
 
 
@@ -174,13 +178,17 @@ def encode_turn(pieces: list[Piece], special: SpecialTokens) -> EncodedTurn:
 
 
 def split_windows(
-    dialogue_id: str, head: list[int], turns: list[EncodedTurn], config: TrialConfig
+    dialogue_id: str,
+    head: list[int],
+    turns: list[EncodedTurn],
+    config: TrialConfig,
+    learnt: int = 0,
 ) -> list[Window]:
-    """Cuts a dialogue at turn borders into windows that each learn at least one new turn."""
+    """Cuts a dialogue at turn borders into windows that each learn at least one new turn, from
+    `learnt` on."""
     room = config.max_length_tokens - len(head)
     lengths = [len(turn.ids) for turn in turns]
     windows = []
-    learnt = 0
     while learnt < len(turns):
         end = learnt + 1
         if config.format == "dialogues" and learnt == 0:

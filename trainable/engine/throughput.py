@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from trainable.corpus.encode import Window
-from trainable.engine.decode.replies import decode_chunks
+from trainable.engine.decode.chunks import decode_chunks
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.pack import Pack
 from trainable.engine.slots.slot import Slot

@@ -6,7 +6,7 @@ finetuning's would round to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainable.corpus.encode import Window
+from trainable.engine.decode.decode import SlotOutput
+from trainable.engine.decode.own_replies import follows_own, reply_in_turn
+from trainable.engine.decode.turn_by_turn import Talk
 from trainable.engine.device.memory import give_back_memory
 from trainable.engine.layers.lora import Pass, add_noise
 from trainable.engine.layers.noise import make_row_noise
@@ -24,9 +27,16 @@ from trainable.engine.slots.data_order import Draw
 from trainable.engine.slots.task import Task
 from trainable.model.base import Base
 from trainable.model.special_ids import cut_at
-from trainable.solo.generate import Prompt, choose_drawn, quiet_dropout, spell_generation
+from trainable.result import ValidationRequest
+from trainable.solo.generate import (
+    Prompt,
+    choose_drawn,
+    list_prompts,
+    quiet_dropout,
+    spell_generation,
+)
 from trainable.solo.padding import ROUGH_NATS, check_order, ignores_padding, in_32_bits
-from trainable.system.activity import tell
+from trainable.system.activity import ALONE, ReplyCounter
 from trainable.trial import TrialConfig
 
 IGNORED = -100  # torch's label of what is no target
@@ -101,13 +111,30 @@ class Passes:
             mask[i, part] = 1
         return ids.to(self.device), mask.to(self.device)
 
-    def reply(self, prompts: Sequence[Prompt], config: TrialConfig) -> dict[tuple[str, int], str]:
+    def reply_to(
+        self, asked: ValidationRequest, config: TrialConfig
+    ) -> dict[tuple[str, int], list[int]]:
+        """(dialogue, system turn) -> reply, for all turns of the dialogues asked for."""
+        windows = self.task.held_out(asked.split, asked.n_dialogues)
+        counter = ReplyCounter([ALONE], sum(window.n_turns for window in windows))
+
+        def decode(places: Sequence[Sequence[Window]]) -> list[SlotOutput]:
+            prompts = [prompt for window in places[0] for prompt in list_prompts(window)]
+            return [SlotOutput(self.reply(prompts, config, counter.add))]
+
+        if not follows_own(config):
+            return decode([windows])[0].replies
+        talk = Talk(self.task, [*self.task.dialogues(asked.split, asked.n_dialogues)])
+        return reply_in_turn({0: talk}, 1, decode, decode)[0].replies
+
+    def reply(
+        self, prompts: Sequence[Prompt], config: TrialConfig, advance: Callable[[int], object]
+    ) -> dict[tuple[str, int], list[int]]:
         """(dialogue, system turn) -> reply, decoded as `config` says; in batches of like length,
-        halved when memory runs out."""
+        halved when memory runs out. `advance` hears how many are made."""
         waiting = sorted(prompts, key=lambda prompt: -len(prompt[2]))
-        texts: dict[tuple[str, int], str] = {}
+        made: dict[tuple[str, int], list[int]] = {}
         while waiting:
-            tell("validating", len(texts), len(prompts))
             batch = waiting[: self.rows_a_batch]
             try:
                 replies = self.say(batch, config)
@@ -119,9 +146,10 @@ class Passes:
                 continue
             for (dialogue, turn, _), reply in zip(batch, replies, strict=True):
                 # behind its end stands padding, which need not be a special token, nor need the end
-                texts[dialogue, turn] = self.task.read_reply(cut_at(reply, self.task.special.eos))
+                made[dialogue, turn] = cut_at(reply, self.task.special.eos)
             waiting = waiting[len(batch) :]
-        return texts
+            advance(len(batch))
+        return made
 
     def say(self, prompts: Sequence[Prompt], config: TrialConfig) -> list[list[int]]:
         """The tokens of a reply to each prompt."""

@@ -26,7 +26,7 @@ from trainable.model.packable import why_alone
 from trainable.model.precision import name_dtype
 from trainable.result import Evaluation, Resolved, TrainerState, ValidationRequest
 from trainable.solo.average import WeightAverage, copy_to_host
-from trainable.solo.generate import list_prompts, quiet_dropout
+from trainable.solo.generate import quiet_dropout
 from trainable.solo.loss_scaler import LossScaler
 from trainable.solo.model import group_by_rate, prepare
 from trainable.solo.passes import Passes
@@ -166,13 +166,12 @@ class PlainFinetuner:
         windows = self.task.held_out(asked.split, asked.n_dialogues)
         with torch.no_grad(), quiet_dropout(self.model), self.average.in_place():
             scored = [(window, self.passes.list_nats(window)) for window in windows]
-            prompts = [p for w in windows for p in list_prompts(w)] if asked.replies else []
-            texts = self.passes.reply(prompts, config)
+            made = self.passes.reply_to(asked, config) if asked.replies else {}
         return Generated(
             corpus=self.config.corpus,
             response=self.config.response,
             asked=asked,
-            responses=group_by_dialogue(texts),
+            responses=group_by_dialogue({t: self.task.read_reply(ids) for t, ids in made.items()}),
             losses=self.task.measure_losses(scored),
             state=TrainerState.of(
                 turns_seen=self.turns_seen,

@@ -3,6 +3,7 @@
 Told by those who work, as often as they like; read from other threads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainable.training_curve import TrainingCurve
@@ -37,6 +38,20 @@ def tell(
 
 def forget(key: str = ALONE) -> None:
     _now.pop(key, None)
+
+
+class ReplyCounter:
+    """Tells how many of the replies that some trials make together are there."""
+
+    def __init__(self, keys: Sequence[str], total: int) -> None:
+        self.keys, self.done = keys, 0
+        self.total = total or None  # a loss alone has no replies to count
+        self.add(0)
+
+    def add(self, replies: int) -> None:
+        self.done += replies
+        for key in self.keys:
+            tell("validating", self.done, self.total, key=key)
 
 
 def read_activities() -> dict[str, Activity]:

@@ -33,6 +33,12 @@ def check_askable(config: TrialConfig, tokens: Tokens | None) -> None:
                 "does not know: give ",
                 Setting(name, str(DEFAULTS[name])),
             )
+    if config.earlier_replies == "own":
+        raise ConfigError(
+            "--endpoint asks for every reply after the corpus's earlier ones, at once, and cannot "
+            "ask for earlier_replies=own: give ",
+            Setting("earlier_replies", "corpus"),
+        )
     if finds_state(config):
         raise ConfigError(
             f"--endpoint cannot ask for target={config.target}, which takes two answers a turn: "

@@ -16,7 +16,7 @@ from analysis.labels import (
 from analysis.ranking import METRICS, rank_trials
 from analysis.rows import to_cells
 from tune.export.content import Export
-from tune.export.guidance import describe_use
+from tune.export.guidance import describe_history, describe_use
 from tune.export.metrics import Scored, list_names, to_model_index
 from tune.export.origin import MERGED
 from tune.export.serving import serve
@@ -99,7 +99,7 @@ def score(export: Export) -> str:
             *filter(None, [tell_placeholders(export.scores)]),
             "In brackets: 95 % intervals over dialogues (bootstrap). "
             + ("Combined = (Inform + Success)/2 + BLEU. " if "combined" in names else "")
-            + "Every reply follows the corpus's own earlier turns. The trial was "
+            + f"Every reply follows {describe_history(export.record['config'])}. The trial was "
             "chosen by its validation scores, which flatters them a little"
             + ("." if is_test_there else "; the test split has not been scored."),
         ]

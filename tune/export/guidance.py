@@ -1,6 +1,7 @@
 """What a card says of a model's use: what for, how far it goes, with which packages."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from trainable.corpus.prompt import finds_state, has_plan
 from trainable.trial import TrialConfig
@@ -26,11 +27,18 @@ def describe_use(config: TrialConfig, data: str) -> str:
     return (
         "## Intended use and limits\n\nFor research on task-oriented dialogue: it writes the "
         f"system's next turn in conversations like those of {data}, in English, about that "
-        f"corpus's domains. {placeholders}{state}It was scored on single turns, each after the "
-        "corpus's own dialogue so far, not in whole conversations of its own with people; "
+        f"corpus's domains. {placeholders}{state}It was scored on single turns, each after "
+        f"{describe_history(config.to_dict())}, not in whole conversations of its own with people; "
         "fluency, politeness and safety were not measured. It has the base model's biases and the "
         "corpus's. Not meant for bookings, payments or advice without a person who checks."
     )
+
+
+def describe_history(config: Mapping[str, Any]) -> str:
+    """What stands in front of a reply that is scored."""
+    if config.get("earlier_replies") == "own":
+        return "the corpus's users and the model's own earlier replies"
+    return "the corpus's own earlier turns"
 
 
 def describe_input(config: TrialConfig) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,9 @@ def pick_windows(choice: Choice, tokens: Tokens) -> tuple[list[Window], list[str
     responses = read_evaluation(choice.checkpoint).responses
     n = min(MEASURED_DIALOGUES, len(responses))
     windows = encode_dialogues(choice.config, tokens, choice.evaluation.split, n)
+    if choice.config.earlier_replies == "own":  # later prompts show those, not the corpus's
+        first = [window for window in windows if window.turns[0] == 0]
+        windows = [replace(w, turns=w.turns[:1], prompts=w.prompts[:1]) for w in first]
     return windows, [responses[w.dialogue_id][t]["response"] for w in windows for t in w.turns]
 
 

@@ -10,7 +10,7 @@ from trainable.corpus.encode import Window
 from trainable.engine.check.reference import Findings
 from trainable.engine.check.samples import CONFIG, Adapter, Samples
 from trainable.engine.decode.branches import Branches
-from trainable.engine.decode.replies import Decodable, decode_chunks
+from trainable.engine.decode.chunks import Decodable, decode_chunks
 from trainable.engine.decode.rows import Batch, list_rows
 from trainable.engine.layers.blocks import Blocks
 from trainable.engine.layers.layout import Layout

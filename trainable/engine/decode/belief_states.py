@@ -2,24 +2,30 @@
 
 The prompt of a turn's state shows the states found for the turns before it, and, where the context
 has them, the database's matches for those. Users' turns and earlier replies are the corpus's, as
-in the policy setting: so all states come first, and then all replies, given them.
+in the policy setting: so all states come first, and then all replies, given them. Where earlier
+replies are the model's own, too, states and replies take turns (`own_replies`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
 import numpy as np
 
 from trainable.corpus.encode import Window
 from trainable.corpus.prompt import parse_requests, parse_state
 from trainable.dialogue.dialogue import Dialogue
-from trainable.engine.decode.decode import SlotOutput
+from trainable.engine.decode.turn_by_turn import (
+    Decode,
+    Talk,
+    change_turn,
+    count_rounds,
+    cut_prompt,
+    encode_until,
+    write_turn,
+)
 from trainable.engine.slots.task import Task
 from trainable.trial import CONDITIONS, TrialConfig
 
 STATE_TOKENS = 192  # more than the longest belief state of MultiWOZ
-# windows of each place -> what was generated
-Decode = Callable[[list[list[Window]]], list[SlotOutput]]
 
 
 def to_greedy(config: TrialConfig) -> TrialConfig:
@@ -31,45 +37,28 @@ def to_greedy(config: TrialConfig) -> TrialConfig:
     return TrialConfig.from_dict({**values, "max_new_tokens": STATE_TOKENS})
 
 
-def predict_states(
-    asked: Mapping[int, tuple[Task, Sequence[Dialogue]]], places: int, decode: Decode
-) -> dict[int, list[Dialogue]]:
-    """The dialogues of each place asked for, with the states that its model finds in the place of
-    the corpus's. All places go on together, turn by turn."""
-    found = {place: list(dialogues) for place, (_, dialogues) in asked.items()}
-    longest = max(len(d.turns) for dialogues in found.values() for d in dialogues)
-    for number in range(longest):
-        windows: list[list[Window]] = [[] for _ in range(places)]
-        for place, dialogues in found.items():
-            going = (d for d in dialogues if len(d.turns) > number)
-            windows[place] = [state_window(asked[place][0], d, number) for d in going]
-        shares = decode(windows)
-        for place, dialogues in found.items():
-            task, replies = asked[place][0], shares[place].replies
-            for i, dialogue in enumerate(dialogues):
-                if (tokens := replies.get((dialogue.id, number))) is not None:
-                    dialogues[i] = put_state(dialogue, number, task.decode(tokens))
-    return found
+def predict_states(talks: Mapping[int, Talk], places: int, decode: Decode) -> None:
+    """Puts the states that each place's model finds in the place of the corpus's."""
+    for number in range(count_rounds(talks)):
+        predict_turn_states(talks, number, places, decode)
+
+
+def predict_turn_states(
+    talks: Mapping[int, Talk], number: int, places: int, decode: Decode
+) -> None:
+    write_turn(talks, number, places, decode, state_window, lambda task, *at: put_state(*at))
 
 
 def state_window(task: Task, dialogue: Dialogue, number: int) -> Window:
     """The prompt of the state of turn `number`, as far as the dialogue is known by then."""
-    known = replace(dialogue, turns=dialogue.turns[: number + 1])
-    whole = task.encode_whole((known,))[-1]
+    whole = encode_until(task, dialogue, number)
     # before the last reply's prompt lies the state, itself a target: the prompt ends in front of it
-    end = whole.prompts[-1]
-    is_target = whole.is_target[:end]
+    is_target = whole.is_target[: whole.prompts[-1]]
     last_of_state = int(np.flatnonzero(is_target)[-1])
     others = np.flatnonzero(~is_target[:last_of_state])
-    start = int(others[-1]) + 1
-    return Window(
-        dialogue.id, whole.ids[:start], np.zeros(start, dtype=np.bool_), (number,), (start,)
-    )
+    return cut_prompt(whole, int(others[-1]) + 1, number)
 
 
 def put_state(dialogue: Dialogue, number: int, line: str) -> Dialogue:
     """The dialogue with the state and requests that the line spells at that turn."""
-    turns = list(dialogue.turns)
-    found = parse_state(line)
-    turns[number] = replace(turns[number], state=found, requested=parse_requests(line))
-    return replace(dialogue, turns=tuple(turns))
+    return change_turn(dialogue, number, state=parse_state(line), requested=parse_requests(line))

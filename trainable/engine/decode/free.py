@@ -10,7 +10,7 @@ import numpy as np
 
 from trainable.corpus.encode import Window
 from trainable.engine.decode.belief_states import to_greedy
-from trainable.engine.decode.replies import Decodable, decode_chunks
+from trainable.engine.decode.chunks import Decodable, decode_chunks
 from trainable.engine.slots.slot import Slot
 from trainable.trial import ConfigError, Setting
 

@@ -77,6 +77,11 @@ class Task:
         """Windows of as many turns as fit, whatever the format trained on."""
         return self._encode(tuple(dialogues), replace(self.config, format="dialogues"))
 
+    def encode_last(self, dialogue: Dialogue) -> Window:
+        """The last turn, behind as many of the earlier ones as fit."""
+        (window,) = self._encode((dialogue,), self.config, is_last_alone=True)
+        return window
+
     def measure_losses(self, scored: Iterable[Scored]) -> Losses:
         """Of windows with each target's loss."""
         is_plain = self.config.response == "lexicalised"
@@ -94,8 +99,11 @@ class Task:
         """The text of a reply, without its plan."""
         return cut_plan(self.decode(ids), self.config)
 
-    def _encode(self, dialogues: tuple[Dialogue, ...], config: TrialConfig) -> list[Window]:
-        windows = encode(dialogues, config, self.corpus.database, self.tokenise, self.special)
+    def _encode(
+        self, dialogues: tuple[Dialogue, ...], config: TrialConfig, *, is_last_alone: bool = False
+    ) -> list[Window]:
+        how = config, self.corpus.database, self.tokenise, self.special
+        windows = encode(dialogues, *how, is_last_alone=is_last_alone)
         check_ids((int(window.ids.max()) for window in windows), self.rows, self.tokenizer)
         return windows
 
@@ -125,6 +133,8 @@ class Tasks:
             _ = task.train
         if task.positions is not None:
             task.held_out("validation", None)
+            if config.earlier_replies == "own":  # how long those are is not known
+                check_replies(config, [config.max_length_tokens], task.positions)
 
     def of(self, config: TrialConfig) -> Task:
         """Raises ConfigError when the corpus is not there."""
