@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import write_header, write_sweep
 
+from analysis.comparison import compare, find_side
 from analysis.leaderboard import render, write_leaderboard
 from analysis.records import read_sweep
 from analysis.rows import to_csv
@@ -58,6 +59,17 @@ def test_the_terminal_table_fits_and_shows_the_base(sweep: Path, width: int) -> 
     assert max(map(len, lines)) <= width
     assert any("base" in line and "untuned" in line for line in lines)
     assert any("and 8 more" in line for line in lines)
+
+
+def test_whose_replies_stand_in_front_is_told(sweep: Path, tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "own", trials=2)
+    log = folder / "evals.jsonl"
+    own = log.read_text().replace('"earlier_replies": "corpus"', '"earlier_replies": "own"')
+    log.write_text(own)
+    told = "Every reply follows the model's own earlier ones"
+    assert told in render(folder) and told not in render(sweep)
+    difference = compare(find_side(str(folder)), find_side(str(sweep)))
+    assert "scored with its own earlier replies" in difference and "Not comparable" in difference
 
 
 @pytest.mark.parametrize("failing", [(), (0, 1)])

@@ -37,7 +37,7 @@ def describe_use(config: TrialConfig, data: str) -> str:
 def describe_history(config: Mapping[str, Any]) -> str:
     """What stands in front of a reply that is scored."""
     if config.get("earlier_replies") == "own":
-        return "the corpus's users and the model's own earlier replies"
+        return "the corpus's user turns and the model's own earlier replies"
     return "the corpus's own earlier turns"
 
 
