@@ -13,6 +13,7 @@ from architectures import build_tokenizer
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
+from torch.nn import functional as F
 
 from trainable.model.base import Base, BaseSpec, load_base
 from trainable.model.source import check_base
@@ -122,6 +123,22 @@ def put_in_front(folder: str, added: list[str]) -> None:
     ids = [(token, tokenizer.token_to_id(token)) for token in added]
     tokenizer.post_processor = TemplateProcessing(single=[*added, "$A"], special_tokens=ids)
     tokenizer.save(str(path))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_masked_attention_has_finite_gradients(make_checkpoint: Make, device: str) -> None:
+    """At 192 = 128 + 64 tokens, and at scores of -120: cuDNN's kernel has none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load(make_checkpoint("llama"), quantisation="fp32")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    query, key, value = torch.randn(3, 1, 2, 192, 64, device=device, dtype=torch.bfloat16)
+    query[..., 0], key[..., 0] = 1.0, -120 * 64**0.5
+    query.requires_grad_()
+    mask = torch.ones(192, 192, dtype=torch.bool, device=device).tril()
+    F.scaled_dot_product_attention(query, key, value, attn_mask=mask).sum().backward()
+    assert query.grad is not None and query.grad.isfinite().all()
 
 
 def test_model_without_eos(make_checkpoint: Make, tmp_path: Path) -> None:

@@ -110,6 +110,9 @@ def load_base(spec: BaseSpec) -> Base:
     tokenizer, is gated, needs remote code, or does not fit the spec."""
     # where a kernel has no such form (on a GPU, packed attention's backward) torch warns, once
     torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
+    # its gradients are not finite on an H100 or H200 where padded rows have 64 tokens more than a
+    # multiple of 128 and all scores of a token are low: github.com/pytorch/pytorch/issues/196678
+    torch.backends.cuda.enable_cudnn_sdp(False)
     source = unpack(locate(spec.base_model))
     device = pick_device(spec.device)
     if spec.base_products == "fp8":
