@@ -17,6 +17,7 @@ from analysis.noise import draw_values
 Values = Mapping[str, Any]
 Read = Callable[[Values], float]
 Gap = tuple[float, float]  # the difference of two means, half of its interval
+OWN = "own of "
 
 
 def read_combined(values: Values) -> float:
@@ -44,9 +45,11 @@ def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
 
 
 def find_plain(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    """What an arm is held against: `tuned` of its model, or `states` where states are predicted, or
-    `final` where training was long; each of these against that of the first model."""
-    for plain in ("tuned", "states", "final"):
+    """What an arm is held against: `own of` a sweep against that sweep; else `tuned` of its
+    model, or `states` where states are predicted, or `final` where training was long; each of these
+    against that of the first model."""
+    behind_own = (arm.name.removeprefix(OWN),) if arm.name.startswith(OWN) else ()
+    for plain in (*behind_own, "tuned", "states", "final"):
         found = [other for other in arms if other.name == plain]
         own = found if arm.name == plain else [o for o in found if o.model == arm.model]
         if own and own[0] is not arm:

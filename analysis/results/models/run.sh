@@ -12,7 +12,8 @@
 # gold      the same, trained on the dialogues alone whose states are not a model's
 # final     what goes on to test: the best setting, for longer
 # planned   the same with a plan before the reply, the lever that stays
-# test      `final` (or the sweep of the stage TEST_OF) once, on test, greedy and under the bias
+# own       the replies of `final` and `planned` behind the model's own earlier replies
+# test      `final` (or the stage TEST_OF, such as own-planned) once, on test, greedy and under the bias
 # ceilings  how far replies alone and states alone could go, from a seed's replies of each stage (no GPU)
 # check     the replies of `test` scored by mwzeval, too (no GPU)
 # table     all of it as table.md and table.csv (no GPU)
@@ -62,11 +63,11 @@ average() {
   score "runs/average-$model" average validation 0 "${DIALOGUES:-500}"
 }
 
-score() {  # ADAPTER NAME SPLIT SEED DIALOGUES: greedy and under one fixed bias, with the replies
+score() {  # ADAPTER NAME SPLIT SEED DIALOGUES FLAG...: greedy and under one fixed bias, with the replies
   local way flags out=runs/scored/$2/$model
   mkdir -p "$out/replies"
   for way in greedy bias; do
-    flags=()
+    flags=("${@:6}")
     [ $way = bias ] && flags+=(--set placeholder_bias=1)
     python3 -m tune.evaluate --adapter "$1" --base-model "$place" --corpus "$CORPUS" --split "$3" \
       ${5:+--dialogues "$5"} "${flags[@]}" --json "$out/$way-$4.json" --responses "$out/replies/$way-$4.json"
@@ -108,10 +109,18 @@ train_longer() {  # NAME FLAG...
     --train-turns "${FINAL_TURNS:-110000}" "${@:2}"
 }
 
-test() {
-  local trial seed=0 sweep=${TEST_OF:-final}
-  for trial in $(python3 "$here/checkpoint.py" --seeds "$sweep-$model"); do
-    score "$trial" "test-$sweep" test $((seed++)) "${TEST_DIALOGUES:-}"
+own() {
+  local stage
+  for stage in own-final own-planned; do score_seeds $stage validation "${FINAL_DIALOGUES:-1000}"; done
+}
+
+test() { score_seeds "${TEST_OF:-final}" test "${TEST_DIALOGUES:-}" test-; }
+
+score_seeds() {  # STAGE SPLIT DIALOGUES [PREFIX]: all seeds; own-STAGE: behind their own earlier replies
+  local trial seed=0 flags=()
+  [[ $1 = own-* ]] && flags=(--set earlier_replies=own)
+  for trial in $(python3 "$here/checkpoint.py" --seeds "${1#own-}-$model"); do
+    score "$trial" "${4:-}$1" "$2" $((seed++)) "$3" "${flags[@]}"
   done
 }
 
