@@ -43,8 +43,9 @@ def describe_plan(config: SweepConfig, space: Space, cost: Estimate) -> str:
 def summarise(cost: Estimate) -> str:
     """One line: hours and disk."""
     hours = format_hours(cost.hours, UNITS[cost.unit])
+    trials = "one trial" if cost.room == 1 else f"{cost.room} trials"
     return (
-        f"about {hours}, {cost.room} trials at a time; disk: about "
+        f"about {hours}, {trials} at a time; disk: about "
         f"{format_bytes(cost.disk.peak)} at its fullest (at most {format_bytes(cost.disk.most)}), "
         f"{format_bytes(cost.disk.kept)} when it has ended"
     )
