@@ -132,7 +132,7 @@ def test_one_slot_decides_as_a_real_sweep_one_at_a_time(tmp_path: Path) -> None:
     assert run_sweep([*flags.split(), str(tmp_path)]) == 0
     curves = Formula()
     curves.config = replace(curves.config, trials=8, rung_metric="loss")
-    clock = run(curves, "tpe-promote", 1, 1, 0)
+    clock = run(curves, "tpe-promote-idle", 1, 1, 0)
     assert tell(clock.search.searched) == tell_recorded(tmp_path / "s")
 
 

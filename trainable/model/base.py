@@ -24,6 +24,7 @@ from trainable.model.fp8 import check_device, check_layers, hold_in_fp8
 from trainable.model.generation import forget_generation
 from trainable.model.gpu_memory import limit_memory
 from trainable.model.identity import Identity, identify
+from trainable.model.kernels import choose_kernels
 from trainable.model.loaded import check_loaded
 from trainable.model.positions import count_positions, forget_lengths
 from trainable.model.precision import DTYPES, name_dtype, pick_compute_dtype
@@ -33,7 +34,7 @@ from trainable.model.source import Source, explained, locate
 from trainable.model.special_ids import SpecialIds, check_rows, read_special_ids
 from trainable.model.unpacked import open_tokenizer, unpack
 from trainable.model.verdicts import key_of
-from trainable.system.environment import is_deterministic, trusts_remote_code
+from trainable.system.environment import trusts_remote_code
 from trainable.trial import BASE_FIELDS, ConfigError, TrialConfig
 
 FOUR_BIT = ("nf4", "fp4")
@@ -108,19 +109,13 @@ class Base:
 def load_base(spec: BaseSpec) -> Base:
     """The base model of that spec on its device. Raises ConfigError when it is not there, has no
     tokenizer, is gated, needs remote code, or does not fit the spec."""
-    # where a kernel has no such form (on a GPU, packed attention's backward) torch warns, once
-    torch.use_deterministic_algorithms(is_deterministic(), warn_only=True)
-    # its gradients are not finite on an H100 or H200 where padded rows have 64 tokens more than a
-    # multiple of 128 and all scores of a token are low: github.com/pytorch/pytorch/issues/196678
-    torch.backends.cuda.enable_cudnn_sdp(False)
+    choose_kernels()
     source = unpack(locate(spec.base_model))
     device = pick_device(spec.device)
     if spec.base_products == "fp8":
         check_device(device)
     limit_memory(device)
     dtype = pick_compute_dtype(spec.quantisation, spec.compute, device)
-    # sums of 16-bit products in 32 bits: in fp16 they would end at 65504
-    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     with explained(spec.base_model):
         config = AutoConfig.from_pretrained(
             source.name, trust_remote_code=spec.trust_remote_code, **source.arguments
