@@ -47,14 +47,18 @@ def judge(
     return inform, success if inform["total"] else None
 
 
+def is_named(domain: str, turn: SystemTurn) -> bool:
+    """Whether the reply names a venue, or a train."""
+    return ("TRAINID" if domain == "train" else "NAME") in turn.response
+
+
 def _find_offers(domain: str, turns: Sequence[SystemTurn], database: Database) -> frozenset[str]:
     """Ids of the venues that the system may have meant when it last named one."""
     if domain not in VENUES and domain != "train":
         return _NOTHING
-    mark = "TRAINID" if domain == "train" else "NAME"
     offered = _NOTHING
     for turn in turns:
-        if mark in turn.response:
+        if is_named(domain, turn):
             constraints = turn.state.get(domain)
             found = _NOTHING if constraints is None else database.query_set(domain, constraints)
             if not offered or not offered <= found:

@@ -9,11 +9,9 @@ from pathlib import Path
 from trainable.corpus.corpus import Corpus
 from trainable.corpus.load import load_corpus
 from trainable.dialogue.dialogue import Dialogue
-from trainable.evaluation.inform_success import SystemTurn, judge
+from trainable.evaluation.inform_success import SystemTurn, is_named, judge
 from trainable.evaluation.normalise import normalise_response
 from trainable.evaluation.states import estimate_domains, normalise_state
-
-MARKS = {"train": "TRAINID"}  # of other domains NAME
 
 
 def main(corpus: Corpus, replies: Path) -> None:
@@ -38,12 +36,11 @@ def explain(dialogue: Dialogue, texts: list[str], corpus: Corpus) -> list[str]:
     turns = [*map(SystemTurn, map(normalise_response, texts), states, active, booked)]
     inform, _ = judge(dialogue.goal, turns, corpus.database)
     failed = [domain for domain in dialogue.goal if not inform[domain]]
-    return ["named too early" if is_named(domain, turns) else "never named" for domain in failed]
+    return [tell(domain, [turn for turn in turns if domain in turn.active]) for domain in failed]
 
 
-def is_named(domain: str, turns: list[SystemTurn]) -> bool:
-    mark = MARKS.get(domain, "NAME")
-    return any(domain in turn.active and mark in turn.response for turn in turns)
+def tell(domain: str, turns: list[SystemTurn]) -> str:
+    return "named too early" if any(is_named(domain, t) for t in turns) else "never named"
 
 
 if __name__ == "__main__":
