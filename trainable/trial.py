@@ -131,7 +131,9 @@ class TrialConfig:
         "lines", "user> and bot> lines, or the model's chat template", ("lines", "chat")
     )
     context: str = declare(
-        "history", "what a prompt holds", ("history", "history+state", "history+state+db")
+        "history",
+        "what a prompt holds",
+        ("history", "history+state", "history+state+db", "history+state+db+booked"),
     )
     requests: bool | None = declare(
         None, "adds what the user asks for to the state, as phone = ?", is_optional=True

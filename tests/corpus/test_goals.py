@@ -5,8 +5,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from trainable.corpus.goals import derive_booked, derive_goal, shorten_id
+from trainable.corpus.goals import derive_booked, derive_goal, infer_booked, shorten_id
 from trainable.corpus.load import load_corpus
+from trainable.dialogue.dialogue import State, Turn
 
 GOAL_21: dict[str, Any] = {
     "taxi": {},
@@ -55,6 +56,32 @@ def test_a_goal_of_2_1_in_the_evaluations_terms() -> None:
 
 def test_bookings_of_2_1_by_system_turn() -> None:
     assert derive_booked(LOG) == [[], ["restaurant"]]
+
+
+def test_bookings_that_nobody_noted_are_read_off_the_references_given() -> None:
+    said: list[tuple[str, State]] = [
+        ("your [ref] first", {}),  # of nothing that this dialogue knows
+        ("shall i book it?", {"train": {"day": "monday"}, "attraction": {"area": "west"}}),
+        ("done, [ref]", {"train": {"day": "monday"}, "attraction": {"area": "east"}}),
+        ("both? [ref]", {"train": {"day": "friday"}, "hotel": {"bookday": "friday"}}),
+        ("again: [ref]", {"train": {"day": "friday"}, "hotel": {"bookday": "friday"}}),
+    ]
+    turns = [
+        Turn(user="", response="", delexicalised=text, state=state, booked=())
+        for text, state in said
+    ]
+    both = ["hotel", "train"]
+    assert infer_booked(turns) == [[], [], ["train"], both, both]
+
+
+def test_inferred_bookings_are_nearly_those_noted(multiwoz_folder: Path) -> None:
+    dialogues = load_corpus(str(multiwoz_folder)).get_split("validation")
+    pairs = [
+        (sorted(turn.booked), inferred)
+        for dialogue in dialogues
+        for turn, inferred in zip(dialogue.turns, infer_booked(dialogue.turns), strict=True)
+    ]
+    assert sum(noted == inferred for noted, inferred in pairs) > 0.98 * len(pairs)
 
 
 def test_derived_goals_equal_mwzevals(multiwoz_folder: Path) -> None:

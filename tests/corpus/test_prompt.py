@@ -57,6 +57,15 @@ def test_a_turn_s_lines(context: str, lines: str) -> None:
     assert learnt == [" it is [n] 0", " it is [n] 1"]
 
 
+def test_what_is_booked_by_then_is_told_once_something_is() -> None:
+    first, second = TURNS
+    dialogue = replace(DIALOGUE, turns=(first, replace(second, booked=("train", "hotel"))))
+    text, _ = read(make_config(context="history+state+db+booked"), dialogue)
+    before, after = text.split("ask 1")
+    assert "booked>" not in before
+    assert after.endswith("\ndb> hotel 9\nbooked> hotel train\nbot> it is [n] 1")
+
+
 def test_what_else_is_read_and_learnt() -> None:
     text, learnt = read(make_config(instruction="Be brief.", response="lexicalised"))
     assert text.startswith("Be brief.\nuser> ask 0\nbot> it is 0\n")

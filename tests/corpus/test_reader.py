@@ -49,6 +49,17 @@ def test_a_dialogue_as_published_becomes_frozen_turns(small_folder: Path, own_ca
     assert corpus.database.query("restaurant", {"food": "italian"}) == ("1", "3")
 
 
+def test_bookings_that_the_files_do_not_note_are_inferred(
+    small_folder: Path, own_cache: Path
+) -> None:
+    path = small_folder / "booked_domains.json"
+    noted = json.loads(path.read_text())
+    del noted["pmul05"]
+    path.write_text(json.dumps(noted))
+    turns = load_corpus(str(small_folder)).splits["test"][1].turns
+    assert [turn.booked for turn in turns] == [(), ("restaurant",)]
+
+
 def test_a_last_user_turn_without_an_answer_is_left_out(
     small_folder: Path, own_cache: Path
 ) -> None:

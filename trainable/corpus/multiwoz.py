@@ -8,14 +8,15 @@ of these two); a checkout of that repository, or its parts in one folder.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from trainable.corpus.corpus import Tell
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, pair_turns, read_json
-from trainable.corpus.goals import Aims, locate_aims, read_aims, shorten_id
+from trainable.corpus.goals import Aims, infer_booked, locate_aims, read_aims, shorten_id
 from trainable.dialogue.database import DOMAINS, read_rows
 from trainable.dialogue.dialogue import Dialogue, Requests, State, Turn
 from trainable.trial import ConfigError
@@ -176,9 +177,9 @@ def parse_requests(slots: Iterable[str], acts: Mapping[str, Sequence[Sequence[st
 
 
 def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: Tell) -> Dialogue:
-    """The dialogue with its delexicalised responses, goal and bookings (empty where unknown)."""
+    """The dialogue with its delexicalised responses, its goal (empty where unknown) and bookings
+    (inferred where unknown)."""
     short = shorten_id(name)
-    booked = aims.booked.get(short, [])
     with expect_fields(f"dialogue {name}"):
         turns = tuple(
             Turn(
@@ -188,11 +189,14 @@ def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: T
                     exchange.system, exchange.spans, f"{name}, system turn {number}", tell
                 ),
                 state=exchange.state,
-                booked=tuple(booked[number]) if number < len(booked) else (),
+                booked=(),
                 requested=exchange.requested,
             )
             for number, exchange in enumerate(exchanges)
         )
+    booked = aims.booked[short] if short in aims.booked else infer_booked(turns)
+    by_turn = zip(turns, chain(booked, repeat(())), strict=False)
+    turns = tuple(replace(turn, booked=tuple(own)) for turn, own in by_turn)
     return Dialogue(id=short, turns=turns, goal=aims.goals.get(short, {}))
 
 

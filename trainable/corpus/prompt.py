@@ -7,7 +7,7 @@ One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted
     db> hotel 3
     bot> there are [value_count] hotels . which area ?<eos>
 
-With a plan the target begins with the placeholders that the reply will hold, and `plan>` opens it:
+Where the context says so, `booked>` tells what is booked by then, once something is. With a plan the target begins with the placeholders that the reply will hold, and `plan>` opens it:
 
     plan> [choice]
     bot> there are [choice] hotels . which area ?<eos>
@@ -114,8 +114,10 @@ def list_context(turn: Turn, config: TrialConfig, database: Database) -> list[st
     lines = []
     if config.context != "history" and not finds_state(config):
         lines.append(f"state> {spell_state(turn, config)}")
-    if config.context == "history+state+db":
+    if "db" in config.context:
         lines.append(f"db> {render_matches(turn.state, database)}")
+    if "booked" in config.context and turn.booked:
+        lines.append(f"booked> {' '.join(sorted(turn.booked))}")
     return lines
 
 

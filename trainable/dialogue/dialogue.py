@@ -16,7 +16,7 @@ class Turn:
     response: str  # the system's utterance, lexicalised
     delexicalised: str  # the same with every annotated span as [slot], as the corpus spells slots
     state: State  # gold belief state after the user's utterance
-    booked: tuple[str, ...]  # domains booked at this turn
+    booked: tuple[str, ...]  # domains with something booked by this turn
     requested: Requests = field(default_factory=dict)  # what the user asks to be told
 
 

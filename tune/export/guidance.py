@@ -49,8 +49,10 @@ def describe_input(config: TrialConfig) -> str:
     elif "state" in config.context:
         asked = ", with what the user asks for as `phone = ?`" if config.requests else ""
         parts.append(f"the dialogue's state (`state>`{asked})")
-    if config.context == "history+state+db":
+    if "db" in config.context:
         parts.append("how many rows of the database match it (`db>`)")
+    if "booked" in config.context:
+        parts.append("the domains with something booked by then, if any (`booked>`)")
     plan = " It writes a reply's placeholders first, then `bot>` and the reply." * has_plan(config)
     return f"It reads {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}.{plan}"
 

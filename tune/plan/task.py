@@ -167,7 +167,7 @@ def check_task(configs: Iterable[TrialConfig]) -> None:
                 f"corpus {corpus.name} does not tell what users ask for: leave out ",
                 Setting("requests"),
             )
-        if corpus.kind != "multiwoz" and config.context == "history+state+db":
+        if corpus.kind != "multiwoz" and "db" in config.context:
             raise ConfigError(
                 f"corpus {corpus.name} has no database: give ", Setting("context", "history+state")
             )
