@@ -41,7 +41,7 @@ def judge(
         inform[domain] = _is_matched(
             domain, wanted, _find_offers(domain, active, database), database
         )
-        success[domain] = _find_provided(domain, active) >= set(wanted["requestable"])
+        success[domain] = find_provided(domain, active) >= set(wanted["requestable"])
     inform["total"] = all(inform.values())
     success["total"] = all(success.values())
     return inform, success if inform["total"] else None
@@ -66,7 +66,7 @@ def _find_offers(domain: str, turns: Sequence[SystemTurn], database: Database) -
     return offered
 
 
-def _find_provided(domain: str, turns: Sequence[SystemTurn]) -> set[str]:
+def find_provided(domain: str, turns: Sequence[SystemTurn]) -> set[str]:
     """The canonical slots that the system gave; a reference only where something was booked."""
     provided = set()
     for turn in turns:

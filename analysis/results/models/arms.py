@@ -14,11 +14,12 @@ from analysis.ranking import find_best
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 
 STAGES = (
-    *("untuned", "search", "tuned", "levers", "sgd", "sampled"),
+    *("untuned", "search", "tuned", "levers", "booked", "sgd", "sampled"),
     *("states", "gold", "final", "planned"),
 )
 # what tells an arm of a stage from another
-TOLD = {"untuned": ("layout", "instruction"), "levers": ("target", "requests")}
+LEVERS = ("target", "requests")
+TOLD = {"untuned": ("layout", "instruction"), "levers": LEVERS, "booked": LEVERS}
 Row = dict[str, Any]
 
 
@@ -93,12 +94,14 @@ def count_minutes(trial: TrialRecord) -> float:
 
 
 def read_scored(folder: Path) -> Arm:
-    """What `score` of run.sh wrote: STAGE/MODEL/greedy-SEED.json, and bias-SEED.json beside it."""
+    """What `score` of run.sh wrote: STAGE/MODEL/greedy-SEED.json, and mostly bias-SEED.json."""
     paths = sorted(folder.glob("greedy-*.json"))
     values = [json.loads(path.read_text()) for path in paths]
     for path, value in zip(paths, values, strict=True):
-        biased = json.loads(path.with_name(path.name.replace("greedy", "bias")).read_text())
-        value["calibrated"] = {"combined": biased["combined"], **(biased["placeholders"] or {})}
+        beside = path.with_name(path.name.replace("greedy", "bias"))
+        if beside.is_file():
+            biased = json.loads(beside.read_text())
+            value["calibrated"] = {"combined": biased["combined"], **(biased["placeholders"] or {})}
     stage = folder.parent.name
     return Arm(
         model=folder.name,

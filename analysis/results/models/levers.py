@@ -1,6 +1,8 @@
-"""Levers of quality, each alone and two together, from the best setting of the sweep SEARCH. What
-they are held against is the stage `tuned`: the same setting, length and seeds without a lever."""
+"""Levers of quality, each alone and two together, from the best setting of the sweep SEARCH; of
+them those in LEVERS (names between commas), or all. What they are held against is the stage
+`tuned`: the same setting, length and seeds without a lever."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,18 +13,27 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from search_spaces.space import Space
 
-PLAN = {"target": "plan+response", "requests": False}
-ASKED = {"target": "response", "requests": True}
-BOTH = {"target": "plan+response", "requests": True}
+PLAIN = {"target": "response", "requests": False, "context": "history+state+db"}
+PLAN, ASKED = {"target": "plan+response"}, {"requests": True}
+BOOKED = {"context": "history+state+db+booked"}
+LEVERS = {
+    "plan": PLAN,
+    "asked": ASKED,
+    "plan asked": {**PLAN, **ASKED},
+    "booked": BOOKED,
+    "plan booked": {**PLAN, **BOOKED},
+}
+chosen = os.environ.get("LEVERS", ",".join(LEVERS)).split(",")
 
 SPACE = Space(
     name="levers",
-    question="Do a plan before the reply, and what was asked in the prompt, help?",
+    question="Do a plan before the reply, and what was asked or booked in the prompt, help?",
     searched={
         "target": CategoricalDistribution(("response", "plan+response")),
         "requests": CategoricalDistribution((False, True)),
+        "context": CategoricalDistribution((PLAIN["context"], BOOKED["context"])),
         "learning_rate": FloatDistribution(1e-6, 1.0, log=True),
     },
-    fixed=FOUND,
-    first=tuple({**lever, **RATE} for lever in (PLAN, ASKED, BOTH)),
+    fixed={name: value for name, value in FOUND.items() if name != "context"},
+    first=tuple({**PLAIN, **LEVERS[name], **RATE} for name in chosen),
 )

@@ -4,6 +4,7 @@ intervals corrected (Bonferroni) for all that is compared on those dialogues wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,20 @@ from analysis.claims.variance import estimate_noise as estimate
 from analysis.noise import draw_values
 
 Values = Mapping[str, Any]
-Read = Callable[[Values], float]
+Read = Callable[[Values], float | None]  # None: not measured
 Gap = tuple[float, float]  # the difference of two means, half of its interval
 OWN = "own of "
 
 
-def read_combined(values: Values) -> float:
-    return float(values["combined"])
+def read_combined(values: Values) -> float | None:
+    return values["combined"]
 
 
 GAPS: dict[str, Read] = {  # column of the table -> what two arms are compared by
-    "nats from it": lambda values: float(values.get("nats_per_word") or 0.0),
+    "nats from it": lambda values: values.get("nats_per_word"),
     "Combined from it": read_combined,
-    "biased from it": lambda values: float((values.get("calibrated") or {}).get("combined") or 0.0),
-    "F1 from it": lambda values: float((values["placeholders"] or {}).get("f1") or 0.0),
+    "biased from it": lambda values: (values.get("calibrated") or {}).get("combined"),
+    "F1 from it": lambda values: (values["placeholders"] or {}).get("f1"),
 }
 
 
@@ -47,19 +48,33 @@ def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
 def find_plain(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
     """What an arm is held against: `own of` a sweep against that sweep; else `tuned` of its
     model, or `states` where states are predicted, or `final` where training was long; each of these
-    against that of the first model."""
+    against that of a smaller model of its series, or else of the first model."""
     behind_own = (arm.name.removeprefix(OWN),) if arm.name.startswith(OWN) else ()
     for plain in (*behind_own, "tuned", "states", "final"):
         found = [other for other in arms if other.name == plain]
-        own = found if arm.name == plain else [o for o in found if o.model == arm.model]
-        if own and own[0] is not arm:
-            return own[0]
+        if arm.name == plain:
+            smaller = takewhile(lambda other: other is not arm, found)
+            found = [o for o in smaller if name_series(o) == name_series(arm)] + found
+        else:
+            found = [other for other in found if other.model == arm.model]
+        if found and found[0] is not arm:
+            return found[0]
     return None
 
 
+def name_series(arm: Arm) -> str:
+    """Of its model: what comes in several sizes under one name."""
+    return arm.model.rpartition("-")[0]
+
+
 def find_gaps(arms: Sequence[Arm], read: Read) -> dict[int, Gap]:
-    """Place of an arm with several seeds -> how far it is from what it is held against."""
-    repeated = [place for place, arm in enumerate(arms) if len(arm.seeds) > 1]
+    """Place of an arm with several seeds -> how far it is from what it is held against, where that
+    is measured of both."""
+    repeated = [
+        place
+        for place, arm in enumerate(arms)
+        if len(arm.seeds) > 1 and None not in map(read, arm.values)
+    ]
     several = [arms[place] for place in repeated]
     plain = [find_plain(arm, several) for arm in several]
     pairs = [(i, several.index(own)) for i, own in enumerate(plain) if own is not None]

@@ -5,12 +5,13 @@
 # search    TRIALS settings of the space qlora with state and matches in the prompt and a decaying rate
 # tuned     the best of them with three seeds, replies greedy and under one fixed bias
 # levers    the same with a plan, with what was asked, with both
+# booked    the same with what is booked in the prompt, and with a plan, too
 # average   the three seeds of `tuned` as one adapter
 # sgd       Schema-Guided Dialogue first, then the corpus from that adapter
 # sampled   the corpus with the model's own replies where they say what the corpus's say
 # states    the model finds the states itself
 # gold      the same, trained on the dialogues alone whose states are not a model's
-# final     what goes on to test: the best setting, for longer
+# final     what goes on to test: the best setting, for longer (its prompt may hold CONTEXT)
 # planned   the same with a plan before the reply, the lever that stays
 # own       the replies of `final` and `planned` behind the model's own earlier replies
 # test      `final` (or the stage TEST_OF, such as own-planned) once, on test, greedy and under the bias
@@ -55,7 +56,9 @@ search() {
 
 tuned() { train tuned best 3 3 "${validated[@]}" --calibrate; }
 
-levers() { train levers levers 9 3 "${validated[@]}" --calibrate; }
+levers() { LEVERS="plan,asked,plan asked" train levers levers 9 3 "${validated[@]}" --calibrate; }
+
+booked() { LEVERS="booked,plan booked" train booked levers 6 3 "${validated[@]}" --calibrate; }
 
 average() {
   rm -rf "runs/average-$model"
@@ -106,7 +109,7 @@ planned() { train_longer planned --set target=plan+response --set max_new_tokens
 
 train_longer() {  # NAME FLAG...
   train "$1" best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
-    --train-turns "${FINAL_TURNS:-110000}" "${@:2}"
+    --train-turns "${FINAL_TURNS:-110000}" ${CONTEXT:+--set "context=$CONTEXT"} "${@:2}"
 }
 
 own() {

@@ -2,8 +2,10 @@
 
 In 32 bits the largest difference of a log probability may be 1e-4 nats, and the gradient may differ
 by 1e-3 of its size. In 16 bits (and int8 and fp8, which round activations) the mean difference may
-be 0.05 nats and four times what rounding noise on the embeddings makes; of the gradient, 0.05 and
-four times its noise. Replies are compared as far as their tokens lead by more than four times that.
+be 0.05 nats and four times what rounding noise on the embeddings makes of the same numbers (the
+losses of targets, or a step's best log probabilities, which rounding moves further); of the
+gradient, 0.05 and four times its noise. Replies are compared as far as their tokens lead by more
+than four times what a step may differ by.
 """
 
 from torch import Tensor
@@ -25,20 +27,31 @@ def find_difference(expected: Expected, found: Findings, *, is_exact: bool) -> s
         if not apart <= near:  # nor where it is NaN
             what = {"short": "a dialogue alone", "long": "the longest dialogue"}
             where = what.get(name, "a dialogue beside a longer one")
-            return f"log probabilities of {where} differ by {apart:.2g} nats ({near:.2g} allowed)"
+            return f"log probabilities of {where} differ by {apart:.3g} nats ({near:.3g} allowed)"
+    near = EXACT_NATS if is_exact else ROUGH_NATS + NOISES * measure_noise(expected)
     for name, log_p in found.steps.items():
-        best = wanted.steps[name].topk(LIKELY).indices
-        apart = measure(
-            log_p.gather(1, best), wanted.steps[name].gather(1, best), is_exact=is_exact
-        )
+        apart = measure_step(log_p, wanted.steps[name], is_exact=is_exact)
         if not apart <= near:
-            return f"a decoding step ({name}) differs by {apart:.2g} nats ({near:.2g} allowed)"
+            return f"a decoding step ({name}) differs by {apart:.3g} nats ({near:.3g} allowed)"
     near_gradient = EXACT_GRADIENT if is_exact else ROUGH_GRADIENT
     near_gradient += 0.0 if is_exact else NOISES * expected.noise_gradients
     apart = distance(found.gradients, wanted.gradients)
     if not apart <= near_gradient:
-        return f"the gradient differs by {apart:.2g} of its size ({near_gradient:.2g} allowed)"
+        return f"the gradient differs by {apart:.3g} of its size ({near_gradient:.3g} allowed)"
     return compare_replies(expected, found, 4 * near)  # of two tokens, both may move
+
+
+def measure_noise(expected: Expected) -> float:
+    """How far rounding noise moves a step's best log probabilities: the mean of all steps, nats."""
+    wanted, noisy = expected.findings.steps, expected.noisy_steps
+    moved = [measure_step(noisy[name], wanted[name], is_exact=False) for name in noisy]
+    return sum(moved) / len(moved)
+
+
+def measure_step(found: Tensor, wanted: Tensor, *, is_exact: bool) -> float:
+    """How far the log probabilities [rows, vocabulary] that are best in `wanted` are apart."""
+    best = wanted.topk(LIKELY).indices
+    return measure(found.gather(1, best), wanted.gather(1, best), is_exact=is_exact)
 
 
 def measure(found: Tensor, wanted: Tensor, *, is_exact: bool) -> float:

@@ -33,6 +33,7 @@ class Expected:
     margins: list[list[float]]  # of each reply's tokens over the second best, in nats
     noise_nats: float  # mean difference of a target's loss that rounding makes; 0 in 32 bits
     noise_gradients: float  # relative
+    noisy_steps: dict[str, Tensor]  # the steps with that noise; none in 32 bits
 
 
 def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
@@ -43,20 +44,20 @@ def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
         with torch.no_grad():
             long = score(model, samples.long)
             replies, margins = zip(*(continue_(base, w) for w in samples.prompts), strict=True)
-            steps = {
-                "row": step(model, samples, [reply[0] for reply in replies]),
-                "branch": step(model, samples, list(samples.alternatives)),
-            }
+            firsts = [reply[0] for reply in replies]
+            steps = take_steps(model, samples, firsts)
         noise_nats = noise_gradients = 0.0
+        noisy_steps: dict[str, Tensor] = {}
         if not is_exact(base.compute_dtype, base.residency):
             with noisy(model, device):
                 others, noisy_short = differentiate(model, samples.short, adapter)
+                with torch.no_grad():
+                    noisy_steps = take_steps(model, samples, firsts)
             noise_nats = float((noisy_short - short).abs().mean())
             noise_gradients = distance(others, gradients)
     nats = {"short": short, "long": long}
-    return Expected(
-        Findings(nats, steps, list(replies), gradients), list(margins), noise_nats, noise_gradients
-    )
+    findings = Findings(nats, steps, list(replies), gradients)
+    return Expected(findings, list(margins), noise_nats, noise_gradients, noisy_steps)
 
 
 def is_exact(dtype: torch.dtype, residency: str) -> bool:
@@ -148,6 +149,12 @@ def continue_(base: Base, prompt: Window) -> tuple[list[int], list[float]]:
         if reply[-1] == base.special.eos:
             break
     return reply, margins
+
+
+def take_steps(model: Any, samples: Samples, firsts: list[int]) -> dict[str, Tensor]:
+    """Behind each prompt and the reply's first token; and another one in its place."""
+    followed = {"row": firsts, "branch": list(samples.alternatives)}
+    return {name: step(model, samples, tokens) for name, tokens in followed.items()}
 
 
 def step(model: Any, samples: Samples, tokens: list[int]) -> Tensor:

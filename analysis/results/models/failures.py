@@ -1,5 +1,9 @@
-"""Why Inform fails on validation, of replies and of the corpus's own, a domain of a dialogue each:
-python analysis/results/models/unnamed.py CORPUS REPLIES"""
+"""Why Inform and Success fail on validation, of replies and of the corpus's own:
+python analysis/results/models/failures.py CORPUS REPLIES
+
+Inform: domains in which no place was named, or only before the constraints were known. Success,
+where Inform does not fail: what was asked for and never given, in how many domains.
+"""
 
 import json
 import sys
@@ -9,7 +13,7 @@ from pathlib import Path
 from trainable.corpus.corpus import Corpus
 from trainable.corpus.load import load_corpus
 from trainable.dialogue.dialogue import Dialogue
-from trainable.evaluation.inform_success import SystemTurn, is_named, judge
+from trainable.evaluation.inform_success import SystemTurn, find_provided, is_named, judge
 from trainable.evaluation.normalise import normalise_response
 from trainable.evaluation.states import estimate_domains, normalise_state
 
@@ -25,18 +29,24 @@ def main(corpus: Corpus, replies: Path) -> None:
         why = Counter[str]()
         for name, texts in responses.items():
             why.update(explain(dialogues[name], texts, corpus))
-        print(f"{told}: {dict(why)}")
+        print(f"{told}: {dict(why.most_common())}")
 
 
 def explain(dialogue: Dialogue, texts: list[str], corpus: Corpus) -> list[str]:
-    """Of each domain of the goal that Inform fails in."""
+    """Of each domain of the goal that fails: of Inform why, else what Success lacks."""
     states = [normalise_state(turn.state) for turn in dialogue.turns]
     active = estimate_domains(states)
     booked = [turn.booked for turn in dialogue.turns]
     turns = [*map(SystemTurn, map(normalise_response, texts), states, active, booked)]
-    inform, _ = judge(dialogue.goal, turns, corpus.database)
-    failed = [domain for domain in dialogue.goal if not inform[domain]]
-    return [tell(domain, [turn for turn in turns if domain in turn.active]) for domain in failed]
+    inform, success = judge(dialogue.goal, turns, corpus.database)
+    by_domain = {d: [turn for turn in turns if d in turn.active] for d in dialogue.goal}
+    if success is None:
+        return [tell(domain, own) for domain, own in by_domain.items() if not inform[domain]]
+    return [
+        f"{slot} never given"
+        for domain, own in by_domain.items()
+        for slot in set(dialogue.goal[domain]["requestable"]) - find_provided(domain, own)
+    ]
 
 
 def tell(domain: str, turns: list[SystemTurn]) -> str:
