@@ -25,6 +25,14 @@ MUTANTS = {
     ("trainable/evaluation/evaluator.py", "evaluation/test_validation.py"): (
         ("100 * len(set(said)) / len(said)", "100 * len(said) / len(said)"),
     ),
+    ("trainable/corpus/goals.py", "corpus/test_goals.py"): (
+        ("changed, key=lambda domain: _has_booking(turn.state, domain),", "changed,"),
+        ('if latest and "[ref]"', 'if "[ref]"'),
+    ),
+    ("trainable/engine/check/compare.py", "engine/test_check.py"): (
+        ("NOISES * measure_noise(expected)", "NOISES * expected.noise_nats"),
+        ("return compare_replies(expected, found, 4 * near)", "return None"),
+    ),
     ("trainable/system/cache.py", "model/test_identity.py"): (
         ("is_now.st_mtime_ns, is_now.st_ctime_ns, is_now.st_ino", "is_now.st_mtime_ns"),
     ),
@@ -56,6 +64,8 @@ MUTANTS = {
         ("**vars(losses), ", ""),
     ),
     ("trainable/corpus/prompt.py", "corpus/test_prompt.py"): (
+        ('"booked" in config.context and turn.booked', '"booked" in config.context'),
+        ("sorted(turn.booked)", "turn.booked"),
         ("if n < 10", "if n <= 10"),
         ("if slots and domain", "if domain"),
         ("len(database.query(domain, slots))", "len(database.query(domain, {}))"),

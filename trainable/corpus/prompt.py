@@ -7,7 +7,8 @@ One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted
     db> hotel 3
     bot> there are [value_count] hotels . which area ?<eos>
 
-Where the context says so, `booked>` tells what is booked by then, once something is. With a plan the target begins with the placeholders that the reply will hold, and `plan>` opens it:
+Where the context says so, `booked>` tells what is booked by then, once something is. With a plan
+the target begins with the placeholders that the reply will hold, and `plan>` opens it:
 
     plan> [choice]
     bot> there are [choice] hotels . which area ?<eos>

@@ -13,9 +13,12 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from search_spaces.space import Space
 
-PLAIN = {"target": "response", "requests": False, "context": "history+state+db"}
-PLAN, ASKED = {"target": "plan+response"}, {"requests": True}
-BOOKED = {"context": "history+state+db+booked"}
+Point = dict[str, str | bool]
+CONTEXTS = ("history+state+db", "history+state+db+booked")
+PLAIN: Point = {"target": "response", "requests": False, "context": CONTEXTS[0]}
+PLAN: Point = {"target": "plan+response"}
+ASKED: Point = {"requests": True}
+BOOKED: Point = {"context": CONTEXTS[1]}
 LEVERS = {
     "plan": PLAN,
     "asked": ASKED,
@@ -23,7 +26,7 @@ LEVERS = {
     "booked": BOOKED,
     "plan booked": {**PLAN, **BOOKED},
 }
-chosen = os.environ.get("LEVERS", ",".join(LEVERS)).split(",")
+CHOSEN = os.environ.get("LEVERS", ",".join(LEVERS)).split(",")
 
 SPACE = Space(
     name="levers",
@@ -31,9 +34,9 @@ SPACE = Space(
     searched={
         "target": CategoricalDistribution(("response", "plan+response")),
         "requests": CategoricalDistribution((False, True)),
-        "context": CategoricalDistribution((PLAIN["context"], BOOKED["context"])),
+        "context": CategoricalDistribution(CONTEXTS),
         "learning_rate": FloatDistribution(1e-6, 1.0, log=True),
     },
     fixed={name: value for name, value in FOUND.items() if name != "context"},
-    first=tuple({**PLAIN, **LEVERS[name], **RATE} for name in chosen),
+    first=tuple({**PLAIN, **LEVERS[name], **RATE} for name in CHOSEN),
 )
