@@ -15,7 +15,7 @@ from analysis.records import SweepRecords, TrialRecord, read_sweep
 
 STAGES = (
     *("untuned", "search", "tuned", "levers", "booked", "sgd", "sampled"),
-    *("states", "gold", "final", "planned"),
+    *("states", "gold", "final", "planned", "served"),
 )
 # what tells an arm of a stage from another
 LEVERS = ("target", "requests")

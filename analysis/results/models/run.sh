@@ -13,6 +13,7 @@
 # gold      the same, trained on the dialogues alone whose states are not a model's
 # final     what goes on to test: the best setting, for longer (its prompt may hold CONTEXT)
 # planned   the same with a plan before the reply, the lever that stays
+# served    states, plan and reply by the model, behind its own earlier ones, for longer: end-to-end
 # own       the replies of `final` and `planned` behind the model's own earlier replies
 # test      `final` (or the stage TEST_OF, such as own-planned) once, on test, greedy and under the bias
 # ceilings  how far replies alone and states alone could go, from a seed's replies of each stage (no GPU)
@@ -106,6 +107,10 @@ find_states() {  # NAME CORPUS
 final() { train_longer final; }
 
 planned() { train_longer planned --set target=plan+response --set max_new_tokens=100; }
+
+served() {
+  train_longer served --set target=state+plan+response --set earlier_replies=own --set max_new_tokens=100
+}
 
 train_longer() {  # NAME FLAG...
   train "$1" best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
