@@ -92,9 +92,7 @@ class TrialConfig:
     )
     # training; the unit of all lengths is the system turn
     learning_rate: float | None = declare(None, "peak of the schedule", (1e-8, 10), TRAINED)
-    schedule: str | None = declare(
-        None, "of the learning rate after its warmup", SCHEDULES, TRAINED
-    )
+    schedule: str | None = declare(None, "of the learning rate after warmup", SCHEDULES, TRAINED)
     warmup_turns: int | None = declare(
         None, "turns over which the learning rate rises from 0", (0, 10**9), TRAINED
     )
