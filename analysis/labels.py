@@ -137,11 +137,13 @@ def to_markdown(rows: Iterable[Sequence[str]]) -> str:
 
 
 def abbreviate(text: str, n_characters: int) -> str:
-    """
+    """Without its middle, for long values often begin alike.
+
     >>> abbreviate("history+state+db", 14), abbreviate("ffn", 14)
-    ('history+state…', 'ffn')
+    ('histor…tate+db', 'ffn')
     """
-    return text if len(text) <= n_characters else f"{text[: n_characters - 1]}…"
+    front, back = (n_characters - 1) // 2, n_characters // 2
+    return text if len(text) <= n_characters else f"{text[:front]}…{text[-back:]}"
 
 
 def format_signed(value: float, digits: int = 1) -> str:

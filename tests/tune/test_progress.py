@@ -12,6 +12,7 @@ from tune.terminal.heartbeats import merge
 from tune.terminal.live import Display
 from tune.terminal.progress import SweepProgress
 from tune.terminal.table import render
+from tune.terminal.trial_rows import list_fields
 
 SWEEP = {"name": "mine", "config": {"trials": 4, "rungs_turns": [100, 300], "train_turns": 900}}
 
@@ -180,3 +181,17 @@ def test_rungs_that_generate_nothing_show_losses() -> None:
 
 def test_nothing_to_show_yet_is_shown_too() -> None:
     assert "no score yet" in show(SweepProgress({"name": "new", "config": {}}))
+
+
+def test_long_values_that_begin_alike_are_told_apart() -> None:
+    """Else the field would seem alike in all trials, and stand behind the others."""
+    contexts = ("history+state+db", "history+state+db+booked")
+    progress = SweepProgress(SWEEP, slots=2)
+    for number, context in enumerate(contexts):
+        params = {"rank": 8, "context": context}
+        progress.on_event({**start(number), "params": params})
+    fields = list_fields(progress.trials, "", n_cells=10)
+    assert [(f.header, f.values) for f in fields] == [
+        ("context", ("hist…te+db", "hist…ooked")),
+        ("rank", ("8", "8")),
+    ]
