@@ -19,8 +19,8 @@ BOOKED = "history+state+db+booked"
         (
             {"context": BOOKED, "requests": True},
             "It reads what was said so far, the dialogue's state (`state>`, with what the user "
-            "asks for as `phone = ?`), how many rows of the database match it (`db>`) and the domains "
-            "with something booked by then, if any (`booked>`).",
+            "asks for as `phone = ?`), how many rows of the database match it (`db>`) and the "
+            "domains with something booked by then, if any (`booked>`).",
         ),
         (
             {"target": "state+plan+response"},
