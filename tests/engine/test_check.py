@@ -22,8 +22,8 @@ def make_findings(nats: float = 0.0, step: float = 0.0, reply: int = 19) -> Find
 
 def make_expected(margin: float = 5.0) -> Expected:
     """Rounding moves losses by 0.01 nats and steps by 0.1."""
-    noisy = {"row": STEP - 0.1, "branch": STEP + 0.1}
-    return Expected(make_findings(), [[margin, margin]], 0.01, 0.0, noisy)
+    draws = [{"row": STEP - way * 0.1, "branch": STEP + 0.1} for way in (0.5, 1.5)]
+    return Expected(make_findings(), [[margin, margin]], 0.01, 0.0, draws)
 
 
 @pytest.mark.parametrize(

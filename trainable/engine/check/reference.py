@@ -15,6 +15,7 @@ from trainable.model.base import Base
 
 ROUNDING = ("int8", "fp8")  # bases that round what they multiply
 NOISE = 2.0**-9  # relative, of embeddings: how far rounding alone carries in 16 bits
+DRAWS = 4  # of that noise, for steps: they have few numbers
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Expected:
     margins: list[list[float]]  # of each reply's tokens over the second best, in nats
     noise_nats: float  # mean difference of a target's loss that rounding makes; 0 in 32 bits
     noise_gradients: float  # relative
-    noisy_steps: dict[str, Tensor]  # the steps with that noise; none in 32 bits
+    noisy_steps: list[dict[str, Tensor]]  # the steps with that noise, drawn anew; none in 32 bits
 
 
 def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
@@ -47,12 +48,11 @@ def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
             firsts = [reply[0] for reply in replies]
             steps = take_steps(model, samples, firsts)
         noise_nats = noise_gradients = 0.0
-        noisy_steps: dict[str, Tensor] = {}
+        noisy_steps = []
         if not is_exact(base.compute_dtype, base.residency):
             with noisy(model, device):
                 others, noisy_short = differentiate(model, samples.short, adapter)
-                with torch.no_grad():
-                    noisy_steps = take_steps(model, samples, firsts)
+            noisy_steps = [add_noise(base, samples, firsts, seed) for seed in range(DRAWS)]
             noise_nats = float((noisy_short - short).abs().mean())
             noise_gradients = distance(others, gradients)
     nats = {"short": short, "long": long}
@@ -98,9 +98,9 @@ def hooked(model: nn.Module, adapter: Adapter) -> Iterator[None]:
 
 
 @contextmanager
-def noisy(model: Any, device: torch.device, size: float = NOISE) -> Iterator[None]:
+def noisy(model: Any, device: torch.device, size: float = NOISE, seed: int = 1) -> Iterator[None]:
     """The model with embeddings that are off by that share, at random."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
 
     def hook(layer: nn.Module, inputs: Any, out: Tensor) -> Tensor:  # [..., width]
         noise = torch.randn(out.shape, generator=generator).to(device, out.dtype)
@@ -155,6 +155,12 @@ def take_steps(model: Any, samples: Samples, firsts: list[int]) -> dict[str, Ten
     """Behind each prompt and the reply's first token; and another one in its place."""
     followed = {"row": firsts, "branch": list(samples.alternatives)}
     return {name: step(model, samples, tokens) for name, tokens in followed.items()}
+
+
+def add_noise(base: Base, samples: Samples, firsts: list[int], seed: int) -> dict[str, Tensor]:
+    """The same steps with noise."""
+    with noisy(base.model, base.device, seed=seed), torch.no_grad():
+        return take_steps(base.model, samples, firsts)
 
 
 def step(model: Any, samples: Samples, tokens: list[int]) -> Tensor:
