@@ -63,7 +63,7 @@ def test_bookings_that_nobody_noted_are_read_off_the_references_given() -> None:
         ("your [ref] first", {}),  # of nothing that this dialogue knows
         ("shall i book it?", {"train": {"day": "monday"}, "attraction": {"area": "west"}}),
         ("done, [ref]", {"train": {"day": "monday"}, "attraction": {"area": "east"}}),
-        ("both? [ref]", {"train": {"day": "friday"}, "hotel": {"bookday": "friday"}}),
+        ("both? [hotel_reference]", {"train": {"day": "friday"}, "hotel": {"bookday": "friday"}}),
         ("again: [ref]", {"train": {"day": "friday"}, "hotel": {"bookday": "friday"}}),
     ]
     turns = [

@@ -11,6 +11,7 @@ from typing import Any
 
 from trainable.corpus.files import expect_fields, read_json
 from trainable.dialogue.dialogue import State, Turn
+from trainable.dialogue.slots import CANONICAL, PLACEHOLDER
 from trainable.dialogue.values import normalise_value
 from trainable.trial import ConfigError
 
@@ -122,11 +123,16 @@ def infer_booked(turns: Sequence[Turn]) -> list[list[str]]:
     for turn in turns:
         changed = [domain for domain in BOOKABLE if turn.state.get(domain) != before.get(domain)]
         latest = max(changed, key=lambda domain: _has_booking(turn.state, domain), default=latest)
-        if latest and "[ref]" in turn.delexicalised:
+        if latest and _gives_reference(turn):
             booked.add(latest)
         found.append(sorted(booked))
         before = turn.state
     return found
+
+
+def _gives_reference(turn: Turn) -> bool:
+    slots = PLACEHOLDER.findall(turn.delexicalised)
+    return any(CANONICAL.get(slot.lower()) == "REFERENCE" for slot in slots)
 
 
 def _has_booking(state: State, domain: str) -> bool:

@@ -171,7 +171,7 @@ def list_fields(trials: Sequence[TrialRecord], asked: str, n_cells: int) -> list
     space's order, then what is alike in all these trials."""
     names = dict.fromkeys(name for t in trials for name in t.params if name != "seed")
     values = {name: tuple(_show_value(t, name, n_cells) for t in trials) for name in names}
-    alike = {name for name in names if len({t.params.get(name) for t in trials}) == 1}
+    alike = {name for name in names if len({t.params.get(name, "") for t in trials}) == 1}
     first = {asked: 0, "learning_rate": 1}
     varying = sorted(names, key=lambda name: (name in alike, first.get(name, 2)))
     return [Field(header=name.replace("_", "_\n"), values=values[name]) for name in varying]

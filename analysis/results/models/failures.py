@@ -5,7 +5,6 @@ Inform: domains in which no place was named, or only before the constraints were
 where Inform does not fail: what was asked for and never given, in how many domains.
 """
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from trainable.corpus.load import load_corpus
 from trainable.dialogue.dialogue import Dialogue
 from trainable.evaluation.inform_success import SystemTurn, find_provided, is_named, judge
 from trainable.evaluation.normalise import normalise_response
+from trainable.evaluation.predictions import read_predictions
 from trainable.evaluation.states import estimate_domains, normalise_state
 
 
@@ -22,7 +22,7 @@ def main(corpus: Corpus, replies: Path) -> None:
     dialogues = {dialogue.id: dialogue for dialogue in corpus.get_split("validation")}
     made = {
         name: [turn["response"] for turn in turns]
-        for name, turns in json.loads(replies.read_text()).items()
+        for name, turns in read_predictions(replies).items()
     }
     own = {name: [turn.delexicalised for turn in dialogues[name].turns] for name in made}
     for told, responses in (("the system's", made), ("the corpus's", own)):

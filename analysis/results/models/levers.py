@@ -14,11 +14,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from search_spaces.space import Space
 
 Point = dict[str, str | bool]
-CONTEXTS = ("history+state+db", "history+state+db+booked")
-PLAIN: Point = {"target": "response", "requests": False, "context": CONTEXTS[0]}
+PLAIN: Point = {"target": "response", "requests": False, "context": FOUND.pop("context")}
 PLAN: Point = {"target": "plan+response"}
 ASKED: Point = {"requests": True}
-BOOKED: Point = {"context": CONTEXTS[1]}
+BOOKED: Point = {"context": "history+state+db+booked"}
 LEVERS = {
     "plan": PLAN,
     "asked": ASKED,
@@ -34,9 +33,9 @@ SPACE = Space(
     searched={
         "target": CategoricalDistribution(("response", "plan+response")),
         "requests": CategoricalDistribution((False, True)),
-        "context": CategoricalDistribution(CONTEXTS),
+        "context": CategoricalDistribution((PLAIN["context"], BOOKED["context"])),
         "learning_rate": FloatDistribution(1e-6, 1.0, log=True),
     },
-    fixed={name: value for name, value in FOUND.items() if name != "context"},
+    fixed=FOUND,
     first=tuple({**PLAIN, **LEVERS[name], **RATE} for name in CHOSEN),
 )

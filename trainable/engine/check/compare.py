@@ -10,12 +10,11 @@ than four times what a step may differ by.
 
 from torch import Tensor
 
-from trainable.engine.check.reference import Expected, Findings, distance
+from trainable.engine.check.reference import Expected, Findings, distance, pick_likely
 
 EXACT_NATS, EXACT_GRADIENT = 1e-4, 1e-3
 ROUGH_NATS, ROUGH_GRADIENT = 0.05, 0.05
 NOISES = 4.0
-LIKELY = 8  # of a step's log probabilities, the best are compared
 
 
 def find_difference(expected: Expected, found: Findings, *, is_exact: bool) -> str | None:
@@ -28,9 +27,10 @@ def find_difference(expected: Expected, found: Findings, *, is_exact: bool) -> s
             what = {"short": "a dialogue alone", "long": "the longest dialogue"}
             where = what.get(name, "a dialogue beside a longer one")
             return f"log probabilities of {where} differ by {apart:.3g} nats ({near:.3g} allowed)"
-    near = EXACT_NATS if is_exact else ROUGH_NATS + NOISES * measure_noise(expected)
+    near = EXACT_NATS if is_exact else ROUGH_NATS + NOISES * expected.noise_steps
     for name, log_p in found.steps.items():
-        apart = measure_step(log_p, wanted.steps[name], is_exact=is_exact)
+        own = wanted.steps[name]
+        apart = measure(pick_likely(log_p, own), pick_likely(own, own), is_exact=is_exact)
         if not apart <= near:
             return f"a decoding step ({name}) differs by {apart:.3g} nats ({near:.3g} allowed)"
     near_gradient = EXACT_GRADIENT if is_exact else ROUGH_GRADIENT
@@ -39,23 +39,6 @@ def find_difference(expected: Expected, found: Findings, *, is_exact: bool) -> s
     if not apart <= near_gradient:
         return f"the gradient differs by {apart:.3g} of its size ({near_gradient:.3g} allowed)"
     return compare_replies(expected, found, 4 * near)  # of two tokens, both may move
-
-
-def measure_noise(expected: Expected) -> float:
-    """How far rounding noise moves a step's best log probabilities: the mean of all steps, nats."""
-    wanted = expected.findings.steps
-    moved = [
-        measure_step(steps[name], wanted[name], is_exact=False)
-        for steps in expected.noisy_steps
-        for name in steps
-    ]
-    return sum(moved) / len(moved)
-
-
-def measure_step(found: Tensor, wanted: Tensor, *, is_exact: bool) -> float:
-    """How far the log probabilities [rows, vocabulary] that are best in `wanted` are apart."""
-    best = wanted.topk(LIKELY).indices
-    return measure(found.gather(1, best), wanted.gather(1, best), is_exact=is_exact)
 
 
 def measure(found: Tensor, wanted: Tensor, *, is_exact: bool) -> float:

@@ -16,6 +16,7 @@ from trainable.model.base import Base
 ROUNDING = ("int8", "fp8")  # bases that round what they multiply
 NOISE = 2.0**-9  # relative, of embeddings: how far rounding alone carries in 16 bits
 DRAWS = 4  # of that noise, for steps: they have few numbers
+LIKELY = 8  # of a step's log probabilities, the best are compared
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Expected:
     findings: Findings
     margins: list[list[float]]  # of each reply's tokens over the second best, in nats
     noise_nats: float  # mean difference of a target's loss that rounding makes; 0 in 32 bits
+    noise_steps: float  # the same of a step's best log probabilities
     noise_gradients: float  # relative
-    noisy_steps: list[dict[str, Tensor]]  # the steps with that noise, drawn anew; none in 32 bits
 
 
 def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
@@ -47,17 +48,16 @@ def observe(base: Base, samples: Samples, adapter: Adapter) -> Expected:
             replies, margins = zip(*(continue_(base, w) for w in samples.prompts), strict=True)
             firsts = [reply[0] for reply in replies]
             steps = take_steps(model, samples, firsts)
-        noise_nats = noise_gradients = 0.0
-        noisy_steps = []
+        noise_nats = noise_steps = noise_gradients = 0.0
         if not is_exact(base.compute_dtype, base.residency):
             with noisy(model, device):
                 others, noisy_short = differentiate(model, samples.short, adapter)
-            noisy_steps = [add_noise(base, samples, firsts, seed) for seed in range(DRAWS)]
             noise_nats = float((noisy_short - short).abs().mean())
+            noise_steps = measure_noise(base, samples, firsts, steps)
             noise_gradients = distance(others, gradients)
     nats = {"short": short, "long": long}
     findings = Findings(nats, steps, list(replies), gradients)
-    return Expected(findings, list(margins), noise_nats, noise_gradients, noisy_steps)
+    return Expected(findings, list(margins), noise_nats, noise_steps, noise_gradients)
 
 
 def is_exact(dtype: torch.dtype, residency: str) -> bool:
@@ -157,10 +157,21 @@ def take_steps(model: Any, samples: Samples, firsts: list[int]) -> dict[str, Ten
     return {name: step(model, samples, tokens) for name, tokens in followed.items()}
 
 
-def add_noise(base: Base, samples: Samples, firsts: list[int], seed: int) -> dict[str, Tensor]:
-    """The same steps with noise."""
-    with noisy(base.model, base.device, seed=seed), torch.no_grad():
-        return take_steps(base.model, samples, firsts)
+def measure_noise(
+    base: Base, samples: Samples, firsts: list[int], steps: dict[str, Tensor]
+) -> float:
+    """How far noise moves the best log probabilities of those steps: their mean, in nats."""
+    moved = []
+    for seed in range(DRAWS):
+        with noisy(base.model, base.device, seed=seed), torch.no_grad():
+            others = take_steps(base.model, samples, firsts)
+        moved += [pick_likely(others[n] - steps[n], steps[n]).abs() for n in steps]
+    return float(torch.stack(moved).mean())
+
+
+def pick_likely(values: Tensor, log_p: Tensor) -> Tensor:
+    """Of values [rows, vocabulary] those of the words that are likely: [rows, LIKELY]."""
+    return values.gather(1, log_p.topk(LIKELY).indices)
 
 
 def step(model: Any, samples: Samples, tokens: list[int]) -> Tensor:
