@@ -15,7 +15,7 @@ from analysis.records import SweepRecords, TrialRecord, read_sweep
 
 STAGES = (
     *("untuned", "search", "tuned", "levers", "booked", "sgd", "sampled"),
-    *("states", "gold", "final", "planned", "served"),
+    *("states", "gold", "final", "planned", "final_booked", "planned_booked", "served"),
 )
 # what tells an arm of a stage from another
 LEVERS = ("target", "requests")
@@ -62,7 +62,7 @@ def read_arms(records: SweepRecords, stage: str) -> Iterator[Arm]:
         groups[" ".join((stage, *tell(trial, stage)))].append(trial)
     for arm, trials in groups.items():
         yield Arm(
-            model=records.name.removeprefix(f"{stage}-"),
+            model=records.folder.name.removeprefix(f"{stage}-"),
             stage=stage,
             name=arm,
             values=tuple(asdict(trial.replied[-1]) for trial in trials),

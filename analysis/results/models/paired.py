@@ -18,7 +18,7 @@ from analysis.noise import draw_values
 Values = Mapping[str, Any]
 Read = Callable[[Values], float | None]  # None: not measured
 Gap = tuple[float, float]  # the difference of two means, half of its interval
-OWN = "own of "
+OWN, BOOKED = "own of ", "_booked"
 
 
 def read_combined(values: Values) -> float | None:
@@ -46,11 +46,14 @@ def find_intervals(arms: Sequence[Arm]) -> dict[str, float]:
 
 
 def find_plain(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    """What an arm is held against: `own of` a sweep against that sweep; else `tuned` of its
-    model, or `states` where states are predicted, or `final` where training was long; each of these
-    against that of a smaller model of its series, or else of the first model."""
-    behind_own = (arm.name.removeprefix(OWN),) if arm.name.startswith(OWN) else ()
-    for plain in (*behind_own, "tuned", "states", "final"):
+    """What an arm is held against: `own of` a sweep against that sweep, one with bookings against
+    the same without; else `tuned` of its model, or `states` where states are predicted, or `final`
+    where training was long; each of these against that of a smaller model of its series, or else
+    of the first model."""
+    own = arm.name.startswith(OWN)
+    without = arm.name.removeprefix(OWN) if own else arm.name.removesuffix(BOOKED)
+    first = () if without == arm.name else (without,)
+    for plain in (*first, "tuned", "states", "final", "final_booked"):
         found = [other for other in arms if other.name == plain]
         if arm.name == plain:
             smaller = takewhile(lambda other: other is not arm, found)

@@ -11,12 +11,13 @@
 # sampled   the corpus with the model's own replies where they say what the corpus's say
 # states    the model finds the states itself
 # gold      the same, trained on the dialogues alone whose states are not a model's
-# final     what goes on to test: the best setting, for longer (its prompt may hold CONTEXT)
-# planned   the same with a plan before the reply, the lever that stays
+# final     the best setting, for longer
+# planned   the same with a plan before the reply
+# final_booked, planned_booked   these with what is booked in the prompt
 # served    states, plan and reply by the model, behind its own earlier ones, for longer: end-to-end
-# own       the replies of `final` and `planned` behind the model's own earlier replies
-# test      `final` (or the stage TEST_OF, such as own-planned) once, on test, greedy and under the bias
-# ceilings  how far replies alone and states alone could go, from a seed's replies of each stage (no GPU)
+# own       the replies of stage OF behind the model's own earlier replies
+# test      stage OF (own-STAGE: behind the model's own) once, on test, greedy and under the bias
+# ceilings  how far replies alone and states alone could go, from replies that were made (no GPU)
 # check     the replies of `test` scored by mwzeval, too (no GPU)
 # table     all of it as table.md and table.csv (no GPU)
 set -euo pipefail
@@ -104,25 +105,29 @@ find_states() {  # NAME CORPUS
   train "$1" best 3 3 "${validated[@]}" --calibrate --set target=state+response --set "corpus=$2"
 }
 
+room=(--set max_new_tokens=100)  # for the plan
+bookings=(--set context=history+state+db+booked)
+
 final() { train_longer final; }
 
-planned() { train_longer planned --set target=plan+response --set max_new_tokens=100; }
+planned() { train_longer planned --set target=plan+response "${room[@]}"; }
+
+final_booked() { train_longer final_booked "${bookings[@]}"; }
+
+planned_booked() { train_longer planned_booked --set target=plan+response "${room[@]}" "${bookings[@]}"; }
 
 served() {
-  train_longer served --set target=state+plan+response --set earlier_replies=own --set max_new_tokens=100
+  train_longer served --set target=state+plan+response "${room[@]}" "${bookings[@]}" --set earlier_replies=own
 }
 
 train_longer() {  # NAME FLAG...
   train "$1" best 3 3 --eval-dialogues "${FINAL_DIALOGUES:-1000}" --calibrate \
-    --train-turns "${FINAL_TURNS:-110000}" ${CONTEXT:+--set "context=$CONTEXT"} "${@:2}"
+    --train-turns "${FINAL_TURNS:-110000}" "${@:2}"
 }
 
-own() {
-  local stage
-  for stage in own-final own-planned; do score_seeds $stage validation "${FINAL_DIALOGUES:-1000}"; done
-}
+own() { score_seeds "own-${OF:?}" validation "${FINAL_DIALOGUES:-1000}"; }
 
-test() { score_seeds "${TEST_OF:-final}" test "${TEST_DIALOGUES:-}" test-; }
+test() { score_seeds "${OF:?}" test "${TEST_DIALOGUES:-}" test-; }
 
 score_seeds() {  # STAGE SPLIT DIALOGUES [PREFIX]: all seeds; own-STAGE: behind their own earlier replies
   local trial seed=0 flags=()
@@ -133,14 +138,20 @@ score_seeds() {  # STAGE SPLIT DIALOGUES [PREFIX]: all seeds; own-STAGE: behind 
 }
 
 ceilings() {
-  local stage replies
+  local stage seed
   mkdir -p runs/ceilings
-  for stage in tuned states gold final planned; do
-    replies=runs/$stage-$model/trials/0000/responses.json
-    [ -f "$replies" ] || continue
-    python3 -m tune.ceilings --predictions "$replies" --corpus "$CORPUS" --partial --json >runs/ceilings/part
-    mv runs/ceilings/part "runs/ceilings/$stage-$model.json"
+  for stage in tuned states gold final planned final_booked planned_booked served; do
+    find_ceilings "$stage-$model" "runs/$stage-$model/trials/0000/responses.json" validation
   done
+  for seed in 0 1 2; do
+    find_ceilings "test-served-$model-$seed" "runs/scored/test-served/$model/replies/greedy-$seed.json" test
+  done
+}
+
+find_ceilings() {  # NAME REPLIES SPLIT: where there are such replies
+  [ -f "$2" ] || return 0
+  python3 -m tune.ceilings --predictions "$2" --corpus "$CORPUS" --split "$3" --partial --json >runs/ceilings/part
+  mv runs/ceilings/part "runs/ceilings/$1.json"
 }
 
 check() {
