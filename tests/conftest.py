@@ -182,7 +182,11 @@ def small_folder(tmp_path: Path) -> Path:
         dump(folder / split / "dialogues_001.json", dialogues)
     acts = {
         "1": {
-            "dialog_act": {},
+            "dialog_act": {
+                "Restaurant-Inform": [["Phone", "01223 1"], ["Name", "Da Nino"], ["Post", "?"]],
+                "Booking-Request": [["Time", "?"]],
+                "general-reqmore": [["none", "none"]],
+            },
             "span_info": [
                 ["Restaurant-Inform", "phone", "01223 1", 24, 31],
                 ["Restaurant-Inform", "name", "Da Nino", 10, 17],

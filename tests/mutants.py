@@ -67,6 +67,8 @@ MUTANTS = {
     ("trainable/corpus/prompt.py", "corpus/test_prompt.py"): (
         ('"booked" in config.context and turn.booked', '"booked" in config.context'),
         ("sorted(turn.booked)", "turn.booked"),
+        ("plans_acts(config) and turn.acts", "turn.acts"),
+        ("plans_acts(config) and turn.acts", "plans_acts(config)"),
         ("if n < 10", "if n <= 10"),
         ("if slots and domain", "if domain"),
         ("len(database.query(domain, slots))", "len(database.query(domain, {}))"),

@@ -141,8 +141,8 @@ class TrialConfig:
     )
     target: str = declare(
         "response",
-        "what is learnt: the reply, after the belief state or a plan (the reply's placeholders)",
-        ("response", "state+response", "plan+response", "state+plan+response"),
+        "what is learnt: the reply, after the belief state or a plan (its placeholders, or acts)",
+        tuple(f"{s}{p}response" for p in ("", "plan+", "acts+") for s in ("", "state+")),
     )
     instruction: str | None = declare(None, "a line in front of every sequence")
     max_length_tokens: int = declare(

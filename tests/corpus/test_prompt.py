@@ -88,6 +88,23 @@ def test_a_plan_is_the_reply_s_placeholders_in_front_of_it() -> None:
     assert spell(window.ids[: window.prompts[0]]) == "<s>user> ask 0\nplan>"
 
 
+def test_a_plan_of_acts_is_what_the_corpus_tells() -> None:
+    """Of a turn without acts, the placeholders."""
+    first, second = TURNS
+    dialogue = replace(DIALOGUE, turns=(first, replace(second, acts="hotel inform [n]")))
+    config = make_config(target="acts+response")
+    text, learnt = read(config, dialogue)
+    assert learnt == [" [n]\nbot> it is [n] 0", " hotel inform [n]\nbot> it is [n] 1"]
+    assert text.startswith("user> ask 0\nplan> [n]\nbot> ")
+    assert [cut_plan(each.strip(), config) for each in learnt] == ["it is [n] 0", "it is [n] 1"]
+    assert read(make_config(target="plan+response"), dialogue)[1][1] == " [n]\nbot> it is [n] 1"
+    _, learnt = read(make_config(target="state+acts+response"), dialogue)
+    assert learnt[2:] == [
+        " hotel area = west , pricerange = cheap",
+        " hotel inform [n]\nbot> it is [n] 1",
+    ]
+
+
 def test_what_a_user_asks_for_stands_in_the_state() -> None:
     asking = replace(TURNS[0], requested={"hotel": ["phone"], "train": ["price"]})
     dialogue = replace(DIALOGUE, turns=(asking,))

@@ -36,6 +36,8 @@ def test_a_dialogue_as_published_becomes_frozen_turns(small_folder: Path, own_ca
             delexicalised="How about [name]? Call [phone].",
             state={"restaurant": {"food": "italian"}},  # what is not cared for is left out
             booked=(),
+            acts="restaurant inform [phone] [name] postcode ; booking request time ; "
+            "general reqmore",
         ),
         Turn(
             user="Book it.",

@@ -26,8 +26,10 @@ def write_parquet(folder: Path) -> None:
                 turn["speaker"] = int(turn["speaker"] == "SYSTEM")
                 for frame in turn["frames"]:
                     values = frame.setdefault("state", {"slot_values": {}})["slot_values"]
-                    columns = {"slot": list(values), "value_list": list(values.values())}
+                    columns = {"slot_name": list(values), "slot_value_list": [*values.values()]}
                     frame["state"] = {"slot_values": columns}
+                    for act in frame["actions"]:
+                        act["act"] = {"INFORM_COUNT": 5}[act["act"]]
             rows.append(row)
         (folder / split).mkdir(parents=True)
         parquet.write_table(pa.Table.from_pylist(rows), folder / split / "0000.parquet")
@@ -43,6 +45,7 @@ def test_spans_states_and_acts_are_read(own_cache: Path, tmp_path: Path, write: 
     assert turn.response == "Hotel 1 is in Rome, one of 7."
     assert turn.delexicalised == "[hotels_hotel_name] is in Rome, one of [hotels_count]."
     assert turn.state == {"hotels": {"city": "Rome"}} and not dialogue.goal
+    assert turn.acts == "hotels inform count [hotels_count]"
 
 
 def test_of_overlapping_spans_the_first_counts() -> None:

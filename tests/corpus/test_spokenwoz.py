@@ -31,6 +31,7 @@ def make_entry() -> dict[str, Any]:
             {
                 **{"tag": "system", "text": SAID, "span_info": spans, "words": words},
                 "metadata": {"hotel": told, "profile": own},
+                "dialog_act": {"hotel-inform": [["name", "acorn guest house"], ["area", "north"]]},
             },
         ],
     }
@@ -60,6 +61,7 @@ def test_transcripts_goals_states_and_spans_are_read(
     dialogue = corpus.splits["train"][0]
     (turn,) = dialogue.turns
     assert turn.delexicalised == "the [name] is in the north"
+    assert turn.acts == "hotel inform [name] area"
     assert turn.state == {"hotel": {"area": "north"}, "profile": {"name": "jane"}}
     assert dialogue.goal["hotel"]["informable"] == {"area": "north"}
     assert corpus.kind == "multiwoz" and corpus.database.query("restaurant", {"food": "indian"})

@@ -159,8 +159,19 @@ def test_old_turns_are_cut_off_where_replies_are_longer_than_the_corpus_s() -> N
     }
 
 
-def test_a_lexicalised_reply_s_plan_is_its_own() -> None:
-    pack = open_pack({"one": untuned(response="lexicalised", target="plan+response")})
-    task, written = pack.slots["one"].task, "[name]\nbot> it is la mimosa"
+@pytest.mark.parametrize(
+    ("fields", "written"),
+    [
+        ({"response": "lexicalised", "target": "plan+response"}, "[name]\nbot> it is la mimosa"),
+        ({"target": "acts+response"}, "hotel offer [area]\nbot> it is [name]"),
+        (
+            {"response": "lexicalised", "target": "acts+response"},
+            "hotel offer\nbot> it is la mimosa",
+        ),
+    ],
+)
+def test_a_plan_that_the_reply_does_not_tell_is_kept(fields: dict[str, Any], written: str) -> None:
+    pack = open_pack({"one": untuned(**fields)})
+    task = pack.slots["one"].task
     dialogue = put_reply(task, task.dialogues("validation", 1)[0], 0, written)
     assert spell_target(dialogue.turns[0], task.config) == written

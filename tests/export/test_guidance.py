@@ -27,6 +27,11 @@ BOOKED = "history+state+db+booked"
             "It reads what was said so far and the state, which it writes itself before it replies."
             " It writes a reply's placeholders first, then `bot>` and the reply.",
         ),
+        (
+            {"target": "acts+response"},
+            "It reads what was said so far. It writes what a reply does (its acts) first, then "
+            "`bot>` and the reply.",
+        ),
     ],
 )
 def test_what_stands_in_front_of_a_reply_is_told(fields: dict[str, Any], told: str) -> None:

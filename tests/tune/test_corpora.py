@@ -12,6 +12,7 @@ import pytest
 from trainable.model.source import EMBEDDED_FOLDER
 from trainable.trial import ConfigError, TrialConfig
 from tune.plan.corpora import describe_corpora
+from tune.plan.task import check_task
 
 
 @pytest.fixture
@@ -52,3 +53,20 @@ def test_an_exchange_that_does_not_fit_is_refused_each_time(
     for _ in range(2):
         with pytest.raises(ConfigError, match="more than max_length_tokens=16"):
             describe_corpora([replace(trial, max_length_tokens=16)])
+
+
+def test_how_many_turns_have_acts_is_told(
+    trial: TrialConfig, small_folder: Path, own_cache: Path
+) -> None:
+    acts = replace(
+        trial, corpus=str(small_folder), target="acts+response", response="delexicalised"
+    )
+    assert describe_corpora([acts])[-1] == (
+        f"corpus {small_folder}: 2 of 4 training turns have acts; the others' plans are their "
+        "placeholders"
+    )
+    check_task([acts])
+    path = small_folder / "dialog_acts.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"dialog_act": {"', '"told": {"'))
+    with pytest.raises(ConfigError, match=r"does not tell what the system does.*plan\+response"):
+        check_task([acts])

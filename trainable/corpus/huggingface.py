@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from trainable.corpus.acts import list_acts
 from trainable.corpus.files import expect_fields, pair_turns
 from trainable.corpus.multiwoz import Exchange, parse_requests, parse_state
 from trainable.corpus.tables import list_structs
@@ -130,6 +131,7 @@ def _list_exchanges(row: Mapping[str, Any]) -> Iterator[Exchange]:
             requested=parse_requests(
                 _read_requests(asked["frames"]), dict(_read_acts(asked["dialogue_acts"]))
             ),
+            acts=list_acts(dict(_read_acts(answered["dialogue_acts"]))),
         )
 
 

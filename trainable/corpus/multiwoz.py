@@ -13,6 +13,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+from trainable.corpus.acts import SLOTS, Act, list_acts, spell_acts
 from trainable.corpus.corpus import Tell
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, pair_turns, read_json
@@ -25,9 +26,6 @@ SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the 
 IN_CHECKOUT = Path("data/MultiWOZ_2.2")
 # Acts may be published for a few dialogues that were withdrawn; a missing file is hundreds.
 _STRAY_ACTS = 10
-# slots of acts as MultiWOZ 2.1 spells them -> as its states do
-ACT_SLOTS = {"addr": "address", "post": "postcode", "fee": "entrancefee", "ticket": "price"}
-ACT_SLOTS |= {"id": "trainid", "car": "type"}
 
 Splits = dict[str, tuple[Dialogue, ...]]
 
@@ -132,6 +130,7 @@ def _list_exchanges(dialogue: Mapping[str, Any], acts: Mapping[str, Any]) -> Ite
                 (slot for f in asked["frames"] for slot in f["state"].get("requested_slots") or ()),
                 (acts[name].get(asked["turn_id"]) or {}).get("dialog_act") or {},
             ),
+            acts=list_acts(annotation.get("dialog_act") or {}),
         )
 
 
@@ -144,6 +143,7 @@ class Exchange:
     spans: Sequence[Sequence[Any]]  # the system turn's span_info
     state: State
     requested: Requests
+    acts: Sequence[Act]  # the system's
 
 
 def parse_state(frames: Iterable[tuple[str, Mapping[str, Sequence[str]]]]) -> State:
@@ -168,11 +168,11 @@ def parse_requests(slots: Iterable[str], acts: Mapping[str, Sequence[Sequence[st
     """
     asked = [(domain, slot) for domain, _, slot in (name.partition("-") for name in slots) if slot]
     if not asked:
-        kinds = ((name.lower().partition("-"), pairs) for name, pairs in acts.items())
-        asked = [(d, p[0].lower()) for (d, _, kind), ps in kinds if kind == "request" for p in ps]
+        kinds = ((act.partition(" "), slots) for act, slots in list_acts(acts))
+        asked = [(d, slot) for (d, _, kind), slots in kinds if kind == "request" for slot in slots]
     requested: dict[str, list[str]] = {}
     for domain, slot in asked:
-        requested.setdefault(domain, []).append(ACT_SLOTS.get(slot, slot))
+        requested.setdefault(domain, []).append(SLOTS.get(slot, slot))
     return {domain: sorted(set(own)) for domain, own in sorted(requested.items())}
 
 
@@ -182,22 +182,27 @@ def build_dialogue(name: str, exchanges: Iterable[Exchange], aims: Aims, tell: T
     short = shorten_id(name)
     with expect_fields(f"dialogue {name}"):
         turns = tuple(
-            Turn(
-                user=exchange.user,
-                response=exchange.system,
-                delexicalised=delexicalise(
-                    exchange.system, exchange.spans, f"{name}, system turn {number}", tell
-                ),
-                state=exchange.state,
-                booked=(),
-                requested=exchange.requested,
-            )
+            build_turn(exchange, f"{name}, system turn {number}", tell)
             for number, exchange in enumerate(exchanges)
         )
     booked = aims.booked[short] if short in aims.booked else infer_booked(turns)
     by_turn = zip(turns, chain(booked, repeat(())), strict=False)
     turns = tuple(replace(turn, booked=tuple(own)) for turn, own in by_turn)
     return Dialogue(id=short, turns=turns, goal=aims.goals.get(short, {}))
+
+
+def build_turn(exchange: Exchange, place: str, tell: Tell) -> Turn:
+    """The turn, without what is booked by then."""
+    delexicalised = delexicalise(exchange.system, exchange.spans, place, tell)
+    return Turn(
+        user=exchange.user,
+        response=exchange.system,
+        delexicalised=delexicalised,
+        state=exchange.state,
+        booked=(),
+        requested=exchange.requested,
+        acts=spell_acts(exchange.acts, delexicalised),
+    )
 
 
 def read_folder(files: CorpusFiles, tell: Tell) -> tuple[Splits, dict[str, list[dict[str, Any]]]]:

@@ -13,6 +13,10 @@ the target begins with the placeholders that the reply will hold, and `plan>` op
     plan> [choice]
     bot> there are [choice] hotels . which area ?<eos>
 
+or, with a target of acts, with what the system does, as far as the corpus annotates that:
+
+    plan> hotel inform [choice] ; hotel request area
+
 Under layout=chat the base model's own template takes the place of `user>` and `bot>`.
 """
 
@@ -134,8 +138,13 @@ def finds_state(config: TrialConfig) -> bool:
 
 
 def has_plan(config: TrialConfig) -> bool:
-    """Whether a reply is preceded by its placeholders."""
-    return "plan" in config.target
+    """Whether a reply is preceded by its placeholders, or by what the system does."""
+    return "plan" in config.target or plans_acts(config)
+
+
+def plans_acts(config: TrialConfig) -> bool:
+    """Whether a plan tells what the system does, of turns where the corpus does."""
+    return "acts" in config.target
 
 
 def spell_opening(config: TrialConfig) -> str:
@@ -144,13 +153,17 @@ def spell_opening(config: TrialConfig) -> str:
 
 
 def spell_target(turn: Turn, config: TrialConfig) -> str:
-    """The reply, behind its plan where there is one: its placeholders in brackets, as in the reply,
-    so that `placeholder_bias` adds some to the plan, too."""
+    """The reply, behind its plan where there is one."""
     reply = pick_response(turn, config)
-    if not has_plan(config):
-        return reply
-    plan = " ".join(f"[{name}]" for name in PLACEHOLDER.findall(turn.delexicalised)) or "none"
-    return f"{plan}{REPLY}{reply}"
+    return f"{spell_plan(turn, config)}{REPLY}{reply}" if has_plan(config) else reply
+
+
+def spell_plan(turn: Turn, config: TrialConfig) -> str:
+    """Placeholders stand in brackets, as in the reply, so that `placeholder_bias` adds some to the
+    plan, too."""
+    if plans_acts(config) and turn.acts:
+        return turn.acts
+    return " ".join(f"[{name}]" for name in PLACEHOLDER.findall(turn.delexicalised)) or "none"
 
 
 def cut_plan(text: str, config: TrialConfig) -> str:

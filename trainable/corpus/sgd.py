@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from trainable.corpus.acts import Act, spell_acts
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.tables import list_structs
 from trainable.dialogue.dialogue import Dialogue, Requests, State, Turn
@@ -21,6 +22,16 @@ from trainable.trial import ConfigError
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the folder's name
 SCHEMA = "schema.json"
 Span = tuple[int, int, str]  # start, end, placeholder
+# classes of acts, in Parquet files: numbered as the hub's loading script sorts them
+ACTS = sorted(
+    (
+        *("INFORM", "REQUEST", "CONFIRM", "OFFER", "NOTIFY_SUCCESS", "NOTIFY_FAILURE", "SELECT"),
+        *("INFORM_COUNT", "OFFER_INTENT", "REQ_MORE", "GOODBYE", "INFORM_INTENT", "NEGATE_INTENT"),
+        *("AFFIRM_INTENT", "AFFIRM", "NEGATE", "REQUEST_ALTS", "THANK_YOU"),
+    )
+)
+# columns of a state's slots there, by version: names, and each one's values
+STATE_COLUMNS = (("slot_name", "slot_value_list"), ("slot", "value_list"))
 
 
 def find_files(folder: Path) -> dict[str, list[Path]]:
@@ -60,13 +71,16 @@ def build_dialogues(rows: Iterable[Mapping[str, Any]], split: str) -> tuple[Dial
 def _list_turns(name: str, turns: Sequence[Mapping[str, Any]]) -> Iterator[Turn]:
     for asked, answered in pair_turns(name, turns):
         response = answered["utterance"]
+        frames = list_structs(answered["frames"])
+        delexicalised = delexicalise(response, frames)
         yield Turn(
             user=asked["utterance"],
             response=response,
-            delexicalised=delexicalise(response, list_structs(answered["frames"])),
+            delexicalised=delexicalised,
             state=read_state(list_structs(asked["frames"])),
             booked=(),
             requested=read_requests(list_structs(asked["frames"])),
+            acts=spell_acts(list_acts(frames), delexicalised),
         )
 
 
@@ -109,6 +123,24 @@ def _find_values(frames: Iterable[Mapping[str, Any]], utterance: str) -> Iterato
                     yield *found.span(), name_placeholder(frame["service"], act["slot"])
 
 
+def list_acts(frames: Iterable[Mapping[str, Any]]) -> list[Act]:
+    """What frames annotate, each act with all of its slots, which are called as placeholders are.
+
+    >>> acts = [{"act": "OFFER", "slot": slot} for slot in ("city", "name")]
+    >>> list_acts([{"service": "Hotels_1", "actions": [*acts, {"act": "REQ_MORE", "slot": ""}]}])
+    [('hotels offer', ['hotels_city', 'hotels_name']), ('hotels req more', [])]
+    """
+    found: dict[str, list[str]] = {}
+    for frame in frames:
+        for act in list_structs(frame.get("actions") or []):
+            kind = act["act"] if isinstance(act["act"], str) else ACTS[act["act"]]
+            kind = kind.lower().replace("_", " ")
+            slots = found.setdefault(f"{name_domain(frame['service'])} {kind}", [])
+            if act.get("slot"):
+                slots.append(name_placeholder(frame["service"], act["slot"]))
+    return [*found.items()]
+
+
 def name_placeholder(service: str, slot: str) -> str:
     """
     >>> name_placeholder("RideSharing_2", "wait_time")
@@ -127,14 +159,23 @@ def read_state(frames: Iterable[Mapping[str, Any]]) -> State:
     user does not care about is left out."""
     state: dict[str, dict[str, str]] = {}
     for frame in frames:
-        values = (frame.get("state") or {}).get("slot_values") or {}
-        if not (isinstance(values, Mapping) and "slot" not in values):
-            rows = list_structs(values)
-            values = {row["slot"]: row["value_list"] for row in rows}
+        values = read_values((frame.get("state") or {}).get("slot_values") or {})
         slots = {n: str(v[0]) for n, v in values.items() if v and "dontcare" not in v}
         if slots:
             state.setdefault(name_domain(frame["service"]), {}).update(slots)
     return state
+
+
+def read_values(found: Any) -> Mapping[str, Sequence[str]]:
+    """Slot -> values, as JSON has them or as columns.
+
+    >>> read_values({"slot_name": ["city"], "slot_value_list": [["Rome", "rome"]]})
+    {'city': ['Rome', 'rome']}
+    """
+    if isinstance(found, Mapping) and not any(name in found for name, _ in STATE_COLUMNS):
+        return found
+    rows = list_structs(found)
+    return {row[name]: row[values] for row in rows for name, values in STATE_COLUMNS if name in row}
 
 
 def read_requests(frames: Iterable[Mapping[str, Any]]) -> Requests:

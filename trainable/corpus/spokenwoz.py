@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainable.corpus.acts import list_acts, spell_acts
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.goals import derive_booked, derive_goal, shorten_id
@@ -66,12 +67,14 @@ def _list_turns(name: str, log: list[Mapping[str, Any]], unplaced: list[str]) ->
     tagged = [{"tag": ("user", "system")[i % 2], **turn} for i, turn in enumerate(log)]
     for number, (asked, answered) in enumerate(pair_turns(name, tagged, key="tag")):
         text, place = answered["text"], f"{name}, turn {2 * number + 1}"
+        delexicalised = _delexicalise(text, answered.get("span_info") or [], place, unplaced)
         yield Turn(
             user=asked["text"],
             response=text,
-            delexicalised=_delexicalise(text, answered.get("span_info") or [], place, unplaced),
+            delexicalised=delexicalised,
             state=read_state(answered.get("metadata") or {}),
             booked=tuple(booked[number]),
+            acts=spell_acts(list_acts(answered.get("dialog_act") or {}), delexicalised),
         )
 
 

@@ -18,6 +18,7 @@ class Turn:
     state: State  # gold belief state after the user's utterance
     booked: tuple[str, ...]  # domains with something booked by this turn
     requested: Requests = field(default_factory=dict)  # what the user asks to be told
+    acts: str = ""  # what the system does, in one line (corpus/acts.py); empty if not annotated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

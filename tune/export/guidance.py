@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from trainable.corpus.prompt import finds_state, has_plan
+from trainable.corpus.prompt import finds_state, has_plan, plans_acts
 from trainable.trial import TrialConfig
 
 QUANTISED = ("nf4", "fp4", "int8")
@@ -53,8 +53,16 @@ def describe_input(config: TrialConfig) -> str:
         parts.append("how many rows of the database match it (`db>`)")
     if "booked" in config.context:
         parts.append("the domains with something booked by then, if any (`booked>`)")
-    plan = " It writes a reply's placeholders first, then `bot>` and the reply." * has_plan(config)
-    return f"It reads {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}.{plan}"
+    read = f"{', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}"
+    return f"It reads {read}.{describe_plan(config)}"
+
+
+def describe_plan(config: TrialConfig) -> str:
+    """What stands in front of a reply that it writes."""
+    if not has_plan(config):
+        return ""
+    what = "what a reply does (its acts)" if plans_acts(config) else "a reply's placeholders"
+    return f" It writes {what} first, then `bot>` and the reply."
 
 
 def describe_installation(config: TrialConfig, versions: Mapping[str, str], *, merged: bool) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainable.corpus.encode import TEXT_FIELDS, encode
 from trainable.corpus.load import load_corpus
+from trainable.corpus.prompt import plans_acts
 from trainable.model.source import list_files
 from trainable.model.verdicts import read_code
 from trainable.system.cache import name_content, recall
@@ -28,7 +29,7 @@ def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
     dropped and why. Raises ConfigError where a dialogue does not fit the context."""
     own = list(filter(is_own, configs))
     lines = []
-    for config in {(c.corpus, c.layout, c.max_length_tokens): c for c in own}.values():
+    for config in {(c.corpus, c.layout, c.max_length_tokens, c.target): c for c in own}.values():
         corpus = load_corpus(config.corpus)
         rate = recall_rate(config, corpus)
         for split, dialogues in corpus.splits.items():
@@ -38,7 +39,17 @@ def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
                 f"corpus {corpus.name}, {split}: {len(dialogues):,} dialogues, {turns:,} turns, "
                 f"about {tokens:,.0f} tokens (layout {config.layout})"
             )
+        if plans_acts(config):
+            lines.append(describe_acts(corpus))
     return list(dict.fromkeys(lines))
+
+
+def describe_acts(corpus: Corpus) -> str:
+    """Of how many turns a plan tells what the system does."""
+    turns = [turn for d in corpus.get_split("train") for turn in d.turns]
+    known = sum(bool(turn.acts) for turn in turns)
+    rest = "" if known == len(turns) else "; the others' plans are their placeholders"
+    return f"corpus {corpus.name}: {known:,} of {len(turns):,} training turns have acts{rest}"
 
 
 def recall_rate(config: TrialConfig, corpus: Corpus) -> float:

@@ -152,6 +152,8 @@ def list_rehearsed(config: TrialConfig) -> tuple[Dialogue, ...]:
 
 def check_task(configs: Iterable[TrialConfig]) -> None:
     """What the configs read of a corpus is there."""
+    from trainable.corpus.prompt import plans_acts
+
     own = filter(is_own, configs)
     for config in {(c.corpus, c.context, c.target, c.requests): c for c in own}.values():
         corpus = _load(config.corpus)
@@ -166,6 +168,13 @@ def check_task(configs: Iterable[TrialConfig]) -> None:
             raise ConfigError(
                 f"corpus {corpus.name} does not tell what users ask for: leave out ",
                 Setting("requests"),
+            )
+        if plans_acts(config) and not any(
+            turn.acts for d in corpus.get_split("train") for turn in d.turns
+        ):
+            raise ConfigError(
+                f"corpus {corpus.name} does not tell what the system does in a turn: give ",
+                Setting("target", config.target.replace("acts", "plan")),
             )
         if corpus.kind != "multiwoz" and "db" in config.context:
             raise ConfigError(

@@ -8,7 +8,7 @@ itself: then each turn's state comes first, and its reply after it.
 from collections.abc import Mapping
 
 from trainable.corpus.encode import Window
-from trainable.corpus.prompt import cut_plan, finds_state
+from trainable.corpus.prompt import REPLY, cut_plan, finds_state, plans_acts
 from trainable.dialogue.dialogue import Dialogue
 from trainable.engine.decode.belief_states import predict_turn_states
 from trainable.engine.decode.decode import SlotOutput
@@ -53,9 +53,11 @@ def reply_window(task: Task, dialogue: Dialogue, number: int) -> Window:
 
 
 def put_reply(task: Task, dialogue: Dialogue, number: int, text: str) -> Dialogue:
-    """The dialogue with what the model wrote as its reply to that turn. A plan is spelt anew from
-    the placeholders of `delexicalised`: of a lexicalised reply, from those of its plan."""
+    """The dialogue with what the model wrote as its reply to that turn. A plan of acts is kept; one
+    of placeholders is spelt anew from those of `delexicalised`: of a lexicalised reply, from those
+    of its plan."""
     reply = cut_plan(text, task.config)
+    acts = text.partition(REPLY.rstrip())[0].strip() if plans_acts(task.config) else ""
     if task.config.response == "delexicalised":
-        return change_turn(dialogue, number, delexicalised=reply)
-    return change_turn(dialogue, number, response=reply, delexicalised=text)
+        return change_turn(dialogue, number, delexicalised=reply, acts=acts)
+    return change_turn(dialogue, number, response=reply, delexicalised=text, acts=acts)
