@@ -50,19 +50,23 @@ def convert_turn(turn: dict[str, Any], act: dict[str, Any], *, columnar: bool) -
     ]
     columns = ("act_type", "act_slot_name", "act_slot_value", "span_start", "span_end")
     spans = [dict(zip(columns, span, strict=True)) for span in act.get("span_info", [])]
+    names = ("slot_name", "slot_value")
+    acts = [
+        {
+            "act_type": kind,
+            "act_slots": nest(
+                [dict(zip(names, pair, strict=True)) for pair in pairs], names, columnar=columnar
+            ),
+        }
+        for kind, pairs in act.get("dialog_act", {}).items()
+    ]
     return {
         "turn_id": turn["turn_id"],
         "speaker": int(turn["speaker"] == "SYSTEM"),
         "utterance": turn["utterance"],
         "frames": nest(frames, ("service", "state"), columnar=columnar),
         "dialogue_acts": {
-            "dialog_act": {
-                "act_type": list(act.get("dialog_act", {})),
-                "act_slots": [
-                    {"slot_name": [p[0] for p in pairs], "slot_value": [p[1] for p in pairs]}
-                    for pairs in act.get("dialog_act", {}).values()
-                ],
-            },
+            "dialog_act": nest(acts, ("act_type", "act_slots"), columnar=columnar),
             "span_info": nest(spans, columns, columnar=columnar),
         },
     }

@@ -20,19 +20,30 @@ from trainable.trial import ConfigError
 def write_parquet(folder: Path) -> None:
     """As `datasets` converts its loading script: structs of lists, class labels, value lists."""
     for split in ("train", "validation", "test"):
-        rows = []
-        for row in (make_dialogue(n) for n in range(2)):
-            for turn in row["turns"]:
-                turn["speaker"] = int(turn["speaker"] == "SYSTEM")
-                for frame in turn["frames"]:
-                    values = frame.setdefault("state", {"slot_values": {}})["slot_values"]
-                    columns = {"slot_name": list(values), "slot_value_list": [*values.values()]}
-                    frame["state"] = {"slot_values": columns}
-                    for act in frame["actions"]:
-                        act["act"] = {"INFORM_COUNT": 5}[act["act"]]
-            rows.append(row)
+        rows = [convert(make_dialogue(n)) for n in range(2)]
         (folder / split).mkdir(parents=True)
         parquet.write_table(pa.Table.from_pylist(rows), folder / split / "0000.parquet")
+
+
+def convert(row: dict[str, Any]) -> dict[str, Any]:
+    for turn in row["turns"]:
+        turn["speaker"] = int(turn["speaker"] == "SYSTEM")
+        for frame in turn["frames"]:
+            values = frame.get("state", {}).get("slot_values", {})
+            columns = {"slot_name": list(values), "slot_value_list": [*values.values()]}
+            frame["state"] = {"slot_values": columns}
+            for act in frame["actions"]:
+                act["act"] = {"INFORM_COUNT": 5}[act["act"]]
+            acts = ("act", "slot", "values", "canonical_values")
+            frame["actions"] = turn_to_columns(frame["actions"], acts)
+            frame["slots"] = turn_to_columns(frame["slots"], ("slot", "start", "exclusive_end"))
+        frames = ("service", "state", "actions", "slots")
+        turn["frames"] = turn_to_columns(turn["frames"], frames)
+    return {**row, "turns": turn_to_columns(row["turns"], ("speaker", "utterance", "frames"))}
+
+
+def turn_to_columns(rows: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in names}
 
 
 @pytest.mark.parametrize("write", [write_sgd, write_parquet])

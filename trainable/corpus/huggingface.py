@@ -147,9 +147,9 @@ def _read_requests(frames: Any) -> Iterator[str]:
 
 
 def _read_acts(acts: Mapping[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
-    found = acts.get("dialog_act") or {"act_type": (), "act_slots": ()}
-    for kind, slots in zip(found["act_type"], found["act_slots"], strict=True):
-        yield kind, [[s["slot_name"], s["slot_value"]] for s in list_structs(slots)]
+    for act in list_structs(acts.get("dialog_act") or []):
+        slots = list_structs(act["act_slots"])
+        yield act["act_type"], [[slot["slot_name"], slot["slot_value"]] for slot in slots]
 
 
 def _read_spans(acts: Mapping[str, Any]) -> list[list[Any]]:
