@@ -23,6 +23,7 @@ def make_entry() -> dict[str, Any]:
         ["hotel-inform", "area", "north", 0, 5],  # does not cover its value
         ["profile-inform", "idnumber", "7", 0, 1],
     ]
+    acts = {"hotel-inform": [["name", "acorn guest house"], ["area", "north"]]}
     words = [{"Word": "the", "BeginTime": 0, "EndTime": 9, "ChannelId": 1, "WordIndex": 0}]
     return {
         "goal": {"hotel": {"info": {"area": "north"}, "reqt": ["phone"]}, "profile": {}},
@@ -31,7 +32,7 @@ def make_entry() -> dict[str, Any]:
             {
                 **{"tag": "system", "text": SAID, "span_info": spans, "words": words},
                 "metadata": {"hotel": told, "profile": own},
-                "dialog_act": {"hotel-inform": [["name", "acorn guest house"], ["area", "north"]]},
+                "dialog_act": acts,
             },
         ],
     }

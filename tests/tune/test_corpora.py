@@ -62,8 +62,8 @@ def test_how_many_turns_have_acts_is_told(
         trial, corpus=str(small_folder), target="acts+response", response="delexicalised"
     )
     assert describe_corpora([acts])[-1] == (
-        f"corpus {small_folder}: 2 of 4 training turns have acts; the others' plans are their "
-        "placeholders"
+        f"corpus {small_folder}: turns whose acts are known: train 2 of 4, validation 1 of 2, "
+        "test 2 of 4; a plan of the others is their placeholders"
     )
     check_task([acts])
     path = small_folder / "dialog_acts.json"

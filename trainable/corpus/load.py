@@ -124,7 +124,7 @@ def read_sgd(name: str, folder: Path) -> Corpus:
         )
 
     sources = [*chain.from_iterable(files.values())]
-    return restore(name, fingerprint_files(sources, READER, "sgd"), read, "sgd")
+    return restore(name, fingerprint_files(sources, READER, "sgd-2"), read, "sgd")
 
 
 def read_spokenwoz(name: str, folder: Path) -> Corpus:

@@ -130,7 +130,7 @@ def _list_exchanges(dialogue: Mapping[str, Any], acts: Mapping[str, Any]) -> Ite
                 (slot for f in asked["frames"] for slot in f["state"].get("requested_slots") or ()),
                 (acts[name].get(asked["turn_id"]) or {}).get("dialog_act") or {},
             ),
-            acts=list_acts(annotation.get("dialog_act") or {}),
+            acts=list_acts(annotation.get("dialog_act")),
         )
 
 
@@ -169,7 +169,7 @@ def parse_requests(slots: Iterable[str], acts: Mapping[str, Sequence[Sequence[st
     asked = [(domain, slot) for domain, _, slot in (name.partition("-") for name in slots) if slot]
     if not asked:
         kinds = ((act.partition(" "), slots) for act, slots in list_acts(acts))
-        asked = [(d, slot) for (d, _, kind), slots in kinds if kind == "request" for slot in slots]
+        asked = [(d, slot) for (d, _, kind), own in kinds if kind == "request" for slot, _ in own]
     requested: dict[str, list[str]] = {}
     for domain, slot in asked:
         requested.setdefault(domain, []).append(SLOTS.get(slot, slot))

@@ -63,7 +63,8 @@ def copy_files(files: CorpusFiles, source: Path, out: Path) -> None:
 
 
 def put_replies(files: CorpusFiles, replies: Mapping[tuple[str, int], str], out: Path) -> None:
-    """A reply with placeholders is its own delexicalisation: it has no spans."""
+    """A reply with placeholders is its own delexicalisation: it has no spans. What it does is not
+    known: the acts are of the reply that it replaces."""
     acts = read_json(files.acts)
     for path in files.dialogues["train"]:
         dialogues = read_json(path)
@@ -72,6 +73,6 @@ def put_replies(files: CorpusFiles, replies: Mapping[tuple[str, int], str], out:
             for number, turn in enumerate(dialogue["turns"][1::2]):
                 if (text := replies.get((shorten_id(name), number))) is not None:
                     turn["utterance"] = text
-                    acts[name][turn["turn_id"]]["span_info"] = []
+                    acts[name][turn["turn_id"]] = {"dialog_act": {}, "span_info": []}
         write_json(out / path.relative_to(files.acts.parent), dialogues)
     write_json(out / files.acts.name, acts)

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from trainable.corpus.acts import Act, spell_acts
+from trainable.corpus.acts import ASKED, Act, spell_acts
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.tables import list_structs
 from trainable.dialogue.dialogue import Dialogue, Requests, State, Turn
@@ -23,11 +23,14 @@ SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # ours -> the 
 SCHEMA = "schema.json"
 Span = tuple[int, int, str]  # start, end, placeholder
 # classes of acts, in Parquet files: numbered as the hub's loading script sorts them
-ACTS = sorted(
-    (
-        *("INFORM", "REQUEST", "CONFIRM", "OFFER", "NOTIFY_SUCCESS", "NOTIFY_FAILURE", "SELECT"),
-        *("INFORM_COUNT", "OFFER_INTENT", "REQ_MORE", "GOODBYE", "INFORM_INTENT", "NEGATE_INTENT"),
-        *("AFFIRM_INTENT", "AFFIRM", "NEGATE", "REQUEST_ALTS", "THANK_YOU"),
+ACTS = dict(
+    enumerate(
+        (
+            *("AFFIRM", "AFFIRM_INTENT", "CONFIRM", "GOODBYE", "INFORM", "INFORM_COUNT"),
+            *("INFORM_INTENT", "NEGATE", "NEGATE_INTENT", "NOTIFY_FAILURE", "NOTIFY_SUCCESS"),
+            *("OFFER", "OFFER_INTENT", "REQUEST", "REQUEST_ALTS", "REQ_MORE", "SELECT"),
+            "THANK_YOU",
+        )
     )
 )
 # columns of a state's slots there, by version: names, and each one's values
@@ -126,18 +129,19 @@ def _find_values(frames: Iterable[Mapping[str, Any]], utterance: str) -> Iterato
 def list_acts(frames: Iterable[Mapping[str, Any]]) -> list[Act]:
     """What frames annotate, each act with all of its slots, which are called as placeholders are.
 
-    >>> acts = [{"act": "OFFER", "slot": slot} for slot in ("city", "name")]
+    >>> acts = [{"act": "OFFER", "slot": "city", "values": ["Ulm"]}, {"act": 13, "slot": "date"}]
     >>> list_acts([{"service": "Hotels_1", "actions": [*acts, {"act": "REQ_MORE", "slot": ""}]}])
-    [('hotels offer', ['hotels_city', 'hotels_name']), ('hotels req more', [])]
+    [('hotels offer', [('hotels_city', 'Ulm')]), ('hotels request', [('hotels_date', '?')]), \
+('hotels req more', [])]
     """
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     for frame in frames:
         for act in list_structs(frame.get("actions") or []):
-            kind = act["act"] if isinstance(act["act"], str) else ACTS[act["act"]]
-            kind = kind.lower().replace("_", " ")
+            kind = str(ACTS.get(act["act"], act["act"])).lower().replace("_", " ")
             slots = found.setdefault(f"{name_domain(frame['service'])} {kind}", [])
             if act.get("slot"):
-                slots.append(name_placeholder(frame["service"], act["slot"]))
+                value = " ".join(map(str, act.get("values") or [ASKED]))
+                slots.append((name_placeholder(frame["service"], act["slot"]), value))
     return [*found.items()]
 
 

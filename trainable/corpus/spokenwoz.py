@@ -74,7 +74,7 @@ def _list_turns(name: str, log: list[Mapping[str, Any]], unplaced: list[str]) ->
             delexicalised=delexicalised,
             state=read_state(answered.get("metadata") or {}),
             booked=tuple(booked[number]),
-            acts=spell_acts(list_acts(answered.get("dialog_act") or {}), delexicalised),
+            acts=spell_acts(list_acts(answered.get("dialog_act")), delexicalised),
         )
 
 

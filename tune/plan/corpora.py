@@ -29,7 +29,7 @@ def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
     dropped and why. Raises ConfigError where a dialogue does not fit the context."""
     own = list(filter(is_own, configs))
     lines = []
-    for config in {(c.corpus, c.layout, c.max_length_tokens, c.target): c for c in own}.values():
+    for config in {(c.corpus, c.layout, c.max_length_tokens): c for c in own}.values():
         corpus = load_corpus(config.corpus)
         rate = recall_rate(config, corpus)
         for split, dialogues in corpus.splits.items():
@@ -39,17 +39,18 @@ def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
                 f"corpus {corpus.name}, {split}: {len(dialogues):,} dialogues, {turns:,} turns, "
                 f"about {tokens:,.0f} tokens (layout {config.layout})"
             )
-        if plans_acts(config):
-            lines.append(describe_acts(corpus))
+    lines += [describe_acts(load_corpus(config.corpus)) for config in own if plans_acts(config)]
     return list(dict.fromkeys(lines))
 
 
 def describe_acts(corpus: Corpus) -> str:
-    """Of how many turns a plan tells what the system does."""
-    turns = [turn for d in corpus.get_split("train") for turn in d.turns]
-    known = sum(bool(turn.acts) for turn in turns)
-    rest = "" if known == len(turns) else "; the others' plans are their placeholders"
-    return f"corpus {corpus.name}: {known:,} of {len(turns):,} training turns have acts{rest}"
+    """Of how many turns a plan tells what the system does, by split."""
+    shares = []
+    for split, dialogues in corpus.splits.items():
+        known = [bool(turn.acts) for dialogue in dialogues for turn in dialogue.turns]
+        shares.append(f"{split} {sum(known):,} of {len(known):,}")
+    told = f"corpus {corpus.name}: turns whose acts are known: {', '.join(shares)}"
+    return f"{told}; a plan of the others is their placeholders"
 
 
 def recall_rate(config: TrialConfig, corpus: Corpus) -> float:
