@@ -14,12 +14,12 @@ from analysis.ranking import find_best
 from analysis.records import SweepRecords, TrialRecord, read_sweep
 
 STAGES = (
-    *("untuned", "search", "tuned", "levers", "booked", "sgd", "sampled"),
+    *("untuned", "search", "tuned", "levers", "acts", "booked", "sgd", "sampled"),
     *("states", "gold", "final", "planned", "final_booked", "planned_booked", "served"),
 )
 # what tells an arm of a stage from another
 LEVERS = ("target", "requests")
-TOLD = {"untuned": ("layout", "instruction"), "levers": LEVERS, "booked": LEVERS}
+TOLD = {"untuned": ("layout", "instruction"), **dict.fromkeys(("levers", "acts", "booked"), LEVERS)}
 Row = dict[str, Any]
 
 

@@ -16,10 +16,12 @@ from search_spaces.space import Space
 Point = dict[str, str | bool]
 PLAIN: Point = {"target": "response", "requests": False, "context": FOUND.pop("context")}
 PLAN: Point = {"target": "plan+response"}
+ACTS: Point = {"target": "acts+response"}
 ASKED: Point = {"requests": True}
 BOOKED: Point = {"context": "history+state+db+booked"}
 LEVERS = {
     "plan": PLAN,
+    "acts": ACTS,
     "asked": ASKED,
     "plan asked": {**PLAN, **ASKED},
     "booked": BOOKED,
@@ -31,7 +33,7 @@ SPACE = Space(
     name="levers",
     question="Do a plan before the reply, and what was asked or booked in the prompt, help?",
     searched={
-        "target": CategoricalDistribution(("response", "plan+response")),
+        "target": CategoricalDistribution(("response", "plan+response", "acts+response")),
         "requests": CategoricalDistribution((False, True)),
         "context": CategoricalDistribution((PLAIN["context"], BOOKED["context"])),
         "learning_rate": FloatDistribution(1e-6, 1.0, log=True),

@@ -5,6 +5,7 @@
 # search    TRIALS settings of the space qlora with state and matches in the prompt and a decaying rate
 # tuned     the best of them with three seeds, replies greedy and under one fixed bias
 # levers    the same with a plan, with what was asked, with both
+# acts      the same with a plan of acts, of a corpus that annotates them
 # booked    the same with what is booked in the prompt, and with a plan, too
 # average   the three seeds of `tuned` as one adapter
 # sgd       Schema-Guided Dialogue first, then the corpus from that adapter
@@ -59,6 +60,8 @@ search() {
 tuned() { train tuned best 3 3 "${validated[@]}" --calibrate; }
 
 levers() { LEVERS="plan,asked,plan asked" train levers levers 9 3 "${validated[@]}" --calibrate; }
+
+acts() { LEVERS=acts train acts levers 3 3 "${validated[@]}" --calibrate; }
 
 booked() { LEVERS="booked,plan booked" train booked levers 6 3 "${validated[@]}" --calibrate; }
 
