@@ -76,6 +76,19 @@ MUTANTS = {
         ("turn.requested if config.requests else {}", "turn.requested"),
         ("if value != ASKED", "if value"),
     ),
+    ("trainable/corpus/acts.py", "corpus/test_acts.py"): (
+        ("() if value == ASKED else ", ""),
+        ("!= NOTHING", "!= ASKED"),
+        ("if not isinstance(annotation, Mapping)", "if not annotation"),
+        ("dict.fromkeys(spell_slot", "list(spell_slot"),
+    ),
+    ("trainable/corpus/sgd.py", "corpus/test_sgd.py"): (
+        ('("slot_name", "slot_value_list"), ', ""),
+        ('ACTS.get(act["act"], act["act"])', 'act["act"]'),
+    ),
+    ("trainable/corpus/rewrite.py", "tune/test_sample.py"): (
+        ('{"dialog_act": {}, "', '{**acts[name][turn["turn_id"]], "'),
+    ),
     ("trainable/corpus/encode.py", "corpus/test_prompt.py"): (
         ("sum(lengths[: end + 1]) <= room", "sum(lengths[: end + 1]) < room"),
         ("sum(lengths[start - 1 : end]) <= room", "sum(lengths[start - 1 : end]) < room"),

@@ -35,6 +35,8 @@ def test_replies_that_say_the_same_take_the_corpus_s_place(
     said = {d.id: [turn.delexicalised for turn in d.turns] for d in again.get_split("train")}
     before = {d.id: [turn.delexicalised for turn in d.turns] for d in train}
     assert said == {**before, "sng01": [*chosen.values()]}
+    acts = {d.id: [turn.acts for turn in d.turns] for d in again.get_split("train")}
+    assert not any(acts["sng01"]) and any(acts["sng02"])
     for split in ("validation", "test"):
         assert again.get_split(split) == corpus.get_split(split)
     assert [d.turns[0].state for d in again.get_split("train")] == [d.turns[0].state for d in train]
