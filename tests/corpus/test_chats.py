@@ -422,3 +422,108 @@ def test_files_that_are_not_enough_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"several parts \(sports, weather\): name one"):
         load_corpus(str(tmp_path / "parts"))
     assert load_corpus(str(tmp_path / "parts" / "sports")).splits
+
+
+def tell_turns(tmp_path: Path, row: dict[str, Any], name: str = "c.jsonl") -> list[tuple[str, str]]:
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist([row] * 3), path)
+    else:
+        write_lines(path, [row] * 3)
+    dialogue = load_corpus(str(path)).splits["train"][0]
+    return [(turn.user, turn.response) for turn in dialogue.turns]
+
+
+@pytest.mark.parametrize(
+    ("row", "turns"),
+    [
+        (
+            {"instruction": "i2", "input": "", "output": "o2", "history": [["i1", "o1"]]},
+            [("i1", "o1"), ("i2", "o2")],
+        ),
+        ({"context": "C", "question": "Q", "answer": "A"}, [("Q\nC", "A")]),
+        ({"passage": "P", "prompt": "Q", "completion": "A"}, [("Q\nP", "A")]),
+        ({"input": "Q", "output": "A", "context": None}, [("Q", "A")]),
+        ({"prompt": "q", "completion": "a", "label": True}, [("q", "a")]),
+        ({"prompt": "q", "chosen": json.dumps(say("q", "a"))}, [("q", "a")]),
+        (
+            {
+                "messages": [
+                    *say("q"),
+                    {
+                        "role": "assistant",
+                        "content": [{"type": "text", "text": {"value": "a", "annotations": []}}],
+                    },
+                ]
+            },
+            [("q", "a")],
+        ),
+    ],
+)
+def test_what_stands_beside_a_question_is_read(
+    tmp_path: Path, row: dict[str, Any], turns: list[tuple[str, str]]
+) -> None:
+    assert tell_turns(tmp_path, row) == turns
+
+
+def test_a_prompt_s_system_message_stays_in_front_of_a_whole_chosen_conversation(
+    tmp_path: Path,
+) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    row = {"prompt": [system, *say("q")], "chosen": say("q", "a")}
+    place = write_lines(tmp_path / "c.jsonl", [row] * 3)
+    assert load_corpus(place).splits["train"][0].system == "Be brief."
+
+
+def test_completions_labelled_as_bad_are_dropped(tmp_path: Path) -> None:
+    rows = [{"prompt": "q", "completion": f"a{n}", "label": n % 2 == 0} for n in range(12)]
+    corpus = load_corpus(write_lines(tmp_path / "c.jsonl", rows))
+    assert sum(map(len, corpus.splits.values())) == 6
+    assert any("dropped 6: a completion that is labelled as bad" in n for n in corpus.notes)
+
+
+def test_a_table_s_empty_arguments_are_none_of_a_call_s(tmp_path: Path) -> None:
+    def call(**arguments: Any) -> dict[str, Any]:
+        return {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"name": "f", "arguments": arguments}],
+        }
+
+    answer = {"role": "tool", "content": "<tool_response>\n1\n</tool_response>"}
+    end = {
+        "role": "assistant",
+        "content": "done",
+        "tool_calls": [{"name": None, "arguments": None}],
+    }
+    row = {"messages": [*say("q"), call(a=1), answer, call(b="x"), {**answer, "content": "2"}, end]}
+    turns = tell_turns(tmp_path, {**row, "tools": "[]"}, "c.parquet")
+    assert turns == [
+        ("q", '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'),
+        (
+            "<tool_response>\n1\n</tool_response>",
+            '<tool_call>\n{"name": "f", "arguments": {"b": "x"}}\n</tool_call>',
+        ),
+        ("<tool_response>\n2\n</tool_response>", "done"),
+    ]
+    notes = load_corpus(str(tmp_path / "c.parquet")).notes
+    assert any("column tools is not read" in note for note in notes)
+
+
+def test_files_that_are_not_read_are_told_or_are_none(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a/train.jsonl", make_chats(12))
+    write_lines(tmp_path / "a/extra.jsonl", make_chats(3))
+    corpus = load_corpus(str(tmp_path / "a"))
+    assert "not read: extra.jsonl, whose name tells no split" in corpus.notes
+    content = {"train": make_chats(8), "dev": make_chats(2), "validation": make_chats(3)}
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    assert len(load_corpus(str(tmp_path / "all.json")).splits["validation"]) == 5
+
+
+def test_caches_beside_a_saved_dataset_are_not_read(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(make_chats(12))
+    (tmp_path / "train").mkdir()
+    for name in ("data-00000-of-00001.arrow", "cache-12ab.arrow"):
+        with pa.ipc.new_stream(str(tmp_path / "train" / name), table.schema) as writer:
+            writer.write_table(table)
+    assert sum(map(len, load_corpus(str(tmp_path)).splits.values())) == 12

@@ -127,6 +127,28 @@ def test_a_mirror_gives_the_same_dialogues(
     assert mirrored.database.query("restaurant", {"food": "indian"}) == ("2",)
 
 
+def test_a_state_stays_where_only_active_frames_are_kept(
+    small_folder: Path, own_cache: Path, tmp_path: Path
+) -> None:
+    path = small_folder / "test/dialogues_001.json"
+    whole = load_corpus(str(small_folder)).splits["test"]
+    dialogues = json.loads(path.read_text())
+    for dialogue in dialogues:
+        first, _, third, *_ = dialogue["turns"]
+        third["frames"][0]["service"] = "taxi"
+        third["frames"][0]["state"]["slot_values"] = {"taxi-leaveat": ["9:00"]}
+        assert first["frames"][0]["service"] == "restaurant"
+    path.write_text(json.dumps(dialogues))
+    read.cache_clear()
+    write_mirror(small_folder, tmp_path / "mirror", "{}/0000.parquet", columnar=False)
+    for mirrored, before in zip(
+        load_corpus(str(tmp_path / "mirror")).splits["test"], whole, strict=True
+    ):
+        first = before.turns[0].state
+        assert mirrored.turns[0].state == first == {"restaurant": {"food": "italian"}}
+        assert mirrored.turns[1].state == {**first, "taxi": {"leaveat": "9:00"}}
+
+
 @pytest.mark.slow
 def test_real_dialogues_through_a_mirror(
     multiwoz_folder: Path, multiwoz: Corpus, own_cache: Path, tmp_path: Path

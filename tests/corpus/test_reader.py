@@ -213,3 +213,14 @@ def test_spans_beside_their_values_are_moved_and_counted(
         corpus = load_corpus(str(small_folder))
         assert corpus.moved_spans == 5
         assert corpus.splits["test"][0].turns[0].delexicalised == "How about [name]? Call [phone]."
+
+
+def test_goals_and_bookings_may_be_named_as_dialogues_are(
+    small_folder: Path, own_cache: Path
+) -> None:
+    before = load_corpus(str(small_folder)).splits
+    for name in ("goals.json", "booked_domains.json"):
+        path = small_folder / name
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({f"{key.upper()}.json": own for key, own in content.items()}))
+    assert load_corpus(str(small_folder)).splits == before

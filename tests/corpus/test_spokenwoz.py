@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from trainable.corpus.load import load_corpus
+from trainable.corpus.spokenwoz import build_dialogue
 from trainable.trial import ConfigError
 
 SAID = "the acorn guest house is in the north"
 
 
 def make_entry() -> dict[str, Any]:
-    told = {"semi": {"area": "north", "name": "not mentioned"}, "book": {"booked": []}}
+    told = {"semi": {"area": "north", "name": "not mentioned", "type": "dont care"}}
+    told["book"] = {"booked": []}
     own = {"semi": {"name": "jane", "email": ""}, "book": {"booked": []}}
     spans = [
         ["hotel-inform", "name", "acorn guest house", 4, 21],
@@ -74,3 +76,18 @@ def test_what_lacks_is_named(small_folder: Path, own_cache: Path, tmp_path: Path
     (tmp_path / "spoken/text_5700_train_dev/valListFile.json").unlink()
     with pytest.raises(ConfigError, match=r"needs .*valListFile\.json: put it there"):
         load_corpus(str(tmp_path / "spoken"))
+
+
+def test_slots_of_its_ontology_become_placeholders() -> None:
+    entry = make_entry()
+    turn = entry["log"][1]
+    turn["text"] = "it is 12 mill road cb12ab for 2 pounds"
+    turn["span_info"] = [
+        ["hotel-inform", "adress", "12 mill road", 6, 18],
+        ["hotel-inform", "post", "cb12ab", 19, 25],
+        ["train-inform", "ticket", "2 pounds", 30, 38],
+    ]
+    turn["dialog_act"] = {"hotel-inform": [["adress", "12 mill road"], ["post", "cb12ab"]]}
+    (read,) = build_dialogue("MUL1", entry, unplaced := []).turns
+    assert read.delexicalised == "it is [address] [postcode] for [price]" and not unplaced
+    assert read.acts == "hotel inform [address] [postcode]"

@@ -41,6 +41,8 @@ def database() -> Database:
         ("restaurant", {"food": "thai"}, ()),
         ("train", {"arrive": "10:00"}, ("TR1",)),
         ("train", {"leave": "9:30"}, ("TR2",)),
+        ("train", {"arriveby": "10:00"}, ("TR1",)),  # as MultiWOZ 2.2's states spell them
+        ("train", {"leaveat": "9:30", "departure": "ely"}, ("TR2",)),
         ("train", {"leave": "whenever"}, ("TR1", "TR2")),
         ("train", {"trainid": "TR2"}, ("TR2",)),
         ("train", {"id": "TR2"}, ("TR1", "TR2")),

@@ -8,7 +8,13 @@ Act = tuple[str, Sequence[tuple[str, str]]]  # what is done (`hotel inform`); sl
 ASKED = "?"  # the value of a slot that is asked for
 NOTHING = "none"  # the slot of an act that has none
 # slots of acts as MultiWOZ 2.1 spells them -> as its states do
-SLOTS = {"addr": "address", "post": "postcode", "fee": "entrancefee", "ticket": "price"}
+SLOTS = {
+    "addr": "address",
+    "adress": "address",
+    "post": "postcode",
+    "fee": "entrancefee",
+    "ticket": "price",
+}
 SLOTS |= {"id": "trainid", "car": "type"}
 # -> as placeholders are spelt, in MultiWOZ 2.2 or SpokenWOZ, where that differs
 PLACEHOLDERS = {

@@ -10,10 +10,18 @@ counted by its reason.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from trainable.corpus.files import Row
-from trainable.corpus.messages import Unusable, find_role, read_list, read_message
+from trainable.corpus.messages import (
+    Unusable,
+    alternate,
+    find_role,
+    parse,
+    read_list,
+    read_message,
+)
 from trainable.corpus.tables import RowPlace
 from trainable.dialogue.dialogue import Dialogue, Turn
 from trainable.trial import ConfigError
@@ -28,7 +36,10 @@ PAIRS = (
     ("inputs", "targets"),
 )
 LAYOUTS = (*((name,) for name in MESSAGES), *PAIRS, (CHOSEN,))
-MORE = ("input", "context")  # what an instruction is about, in two layouts
+MORE = ("input", "context", "passage")  # what a question is about
+UNREAD = ("tools", "functions")  # beside messages: what could be called
+PAIR = 2  # a question and its answer
+ANSWERED = "<tool_response>"  # Hermes's tag
 SYSTEM = ("system", "system_prompt")  # beside messages or a pair
 IDS = ("id", "dialogue_id", "conversation_id", "prompt_id")
 
@@ -71,6 +82,7 @@ def read_chats(rows: Iterable[tuple[RowPlace, Row]], split: str, tally: Tally) -
         try:
             dialogue = build_dialogue(list_messages(row, layout), f"{split}-{number:06d}", tally)
             found.append((name_row(row), dialogue))
+            tally.seen.update(f"column {name} is not read" for name in UNREAD if row.get(name))
         except Unusable as reason:
             tally.drop(str(reason), str(place))
     return rename([name for name, _ in found], [dialogue for _, dialogue in found])
@@ -107,6 +119,8 @@ def rename(names: Sequence[str | None], dialogues: list[Dialogue]) -> list[Dialo
 
 def list_messages(row: Row, layout: tuple[str, ...]) -> list[Any]:
     """The row's messages, its system message in front. Raises Unusable."""
+    if row.get("label") is False or str(row.get("label")).lower() == "false":
+        raise Unusable("a completion that is labelled as bad")
     said = pair_up(row, *layout) if len(layout) > 1 else read_list(row[layout[0]], layout[0])
     system = next((row[name] for name in SYSTEM if row.get(name)), None)
     if not system or (said and find_role(said[0]) == "system"):
@@ -116,17 +130,36 @@ def list_messages(row: Row, layout: tuple[str, ...]) -> list[Any]:
 
 def pair_up(row: Row, question: str, answer: str) -> list[Any]:
     """A question and its answer as messages; each may be a list of such already."""
-    asked, answered = row[question], row[answer]
+    asked, answered = open_text(row[question]), open_text(row[answer])
     if isinstance(asked, str):
-        more = [row.get(name) for name in MORE if question == "instruction"]
+        more = [row.get(name) for name in MORE if name not in (question, answer)]
         about = [text for text in more if isinstance(text, str) and text.strip()]
-        asked = [{"role": "user", "content": "\n".join([asked, *about])}]
+        words = {"role": "user", "content": "\n".join([asked, *about])}
+        asked = [*list_history(row.get("history")), words]
     if isinstance(answered, str):
         answered = [{"role": "assistant", "content": answered}]
     if not isinstance(asked, list) or not isinstance(answered, list):
         raise Unusable(f"{question} and {answer} that are neither texts nor lists of messages")
-    is_whole = answer == CHOSEN and answered and find_role(answered[0]) != "assistant"
-    return answered if is_whole else [*asked, *answered]
+    if answer == CHOSEN and answered and find_role(answered[0]) != "assistant":  # all of it
+        heads = [] if find_role(answered[0]) == "system" else asked
+        return [*(each for each in heads if find_role(each) == "system"), *answered]
+    return [*asked, *answered]
+
+
+def open_text(value: Any) -> Any:
+    """The messages of a text that is a list of them, as a CSV file has it; else what there is."""
+    found = parse(value) if isinstance(value, str) and value.lstrip().startswith("[{") else None
+    return found if isinstance(found, list) and all(map(find_role, found)) else value
+
+
+def list_history(history: Any) -> list[Any]:
+    """Earlier questions with their answers, as messages. Raises Unusable."""
+    pairs = parse(history) or []
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == PAIR for pair in pairs
+    ):
+        raise Unusable("a history that is no list of questions with answers")
+    return alternate(chain.from_iterable(pairs))
 
 
 def build_dialogue(messages: Iterable[Any], name: str, tally: Tally) -> Dialogue:
@@ -177,7 +210,9 @@ def make_turn(asked: Sequence[tuple[str, str]], words: str, *, is_first: bool) -
     if not asked and not is_first:
         raise Unusable("roles out of order: two assistant messages in a row")
     read = "\n".join(
-        f"<tool_response>\n{said}\n</tool_response>" if role == "tool" else said
+        f"{ANSWERED}\n{said}\n</tool_response>"
+        if role == "tool" and not said.startswith(ANSWERED)
+        else said
         for role, said in asked
     )
     return Turn(user=read, response=words, delexicalised=words, state={}, booked=())

@@ -69,10 +69,14 @@ def read_aims(paths: list[Path]) -> Aims:
 
 
 def _derive_aims(paths: list[Path], goals: Any, booked: Any) -> Aims:
-    if paths[0].name != "goals.json":  # data.json keeps the log beside it, goals_2.1.json it alone
+    if paths[0].name == "goals.json":
+        goals = {shorten_id(name): goal for name, goal in goals.items()}
+    else:  # data.json keeps the log beside it, goals_2.1.json it alone
         alone = {name: e["goal"] if "log" in e else e for name, e in goals.items()}
         goals = {shorten_id(name): derive_goal(goal) for name, goal in alone.items()}
-    if paths[-1].name != "booked_domains.json":
+    if paths[-1].name == "booked_domains.json":
+        booked = {shorten_id(name): turns for name, turns in booked.items()}
+    else:
         booked = {shorten_id(name): derive_booked(entry["log"]) for name, entry in booked.items()}
     return Aims(goals=goals, booked=booked)
 

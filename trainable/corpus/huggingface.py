@@ -122,12 +122,15 @@ def _quieten() -> Iterator[None]:
 
 
 def _list_exchanges(row: Mapping[str, Any]) -> Iterator[Exchange]:
+    """A service without a frame keeps its state: `v2.2_active_only` drops those not talked of."""
+    frames: dict[str, Mapping[str, list[str]]] = {}
     for asked, answered in pair_turns(row["dialogue_id"], list_structs(row["turns"])):
+        frames |= _read_frames(asked["frames"])
         yield Exchange(
             user=asked["utterance"],
             system=answered["utterance"],
             spans=_read_spans(answered["dialogue_acts"]),
-            state=parse_state(_read_frames(asked["frames"])),
+            state=parse_state(frames.items()),
             requested=parse_requests(
                 _read_requests(asked["frames"]), dict(_read_acts(asked["dialogue_acts"]))
             ),

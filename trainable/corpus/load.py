@@ -17,7 +17,7 @@ from trainable.system.cache import fingerprint_files
 from trainable.trial import ConfigError, Missing, Setting, nearest
 
 READER = "4"  # goes up when the same files would give other dialogues
-CHATS = "chats-3"  # likewise, of the reader of chats alone
+CHATS = "chats-4"  # likewise, of the reader of chats alone
 
 
 def load_corpus(name: str) -> Corpus:
@@ -87,6 +87,7 @@ def read_chat_files(name: str, place: Path) -> Corpus:
 
     def read(tell: Tell) -> Parsed:
         tally = Tally()
+        unread = [path.name for path in files.get("", ()) if named["train"] is not files.get("")]
         found = {
             split: read_chats(rows, split, tally) for split, rows in read_splits(named).items()
         }
@@ -99,7 +100,11 @@ def read_chat_files(name: str, place: Path) -> Corpus:
         return Parsed(
             splits={split: tuple(dialogues) for split, dialogues in splits.items()},
             rows={},
-            notes=(*made, *notes),
+            notes=(
+                *made,
+                *notes,
+                *(f"not read: {path}, whose name tells no split" for path in unread),
+            ),
         )
 
     sources = [*chain.from_iterable(named.values())]
@@ -137,7 +142,7 @@ def read_spokenwoz(name: str, folder: Path) -> Corpus:
         return Parsed(splits=splits, rows=read_database(rows), notes=tuple(notes))
 
     sources = [*files, *sorted(rows.glob("*_db.json"))]
-    return restore(name, fingerprint_files(sources, READER, "spokenwoz"), read)
+    return restore(name, fingerprint_files(sources, READER, "spokenwoz-2"), read)
 
 
 def read_tables(name: str, folder: Path) -> Corpus:
@@ -157,7 +162,7 @@ def read_tables(name: str, folder: Path) -> Corpus:
         }
         return Parsed(splits=splits, rows=read_database(rows))
 
-    return restore(name, fingerprint_files(sources, READER, "parquet"), read)
+    return restore(name, fingerprint_files(sources, READER, "parquet-2"), read)
 
 
 def find_annotations(folder: Path) -> Path:

@@ -89,13 +89,19 @@ def read_part(part: Any) -> str:
         return part
     if not isinstance(part, Mapping) or part.get("type") not in TEXT_PARTS:
         raise Unusable("content that is not text")
-    return str(part.get("text") or "")
+    text = part.get("text") or ""
+    return str(text.get("value") or "") if isinstance(text, Mapping) else str(text)
 
 
 def render_calls(message: Mapping[str, Any]) -> str:
     """OpenAI's `tool_calls`, or the one `function_call` of its older layout."""
     calls = message.get("tool_calls") or message.get("function_call") or []
-    return "\n".join(map(spell_call, list_calls(parse(calls))))
+    return "\n".join(map(spell_call, filter(is_there, list_calls(parse(calls)))))
+
+
+def is_there(call: Any) -> bool:
+    """Not a call that a table's column leaves empty."""
+    return not (isinstance(call, Mapping) and "name" in call and call["name"] is None)
 
 
 def list_calls(calls: Any) -> list[Any]:
@@ -112,9 +118,20 @@ def spell_call(call: Any) -> str:
     function = call.get("function", call) if isinstance(call, Mapping) else {}
     if not isinstance(function, Mapping) or "name" not in function:
         raise Unusable("a tool's call without a name")
-    told = {"name": function["name"], "arguments": parse(function.get("arguments", {}))}
+    told = {"name": function["name"], "arguments": parse(prune(function.get("arguments", {})))}
     value = json.dumps(told, ensure_ascii=False, default=str)  # Parquet's may hold dates
     return f"<tool_call>\n{value}\n</tool_call>"
+
+
+def prune(value: Any) -> Any:
+    """Without the fields that are None: a table gives each row those of all the others.
+
+    >>> prune({"a": None, "b": [{"c": 1, "d": None}]})
+    {'b': [{'c': 1}]}
+    """
+    if isinstance(value, Mapping):
+        return {name: prune(own) for name, own in value.items() if own is not None}
+    return [*map(prune, value)] if isinstance(value, list) else value
 
 
 def parse(value: Any) -> Any:

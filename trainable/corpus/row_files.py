@@ -101,7 +101,10 @@ def _read_json(text: str) -> dict[str, list[Any]]:
     if isinstance(value, Mapping) and isinstance(value.get("data"), list):
         value = value["data"]
     if isinstance(value, Mapping) and _has_splits(value):
-        return {SPLIT_WORDS[name.lower()]: rows for name, rows in value.items()}
+        splits: dict[str, list[Any]] = {}
+        for name, rows in value.items():
+            splits.setdefault(SPLIT_WORDS[name.lower()], []).extend(rows)
+        return splits
     return {"": value if isinstance(value, list) else [value]}
 
 

@@ -14,13 +14,20 @@ from trainable.corpus.acts import list_acts, spell_acts
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.goals import derive_booked, derive_goal, shorten_id
+from trainable.dialogue.database import DONTCARE
 from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.dialogue.slots import find_slot
 from trainable.trial import ConfigError
 
 TRAIN, TEST = "text_5700_train_dev", "text_5700_test"
 DATA, VALIDATION = "data.json", "valListFile.json"
-UNSAID = ("", "not mentioned", "none", "dontcare", "don't care", "do n't care")
+UNSAID = {"", "none", "doesn't care", *DONTCARE}
+# slots of spans, by the corpus's ontology -> as MultiWOZ 2.2's spans have them
+SPANS = {
+    **{"adress": "address", "addr": "address", "post": "postcode", "fee": "entrancefee"},
+    **{"ticket": "price", "open": "openhours", "dest": "destination", "depart": "departure"},
+    **{"leave": "leaveat", "arrive": "arriveby"},
+}
 SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
 
 
@@ -82,7 +89,7 @@ def _delexicalise(text: str, spans: list[list[Any]], place: str, unplaced: list[
     """Transcripts spell values in their own way: what cannot be placed stays as it is."""
     kept = []
     for act, slot, value, start, end in spans:
-        name, said = find_slot(str(slot)), str(value)
+        name, said = find_slot(SPANS.get(str(slot).lower(), str(slot))), str(value)
         if name and said and text[start:end].lower() == said.lower():
             kept.append([act, name, said, start, end])
         else:

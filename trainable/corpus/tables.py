@@ -41,6 +41,7 @@ def find_rows(place: Path, name: str) -> dict[str, list[Path]]:
         path
         for path in sorted(place.rglob("*"))
         if find_kind(path) in KINDS and path.name not in _OTHERS and path.is_file()
+        if not (path.suffix == ".arrow" and path.name.startswith("cache-"))  # `map` writes those
         if not any(part.startswith(".") for part in path.relative_to(place).parts)
     ]
     by_part: dict[str, dict[str, list[Path]]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,9 @@ class _Table:
         self._answers: dict[frozenset[tuple[str, str]], Answer] = {}
 
     def query(self, constraints: Mapping[str, str]) -> Answer:
+        named = ((_name_column(slot), value) for slot, value in constraints.items())
         wanted = frozenset(
-            (key, value)
-            for key, value in constraints.items()
-            if key in self._keys and value not in DONTCARE
+            (key, value) for key, value in named if key in self._keys and value not in DONTCARE
         )
         if wanted not in self._answers:
             matches = [self._match(key, value) for key, value in wanted]
@@ -126,7 +126,13 @@ class _Table:
         return lambda cell: cell == wanted
 
 
+@cache
 def _name_column(name: str) -> str:
+    """Of a column, or of a state's slot: MultiWOZ 2.2 has `arriveby` where 2.1 has `arriveBy`.
+
+    >>> _name_column("arriveBy"), _name_column("leave"), _name_column("entrance fee")
+    ('arrive', 'leave', 'entrancefee')
+    """
     column = name.lower().replace(" ", "")
     return _COLUMNS.get(column, column)
 
