@@ -40,7 +40,8 @@ class PointResult:
         def rank(place: int) -> tuple[float, float, int]:
             trial, evaluation = self.trials[place], self.evals[place]
             value, sign = getattr(evaluation, metric), evaluation.sign if metric == "value" else 1
-            return -evaluation.turns_seen, inf if value is None else -sign * value, trial.number
+            turns = min(evaluation.turns_seen, self.milestone_turns)  # steps end a little beyond it
+            return -turns, inf if value is None else -sign * value, trial.number
 
         places = range(len(self.trials))
         return sorted(places, key=rank) if len(places) > 1 else [0]

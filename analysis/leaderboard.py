@@ -66,7 +66,7 @@ def render(source: Path | SweepRecords, *, width: int = 100, top: int = 15) -> s
     for entry, following in zip(shown, [*shown[1:], None], strict=True):
         is_last = following is None or following.milestone_turns != entry.milestone_turns
         cells = _terminal_cells(entry, fields)
-        table.add_row(*(cells[name] for name in columns), end_section=is_last)
+        table.add_row(*(cells.get(name, "") for name in columns), end_section=is_last)
     console.print(table)
     if len(entries) > len(shown):
         rest = len(entries) - len(shown)

@@ -125,6 +125,7 @@ def list_commands(records: SweepRecords, trial: TrialRecord) -> dict[str, str]:
         commands["try it with another value"] = (
             f"python -m tune.clone {name} {trial.id} --set {change}"
         )
+    if trial.id != BASE_ID and trial.state == "COMPLETE":
         commands["take its adapter along"] = (
             f"python -m tune.export {name} --trial {trial.id} --out {trial.id}"
         )

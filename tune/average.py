@@ -31,6 +31,8 @@ def run(flags: argparse.Namespace) -> Outcome:
     from tune.export.folder import placed
     from tune.export.mean import write_mean
 
+    if flags.rank is not None and flags.rank < 1:
+        raise ConfigError(f"--rank must be at least 1, not {flags.rank}")
     folders = list_folders(flags)
     with placed(flags.out) as draft:
         lost = write_mean(folders, flags.rank, draft)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from tune.plan.single import add_trial_flags
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
+    from trainable.evaluation.objective import Objective
     from trainable.trial import TrialConfig
     from tune.search.config import SweepConfig
 
@@ -33,6 +34,8 @@ QUESTION = "What does the model answer without any finetuning?"
 def act(flags: argparse.Namespace) -> Outcome:
     if flags.compare:
         return show_comparison(flags)
+    if flags.dialogues is not None and flags.dialogues < 1:
+        raise ConfigError(f"--dialogues must be at least 1, not {flags.dialogues}")
     fetch_headers(Path(flags.storage))
     return add_to_sweep(flags) if flags.sweep else start(flags)
 
@@ -52,6 +55,7 @@ def start(flags: argparse.Namespace) -> Outcome:
     from tune.driver.header import compose_header, write_header
     from tune.plan.checks import make_folder
     from tune.plan.flags import parse_settings, pick_name
+    from tune.plan.task import choose_objective, spell
     from tune.search.profiles import compose, pick_profile
 
     space = Space(name="baseline", question=QUESTION, searched={}).fix(parse_settings(flags.set))
@@ -60,17 +64,20 @@ def start(flags: argparse.Namespace) -> Outcome:
     given = {"name": name, "space": space.name, "storage": flags.storage, "trials": 1}
     config = compose(profile, given)
     trial = spell_untuned(space, config)
+    objective = choose_objective(flags.objective, None, [trial])
+    config = replace(config, **spell(objective, flags.objective))
     print(f"{config.name}: the untuned {trial.base_model} on {trial.corpus}, {profile} ({why})")
     make_folder(config.folder)
     header = compose_header(config, space, None)
     write_header(config.folder, {**header, "config": {**header["config"], "trials": 0}})
-    return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
+    return run(config, trial, objective, flags)
 
 
 def add_to_sweep(flags: argparse.Namespace) -> Outcome:
     """The untuned model in the leaderboard of an existing sweep."""
     from analysis.leaderboard import render
     from analysis.records import find_sweep, read_sweep
+    from tune.plan.task import trust_again
     from tune.search.rebuild import read_settings
 
     if flags.set or flags.name:
@@ -82,42 +89,49 @@ def add_to_sweep(flags: argparse.Namespace) -> Outcome:
         return Outcome(facts=summarise(records.folder))
     config, space = read_settings(records)
     set_environment(config.deterministic, flags.trust_remote_code)
-    trial = spell_untuned(space, config)
-    return run(config, trial, flags.dialogues or config.eval_dialogues[-1], flags.device)
+    objective = trust_again(config, flags.objective, None)
+    return run(config, spell_untuned(space, config), objective, flags)
 
 
 def spell_untuned(space: Space, config: SweepConfig) -> TrialConfig:
     from tune.plan.checks import check_materials
+    from tune.plan.task import check_task
     from tune.search.trials import drop_training
 
     point = space.first[0] if space.first else {}
     trial = drop_training(space.to_config(point, config.base))
     check_materials([trial])
+    check_task([trial])
     return trial
 
 
-def run(config: SweepConfig, trial: TrialConfig, n_dialogues: int, device: str) -> Outcome:
+def run(
+    config: SweepConfig, trial: TrialConfig, objective: Objective, flags: argparse.Namespace
+) -> Outcome:
     """Evaluates and records the untuned model, and prints the leaderboard."""
     from analysis.leaderboard import render, write_leaderboard
     from analysis.records import BASE_ID, BASE_NUMBER
     from trainable.solo.choose import open_finetuner
     from trainable.worker.lease import Report
+    from trainable.worker.objective import apply_objective
     from tune.folder.lock import own_folder
     from tune.folder.recorder import Recorder
     from tune.terminal.bars import show_activities
     from tune.terminal.quiet import quieten
 
     quieten()
+    n_dialogues = flags.dialogues or config.eval_dialogues[-1]
     with own_folder(config.folder):
         recorder = Recorder(config.folder)
         finetuner: Any = None
         try:
             started_s = time.monotonic()
             recorder.record_trial(BASE_ID, BASE_NUMBER, {}, trial)
-            finetuner = open_finetuner(trial, device)
+            finetuner = open_finetuner(trial, flags.device)
             recorder.record_resolved(BASE_ID, finetuner.resolved)
             with show_activities():
                 evaluation = finetuner.evaluate(ValidationRequest(n_dialogues))
+            evaluation = apply_objective(objective, evaluation, trial, n_dialogues)
             seconds = time.monotonic() - started_s
             report = Report(trial=BASE_ID, evaluation=evaluation, worked_s=seconds)
             recorder.record_eval(report)
@@ -162,6 +176,12 @@ def build_parser() -> Parser:
         "--dialogues",
         type=int,
         help="validation dialogues to score on (default: as at a sweep's end)",
+    )
+    parser.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="what is measured (docs/corpus.md); with --sweep only where that is a function of "
+        "yours: python:FILE:FUNCTION once more",
     )
     parser.add_argument(
         "--name", metavar="NAME", help="folder in --storage (default: baseline, numbered)"

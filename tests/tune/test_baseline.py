@@ -1,5 +1,6 @@
 """The untuned model in a leaderboard, and two trials side by side."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,34 @@ def test_a_trial_without_a_score_is_named(tmp_path: Path, capsys: pytest.Capture
     name = str(tmp_path / "baseline-01")
     assert baseline.main(["--compare", f"{name}:0007", name]) == 2
     assert f"take one of {name}:base" in capsys.readouterr().err
+
+
+def test_in_a_sweep_by_another_objective(
+    tmp_path: Path, capsys: pytest.CaptureFixture, local_ray: None
+) -> None:
+    """It is measured by that, and the sweep goes on afterwards."""
+    said = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{n} ?"},
+                {"role": "assistant", "content": str(n)},
+            ]
+        }
+        for n in range(12)
+    ]
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text("\n".join(map(json.dumps, said)))
+    storage = ["--storage", str(tmp_path / "runs")]
+    short = ["--train-turns", "16", "--asha", "off", "--confirm", "0", "--no-baseline"]
+    sweep = ["--space", "lora_rank", "--set", f"corpus={chats}", "--objective", "rouge", *short]
+    assert run.main([*sweep, "--name", "s", "--trials", "1", *storage]) == 0
+    assert baseline.main(["--sweep", "s", *storage]) == 0
+    base = read_sweep(tmp_path / "runs/s").trials[0]
+    assert base.is_base and base.evals[-1].name == "rouge" and base.evals[-1].value is not None
+    assert run.main(["--resume", "s", "--trials", "2", *storage]) == 0
+    capsys.readouterr()
+    assert (
+        baseline.main(["--set", f"corpus={chats}", "--set", "target=acts+response", *storage]) == 2
+    )
+    assert "neither states nor acts" in capsys.readouterr().err
+    assert baseline.main(["--set", f"corpus={chats}", "--dialogues", "0", *storage]) == 2

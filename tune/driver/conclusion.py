@@ -4,6 +4,7 @@ import shlex
 import sys
 
 from trainable.command.parser import spell_command
+from trainable.model.source import EMBEDDED
 from tune.folder.disk import describe_usage
 from tune.folder.resume_command import spell_resume
 from tune.search.config import SweepConfig
@@ -45,7 +46,8 @@ def conclude(search: Search) -> int:
 def suggest_next(config: SweepConfig) -> str:
     """What one does with a sweep that has ended."""
     name = shlex.quote(config.name if config.storage == "runs" else str(config.folder))
+    whole = " --merged" if config.base.get("base_model") == EMBEDDED else ""
     return (
         f"its figures and dialogues as one page: {spell_command('analysis.report')} {name}\n"
-        f"its best adapter for others: {spell_command('tune.export')} {name} --out FOLDER"
+        f"its best adapter for others: {spell_command('tune.export')} {name}{whole} --out FOLDER"
     )

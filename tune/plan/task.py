@@ -159,7 +159,7 @@ def check_task(configs: Iterable[TrialConfig]) -> None:
         corpus = _load(config.corpus)
         if corpus.kind == "chats" and (config.context != "history" or config.target != "response"):
             raise ConfigError(
-                f"corpus {corpus.name} has no states to read or to predict: give ",
+                f"corpus {corpus.name} has neither states nor acts nor placeholders: give ",
                 *(Setting("context", "history"), " and ", Setting("target", "response")),
             )
         if config.requests and not any(

@@ -131,6 +131,8 @@ class TrialTable:
     def hear(self, trial: Progress, result: EvalResult) -> bool:
         """Enters a score in the tables, without a record; whether the trial goes on now: not
         before all seeds of its point have come as far."""
+        if trial.number < 0 and result.value is None:  # a baseline by another objective
+            return False
         milestone = self.milestone(trial, result.turns_seen).turns
         trial.turns_seen = max(trial.turns_seen, result.turns_seen)
         trial.scores[milestone] = judge(result, milestone, trial, self.config.rung_metric)
