@@ -147,7 +147,8 @@ def describe_placeholders(best: Entry) -> list[str]:
 
 def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
     """What ± holds, and what a difference's mark means."""
-    held = list(dict.fromkeys(e.holds for e in entries if e.holds and not e.trial.is_base))
+    trained = [e for e in entries if not e.trial.is_base]
+    held = list(dict.fromkeys(e.holds for e in trained if e.holds))
     lines = []
     if held:
         over = [f"{h} alone" if h == DIALOGUES else h for h in held]
@@ -155,7 +156,9 @@ def _describe_intervals(entries: Sequence[Entry]) -> list[str]:
         lines.append(f"± is half a 95 % interval over {noise}.")
     if any(e.is_behind is not None for e in entries):
         lines.append("~: not significant (95 %, corrected for the number of comparisons).")
-    elif entries[0].milestone_turns and sum(not e.trial.is_base for e in entries) > 1:
+    elif (
+        entries[0].milestone_turns and len(trained) > 1 and {len(e.trials) for e in trained} == {1}
+    ):
         lines.append("One seed each: differences between rows cannot be tested.")
     return lines
 
