@@ -115,17 +115,16 @@ def _list_cells(e: EvalRecord) -> list[str]:
 
 def list_commands(records: SweepRecords, trial: TrialRecord) -> dict[str, str]:
     """What can be done with the trial from a terminal, by what it does."""
+    if trial.id == BASE_ID:
+        return {}
     name = shlex.quote(records.folder.name)
     commands = {}
-    if trial.state == "RUNNING" and trial.id != BASE_ID:
+    if trial.state == "RUNNING":
         commands["stop it"] = f"python -m tune.stop {name} {trial.id}"
-    if trial.id != BASE_ID:
-        field, value = next(iter(trial.params.items()), ("learning_rate", 0.001))
-        change = shlex.quote(f"{field}={value}")
-        commands["try it with another value"] = (
-            f"python -m tune.clone {name} {trial.id} --set {change}"
-        )
-    if trial.id != BASE_ID and trial.state == "COMPLETE":
+    field, value = next(iter(trial.params.items()), ("learning_rate", 0.001))
+    change = shlex.quote(f"{field}={value}")
+    commands["try it with another value"] = f"python -m tune.clone {name} {trial.id} --set {change}"
+    if trial.state == "COMPLETE":
         commands["take its adapter along"] = (
             f"python -m tune.export {name} --trial {trial.id} --out {trial.id}"
         )

@@ -9,13 +9,9 @@ ASKED = "?"  # the value of a slot that is asked for
 NOTHING = "none"  # the slot of an act that has none
 # slots of acts as MultiWOZ 2.1 spells them -> as its states do
 SLOTS = {
-    "addr": "address",
-    "adress": "address",
-    "post": "postcode",
-    "fee": "entrancefee",
-    "ticket": "price",
+    **{"addr": "address", "adress": "address", "post": "postcode", "fee": "entrancefee"},
+    **{"ticket": "price", "id": "trainid", "car": "type"},
 }
-SLOTS |= {"id": "trainid", "car": "type"}
 # -> as placeholders are spelt, in MultiWOZ 2.2 or SpokenWOZ, where that differs
 PLACEHOLDERS = {
     **{"price": ("price", "pricerange", "entrancefee"), "leave": ("leaveat",)},
@@ -67,5 +63,15 @@ def spell_slots(slots: Iterable[tuple[str, str]], delexicalised: str) -> Iterabl
 
 
 def spell_slot(slot: str, value: str, delexicalised: str) -> str:
-    spellings = () if value == ASKED else PLACEHOLDERS.get(slot, (slot,))
+    spellings = () if value == ASKED else list_spellings(slot)
     return next((f"[{name}]" for name in spellings if f"[{name}]" in delexicalised), slot)
+
+
+def list_spellings(slot: str) -> Sequence[str]:
+    """What a placeholder of an act's slot may be called.
+
+    >>> list_spellings("dest"), list_spellings("post"), list_spellings("area")
+    (('destination',), ('postcode',), ('area',))
+    """
+    slot = SLOTS.get(slot, slot)
+    return PLACEHOLDERS.get(slot, (slot,))

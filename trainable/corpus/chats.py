@@ -119,7 +119,7 @@ def rename(names: Sequence[str | None], dialogues: list[Dialogue]) -> list[Dialo
 
 def list_messages(row: Row, layout: tuple[str, ...]) -> list[Any]:
     """The row's messages, its system message in front. Raises Unusable."""
-    if row.get("label") is False or str(row.get("label")).lower() == "false":
+    if str(row.get("label")).lower() == "false":
         raise Unusable("a completion that is labelled as bad")
     said = pair_up(row, *layout) if len(layout) > 1 else read_list(row[layout[0]], layout[0])
     system = next((row[name] for name in SYSTEM if row.get(name)), None)
@@ -140,9 +140,10 @@ def pair_up(row: Row, question: str, answer: str) -> list[Any]:
         answered = [{"role": "assistant", "content": answered}]
     if not isinstance(asked, list) or not isinstance(answered, list):
         raise Unusable(f"{question} and {answer} that are neither texts nor lists of messages")
-    if answer == CHOSEN and answered and find_role(answered[0]) != "assistant":  # all of it
-        heads = [] if find_role(answered[0]) == "system" else asked
-        return [*(each for each in heads if find_role(each) == "system"), *answered]
+    first = find_role(answered[0]) if answered else "assistant"
+    if answer == CHOSEN and first != "assistant":  # it holds the question, too
+        heads = [each for each in asked if find_role(each) == "system" != first]
+        return [*heads, *answered]
     return [*asked, *answered]
 
 

@@ -12,12 +12,11 @@ from typing import Any
 from trainable.corpus.files import expect_fields, read_json
 from trainable.dialogue.dialogue import State, Turn
 from trainable.dialogue.slots import CANONICAL, PLACEHOLDER
-from trainable.dialogue.values import normalise_value
+from trainable.dialogue.values import normalise_slot, normalise_value
 from trainable.trial import ConfigError
 
 DOMAINS = ("restaurant", "hotel", "attraction", "train", "taxi", "police", "hospital")
 BOOKABLE = ("restaurant", "hotel", "train")
-_SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
 # what a user can ask for and the evaluation counts, as MultiWOZ 2.1 spells it
 _REQUESTABLE = {
     "phone": "PHONE",
@@ -69,15 +68,12 @@ def read_aims(paths: list[Path]) -> Aims:
 
 
 def _derive_aims(paths: list[Path], goals: Any, booked: Any) -> Aims:
-    if paths[0].name == "goals.json":
-        goals = {shorten_id(name): goal for name, goal in goals.items()}
-    else:  # data.json keeps the log beside it, goals_2.1.json it alone
-        alone = {name: e["goal"] if "log" in e else e for name, e in goals.items()}
-        goals = {shorten_id(name): derive_goal(goal) for name, goal in alone.items()}
-    if paths[-1].name == "booked_domains.json":
-        booked = {shorten_id(name): turns for name, turns in booked.items()}
-    else:
-        booked = {shorten_id(name): derive_booked(entry["log"]) for name, entry in booked.items()}
+    goals = {shorten_id(name): entry for name, entry in goals.items()}
+    booked = {shorten_id(name): entry for name, entry in booked.items()}
+    if paths[0].name != "goals.json":  # data.json keeps the log beside it, goals_2.1.json it alone
+        goals = {n: derive_goal(e["goal"] if "log" in e else e) for n, e in goals.items()}
+    if paths[-1].name != "booked_domains.json":
+        booked = {name: derive_booked(entry["log"]) for name, entry in booked.items()}
     return Aims(goals=goals, booked=booked)
 
 
@@ -105,8 +101,7 @@ def derive_goal(goal: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _normalise(name: str, value: str) -> tuple[str, str]:
-    slot = name.lower().replace(" ", "")
-    slot = _SLOTS.get(slot, slot)
+    slot = normalise_slot(name)
     return slot, normalise_value(slot, value)
 
 

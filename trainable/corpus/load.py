@@ -77,17 +77,17 @@ def read_chat_files(name: str, place: Path) -> Corpus:
     """From files of rows: see `trainable.corpus.chats`."""
     files = find_rows(place, name)
     named = {split: paths for split, paths in files.items() if split}
+    unread = files.get("", [])
     if "train" not in named:
         if "" not in files:
             raise ConfigError(
                 f"corpus {name} must have training dialogues, and has files of "
                 f"{' and '.join(named)} alone: add a file called train, and give their folder"
             )
-        named["train"] = files[""]
+        named["train"], unread = unread, []
 
     def read(tell: Tell) -> Parsed:
         tally = Tally()
-        unread = [path.name for path in files.get("", ()) if named["train"] is not files.get("")]
         found = {
             split: read_chats(rows, split, tally) for split, rows in read_splits(named).items()
         }
@@ -103,7 +103,7 @@ def read_chat_files(name: str, place: Path) -> Corpus:
             notes=(
                 *made,
                 *notes,
-                *(f"not read: {path}, whose name tells no split" for path in unread),
+                *(f"not read: {path.name}, whose name tells no split" for path in unread),
             ),
         )
 

@@ -8,14 +8,11 @@ One dialogue is one sequence; `bot>` (and `state>`, where the state is predicted
     bot> there are [value_count] hotels . which area ?<eos>
 
 Where the context says so, `booked>` tells what is booked by then, once something is. With a plan
-the target begins with the placeholders that the reply will hold, and `plan>` opens it:
+the target begins with the placeholders that the reply will hold, or, as far as the corpus annotates
+it, with what the system does (`hotel inform [choice] ; hotel request area`); `plan>` opens it:
 
     plan> [choice]
     bot> there are [choice] hotels . which area ?<eos>
-
-or, with a target of acts, with what the system does, as far as the corpus annotates that:
-
-    plan> hotel inform [choice] ; hotel request area
 
 Under layout=chat the base model's own template takes the place of `user>` and `bot>`.
 """
@@ -128,8 +125,7 @@ def list_context(turn: Turn, config: TrialConfig, database: Database) -> list[st
 
 def pick_response(turn: Turn, config: TrialConfig) -> str:
     """With placeholders, or lexicalised."""
-    text = turn.delexicalised if config.response == "delexicalised" else turn.response
-    return text.strip()
+    return (turn.delexicalised if config.response == "delexicalised" else turn.response).strip()
 
 
 def finds_state(config: TrialConfig) -> bool:
@@ -159,8 +155,7 @@ def spell_target(turn: Turn, config: TrialConfig) -> str:
 
 
 def spell_plan(turn: Turn, config: TrialConfig) -> str:
-    """Placeholders stand in brackets, as in the reply, so that `placeholder_bias` adds some to the
-    plan, too."""
+    """Placeholders stand in brackets here, too, so that `placeholder_bias` adds some to a plan."""
     if plans_acts(config) and turn.acts:
         return turn.acts
     return " ".join(f"[{name}]" for name in PLACEHOLDER.findall(turn.delexicalised)) or "none"
@@ -173,7 +168,15 @@ def cut_plan(text: str, config: TrialConfig) -> str:
     >>> cut_plan("[name]\\nbot> it is [name] .", config), cut_plan("[name]", config)
     ('it is [name] .', '')
     """
-    return text.partition(REPLY.rstrip())[2].strip() if has_plan(config) else text
+    return split_plan(text, config)[1]
+
+
+def split_plan(text: str, config: TrialConfig) -> tuple[str, str]:
+    """What a model wrote as its plan, if it plans, and as its reply."""
+    if not has_plan(config):
+        return "", text
+    plan, _, reply = text.partition(REPLY.rstrip())
+    return plan.strip(), reply.strip()
 
 
 def spell_state(turn: Turn, config: TrialConfig) -> str:

@@ -10,25 +10,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainable.corpus.acts import list_acts, spell_acts
+from trainable.corpus.acts import list_acts, list_spellings, spell_acts
 from trainable.corpus.delexicalise import delexicalise
 from trainable.corpus.files import expect_fields, pair_turns, read_json
 from trainable.corpus.goals import derive_booked, derive_goal, shorten_id
 from trainable.dialogue.database import DONTCARE
 from trainable.dialogue.dialogue import Dialogue, State, Turn
 from trainable.dialogue.slots import find_slot
+from trainable.dialogue.values import normalise_slot
 from trainable.trial import ConfigError
 
 TRAIN, TEST = "text_5700_train_dev", "text_5700_test"
 DATA, VALIDATION = "data.json", "valListFile.json"
 UNSAID = {"", "none", "doesn't care", *DONTCARE}
-# slots of spans, by the corpus's ontology -> as MultiWOZ 2.2's spans have them
-SPANS = {
-    **{"adress": "address", "addr": "address", "post": "postcode", "fee": "entrancefee"},
-    **{"ticket": "price", "open": "openhours", "dest": "destination", "depart": "departure"},
-    **{"leave": "leaveat", "arrive": "arriveby"},
-}
-SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
 
 
 def find_files(folder: Path) -> list[Path]:
@@ -89,7 +83,8 @@ def _delexicalise(text: str, spans: list[list[Any]], place: str, unplaced: list[
     """Transcripts spell values in their own way: what cannot be placed stays as it is."""
     kept = []
     for act, slot, value, start, end in spans:
-        name, said = find_slot(SPANS.get(str(slot).lower(), str(slot))), str(value)
+        spellings = (str(slot), *list_spellings(str(slot).lower()))
+        name, said = next(filter(None, map(find_slot, spellings)), None), str(value)
         if name and said and text[start:end].lower() == said.lower():
             kept.append([act, name, said, start, end])
         else:
@@ -108,7 +103,7 @@ def read_state(metadata: Mapping[str, Any]) -> State:
     for domain, sections in metadata.items():
         told = {**sections.get("semi", {}), **sections.get("book", {})}
         slots = {
-            SLOTS.get(name.lower().replace(" ", ""), name.lower().replace(" ", "")): str(value)
+            normalise_slot(name): str(value)
             for name, value in told.items()
             if name != "booked" and isinstance(value, str) and value.lower() not in UNSAID
         }

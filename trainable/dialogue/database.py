@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from trainable.dialogue.fuzzy import is_similar
-from trainable.dialogue.values import count_minutes, normalise_value
+from trainable.dialogue.values import count_minutes, normalise_slot, normalise_value
 from trainable.trial import ConfigError
 
 DOMAINS = ("restaurant", "hotel", "attraction", "train")
@@ -29,7 +28,6 @@ _FUZZY = {
     "train": {"departure", "destination"},
 }
 _FUZZY_RATIO = 90
-_COLUMNS = {"arriveby": "arrive", "leaveat": "leave"}
 DONTCARE = frozenset(
     {"dontcare", "not mentioned", "don't care", "dont care", "do n't care", "do not care"}
 )
@@ -72,7 +70,7 @@ class _Table:
         ignored = _IGNORED.get(domain, set())
         self._domain = domain
         self._rows = [
-            {_name_column(name): value for name, value in row.items() if name not in ignored}
+            {normalise_slot(name): value for name, value in row.items() if name not in ignored}
             for row in rows
         ]
         key = "trainid" if domain == "train" else "id"
@@ -85,7 +83,7 @@ class _Table:
         self._answers: dict[frozenset[tuple[str, str]], Answer] = {}
 
     def query(self, constraints: Mapping[str, str]) -> Answer:
-        named = ((_name_column(slot), value) for slot, value in constraints.items())
+        named = ((normalise_slot(slot), value) for slot, value in constraints.items())
         wanted = frozenset(
             (key, value) for key, value in named if key in self._keys and value not in DONTCARE
         )
@@ -124,17 +122,6 @@ class _Table:
         if key in _FUZZY[self._domain]:
             return lambda cell: is_similar(cell, wanted, _FUZZY_RATIO)
         return lambda cell: cell == wanted
-
-
-@cache
-def _name_column(name: str) -> str:
-    """Of a column, or of a state's slot: MultiWOZ 2.2 has `arriveby` where 2.1 has `arriveBy`.
-
-    >>> _name_column("arriveBy"), _name_column("leave"), _name_column("entrance fee")
-    ('arrive', 'leave', 'entrancefee')
-    """
-    column = name.lower().replace(" ", "")
-    return _COLUMNS.get(column, column)
 
 
 def read_rows(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -83,6 +83,18 @@ _TIMES: dict[str, str] = {
 _TIME_STARTS: dict[str, str] = {"one o'clock p.m": "13:00", "ten o'clock a.m": "10:00"}
 
 
+@lru_cache(maxsize=1 << 10)
+def normalise_slot(name: str) -> str:
+    """The one form of a slot's name, which columns of databases, goals and states spell each in
+    their own way.
+
+    >>> normalise_slot("arriveBy"), normalise_slot("leave At"), normalise_slot("entrance fee")
+    ('arrive', 'leave', 'entrancefee')
+    """
+    slot = name.lower().replace(" ", "")
+    return {"arriveby": "arrive", "leaveat": "leave"}.get(slot, slot)
+
+
 @lru_cache(maxsize=1 << 16)
 def normalise_value(slot: str, value: str) -> str:
     """The value as the database spells it; the slot's name decides the rules.

@@ -6,9 +6,7 @@ Source: evaluation spec, sections 2 and 4.
 from collections.abc import Mapping, Sequence
 
 from trainable.dialogue.dialogue import State
-from trainable.dialogue.values import normalise_value
-
-_SLOTS = {"arriveby": "arrive", "leaveat": "leave"}
+from trainable.dialogue.values import normalise_slot, normalise_value
 
 
 def normalise_state(state: State) -> dict[str, dict[str, str]]:
@@ -23,8 +21,7 @@ def normalise_state(state: State) -> dict[str, dict[str, str]]:
 def _normalise_slots(slots: Mapping[str, str]) -> dict[str, str]:
     normalised = {}
     for name, value in slots.items():
-        slot = name.lower().replace(" ", "")
-        slot = _SLOTS.get(slot, slot)
+        slot = normalise_slot(name)
         normalised[slot] = normalise_value(slot, value)
     return normalised
 

@@ -39,7 +39,8 @@ def describe_corpora(configs: Iterable[TrialConfig]) -> list[str]:
                 f"corpus {corpus.name}, {split}: {len(dialogues):,} dialogues, {turns:,} turns, "
                 f"about {tokens:,.0f} tokens (layout {config.layout})"
             )
-    lines += [describe_acts(load_corpus(config.corpus)) for config in own if plans_acts(config)]
+    planned = dict.fromkeys(config.corpus for config in own if plans_acts(config))
+    lines += [describe_acts(load_corpus(name)) for name in planned]
     return list(dict.fromkeys(lines))
 
 

@@ -8,7 +8,7 @@ itself: then each turn's state comes first, and its reply after it.
 from collections.abc import Mapping
 
 from trainable.corpus.encode import Window
-from trainable.corpus.prompt import REPLY, cut_plan, finds_state, plans_acts
+from trainable.corpus.prompt import finds_state, split_plan
 from trainable.dialogue.dialogue import Dialogue
 from trainable.engine.decode.belief_states import predict_turn_states
 from trainable.engine.decode.decode import SlotOutput
@@ -56,8 +56,7 @@ def put_reply(task: Task, dialogue: Dialogue, number: int, text: str) -> Dialogu
     """The dialogue with what the model wrote as its reply to that turn. A plan of acts is kept; one
     of placeholders is spelt anew from those of `delexicalised`: of a lexicalised reply, from those
     of its plan."""
-    reply = cut_plan(text, task.config)
-    acts = text.partition(REPLY.rstrip())[0].strip() if plans_acts(task.config) else ""
+    plan, reply = split_plan(text, task.config)
     if task.config.response == "delexicalised":
-        return change_turn(dialogue, number, delexicalised=reply, acts=acts)
-    return change_turn(dialogue, number, response=reply, delexicalised=text, acts=acts)
+        return change_turn(dialogue, number, delexicalised=reply, acts=plan)
+    return change_turn(dialogue, number, response=reply, delexicalised=text, acts=plan)
